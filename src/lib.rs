@@ -1,0 +1,5 @@
+//! portcullis: a terminal cockpit for the firewall of one Linux host.
+//!
+//! Reading order: [`model`] (the values everything else speaks in).
+
+pub mod model;

@@ -1,0 +1,33 @@
+//! What a reader could not use, and where.
+
+use serde::Serialize;
+
+/// One remark about an input: readers never fail, they say what they left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// The file or tool the text came from; empty when the reader does not know.
+    pub file: String,
+    /// Line number from 1; 0 when the remark is about the whole input.
+    pub line: usize,
+    /// One plain sentence.
+    pub message: String,
+}
+
+impl Diagnostic {
+    /// A remark about one line of a text.
+    pub fn at(line: usize, message: impl Into<String>) -> Self {
+        Self { file: String::new(), line, message: message.into() }
+    }
+
+    /// A remark about a whole input.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self::at(0, message)
+    }
+
+    /// The same remark with its origin.
+    #[must_use]
+    pub fn in_file(mut self, file: &str) -> Self {
+        self.file = file.to_owned();
+        self
+    }
+}

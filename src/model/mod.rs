@@ -1,0 +1,21 @@
+//! The values everything else speaks in. No I/O, no clock.
+
+mod addr;
+mod diagnostic;
+mod ports;
+mod ruleset;
+mod rule;
+mod service;
+mod spec;
+mod tokens;
+mod view;
+
+pub use addr::{AddrSet, Family, Net};
+pub use diagnostic::Diagnostic;
+pub use ports::{PortSet, Proto};
+pub use rule::{Hidden, Rule};
+pub use ruleset::{Chain, Policy, Ruleset, Table};
+pub use service::{Peer, PublishedName, RpcService, Socket};
+pub use spec::{IfaceMatch, Match, Spec, Target};
+pub use tokens::{quote, split_args};
+pub use view::{Backend, IpSet, LocalAddr, Route, Source, View};

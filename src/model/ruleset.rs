@@ -1,0 +1,225 @@
+//! Tables, chains and policies of one family.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::{Family, Rule};
+
+/// What happens to a packet that no rule of a built-in chain decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// `ACCEPT`.
+    Accept,
+    /// `DROP`.
+    Drop,
+    /// A built-in chain whose policy the text does not tell.
+    Unknown,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+            Self::Unknown => "?",
+        })
+    }
+}
+
+/// A chain: built-in (with a policy) or user-defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Name, case-sensitive.
+    pub name: String,
+    /// `Some` for built-in chains.
+    pub policy: Option<Policy>,
+    /// Policy counters, or the chain's (packets, bytes).
+    pub counters: (u64, u64),
+    /// The rules in order.
+    pub rules: Vec<Rule>,
+    /// The source names the chain (a jump to it) but does not show its rules, or shows only part.
+    pub partial: bool,
+}
+
+impl Chain {
+    /// An empty user-defined chain.
+    pub fn user(name: &str) -> Self {
+        Self { name: name.to_owned(), policy: None, counters: (0, 0), rules: Vec::new(), partial: false }
+    }
+
+    /// An empty built-in chain.
+    pub fn builtin(name: &str, policy: Policy) -> Self {
+        Self { policy: Some(policy), ..Self::user(name) }
+    }
+}
+
+/// One table: `filter`, `nat`, `mangle`, `raw` or `security`.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Name.
+    pub name: String,
+    /// Chains in the order of the source.
+    pub chains: Vec<Chain>,
+    /// The source did not show the whole table (one chain listed, cut, filtered).
+    pub partial: bool,
+    /// iptables itself cannot read it (`# Table 'x' is incompatible, use 'nft' tool.`).
+    pub unreadable: bool,
+    index: HashMap<String, usize>,
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.chains == other.chains
+            && self.partial == other.partial && self.unreadable == other.unreadable
+    }
+}
+
+/// The built-in chains of each table, in hook order (iptables(8)).
+const BUILTIN: &[(&str, &[&str])] = &[
+    ("raw", &["PREROUTING", "OUTPUT"]),
+    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
+    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
+    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    ("security", &["INPUT", "FORWARD", "OUTPUT"]),
+];
+
+impl Table {
+    /// An empty table without chains.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The names of the built-in chains of a table; empty for an unknown table.
+    pub fn builtin_chains(table: &str) -> &'static [&'static str] {
+        BUILTIN.iter().find(|(t, _)| *t == table).map_or(&[], |(_, c)| c)
+    }
+
+    /// The five tables in the order a packet meets them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(t, _)| *t)
+    }
+
+    /// The table as the kernel makes it: built-in chains, policy ACCEPT, no rules.
+    pub fn pristine(name: &str) -> Self {
+        let mut t = Self::new(name);
+        for c in Self::builtin_chains(name) {
+            t.add(Chain::builtin(c, Policy::Accept));
+        }
+        t
+    }
+
+    /// A chain by name.
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.index.get(name).map(|i| &self.chains[*i])
+    }
+
+    /// A chain by name, to change it.
+    pub fn chain_mut(&mut self, name: &str) -> Option<&mut Chain> {
+        self.index.get(name).map(|i| &mut self.chains[*i])
+    }
+
+    /// Position of a chain.
+    pub fn chain_index(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// Adds a chain, or replaces one of the same name.
+    pub fn add(&mut self, chain: Chain) -> &mut Chain {
+        let at = if let Some(i) = self.index.get(&chain.name) {
+            self.chains[*i] = chain;
+            *i
+        } else {
+            self.index.insert(chain.name.clone(), self.chains.len());
+            self.chains.push(chain);
+            self.chains.len() - 1
+        };
+        &mut self.chains[at]
+    }
+
+    /// The chain of that name, made (user-defined, empty) when it is not there.
+    pub fn chain_or_new(&mut self, name: &str) -> &mut Chain {
+        match self.index.get(name) {
+            Some(i) => &mut self.chains[*i],
+            None => self.add(Chain::user(name)),
+        }
+    }
+
+    /// Removes a chain.
+    pub fn remove(&mut self, name: &str) -> Option<Chain> {
+        let i = self.index.remove(name)?;
+        let gone = self.chains.remove(i);
+        for v in self.index.values_mut() {
+            if *v > i {
+                *v -= 1;
+            }
+        }
+        Some(gone)
+    }
+}
+
+/// All tables of one family that a source shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruleset {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// Tables in the order of the source.
+    pub tables: Vec<Table>,
+}
+
+impl Ruleset {
+    /// No tables at all.
+    pub fn new(family: Family) -> Self {
+        Self { family, tables: Vec::new() }
+    }
+
+    /// A table by name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|t| t.name == name)
+    }
+
+    /// A table by name, to change it.
+    pub fn table_mut(&mut self, name: &str) -> Option<&mut Table> {
+        self.tables.iter_mut().find(|t| t.name == name)
+    }
+
+    /// The table of that name, made pristine when it is not there.
+    pub fn table_or_new(&mut self, name: &str) -> &mut Table {
+        let at = self.tables.iter().position(|t| t.name == name).unwrap_or_else(|| {
+            self.tables.push(Table::pristine(name));
+            self.tables.len() - 1
+        });
+        &mut self.tables[at]
+    }
+
+    /// A chain of a table.
+    pub fn chain(&self, table: &str, chain: &str) -> Option<&Chain> {
+        self.table(table)?.chain(chain)
+    }
+
+    /// Number of rules in all tables.
+    pub fn rule_count(&self) -> usize {
+        self.tables.iter().flat_map(|t| &t.chains).map(|c| c.rules.len()).sum()
+    }
+
+    /// Whether both hold the same tables, chains, policies and rules in the same order; counters,
+    /// line numbers and the order of chains do not count, nor do pristine tables.
+    pub fn same_rules(&self, other: &Self) -> bool {
+        self.without_noise() == other.without_noise()
+    }
+
+    fn without_noise(&self) -> Vec<(String, Vec<(String, Option<Policy>, Vec<String>)>)> {
+        let mut tables: Vec<_> = self.tables.iter()
+            .filter(|t| t.chains.iter().any(|c| !c.rules.is_empty() || c.policy.is_none() || c.policy != Some(Policy::Accept)))
+            .map(|t| {
+                let mut chains: Vec<_> = t.chains.iter()
+                    .filter(|c| c.policy != Some(Policy::Accept) || !c.rules.is_empty())
+                    .map(|c| (c.name.clone(), c.policy, c.rules.iter().map(|r| r.text.to_string()).collect()))
+                    .collect();
+                chains.sort_by(|a: &(String, _, Vec<String>), b| a.0.cmp(&b.0));
+                (t.name.clone(), chains)
+            })
+            .collect();
+        tables.sort_by(|a, b| a.0.cmp(&b.0));
+        tables
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything known about a host at one moment.
+
+use std::net::IpAddr;
+
+use super::{AddrSet, Diagnostic, Family, Net, Peer, PublishedName, RpcService, Ruleset, Socket};
+
+/// Where a view came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The running kernel.
+    Live,
+    /// Files or pasted text.
+    Capture,
+    /// The built-in host.
+    Demo,
+}
+
+/// Which kernel interface `iptables` talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// nf_tables.
+    Nft,
+    /// x_tables.
+    Legacy,
+}
+
+/// An address of the host on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAddr {
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Interface.
+    pub interface: String,
+}
+
+/// A route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination.
+    pub net: Net,
+    /// Output interface.
+    pub interface: String,
+}
+
+/// An ipset as far as the source shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpSet {
+    /// Name.
+    pub name: String,
+    /// Type, e.g. `hash:net`.
+    pub kind: String,
+    /// `inet` or `inet6`; `None` for lists.
+    pub family: Option<Family>,
+    /// Entries as `ipset save` prints them (the words behind the name).
+    pub entries: Vec<String>,
+}
+
+/// Everything known about a host at one moment. `None` means *not known*, never *empty*.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Where it came from.
+    pub source: Source,
+    /// Host name, or the file names.
+    pub title: String,
+    /// e.g. `iptables v1.8.9 (nf_tables)`.
+    pub iptables: Option<String>,
+    /// Backend in use.
+    pub backend: Option<Backend>,
+    /// IPv4 rules.
+    pub v4: Option<Ruleset>,
+    /// IPv6 rules.
+    pub v6: Option<Ruleset>,
+    /// RPC services; `None` when no rpcinfo was read.
+    pub rpc: Option<Vec<RpcService>>,
+    /// Listening sockets.
+    pub sockets: Option<Vec<Socket>>,
+    /// Established connections from others.
+    pub peers: Vec<Peer>,
+    /// The address that this SSH session comes from, and the local port it came to.
+    pub ssh_peer: Option<(IpAddr, u16)>,
+    /// Clients named in /etc/exports.
+    pub exports: Vec<String>,
+    /// Addresses of the host; `None` when unknown (capture).
+    pub addrs: Option<Vec<LocalAddr>>,
+    /// Routes of the main table.
+    pub routes: Option<Vec<Route>>,
+    /// ipsets; `None` when not read.
+    pub ipsets: Option<Vec<IpSet>>,
+    /// Container names.
+    pub published_names: Vec<PublishedName>,
+    /// `net.ipv4.ip_forward` / `net.ipv6.conf.all.forwarding`.
+    pub forwarding: [Option<bool>; 2],
+    /// What else filters on this host (native nft chains, the other backend), one phrase each:
+    /// accept becomes depends. `true`: it may rewrite packets too, so drop is not certain either.
+    pub other_filters: Vec<(Family, String, bool)>,
+    /// What could not be read or used.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Wall clock of the view, seconds since 1970 UTC.
+    pub at: i64,
+}
+
+impl View {
+    /// A view that knows nothing.
+    pub fn empty(source: Source, title: &str) -> Self {
+        Self {
+            source, title: title.to_owned(), iptables: None, backend: None, v4: None, v6: None, rpc: None,
+            sockets: None, peers: Vec::new(), ssh_peer: None, exports: Vec::new(), addrs: None, routes: None,
+            ipsets: None, published_names: Vec::new(), forwarding: [None, None], other_filters: Vec::new(),
+            diagnostics: Vec::new(), at: 0,
+        }
+    }
+
+    /// The rules of a family.
+    pub fn rules(&self, family: Family) -> Option<&Ruleset> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+
+    /// The host's own addresses of a family, loopback included; `None` when unknown.
+    pub fn local_addrs(&self, family: Family) -> Option<AddrSet> {
+        let addrs = self.addrs.as_ref()?;
+        let mut set = AddrSet::empty(family);
+        for a in addrs.iter().filter(|a| Family::of(a.addr) == family) {
+            set.insert_net(Net::host(a.addr));
+        }
+        Some(set)
+    }
+}
