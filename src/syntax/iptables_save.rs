@@ -1,0 +1,223 @@
+//! `iptables-save` and `iptables -S` text (iptables-save(8), iptables-restore(8)): reader and writer.
+
+use std::fmt::Write as _;
+
+use crate::model::{Chain, Diagnostic, Family, Policy, Rule, Ruleset, Table};
+
+/// Reads `iptables-save` output, a restore file, or `iptables -S` output of one table.
+///
+/// Nothing is lost: a line is a rule, a chain, a known frame (`*table`, `COMMIT`, a comment) or a diagnostic.
+pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
+    let mut reader = Reader { set: Ruleset::new(family), table: None, open: false, diags: Vec::new() };
+    for (n, line) in text.lines().enumerate() {
+        reader.line(line.trim(), n + 1);
+    }
+    reader.finish()
+}
+
+struct Reader {
+    set: Ruleset,
+    /// Index of the table that lines now belong to.
+    table: Option<usize>,
+    /// A `*table` without its `COMMIT` so far.
+    open: bool,
+    diags: Vec<Diagnostic>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str, n: usize) {
+        let Some(first) = line.chars().next() else { return };
+        match first {
+            '#' => self.comment(line, n),
+            '*' => self.begin(line[1..].trim(), n),
+            ':' => self.chain_line(&line[1..], n),
+            '[' | '-' => self.rule_line(line, n),
+            _ if line == "COMMIT" => self.open = false,
+            _ => self.diags.push(Diagnostic::at(n, "not a line of iptables-save; left out")),
+        }
+    }
+
+    fn comment(&mut self, line: &str, n: usize) {
+        let Some(rest) = line.strip_prefix("# Table `") else {
+            if line.starts_with("# Warning:") {
+                self.diags.push(Diagnostic::at(n, format!("{}: a second rule set is not in this text", &line[2..])));
+            }
+            return;
+        };
+        let name = rest.split('\'').next().unwrap_or_default();
+        if rest.contains("is incompatible") {
+            let mut table = Table::new(name);
+            table.unreadable = true;
+            self.set.tables.push(table);
+            self.diags.push(Diagnostic::at(n, format!("table {name} cannot be read by iptables; it holds native nft rules")));
+        }
+    }
+
+    fn begin(&mut self, name: &str, n: usize) {
+        if self.open {
+            self.diags.push(Diagnostic::at(n, "the table before this line has no COMMIT"));
+        }
+        if self.set.table(name).is_some() {
+            self.diags.push(Diagnostic::at(n, format!("table {name} appears again; its lines are joined to the first")));
+        }
+        self.table = Some(self.place(name));
+        self.open = true;
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        self.set.tables.iter().position(|t| t.name == name).unwrap_or_else(|| {
+            self.set.tables.push(Table::new(name));
+            self.set.tables.len() - 1
+        })
+    }
+
+    /// The table at hand; text without `*table` (`iptables -S`, a cut paste) is taken as `filter`.
+    fn current(&mut self, n: usize) -> &mut Table {
+        let at = self.table.unwrap_or_else(|| {
+            self.diags.push(Diagnostic::at(n, "no table is named before this line; taken as table filter"));
+            let at = self.place("filter");
+            self.table = Some(at);
+            at
+        });
+        &mut self.set.tables[at]
+    }
+
+    fn chain_line(&mut self, rest: &str, n: usize) {
+        let mut words = rest.split_whitespace();
+        let Some(name) = words.next() else {
+            self.diags.push(Diagnostic::at(n, "a chain line without a name; left out"));
+            return;
+        };
+        let policy = match words.next() {
+            Some("ACCEPT") => Some(Policy::Accept),
+            Some("DROP") => Some(Policy::Drop),
+            _ => None,
+        };
+        let counters = words.next().and_then(counters).unwrap_or_default();
+        let chain = self.current(n).chain_or_new(name);
+        chain.policy = policy;
+        chain.counters = counters;
+    }
+
+    fn rule_line(&mut self, line: &str, n: usize) {
+        let (count, rest) = match line.strip_prefix('[').and_then(|l| l.split_once(']')) {
+            Some((inner, rest)) => (counters(inner), rest.trim_start()),
+            None => (None, line),
+        };
+        let mut parts = rest.splitn(3, char::is_whitespace);
+        let (command, chain, args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if chain.is_empty() {
+            self.diags.push(Diagnostic::at(n, "a command without a chain; left out"));
+            return;
+        }
+        match command {
+            "-A" | "--append" => {
+                let mut rule = Rule::new(args);
+                (rule.packets, rule.bytes) = count.unwrap_or_default();
+                rule.line = u32::try_from(n).unwrap_or(u32::MAX);
+                self.current(n).chain_or_new(chain).rules.push(rule);
+            }
+            "-P" => {
+                let policy = if args.starts_with("DROP") { Policy::Drop } else { Policy::Accept };
+                self.current(n).chain_or_new(chain).policy = Some(policy);
+            }
+            "-N" => {
+                self.current(n).chain_or_new(chain);
+            }
+            _ => self.diags.push(Diagnostic::at(n, format!("{command} is not a line that iptables-save prints; left out"))),
+        }
+    }
+
+    fn finish(mut self) -> (Ruleset, Vec<Diagnostic>) {
+        if self.open {
+            self.diags.push(Diagnostic::whole("the last table has no COMMIT: the text may be cut"));
+            if let Some(at) = self.table {
+                self.set.tables[at].partial = true;
+            }
+        }
+        for table in &mut self.set.tables {
+            // A built-in chain that was never declared keeps whatever policy runs (iptables-restore(8)).
+            let name = table.name.clone();
+            for chain in &mut table.chains {
+                if chain.policy.is_none() && Table::builtin_chains(&name).contains(&chain.name.as_str()) {
+                    chain.policy = Some(Policy::Unknown);
+                }
+            }
+        }
+        (self.set, self.diags)
+    }
+}
+
+/// `[12:345]` or `12:345`.
+fn counters(text: &str) -> Option<(u64, u64)> {
+    let (p, b) = text.trim_matches(['[', ']']).split_once(':')?;
+    Some((p.parse().ok()?, b.parse().ok()?))
+}
+
+/// Writes a ruleset as `iptables-save` prints it, without the comment lines; `-c` is `with_counters`.
+pub fn write(set: &Ruleset, with_counters: bool) -> String {
+    let mut out = String::new();
+    for table in set.tables.iter().filter(|t| !t.unreadable) {
+        let _ = writeln!(out, "*{}", table.name);
+        for chain in &table.chains {
+            let _ = writeln!(out, ":{} {} [{}:{}]", chain.name, policy_word(chain), chain.counters.0, chain.counters.1);
+        }
+        for chain in &table.chains {
+            for rule in &chain.rules {
+                if with_counters {
+                    let _ = write!(out, "[{}:{}] ", rule.packets, rule.bytes);
+                }
+                let _ = writeln!(out, "{}", rule.line_in(&chain.name));
+            }
+        }
+        out.push_str("COMMIT\n");
+    }
+    out
+}
+
+/// `-` keeps the running policy of a built-in chain (iptables-restore(8)).
+fn policy_word(chain: &Chain) -> &'static str {
+    match chain.policy {
+        Some(Policy::Accept) => "ACCEPT",
+        Some(Policy::Drop) => "DROP",
+        Some(Policy::Unknown) | None => "-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCKER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [1:2]\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+        -A FORWARD -o docker0 -j DOCKER\n-A DOCKER -d 172.17.0.2/32 -p tcp -m tcp --dport 9042 -j ACCEPT\nCOMMIT\n";
+
+    #[test]
+    fn what_is_read_is_written_back() {
+        let (set, diags) = read(DOCKER, Family::V4);
+        assert_eq!(diags, []);
+        assert_eq!(write(&set, false), DOCKER);
+    }
+
+    #[test]
+    fn counters_are_kept() {
+        let text = "*filter\n:INPUT ACCEPT [5:6]\n[158668730506:104398930941050] -A INPUT -j DROP\nCOMMIT\n";
+        let (set, _) = read(text, Family::V4);
+        assert_eq!(set.chain("filter", "INPUT").unwrap().rules[0].bytes, 104_398_930_941_050);
+        assert_eq!(write(&set, true), text);
+    }
+
+    #[test]
+    fn no_line_vanishes() {
+        let (set, diags) = read("$ iptables -S\n-P INPUT DROP\n-A INPUT -j ACCEPT\n-Z what\n", Family::V4);
+        assert_eq!(set.chain("filter", "INPUT").unwrap().policy, Some(Policy::Drop));
+        assert_eq!(diags.iter().map(|d| d.line).collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_cut_text_is_partial_and_a_missing_policy_unknown() {
+        let (set, diags) = read("*filter\n-A INPUT -p tcp --dport 8", Family::V4);
+        assert!(set.tables[0].partial);
+        assert_eq!(set.chain("filter", "INPUT").unwrap().policy, Some(Policy::Unknown));
+        assert_eq!(diags.len(), 1);
+    }
+}

@@ -1,0 +1,4 @@
+//! Text to values and back, one file per format. Readers are total: a value and diagnostics, never an error.
+
+pub mod iptables_save;
+pub mod rpcinfo;
