@@ -2,5 +2,7 @@
 //!
 //! Reading order: [`model`] (the values everything else speaks in), [`syntax`] (text to values and back).
 
+pub mod cli;
+pub mod commands;
 pub mod model;
 pub mod syntax;

@@ -1,0 +1,50 @@
+//! One file per subcommand; errors become a sentence, a hint and an exit code here.
+
+mod convert;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
+#[derive(Debug)]
+pub struct Failure {
+    /// One sentence.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+    /// Exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// Failed: unreadable or unknown input, plan error, missing tool.
+    pub fn failed(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: hint.into(), code: 1 }
+    }
+}
+
+/// Parses the arguments, runs the command, prints the error with its hint.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap prints help to stdout (exit 0) and usage errors to stderr (exit 2).
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Command::Convert { file, to } => convert::run(&file, to),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(f) => {
+            eprintln!("error: {}\nhint: {}", f.what, f.hint);
+            ExitCode::from(f.code)
+        }
+    }
+}
