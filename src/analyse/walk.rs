@@ -43,7 +43,7 @@ pub enum Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Accept => "accept",
             Self::Drop => "drop",
             Self::Reject => "reject",
@@ -67,7 +67,7 @@ pub enum Result {
 
 impl fmt::Display for Result {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Matched => "matched",
             Self::Passed => "passed",
             Self::MayMatch => "may match",

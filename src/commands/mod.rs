@@ -1,8 +1,11 @@
 //! One file per subcommand; errors become a sentence, a hint and an exit code here.
 
 mod convert;
+mod input;
+mod trace;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,6 +30,12 @@ impl Failure {
     }
 }
 
+/// Writes a whole answer to standard output.
+fn print(out: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(out.as_bytes())
+        .map_err(|e| Failure::failed(format!("the output was not written: {e}"), "check the disk or the pipe"))
+}
+
 /// Parses the arguments, runs the command, prints the error with its hint.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -39,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Convert { file, to } => convert::run(&file, to),
+        Command::Trace(args) => trace::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

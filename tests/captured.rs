@@ -5,10 +5,14 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// Runs `portcullis convert - --to FORMAT` with the text on standard input.
 fn convert(text: &[u8], to: &str) -> Output {
+    portcullis(text, &["convert", "-", "--to", to])
+}
+
+/// Runs the program with the text on standard input.
+fn portcullis(text: &[u8], args: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-        .args(["convert", "-", "--to", to])
+        .args(args)
         .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped())
         .spawn().unwrap();
     child.stdin.take().unwrap().write_all(text).unwrap();
@@ -40,4 +44,15 @@ fn foreign_input_gets_a_sentence_and_a_hint() {
         assert!(out.stdout.is_empty());
         assert!(err.contains("error: ") && err.contains("\nhint: "), "{err}");
     }
+}
+
+#[test]
+fn trace_answers_with_the_rules_on_the_way() {
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 111 -j DROP\nCOMMIT\n";
+    for (src, verdict) in [("192.0.2.11", "accept"), ("192.0.2.12", "drop")] {
+        let out = portcullis(rules.as_bytes(), &["trace", "-", "--proto", "tcp", "--src", src, "--dport", "111", "--json"]);
+        let v: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(v["verdict"], verdict);
+    }
+    assert_eq!(portcullis(rules.as_bytes(), &["trace", "-", "--proto", "tcp", "--src", "::1"]).status.code(), Some(1));
 }
