@@ -1,6 +1,7 @@
 //! The values everything else speaks in. No I/O, no clock.
 
 mod addr;
+mod apply;
 mod diagnostic;
 mod ports;
 mod ruleset;
@@ -11,6 +12,7 @@ mod tokens;
 mod view;
 
 pub use addr::{AddrSet, Family, Net};
+pub use apply::ApplyError;
 pub use diagnostic::Diagnostic;
 pub use ports::{PortSet, Proto};
 pub use rule::{Hidden, Rule};
