@@ -90,6 +90,17 @@ const CONTINUE: &[&str] = &[
     "ECN",
 ];
 
+/// Targets of the extensions that end the chain (iptables-extensions(8)).
+const FINAL: &[&str] = &[
+    "ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE", "DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY",
+    "SYNPROXY", "DNPT", "SNPT", "MIRROR", "CLUSTERIP",
+];
+
+/// Whether a name behind `-j` is a target of iptables itself, not a chain.
+pub(super) fn is_extension(name: &str) -> bool {
+    FINAL.contains(&name) || CONTINUE.contains(&name)
+}
+
 impl Spec {
     /// Reads the arguments of a rule. Never fails: unknown words become [`Match::Unknown`].
     pub fn parse(text: &str, family: Family) -> Self {
