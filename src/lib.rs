@@ -6,5 +6,6 @@
 pub mod analyse;
 pub mod cli;
 pub mod commands;
+pub mod host;
 pub mod model;
 pub mod syntax;

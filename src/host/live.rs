@@ -1,0 +1,313 @@
+//! The machine that we run on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError};
+use crate::model::Source;
+
+/// Where tools are looked for; the caller's `PATH` does not matter.
+const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+
+/// The environment variable that marks processes of a trial.
+const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
+
+/// The running machine.
+#[derive(Clone, Debug)]
+pub struct Live {
+    paths: Paths,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let place = |var: &str, usual: &str| std::env::var_os(var).map_or_else(|| PathBuf::from(usual), PathBuf::from);
+        Self {
+            paths: Paths {
+                run: place("PORTCULLIS_RUN_DIR", "/run/portcullis"),
+                state: place("PORTCULLIS_STATE_DIR", "/var/lib/portcullis"),
+                rules: [
+                    place("PORTCULLIS_RULES_V4", "/etc/iptables/rules.v4"),
+                    place("PORTCULLIS_RULES_V6", "/etc/iptables/rules.v6"),
+                ],
+            },
+        }
+    }
+}
+
+impl Held for File {}
+
+/// Seconds and nanoseconds of a clock that does not go below zero.
+fn clock(id: ClockId) -> Duration {
+    let t = clock_gettime(id);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
+/// The start time of a process in clock ticks since boot (proc(5), stat field 22).
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+impl Host for Live {
+    fn source(&self) -> Source {
+        Source::Live
+    }
+
+    fn name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    fn is_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
+            netns: fs::metadata("/proc/self/ns/net").map(|m| m.ino()).unwrap_or(0),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: clock_gettime(ClockId::Realtime).tv_sec, boot: clock(ClockId::Boottime) }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    fn pause(&self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn find(&self, tool: &str) -> Option<PathBuf> {
+        TOOL_DIRS.iter().map(|d| Path::new(d).join(tool)).find(|p| p.is_file())
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+        let path = self.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
+        let broken = |e: io::Error| ToolError::Broken { tool: cmd.tool.clone(), why: e.to_string() };
+        let mut child = spawn(&path, cmd).map_err(broken)?;
+        let input = child.stdin.take().zip(cmd.stdin.clone());
+        let writer = thread::spawn(move || {
+            if let Some((mut pipe, bytes)) = input {
+                // A tool that stops reading says why on its standard error.
+                let _ = pipe.write_all(&bytes);
+            }
+        });
+        let out = drain(child.stdout.take());
+        let err = drain(child.stderr.take());
+        let ended = wait(&mut child, cmd.timeout).map_err(broken)?;
+        if !ended {
+            stop(&mut child);
+            return Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout });
+        }
+        let status = child.wait().map_err(broken)?;
+        let _ = writer.join();
+        Ok(Output {
+            status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: out.join().unwrap_or_default(),
+            stderr: err.join().unwrap_or_default(),
+        })
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let old = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+        let mut file = tempfile::Builder::new().prefix(".portcullis-").tempfile_in(dir)?;
+        file.write_all(bytes)?;
+        let mode = old.as_ref().map_or(mode, |m| m.mode() & 0o7777);
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        if let Some(old) = old {
+            std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(dir)?.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        if let Err(e) = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+            && e.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(e);
+        }
+        let meta = fs::symlink_metadata(dir)?;
+        let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+        if ours { Ok(()) } else { Err(io::Error::other(format!("{} belongs to somebody else or others can write it", dir.display()))) }
+    }
+
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+        let end = clock(ClockId::Monotonic) + wait;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Box::new(file))),
+                Err(fs::TryLockError::WouldBlock) if clock(ClockId::Monotonic) < end => self.pause(Duration::from_millis(20)),
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(e)) => return Err(e),
+            }
+        }
+    }
+
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let mut addrs: Vec<IpAddr> = (name, 0).to_socket_addrs()?.map(|a| a.ip()).collect();
+        addrs.sort();
+        addrs.dedup();
+        Ok(addrs)
+    }
+
+    fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
+        super::ssh::peer_of_this_session()
+    }
+
+    fn start_guard(&self, id: &str) -> io::Result<()> {
+        let exe = fs::read_link("/proc/self/exe")?;
+        let child = command(&exe)
+            .args(["guard", id])
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(k, _)| k.to_string_lossy().starts_with("PORTCULLIS_")))
+            .env("PATH", TOOL_DIRS.join(":"))
+            .current_dir("/")
+            .stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+            .spawn()?;
+        // The guard outlives us; while we live we must collect it when it ends.
+        thread::spawn(move || {
+            let mut child = child;
+            let _ = child.wait();
+        });
+        Ok(())
+    }
+
+    fn alive(&self, pid: u32, start: u64) -> bool {
+        started(pid) == Some(start)
+    }
+
+    fn me(&self) -> (u32, u64) {
+        let pid = std::process::id();
+        (pid, started(pid).unwrap_or(0))
+    }
+
+    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) {
+        let mark = format!("{TRIAL_MARK}={trial}");
+        let me = std::process::id();
+        let mut ended = Vec::new();
+        if let Some((pid, start)) = holder.filter(|&(p, s)| p != me && self.alive(p, s)) {
+            ended.push((pid, start));
+        }
+        for pid in self.list(Path::new("/proc")).iter().filter_map(|n| n.parse::<u32>().ok()).filter(|&p| p != me) {
+            let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            if env.split(|&b| b == 0).any(|v| v == mark.as_bytes()) && let Some(start) = started(pid) {
+                ended.push((pid, start));
+            }
+        }
+        for &(pid, _) in &ended {
+            if let Some(p) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(p, Signal::KILL);
+            }
+        }
+        // A killed process may still hold the kernel for a moment.
+        for _ in 0..50 {
+            if !ended.iter().any(|&(p, s)| self.alive(p, s) && !zombie(p)) {
+                return;
+            }
+            self.pause(Duration::from_millis(20));
+        }
+    }
+
+    fn announce(&self, text: &str) {
+        for (tool, args) in [("logger", vec!["-t", "portcullis", "-p", "auth.notice", "--", text]), ("wall", vec![text])] {
+            // Nobody listening is no reason to stop a revert.
+            let _ = self.run(&Cmd::new(tool, &args).within(Duration::from_secs(2)));
+        }
+    }
+}
+
+fn zombie(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+        .and_then(|s| s.rsplit_once(')').map(|(_, r)| r.trim_start().starts_with('Z'))).unwrap_or(true)
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+fn command(path: &Path) -> Command {
+    Command::new(path)
+}
+
+fn spawn(path: &Path, cmd: &Cmd) -> io::Result<Child> {
+    command(path)
+        .args(&cmd.args)
+        .env_clear()
+        .env("PATH", TOOL_DIRS.join(":"))
+        .env("LC_ALL", "C")
+        .envs(cmd.env.iter().map(|(k, v)| (k, v)))
+        .process_group(0)
+        .stdin(if cmd.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut p) = pipe {
+            let _ = p.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Waits for the end of a child by its pidfd (pidfd_open(2)); `false` when the time is over.
+#[allow(clippy::disallowed_methods, reason = "this is the clock")]
+fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
+    let fd = pidfd_open(pid, PidfdFlags::empty())?;
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let time = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)], Some(&time)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn stop(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+    let _ = child.wait();
+}

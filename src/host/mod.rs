@@ -1,0 +1,215 @@
+//! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that
+//! the built-in demo host runs the same code as the live one.
+
+pub mod live;
+mod ssh;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::Source;
+
+/// One run of a tool: an argument vector and standard input, never a shell string.
+#[derive(Clone, Debug)]
+pub struct Cmd {
+    /// Name of the tool, e.g. `iptables-save`; found on a fixed path.
+    pub tool: String,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Standard input; empty when `None`.
+    pub stdin: Option<Vec<u8>>,
+    /// After this time the tool and what it started are killed.
+    pub timeout: Duration,
+    /// Additional environment (the tools otherwise get `PATH` and `LC_ALL=C` only).
+    pub env: Vec<(String, String)>,
+}
+
+impl Cmd {
+    /// A tool with arguments, five seconds of time and no input.
+    pub fn new(tool: &str, args: &[&str]) -> Self {
+        Self {
+            tool: tool.to_owned(),
+            args: args.iter().map(|&a| a.to_owned()).collect(),
+            stdin: None,
+            timeout: Duration::from_secs(5),
+            env: Vec::new(),
+        }
+    }
+
+    /// The same with standard input.
+    #[must_use]
+    pub fn input(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// The same with another limit.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Exit status; 128 + the signal when a signal ended it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text; bytes that are no UTF-8 are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The first line that the tool wrote to standard error, for a message.
+    pub fn complaint(&self) -> String {
+        let err = String::from_utf8_lossy(&self.stderr);
+        err.lines().find(|l| !l.trim().is_empty()).unwrap_or("no message").trim().to_owned()
+    }
+}
+
+/// Why a tool gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolError {
+    /// It is not on the fixed path.
+    Missing {
+        /// Tool.
+        tool: String,
+    },
+    /// It did not end in time and was killed.
+    TimedOut {
+        /// Tool.
+        tool: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// It could not be started or read.
+    Broken {
+        /// Tool.
+        tool: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for ToolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing { tool } => match package_of(tool) {
+                Some(p) => write!(f, "{tool} is not installed (Debian package {p})"),
+                None => write!(f, "{tool} is not installed"),
+            },
+            Self::TimedOut { tool, after } => write!(f, "{tool} did not answer within {} s", after.as_secs()),
+            Self::Broken { tool, why } => write!(f, "{tool} could not be run: {why}"),
+        }
+    }
+}
+
+/// The Debian package of a tool that we use.
+fn package_of(tool: &str) -> Option<&'static str> {
+    Some(match tool {
+        t if t.starts_with("iptables") || t.starts_with("ip6tables") => "iptables",
+        "ip" | "ss" => "iproute2",
+        "rpcinfo" => "rpcbind",
+        "ipset" => "ipset",
+        "nft" => "nftables",
+        "unshare" => "util-linux",
+        _ => return None,
+    })
+}
+
+/// Two clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock, whole seconds since 1970 UTC: what xt_time reads.
+    pub wall: i64,
+    /// Time since boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept in.
+    pub boot: Duration,
+}
+
+/// Who and where we are; a trial is only touched from where it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// Network namespace (inode of `/proc/self/ns/net`).
+    pub netns: u64,
+}
+
+/// Places that may be elsewhere on unusual hosts and in tests.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Lock and pending trial; gone at reboot. `PORTCULLIS_RUN_DIR`.
+    pub run: PathBuf,
+    /// Snapshots and history. `PORTCULLIS_STATE_DIR`.
+    pub state: PathBuf,
+    /// What boot loads, IPv4 and IPv6. `PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`.
+    pub rules: [PathBuf; 2],
+}
+
+/// Something that holds the lock of a directory until it is dropped.
+pub trait Held: Send {}
+
+/// A machine: the live one, or one that only exists in memory.
+pub trait Host: Send + Sync {
+    /// Live or demo.
+    fn source(&self) -> Source;
+    /// Name of the machine.
+    fn name(&self) -> String;
+    /// Whether we are root there.
+    fn is_root(&self) -> bool;
+    /// Places of our files.
+    fn paths(&self) -> &Paths;
+    /// Where we are.
+    fn identity(&self) -> Identity;
+    /// Both clocks.
+    fn now(&self) -> Now;
+    /// Waits.
+    fn pause(&self, time: Duration);
+    /// Runs a tool and waits for its end.
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
+    /// Where a tool is; `None` when it is missing.
+    fn find(&self, tool: &str) -> Option<PathBuf>;
+    /// Reads a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Writes a file whole or not at all, synced to disk. A new one gets `mode`; one that is there keeps its mode and owner.
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted; empty when it is not there.
+    fn list(&self, dir: &Path) -> Vec<String>;
+    /// Makes our own directory (0700) and refuses one that others can write.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file for us alone; `None` when another holds it for longer than `wait`.
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>>;
+    /// Addresses of a name.
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+    /// The address and the local port of the SSH connection that we are used through, if any.
+    fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
+    /// Starts the guard of a trial, detached from us; it says itself when it is ready.
+    fn start_guard(&self, id: &str) -> io::Result<()>;
+    /// Whether the process is still the one that it was (pid and its start time in clock ticks).
+    fn alive(&self, pid: u32, started: u64) -> bool;
+    /// Our own process: pid and start time.
+    fn me(&self) -> (u32, u64);
+    /// Ends what is left of an apply: the process, and every process whose environment names the trial.
+    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>);
+    /// Tells the log and every logged-in terminal.
+    fn announce(&self, text: &str);
+}
