@@ -3,6 +3,7 @@
 mod addr;
 mod apply;
 mod diagnostic;
+mod plan;
 mod ports;
 mod ruleset;
 mod rule;
@@ -14,6 +15,7 @@ mod view;
 pub use addr::{AddrSet, Family, Net};
 pub use apply::ApplyError;
 pub use diagnostic::Diagnostic;
+pub use plan::{Action, Goal, Node, Plan, PlanRule};
 pub use ports::{PortSet, Proto};
 pub use rule::{Hidden, Rule};
 pub use ruleset::{Chain, Policy, Ruleset, Table};

@@ -2,3 +2,4 @@
 
 pub mod iptables_save;
 pub mod rpcinfo;
+pub mod plan;
