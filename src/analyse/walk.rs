@@ -226,13 +226,12 @@ impl<'a> Walk<'a> {
     fn target(&mut self, table: &'a Table, chain: &Chain, i: usize, target: &Target, depth: usize, exit: &mut Exit) -> bool {
         let decided = |what: &str| format!("{} rule {}: {what}", chain.name, i + 1);
         match target {
-            Target::None => false,
             Target::Continue(words) if words.starts_with("CT") || words.starts_with("NOTRACK") => {
                 // The connection state that later rules see is no longer that of a tracked new packet.
                 self.unsure(decided("changes connection tracking"));
                 false
             }
-            Target::Continue(_) => false,
+            Target::None | Target::Continue(_) => false,
             Target::Accept => {
                 exit.accepted = true;
                 true
@@ -249,16 +248,13 @@ impl<'a> Walk<'a> {
                 exit.back = true;
                 true
             }
-            Target::Jump(name, words) => match table.chain(name) {
-                Some(next) => {
-                    let sub = self.chain(table, next, depth + 1);
-                    exit.accepted |= sub.accepted;
-                    !sub.back
-                }
-                None => {
-                    self.unsure(decided(&format!("what {name} {words} does is not judged")));
-                    false
-                }
+            Target::Jump(name, words) => if let Some(next) = table.chain(name) {
+                let sub = self.chain(table, next, depth + 1);
+                exit.accepted |= sub.accepted;
+                !sub.back
+            } else {
+                self.unsure(decided(&format!("what {name} {words} does is not judged")));
+                false
             },
             Target::Goto(name) => {
                 match table.chain(name) {

@@ -30,7 +30,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
 }
 
 fn instant(text: &str) -> Result<i64, Failure> {
-    text.parse::<jiff::Timestamp>().map(|t| t.as_second())
+    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second)
         .map_err(|e| Failure::failed(format!("--at {text}: {e}"), "write it like 2026-11-24T08:00:00Z"))
 }
 

@@ -80,7 +80,7 @@ impl Host for Live {
     fn identity(&self) -> Identity {
         Identity {
             boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
-            netns: fs::metadata("/proc/self/ns/net").map(|m| m.ino()).unwrap_or(0),
+            netns: fs::metadata("/proc/self/ns/net").map_or(0, |m| m.ino()),
         }
     }
 

@@ -27,7 +27,7 @@ impl Diagnostic {
     /// The same remark with its origin.
     #[must_use]
     pub fn in_file(mut self, file: &str) -> Self {
-        self.file = file.to_owned();
+        file.clone_into(&mut self.file);
         self
     }
 }

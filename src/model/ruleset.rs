@@ -166,6 +166,9 @@ pub struct Ruleset {
     pub tables: Vec<Table>,
 }
 
+/// A chain as its name, policy and rule texts.
+type PlainChain = (String, Option<Policy>, Vec<String>);
+
 impl Ruleset {
     /// No tables at all.
     pub fn new(family: Family) -> Self {
@@ -207,7 +210,7 @@ impl Ruleset {
         self.without_noise() == other.without_noise()
     }
 
-    fn without_noise(&self) -> Vec<(String, Vec<(String, Option<Policy>, Vec<String>)>)> {
+    fn without_noise(&self) -> Vec<(String, Vec<PlainChain>)> {
         let mut tables: Vec<_> = self.tables.iter()
             .filter(|t| t.chains.iter().any(|c| !c.rules.is_empty() || c.policy.is_none() || c.policy != Some(Policy::Accept)))
             .map(|t| {
@@ -215,7 +218,7 @@ impl Ruleset {
                     .filter(|c| c.policy != Some(Policy::Accept) || !c.rules.is_empty())
                     .map(|c| (c.name.clone(), c.policy, c.rules.iter().map(|r| r.text.to_string()).collect()))
                     .collect();
-                chains.sort_by(|a: &(String, _, Vec<String>), b| a.0.cmp(&b.0));
+                chains.sort_by(|a: &PlainChain, b| a.0.cmp(&b.0));
                 (t.name.clone(), chains)
             })
             .collect();
