@@ -32,4 +32,5 @@ pub mod cli;
 pub mod commands;
 pub mod host;
 pub mod model;
+pub mod plan;
 pub mod syntax;

@@ -1,0 +1,136 @@
+//! What our chains are to hold: one rule text per (node, port) of the plan, as `iptables-save` prints it.
+
+use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
+
+/// Why a plan cannot be put on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    /// One sentence.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl PlanError {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: hint.into() }
+    }
+}
+
+/// The rules of one family, behind each door.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// For the host's own ports, jumped to from INPUT.
+    pub input: Vec<String>,
+    /// For published ports, jumped to from DOCKER-USER or FORWARD.
+    pub forward: Vec<String>,
+}
+
+/// A port with the way in to it.
+struct Target {
+    proto: Proto,
+    port: u16,
+    published: bool,
+    name: String,
+}
+
+/// The content for one family.
+pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, PlanError> {
+    let mut out = Content::default();
+    for rule in &plan.rules {
+        for goal in &rule.to {
+            for target in targets(view, goal)? {
+                add(&mut out, rule, &target, family)?;
+            }
+        }
+    }
+    if !out.input.is_empty() && uses_conntrack(view) {
+        // Replies to the host's own sockets: a former RPC port may be a local port by now.
+        out.input.insert(0, "-m conntrack --ctdir REPLY -j RETURN".to_owned());
+    }
+    Ok(out)
+}
+
+fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
+    match goal {
+        Goal::Port(proto, port) => Ok(Goal::protos(*proto).into_iter()
+            .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string() }).collect()),
+        Goal::Published(proto, port) => Ok(Goal::protos(*proto).into_iter()
+            .map(|p| Target { proto: p, port: *port, published: true, name: goal.to_string() }).collect()),
+        Goal::Service(name) => {
+            let Some(all) = &view.rpc else {
+                return Err(PlanError::new(format!("the ports of {name} are not known: rpcinfo was not read"), "name the port instead, e.g. 111/tcp"));
+            };
+            let found: Vec<Target> = all.iter()
+                .filter(|s| s.name == *name || (s.program == 100_000 && matches!(name.as_str(), "rpcbind" | "sunrpc")))
+                .map(|s| Target { proto: s.proto, port: s.port, published: false, name: name.clone() }).collect();
+            if found.is_empty() {
+                let mut known: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+                known.sort_unstable();
+                known.dedup();
+                let hint = if known.is_empty() { "no RPC service is registered; name the port instead, e.g. 111/tcp".to_owned() }
+                    else { format!("registered are: {}", known.join(", ")) };
+                return Err(PlanError::new(format!("no RPC service is called {name}"), hint));
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn add(out: &mut Content, rule: &PlanRule, target: &Target, family: Family) -> Result<(), PlanError> {
+    for node in &rule.from {
+        if let crate::model::Node::Name(name, addrs) = node && addrs.is_empty() {
+            return Err(PlanError::new(format!("{name} is not resolved"), "check the spelling, or give the address"));
+        }
+        let sources: Vec<Option<Net>> = node.nets(family).map_or_else(|| vec![None], |nets| nets.into_iter().map(Some).collect());
+        for source in sources {
+            let text = format!("portcullis: {} {}", rule.action.word(), target.name);
+            // A port published by a user-space proxy comes in through INPUT, as well or instead.
+            push(&mut out.input, line(rule.action, source, target, false, &text, family));
+            if target.published {
+                push(&mut out.forward, line(rule.action, source, target, true, &text, family));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same text twice in one chain says nothing new.
+fn push(rules: &mut Vec<String>, line: String) {
+    if !rules.contains(&line) {
+        rules.push(line);
+    }
+}
+
+fn line(action: Action, source: Option<Net>, t: &Target, forwarded: bool, comment: &str, family: Family) -> String {
+    let from = source.filter(|n| n.prefix() != Some(0)).map_or_else(String::new, |n| format!("-s {n} "));
+    let to = if forwarded {
+        format!("-p {} -m conntrack --ctstate DNAT --ctorigdstport {} --ctdir ORIGINAL", t.proto, t.port)
+    } else {
+        format!("-p {0} -m {0} --dport {1}", t.proto, t.port)
+    };
+    let verdict = match (action, family) {
+        (Action::Allow, _) => "ACCEPT",
+        (Action::Drop, _) => "DROP",
+        (Action::Reject, Family::V4) => "REJECT --reject-with icmp-port-unreachable",
+        (Action::Reject, Family::V6) => "REJECT --reject-with icmp6-port-unreachable",
+    };
+    format!("{from}{to} -m comment --comment {} -j {verdict}", quote(comment))
+}
+
+/// Whether the loaded rules use connection tracking; naming it where they do not would switch it on.
+fn uses_conntrack(view: &View) -> bool {
+    Family::BOTH.iter().filter_map(|&f| view.rules(f)).flat_map(|r| &r.tables).any(|t| {
+        let rules = || t.chains.iter().flat_map(|c| &c.rules);
+        (t.name == "nat" && rules().next().is_some())
+            || rules().any(|r| ["conntrack", "-m state", "connmark", "CONNMARK", "connlimit"].iter().any(|w| r.text.contains(w)))
+    })
+}
+
+/// Where closing a service is better than filtering it: NFS version 4 needs no rpcbind.
+pub fn closing_is_better(view: &View) -> Option<&'static str> {
+    let rpc = view.rpc.as_ref()?;
+    let only_v4 = rpc.iter().any(|s| s.name == "nfs") && rpc.iter().filter(|s| s.name == "nfs").all(|s| s.versions.iter().all(|&v| v >= 4))
+        && !rpc.iter().any(|s| s.name == "mountd");
+    only_v4.then_some("NFS version 4 alone needs no rpcbind: `systemctl disable --now rpcbind.socket rpcbind` closes port 111 for good")
+}

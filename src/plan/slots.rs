@@ -1,0 +1,281 @@
+//! How the content gets into the kernel: a switch chain that jumps to one of two slots. Applying, extending, keeping
+//! and reverting are all the same act: our own chains are refilled in one `iptables-restore --noflush`.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Family, Match, Ruleset, Target};
+
+/// The ways into the host that we guard.
+const DOORS: [&str; 2] = ["PORTCULLIS", "PORTCULLIS-FWD"];
+
+/// One of the two chains that hold a plan's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Slot {
+    /// `…-A`
+    A,
+    /// `…-B`
+    B,
+}
+
+impl Slot {
+    fn other(self) -> Self {
+        if self == Self::A { Self::B } else { Self::A }
+    }
+
+    fn chain(self, switch: &str) -> String {
+        format!("{switch}-{self:?}")
+    }
+}
+
+/// What one of our switches says in a ruleset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The slot that is jumped to without dates: what is kept.
+    pub kept: Option<Slot>,
+    /// A trial's last second, from its fuse (seconds since 1970 UTC).
+    pub fuse: Option<i64>,
+    /// The switch chain is there.
+    pub present: bool,
+    /// Where our jump stands: (chain, position from 1).
+    pub jump: Option<(String, usize)>,
+    /// The rules of the slot in force now, or during a trial the new one's.
+    pub rules: Vec<String>,
+}
+
+/// What the first (`INPUT`) or second (forwarded) switch says.
+pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
+    let switch = DOORS[usize::from(forwarded)];
+    let Some(filter) = set.table("filter") else { return Standing::default() };
+    let mut out = Standing::default();
+    let mut shown = None;
+    if let Some(chain) = filter.chain(switch) {
+        out.present = true;
+        for rule in &chain.rules {
+            let spec = rule.spec(set.family);
+            let Target::Jump(to, _) = &spec.target else { continue };
+            let slot = [Slot::A, Slot::B].into_iter().find(|s| s.chain(switch) == *to);
+            match spec.matches.iter().find_map(|m| if let Match::Dates(from, to) = m { Some((*from, *to)) } else { None }) {
+                None => {
+                    out.kept = slot;
+                    shown = shown.or(slot);
+                }
+                Some((None, Some(stop))) => {
+                    out.fuse = Some(stop);
+                    shown = slot;
+                }
+                // The mirror: the old slot, for when the fuse has passed. It is what revert goes back to.
+                Some((Some(start), _)) => {
+                    out.fuse = out.fuse.or(Some(start - 1));
+                    out.kept = slot;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    if let Some(chain) = shown.and_then(|s| filter.chain(&s.chain(switch))) {
+        out.rules = chain.rules.iter().map(|r| r.text.to_string()).collect();
+    }
+    out.jump = filter.chains.iter().filter(|c| c.name != switch).find_map(|c| {
+        let at = c.rules.iter().position(|r| matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch))?;
+        Some((c.name.clone(), at + 1))
+    });
+    out
+}
+
+/// The change behind one door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorChange {
+    /// Name of the switch chain.
+    pub switch: String,
+    /// Slot in force before; `None`: nothing of ours.
+    pub old: Option<Slot>,
+    /// Slot of the new plan; `None`: nothing is to be left behind this door.
+    pub new: Option<Slot>,
+    /// Content of the new slot.
+    pub rules: Vec<String>,
+    /// Content of the old slot, for the way back even when somebody flushed it.
+    pub old_rules: Vec<String>,
+    /// The chain that is to hold our jump.
+    pub parent: String,
+    /// Our jump, by its exact text.
+    pub jump: String,
+    /// Our jump was there before.
+    pub jump_was_there: bool,
+}
+
+/// The change of one family, with everything that extending, keeping and reverting need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyChange {
+    /// IPv6; else IPv4.
+    pub v6: bool,
+    /// INPUT first.
+    pub doors: Vec<DoorChange>,
+}
+
+/// The change that gives this ruleset the content.
+pub fn family_change(set: &Ruleset, input: Vec<String>, forward: Vec<String>) -> FamilyChange {
+    let mut doors = Vec::new();
+    for (forwarded, rules) in [(false, input), (true, forward)] {
+        let now = standing(set, forwarded);
+        if rules.is_empty() && !now.present {
+            continue;
+        }
+        let (parent, jump) = if forwarded {
+            let user = set.table("filter").is_some_and(|t| t.chain("DOCKER-USER").is_some());
+            (if user { "DOCKER-USER" } else { "FORWARD" }, "-j PORTCULLIS-FWD")
+        } else {
+            ("INPUT", "! -i lo -j PORTCULLIS")
+        };
+        doors.push(DoorChange {
+            switch: DOORS[usize::from(forwarded)].to_owned(),
+            old: now.kept,
+            new: (!rules.is_empty()).then(|| now.kept.map_or(Slot::A, Slot::other)),
+            rules,
+            old_rules: now.rules,
+            parent: parent.to_owned(),
+            jump: jump.to_owned(),
+            jump_was_there: now.jump.is_some(),
+        });
+    }
+    FamilyChange { v6: set.family == Family::V6, doors }
+}
+
+/// What a refill of our chains is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// The new plan up to and with this second, then the old one by itself; without a fuse when `None`.
+    Apply(Option<i64>),
+    /// The same with another fuse; the slots stay as they are.
+    Extend(Option<i64>),
+    /// The new plan for good.
+    Keep,
+    /// The old plan.
+    Revert,
+    /// Neither.
+    Empty,
+}
+
+impl FamilyChange {
+    /// IPv4 or IPv6.
+    pub fn family(&self) -> Family {
+        if self.v6 { Family::V6 } else { Family::V4 }
+    }
+
+    /// Puts the plan in: up to the fuse's last second, or without a fuse.
+    pub fn apply_script(&self, fuse: Option<i64>) -> String {
+        self.script(Act::Apply(fuse))
+    }
+
+    /// Moves the fuse; the slots stay as they are.
+    pub fn extend_script(&self, fuse: Option<i64>) -> String {
+        self.script(Act::Extend(fuse))
+    }
+
+    /// Makes the plan stay; refills the slot too, so that what is kept is what was planned.
+    pub fn keep_script(&self) -> String {
+        self.script(Act::Keep)
+    }
+
+    /// Back to the old plan.
+    pub fn revert_script(&self) -> String {
+        self.script(Act::Revert)
+    }
+
+    /// Fall-back: our switches decide nothing.
+    pub fn empty_script(&self) -> String {
+        self.script(Act::Empty)
+    }
+
+    fn script(&self, act: Act) -> String {
+        let (mut head, mut body) = (String::new(), String::new());
+        for d in &self.doors {
+            d.lines(act, &mut head, &mut body);
+        }
+        format!("*filter\n{head}{body}COMMIT\n")
+    }
+
+    /// Takes out what nothing of ours needs any more, each line a transaction of its own: our jump by its exact text,
+    /// then our unused chains. `after` is a fresh reading: what it does not show is not removed.
+    pub fn cleanup_scripts(&self, after: &Ruleset) -> Vec<String> {
+        let Some(filter) = after.table("filter") else { return Vec::new() };
+        let mut out = Vec::new();
+        let mut gone = Vec::new();
+        for d in &self.doors {
+            let switch_empty = filter.chain(&d.switch).is_some_and(|c| c.rules.is_empty());
+            if !switch_empty {
+                for slot in [Slot::A, Slot::B].map(|s| s.chain(&d.switch)) {
+                    let unused = filter.chain(&slot).is_some_and(|c| c.rules.is_empty()) && !filter.is_referenced(&slot, &[]);
+                    if unused {
+                        out.push(format!("*filter\n-X {slot}\nCOMMIT\n"));
+                    }
+                }
+                continue;
+            }
+            for chain in &filter.chains {
+                for _ in chain.rules.iter().filter(|r| *r.text == *d.jump) {
+                    out.push(format!("*filter\n-D {} {}\nCOMMIT\n", chain.name, d.jump));
+                    gone.push((chain.name.as_str(), d.jump.as_str()));
+                }
+            }
+            for name in [d.switch.clone(), Slot::A.chain(&d.switch), Slot::B.chain(&d.switch)] {
+                if filter.chain(&name).is_some_and(|c| c.rules.is_empty()) && !filter.is_referenced(&name, &gone) {
+                    out.push(format!("*filter\n-X {name}\nCOMMIT\n"));
+                }
+            }
+        }
+        out
+    }
+}
+
+impl DoorChange {
+    /// Adds the declarations and the rules of one act. Declaring one of our chains empties it.
+    fn lines(&self, act: Act, head: &mut String, body: &mut String) {
+        let _ = writeln!(head, ":{} - [0:0]", self.switch);
+        match act {
+            Act::Apply(Some(t)) | Act::Extend(Some(t)) => {
+                self.jump_to(body, &format!("-m time --datestop {} ", stamp(t)), self.new);
+                self.jump_to(body, &format!("-m time --datestart {} ", stamp(t + 1)), self.old);
+            }
+            Act::Apply(None) | Act::Extend(None) | Act::Keep => self.jump_to(body, "", self.new),
+            Act::Revert => self.jump_to(body, "", self.old),
+            Act::Empty => {}
+        }
+        match act {
+            Act::Apply(_) | Act::Keep => self.fill(self.new, &self.rules, head, body),
+            Act::Revert => self.fill(self.old, &self.old_rules, head, body),
+            Act::Extend(_) | Act::Empty => {}
+        }
+        match act {
+            Act::Apply(_) if self.new.is_some() && !self.jump_was_there => {
+                let _ = writeln!(body, "-I {} 1 {}", self.parent, self.jump);
+            }
+            // The slot that is not in force holds nothing.
+            Act::Keep => self.fill(self.old, &[], head, body),
+            Act::Revert => self.fill(self.new, &[], head, body),
+            _ => {}
+        }
+    }
+
+    fn jump_to(&self, body: &mut String, dates: &str, slot: Option<Slot>) {
+        if let Some(s) = slot {
+            let _ = writeln!(body, "-A {} {dates}-j {}", self.switch, s.chain(&self.switch));
+        }
+    }
+
+    fn fill(&self, slot: Option<Slot>, rules: &[String], head: &mut String, body: &mut String) {
+        let Some(chain) = slot.map(|s| s.chain(&self.switch)) else { return };
+        let _ = writeln!(head, ":{chain} - [0:0]");
+        for r in rules {
+            let _ = writeln!(body, "-A {chain} {r}");
+        }
+    }
+}
+
+/// An instant as xt_time writes it, always UTC.
+fn stamp(second: i64) -> String {
+    jiff::Timestamp::from_second(second)
+        .map(|t| jiff::tz::TimeZone::UTC.to_datetime(t).strftime("%Y-%m-%dT%H:%M:%S").to_string())
+        .unwrap_or_default()
+}
