@@ -1,5 +1,35 @@
 //! Pure answers about rules: no I/O, no clock.
+//!
+//! Reading order: [`cell`] (sets of packets and how tests split them), [`compile`] (rules to tests), [`world`]
+//! (addresses, routes, interfaces), [`walk`] (chains), [`hooks`] (tables in order), then the questions:
+//! [`trace()`] (one packet), [`exposure()`] (all senders), [`report()`] (everything that can be reached).
 
+#[cfg(test)]
+mod cases;
+mod cell;
+mod compile;
+mod endpoint;
+mod exposure;
+mod findings;
+mod hooks;
+mod ifaces;
+mod ipset;
+mod lockout;
+mod ownership;
+mod published;
+mod report;
+mod rewrite;
+mod shadow;
+mod trace;
 mod walk;
+mod world;
 
-pub use walk::{Packet, Result as StepResult, Step, Trace, Verdict, trace};
+pub use endpoint::{Endpoint, EndpointKind, endpoints};
+pub use exposure::{Because, Exposure, Reach, exposure};
+pub use findings::{Finding, findings};
+pub use lockout::{Access, lockout};
+pub use ownership::{Manager, owner, rule_owner};
+pub use report::{Judged, NOT_JUDGED, Report, report};
+pub use shadow::{Shadow, shadowed};
+pub use trace::{Packet, Step, StepResult, Trace, Verdict, trace};
+pub use walk::RuleRef;

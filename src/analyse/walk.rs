@@ -1,464 +1,369 @@
-//! The way of one new packet through tables and chains, in hook order
-//! (`nf_ip_hook_priorities` in the kernel's `netfilter_ipv4.h`): raw, mangle and nat PREROUTING, then
-//! mangle, filter and security INPUT, then nat INPUT.
+//! The way of packets through the chains of one table, all of them at once: each rule splits the cells in hand
+//! into those that it takes and those that go on; a rule that only may match lets them go both ways.
 //!
-//! Where the rules alone do not decide, both ways are followed and the verdict is *depends*.
+//! Chains are walked with a stack of our own, so that deep nesting cannot end the program.
 
-use std::fmt;
-use std::net::IpAddr;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::model::{Chain, Family, IfaceMatch, Match, Policy, PortSet, Proto, Rule, Ruleset, Table, Target};
+use super::cell::{Cell, join, split_all};
+use super::compile::{Ready, compile};
+use super::trace::{Step, StepResult, Verdict};
+use super::world::World;
+use crate::model::{Chain, Family, Policy, Proto, Table, Target};
 
-/// A hypothetical new packet (conntrack NEW, TCP SYN) to the host; `None` means *any*.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Sender.
-    pub src: IpAddr,
-    /// One of the host's addresses.
-    pub dst: Option<IpAddr>,
-    /// Protocol.
-    pub proto: Proto,
-    /// Source port.
-    pub sport: Option<u16>,
-    /// Destination port.
-    pub dport: Option<u16>,
-    /// Interface it arrives on; any but `lo` when not given.
-    pub interface: Option<String>,
-    /// The instant, seconds since 1970 UTC; dates are *depends* without it.
-    pub at: Option<i64>,
-}
-
-/// What becomes of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The loaded rules let it through.
-    Accept,
-    /// It is certainly dropped.
-    Drop,
-    /// It is certainly refused with an answer.
-    Reject,
-    /// The rules alone do not decide.
-    Depends,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Accept => "accept",
-            Self::Drop => "drop",
-            Self::Reject => "reject",
-            Self::Depends => "depends",
-        })
-    }
-}
-
-/// How one rule fared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Result {
-    /// All matches hold.
-    Matched,
-    /// A match certainly does not hold.
-    Passed,
-    /// It may match.
-    MayMatch,
-    /// The policy of a built-in chain.
-    Policy,
-}
-
-impl fmt::Display for Result {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Matched => "matched",
-            Self::Passed => "passed",
-            Self::MayMatch => "may match",
-            Self::Policy => "policy",
-        })
-    }
-}
-
-/// One rule or policy on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+/// Which rule, or the policy of which chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleRef {
+    /// Family.
+    pub family: Family,
     /// Table.
     pub table: String,
     /// Chain.
     pub chain: String,
-    /// Number in the chain from 1; `None` for the policy.
+    /// Number in the chain from 1; `None` for its policy.
     pub rule: Option<usize>,
-    /// The rule's `-A` text or the policy's `-P` text.
-    pub text: String,
-    /// How it fared.
-    pub result: Result,
 }
 
-/// Verdict and way of one packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// Verdict.
-    pub verdict: Verdict,
-    /// One sentence: what decided.
-    pub why: String,
-    /// Every rule on the way.
-    pub path: Vec<Step>,
+/// An end of some packets.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// The packets.
+    pub(super) cell: Cell,
+    /// What becomes of them.
+    pub(super) verdict: Verdict,
+    /// Why.
+    pub(super) text: String,
+    /// What decided.
+    pub(super) rule: Option<RuleRef>,
 }
 
-/// The hooks of a packet to the host itself.
-const LOCAL_IN: &[(&str, &str)] = &[
-    ("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("nat", "PREROUTING"),
-    ("mangle", "INPUT"), ("filter", "INPUT"), ("security", "INPUT"), ("nat", "INPUT"),
-];
+/// A rule visited more often than this for one question is given up as *depends*.
+const MAX_VISITS: usize = 3_000_000;
+/// More cells than this in one chain are given up as *depends*.
+const MAX_CELLS: usize = 4_000;
+/// Steps of a path that are kept.
+const MAX_PATH: usize = 100_000;
 
-/// Nested calls deeper than this are a loop that the kernel would have refused.
-const MAX_DEPTH: usize = 64;
-/// A way longer than this is given up as *depends* (chains that call each other from may-match rules).
-const MAX_STEPS: usize = 2_000_000;
+/// The rules of a chain, compiled when it is first reached.
+type Cache = RefCell<HashMap<(usize, usize, Proto), Rc<Vec<Ready>>>>;
 
-/// Follows a packet through the rules.
-pub fn trace(rules: &Ruleset, packet: &Packet) -> Trace {
-    let mut walk = Walk { rules, packet, path: Vec::new(), outcomes: Vec::new(), doubt: None, stopped: false };
-    for (table, chain) in LOCAL_IN {
-        walk.hook(table, chain);
-        if walk.stopped {
-            break;
+/// Compiled chains, shared by all questions about one family.
+#[derive(Default)]
+pub(super) struct Compiled {
+    chains: Cache,
+}
+
+/// One question on its way.
+pub(super) struct Walk<'w, 'a> {
+    pub(super) world: &'w World<'a>,
+    compiled: &'w Compiled,
+    proto: Proto,
+    /// Ends so far.
+    pub(super) ends: Vec<End>,
+    /// Where the filter table let packets pass.
+    pub(super) passes: Vec<End>,
+    /// Reasons of doubt, by number.
+    pub(super) reasons: Vec<String>,
+    /// The rules on the way, when asked for.
+    pub(super) path: Option<Vec<Step>>,
+    visits: usize,
+}
+
+/// A chain being walked.
+struct Frame<'a> {
+    chain: &'a Chain,
+    rules: Rc<Vec<Ready>>,
+    next: usize,
+    cells: Vec<Cell>,
+    /// Left by RETURN, or by the end of a chain that was gone to.
+    returned: Vec<Cell>,
+    /// Reached by goto: what comes back goes to where the caller goes back to.
+    gone_to: bool,
+}
+
+impl<'w, 'a> Walk<'w, 'a> {
+    pub(super) fn new(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, record: bool) -> Self {
+        let path = record.then(Vec::new);
+        Self { world, compiled, proto, ends: Vec::new(), passes: Vec::new(), reasons: Vec::new(), path, visits: 0 }
+    }
+
+    /// The number of a reason.
+    pub(super) fn reason(&mut self, why: String) -> u32 {
+        let at = self.reasons.iter().position(|r| *r == why).unwrap_or_else(|| {
+            self.reasons.push(why);
+            self.reasons.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// Ends packets.
+    pub(super) fn end(&mut self, cells: Vec<Cell>, verdict: Verdict, text: &str, rule: Option<&RuleRef>) {
+        for cell in cells {
+            self.ends.push(End { cell, verdict, text: text.to_owned(), rule: rule.cloned() });
         }
     }
-    walk.finish()
-}
 
-/// How a chain was left: which ways on are possible.
-#[derive(Clone, Copy, Default)]
-struct Exit {
-    /// Fell off the end, or RETURN.
-    back: bool,
-    /// ACCEPT: this table is done, the next one goes on.
-    accepted: bool,
-}
+    /// Packets that may end here, for a reason, and may go on.
+    pub(super) fn may_end(&mut self, cells: &[Cell], why: &str, rule: Option<&RuleRef>) {
+        self.end(cells.to_vec(), Verdict::Depends, why, rule);
+    }
 
-struct Walk<'a> {
-    rules: &'a Ruleset,
-    packet: &'a Packet,
-    path: Vec<Step>,
-    /// Final ends that are possible, with what decided each.
-    outcomes: Vec<(Verdict, String)>,
-    /// The first reason why the rules alone do not decide.
-    doubt: Option<String>,
-    /// No way leads on.
-    stopped: bool,
-}
+    fn at(&self, table: &Table, chain: &Chain, rule: Option<usize>) -> RuleRef {
+        RuleRef { family: self.world.family, table: table.name.clone(), chain: chain.name.clone(), rule }
+    }
 
-impl<'a> Walk<'a> {
-    fn hook(&mut self, table_name: &str, chain_name: &str) {
-        let Some(table) = self.rules.table(table_name) else { return };
+    fn ready(&self, table_at: usize, table: &Table, chain: &Chain) -> Rc<Vec<Ready>> {
+        let key = (table_at, table.chain_index(&chain.name).unwrap_or(usize::MAX), self.proto);
+        if let Some(known) = self.compiled.chains.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let made = Rc::new(chain.rules.iter().map(|r| compile(self.world, r, self.proto)).collect());
+        self.compiled.chains.borrow_mut().insert(key, Rc::clone(&made));
+        made
+    }
+
+    /// Sends packets through a built-in chain; those that go on come back.
+    pub(super) fn hook(&mut self, table_name: &str, chain_name: &str, cells: Vec<Cell>) -> Vec<Cell> {
+        if cells.is_empty() {
+            return cells;
+        }
+        let world = self.world;
+        let Some(table_at) = world.rules.tables.iter().position(|t| t.name == table_name) else {
+            if table_name == "filter" && !world.rules.tables.is_empty() {
+                self.may_end(&cells, "the filter table is not in the text", None);
+            }
+            return cells;
+        };
+        let table = &world.rules.tables[table_at];
         if table.unreadable {
-            self.unsure(format!("table {table_name} cannot be read by iptables"));
-            return;
+            self.may_end(&cells, &format!("table {table_name} cannot be read by iptables"), None);
+            return cells;
         }
         let Some(chain) = table.chain(chain_name) else {
             if table.partial || table_name == "filter" {
-                self.unsure(format!("chain {chain_name} of table {table_name} is not shown"));
+                self.may_end(&cells, &format!("chain {chain_name} of table {table_name} is not shown"), None);
             }
-            return;
+            return cells;
         };
-        let exit = self.chain(table, chain, 0);
-        let mut on = exit.accepted;
-        if exit.back {
-            on |= self.policy(table, chain);
+        let mut accepted = Vec::new();
+        let back = self.chains(table_at, table, chain, cells, &mut accepted);
+        let on = self.policy(table, chain, back);
+        for cell in on {
+            join(&mut accepted, cell);
         }
-        self.stopped = !on;
+        accepted
     }
 
-    /// The policy; whether the packet goes on.
-    fn policy(&mut self, table: &Table, chain: &Chain) -> bool {
+    /// The policy for packets that no rule decided.
+    fn policy(&mut self, table: &Table, chain: &Chain, cells: Vec<Cell>) -> Vec<Cell> {
+        if cells.is_empty() {
+            return cells;
+        }
         let policy = chain.policy.unwrap_or(Policy::Unknown);
-        let text = format!("-P {} {policy}", chain.name);
-        self.path.push(Step { table: table.name.clone(), chain: chain.name.clone(), rule: None, text, result: Result::Policy });
+        if let Some(path) = &mut self.path {
+            path.push(Step {
+                table: table.name.clone(), chain: chain.name.clone(), rule: None, text: format!("-P {} {policy}", chain.name), result: StepResult::Policy,
+            });
+        }
+        let at = self.at(table, chain, None);
         match policy {
-            Policy::Accept => true,
+            Policy::Accept => {
+                let text = format!("{} policy ACCEPT, no rule matched", chain.name);
+                self.pass(&cells, table, &text, &at);
+                cells
+            }
             Policy::Drop => {
-                self.outcomes.push((Verdict::Drop, format!("{} policy DROP, no rule matched", chain.name)));
-                false
+                self.end(cells, Verdict::Drop, &format!("{} policy DROP, no rule matched", chain.name), Some(&at));
+                Vec::new()
             }
             Policy::Unknown => {
-                self.unsure(format!("the policy of {} is not in the text", chain.name));
-                true
+                self.may_end(&cells, &format!("the policy of {} is not in the text", chain.name), Some(&at));
+                cells
             }
         }
     }
 
-    fn unsure(&mut self, why: String) {
-        self.doubt.get_or_insert(why);
-        self.outcomes.push((Verdict::Depends, String::new()));
+    /// Remembers which rule of the filter table let packets pass.
+    fn pass(&mut self, cells: &[Cell], table: &Table, text: &str, at: &RuleRef) {
+        if table.name != "filter" {
+            return;
+        }
+        for cell in cells {
+            match self.passes.last_mut() {
+                Some(last) if last.rule.as_ref() == Some(at) => last.cell.src = last.cell.src.or(&cell.src),
+                _ => self.passes.push(End { cell: cell.clone(), verdict: Verdict::Accept, text: text.to_owned(), rule: Some(at.clone()) }),
+            }
+        }
     }
 
-    fn chain(&mut self, table: &'a Table, chain: &'a Chain, depth: usize) -> Exit {
-        let mut exit = Exit::default();
-        if depth > MAX_DEPTH || self.path.len() > MAX_STEPS {
-            self.unsure(format!("chain {} is called in a loop", chain.name));
-            exit.back = true;
-            return exit;
-        }
-        if chain.partial {
-            self.unsure(format!("the rules of chain {} are not all shown", chain.name));
-        }
-        for (i, rule) in chain.rules.iter().enumerate() {
-            let spec = rule.spec(self.rules.family);
-            let (result, why) = self.judge(rule, &spec.matches);
-            self.path.push(Step {
-                table: table.name.clone(), chain: chain.name.clone(), rule: Some(i + 1),
-                text: rule.line_in(&chain.name), result,
-            });
-            if result == Result::Passed {
+    /// Walks a chain and all that it jumps to; what falls off its end comes back.
+    fn chains(&mut self, table_at: usize, table: &'a Table, first: &'a Chain, cells: Vec<Cell>, accepted: &mut Vec<Cell>) -> Vec<Cell> {
+        let mut stack = vec![self.frame(table_at, table, first, cells, false)];
+        loop {
+            let Some(top) = stack.last_mut() else { return Vec::new() };
+            if top.next >= top.rules.len() || top.cells.is_empty() {
+                let Some(done) = stack.pop() else { return Vec::new() };
+                let mut back = done.returned;
+                for cell in done.cells {
+                    join(&mut back, cell);
+                }
+                let Some(caller) = stack.last_mut() else { return back };
+                let into = if done.gone_to { &mut caller.returned } else { &mut caller.cells };
+                for cell in back {
+                    join(into, cell);
+                }
+                if into.len() > MAX_CELLS {
+                    let cells = std::mem::take(into);
+                    self.may_end(&cells, "the rules split the packets into too many parts", None);
+                }
                 continue;
             }
-            if result == Result::MayMatch && !matters_not(&spec.target) {
-                self.doubt.get_or_insert_with(|| format!("{} rule {}: {why}", chain.name, i + 1));
+            let at = top.next;
+            top.next += 1;
+            self.visits += 1;
+            if self.visits > MAX_VISITS {
+                let why = format!("chain {} is reached too often to follow every way", top.chain.name);
+                let cells: Vec<Cell> = stack.drain(..).flat_map(|f| f.cells.into_iter().chain(f.returned)).collect();
+                self.may_end(&cells, &why, None);
+                return Vec::new();
             }
-            let ends = self.target(table, chain, i, &spec.target, depth, &mut exit);
-            if ends && result == Result::Matched {
-                return exit;
-            }
-        }
-        exit.back = true;
-        exit
-    }
-
-    /// Acts on a target; whether the chain ends here for the packets that matched.
-    fn target(&mut self, table: &'a Table, chain: &Chain, i: usize, target: &Target, depth: usize, exit: &mut Exit) -> bool {
-        let decided = |what: &str| format!("{} rule {}: {what}", chain.name, i + 1);
-        match target {
-            Target::Continue(words) if words.starts_with("CT") || words.starts_with("NOTRACK") => {
-                // The connection state that later rules see is no longer that of a tracked new packet.
-                self.unsure(decided("changes connection tracking"));
-                false
-            }
-            Target::None | Target::Continue(_) => false,
-            Target::Accept => {
-                exit.accepted = true;
-                true
-            }
-            Target::Drop => {
-                self.outcomes.push((Verdict::Drop, decided("DROP")));
-                true
-            }
-            Target::Reject => {
-                self.outcomes.push((Verdict::Reject, decided("REJECT")));
-                true
-            }
-            Target::Return => {
-                exit.back = true;
-                true
-            }
-            Target::Jump(name, words) => if let Some(next) = table.chain(name) {
-                let sub = self.chain(table, next, depth + 1);
-                exit.accepted |= sub.accepted;
-                !sub.back
-            } else {
-                self.unsure(decided(&format!("what {name} {words} does is not judged")));
-                false
-            },
-            Target::Goto(name) => {
-                match table.chain(name) {
-                    Some(next) => {
-                        let sub = self.chain(table, next, depth + 1);
-                        exit.accepted |= sub.accepted;
-                        exit.back |= sub.back;
-                    }
-                    None => self.unsure(decided(&format!("chain {name} is not shown"))),
+            if let Some(next) = self.rule(table_at, table, top, at, accepted) {
+                let looped = stack.iter().any(|f| std::ptr::eq(f.chain, next.chain));
+                if looped {
+                    let why = format!("chain {} is called in a loop", next.chain.name);
+                    self.may_end(&next.cells, &why, None);
+                } else {
+                    stack.push(next);
                 }
-                true
             }
         }
     }
 
-    fn judge(&self, rule: &Rule, matches: &[Match]) -> (Result, String) {
-        let mut may = None;
-        if rule.hidden.interfaces {
-            may = Some("the listing hides interfaces".to_owned());
+    fn frame(&mut self, table_at: usize, table: &Table, chain: &'a Chain, cells: Vec<Cell>, gone_to: bool) -> Frame<'a> {
+        if chain.partial {
+            let at = self.at(table, chain, None);
+            self.may_end(&cells, &format!("the rules of chain {} are not all shown", chain.name), Some(&at));
         }
-        if rule.hidden.cut {
-            may = Some("the line is cut".to_owned());
-        }
-        for m in matches {
-            match self.holds(m) {
-                Some(true) => {}
-                Some(false) => return (Result::Passed, String::new()),
-                None => may = may.or_else(|| Some(format!("whether {} holds is not known", name_of(m)))),
-            }
-        }
-        may.map_or((Result::Matched, String::new()), |why| (Result::MayMatch, why))
+        Frame { chain, rules: self.ready(table_at, table, chain), next: 0, cells, returned: Vec::new(), gone_to }
     }
 
-    /// Whether a match holds for every packet meant (`Some(true)`), for none, or *depends*.
-    fn holds(&self, m: &Match) -> Option<bool> {
-        let p = self.packet;
-        match m {
-            Match::Source(not, net) => Some(net.contains(p.src) != *not),
-            Match::Destination(not, net) => {
-                if net.mask == 0 {
-                    return Some(!*not);
-                }
-                p.dst.map(|d| net.contains(d) != *not)
-            }
-            Match::Protocol(not, proto) => Some((*proto == p.proto) != *not),
-            Match::InInterface(not, iface) => self.arrives(iface).map(|y| y != *not),
-            // Input has no output interface: the name compared is empty (ip_packet_match).
-            Match::OutInterface(not, iface) => Some(iface.matches("") != *not),
-            Match::SourcePorts(not, set) => within(p.sport, set).map(|y| y != *not),
-            Match::DestinationPorts(not, set) => within(p.dport, set).map(|y| y != *not),
-            Match::EitherPorts(not, set) => match (within(p.sport, set), within(p.dport, set)) {
-                (Some(true), _) | (_, Some(true)) => Some(!*not),
-                (Some(false), Some(false)) => Some(*not),
-                _ => None,
-            },
-            Match::TcpFlags(not, mask, comp) => Some((0x02 & mask == *comp) != *not),
-            Match::CtState(not, states) => {
-                if states.iter().any(|s| s == "DNAT" || s == "SNAT") {
-                    return None;
-                }
-                Some(states.iter().any(|s| s == "NEW") != *not)
-            }
-            Match::CtDirOriginal(original) => Some(*original),
-            Match::Fragment(not) => Some(*not),
-            Match::Comment(_) => Some(true),
-            Match::Dates(from, to) => {
-                let at = p.at?;
-                Some(from.is_none_or(|f| at >= f) && to.is_none_or(|t| at <= t))
-            }
-            Match::Unknown(_) => None,
+    /// One rule on the cells of a frame; the chain it leads to, if any.
+    fn rule(&mut self, table_at: usize, table: &'a Table, top: &mut Frame<'a>, at: usize, accepted: &mut Vec<Cell>) -> Option<Frame<'a>> {
+        let rules = Rc::clone(&top.rules);
+        let ready = &rules[at];
+        let missed = top.cells.iter().all(|c| ready.tests.iter().any(|t| c.fails(t)));
+        if missed {
+            self.record(table, top.chain, at, StepResult::Passed);
+            return None;
         }
-    }
-
-    fn arrives(&self, iface: &IfaceMatch) -> Option<bool> {
-        match &self.packet.interface {
-            Some(name) => Some(iface.matches(name)),
-            None if iface.0 == "lo" => Some(false),
-            None if iface.0 == "+" => Some(true),
-            None => None,
-        }
-    }
-
-    fn finish(mut self) -> Trace {
-        if !self.stopped {
-            let why = self.path.iter().rev().find(|s| s.table == "filter" && s.result != Result::Passed)
-                .map_or_else(|| "no rule concerns it".to_owned(), |s| match s.rule {
-                    Some(n) => format!("{} rule {n}", s.chain),
-                    None => format!("{} policy ACCEPT, no rule matched", s.chain),
-                });
-            self.outcomes.push((Verdict::Accept, why));
-        }
-        let first = self.outcomes.first().cloned().unwrap_or((Verdict::Depends, String::new()));
-        let all_same = self.outcomes.iter().all(|o| o.0 == first.0);
-        let blocked = self.outcomes.iter().all(|o| matches!(o.0, Verdict::Drop | Verdict::Reject));
-        let (verdict, why) = if all_same && first.0 != Verdict::Depends {
-            first
-        } else if blocked {
-            // Dropped or rejected, either way it does not get in.
-            (Verdict::Drop, first.1)
-        } else {
-            (Verdict::Depends, self.doubt.unwrap_or_else(|| "the rules alone do not decide".to_owned()))
+        let split = split_all(std::mem::take(&mut top.cells), &ready.tests);
+        let unsure = split.unsure || ready.maybe.is_some();
+        let result = match (split.hit.is_empty(), split.miss.is_empty() && !unsure) {
+            (true, _) => StepResult::Passed,
+            (false, true) => StepResult::Matched,
+            (false, false) => StepResult::MayMatch,
         };
-        Trace { verdict, why, path: self.path }
+        self.record(table, top.chain, at, result);
+        for cell in split.miss {
+            join(&mut top.cells, cell);
+        }
+        if split.hit.is_empty() {
+            return None;
+        }
+        let mut hit = split.hit;
+        if unsure && !matters_not(&ready.target) {
+            let what = ready.maybe.clone().unwrap_or_else(|| "the mark is not known".to_owned());
+            let why = self.reason(format!("{} rule {}: {what}", top.chain.name, at + 1));
+            for cell in &mut hit {
+                cell.rest.doubt.get_or_insert(why);
+                join(&mut top.cells, cell.clone());
+            }
+        }
+        self.target(table_at, table, top, at, hit, &ready.target, accepted)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of the walk, with all that it may touch")]
+    fn target(
+        &mut self, table_at: usize, table: &'a Table, top: &mut Frame<'a>, at: usize, hit: Vec<Cell>, target: &Target, accepted: &mut Vec<Cell>,
+    ) -> Option<Frame<'a>> {
+        let here = self.at(table, top.chain, Some(at + 1));
+        let said = |what: &str| format!("{} rule {}: {what}", here.chain, at + 1);
+        let mut go_on = |cells: Vec<Cell>| {
+            for cell in cells {
+                join(&mut top.cells, cell);
+            }
+        };
+        match target {
+            Target::None => go_on(hit),
+            Target::Continue(words) => go_on(unknown_marks(hit, words)),
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark | Target::RestoreMark | Target::NoTrack => {
+                go_on(hit.into_iter().map(|c| super::rewrite::write(c, target)).collect());
+            }
+            Target::Dnat(Some(_)) | Target::Redirect(_) => {
+                for cell in super::rewrite::translate(self, hit, target) {
+                    join(accepted, cell);
+                }
+            }
+            Target::Dnat(None) => self.end(hit, Verdict::Depends, &said("where it sends packets is not judged"), Some(&here)),
+            Target::Accept | Target::Snat => {
+                self.pass(&hit, table, &said("ACCEPT"), &here);
+                for cell in hit {
+                    join(accepted, cell);
+                }
+            }
+            Target::Drop => self.end(hit, Verdict::Drop, &said("DROP"), Some(&here)),
+            Target::Reject => self.end(hit, Verdict::Reject, &said("REJECT"), Some(&here)),
+            Target::Return => {
+                for cell in hit {
+                    join(&mut top.returned, cell);
+                }
+            }
+            Target::Jump(name, words) => {
+                if let Some(next) = table.chain(name) {
+                    return Some(self.frame(table_at, table, next, hit, false));
+                }
+                self.may_end(&hit, &said(&format!("what {} does is not judged", format!("{name} {words}").trim_end())), Some(&here));
+                go_on(hit);
+            }
+            Target::Goto(name) => match table.chain(name) {
+                Some(next) => return Some(self.frame(table_at, table, next, hit, true)),
+                None => self.end(hit, Verdict::Depends, &said(&format!("chain {name} is not shown")), Some(&here)),
+            },
+        }
+        None
+    }
+
+    fn record(&mut self, table: &Table, chain: &Chain, at: usize, result: StepResult) {
+        let Some(path) = self.path.as_mut().filter(|p| p.len() < MAX_PATH) else { return };
+        path.push(Step {
+            table: table.name.clone(), chain: chain.name.clone(), rule: Some(at + 1),
+            text: chain.rules[at].line_in(&chain.name), result,
+        });
     }
 }
 
 /// Whether a rule that may match changes nothing either way.
 fn matters_not(target: &Target) -> bool {
-    matches!(target, Target::None | Target::Continue(_))
-}
-
-fn within(port: Option<u16>, set: &PortSet) -> Option<bool> {
-    match port {
-        Some(p) => Some(set.contains(p)),
-        None if set.len() == 65_536 => Some(true),
-        None => None,
+    match target {
+        Target::None => true,
+        Target::Continue(words) => !changes_marks(words),
+        _ => false,
     }
 }
 
-fn name_of(m: &Match) -> String {
-    match m {
-        Match::Destination(_, net) => format!("-d {net}"),
-        Match::InInterface(_, i) => format!("-i {}", i.0),
-        Match::SourcePorts(..) => "the source port".to_owned(),
-        Match::DestinationPorts(..) | Match::EitherPorts(..) => "the port".to_owned(),
-        Match::CtState(_, s) => format!("state {}", s.join(",")),
-        Match::Dates(..) => "a date".to_owned(),
-        Match::Unknown(words) => words.clone(),
-        other => format!("{other:?}"),
-    }
+fn changes_marks(words: &str) -> bool {
+    words.starts_with("MARK") || words.starts_with("CONNMARK")
 }
 
-impl Packet {
-    /// A new packet from an address to a port.
-    pub fn new(src: IpAddr, proto: Proto, dport: Option<u16>) -> Self {
-        Self { src, dst: None, proto, sport: None, dport, interface: None, at: None }
-    }
-
-    /// IPv4 or IPv6.
-    pub fn family(&self) -> Family {
-        Family::of(self.src)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `packet` is `SRC PORT`, over TCP.
-    fn check(rules: &str, packet: &str, expected: Verdict) -> Trace {
-        let (src, port) = packet.split_once(' ').unwrap();
-        let text: String = rules.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        let mut set = Ruleset::new(Family::V4);
-        let table = set.table_or_new("filter");
-        for line in text.lines().filter(|l| !l.is_empty()) {
-            let mut w = line.splitn(3, ' ');
-            let (cmd, chain, args) = (w.next().unwrap(), w.next().unwrap(), w.next().unwrap_or_default());
-            match cmd {
-                "-P" => table.chain_or_new(chain).policy = Some(if args == "DROP" { Policy::Drop } else { Policy::Accept }),
-                _ => table.chain_or_new(chain).rules.push(Rule::new(args)),
-            }
+/// A change of the mark that is not understood leaves it unknown.
+fn unknown_marks(mut cells: Vec<Cell>, words: &str) -> Vec<Cell> {
+    if changes_marks(words) {
+        for c in &mut cells {
+            c.rest.mark = None;
+            c.rest.connmark = None;
         }
-        let got = trace(&set, &Packet::new(src.parse().unwrap(), Proto::TCP, port.parse().ok()));
-        assert_eq!(got.verdict, expected, "{got:#?}");
-        got
     }
-
-    const CURE: &str = "-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT
-        -A INPUT -p tcp -m tcp --dport 111 -j DROP";
-
-    #[test]
-    fn the_cure_of_the_story() {
-        check(CURE, "192.0.2.11 111", Verdict::Accept);
-        check(CURE, "192.0.2.12 111", Verdict::Drop);
-        check(CURE, "192.0.2.12 22", Verdict::Accept);
-    }
-
-    #[test]
-    fn a_drop_behind_an_accept_does_nothing() {
-        check("-A INPUT -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 111 -j DROP", "198.51.100.1 111", Verdict::Accept);
-    }
-
-    #[test]
-    fn what_is_not_known_depends_only_where_it_matters() {
-        let limit = "-A INPUT -m limit --limit 5/min -j ACCEPT\n";
-        check(&format!("{limit}-A INPUT -j DROP"), "198.51.100.1 111", Verdict::Depends);
-        check(limit, "198.51.100.1 111", Verdict::Accept);
-        check("-A INPUT -i eth0 -j DROP", "198.51.100.1 111", Verdict::Depends);
-        check("-A INPUT -i lo -j DROP", "198.51.100.1 111", Verdict::Accept);
-    }
-
-    #[test]
-    fn chains_return_and_goto_leaves_for_good() {
-        check("-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -j RETURN\n-A A -j DROP", "198.51.100.1 1", Verdict::Accept);
-        check("-P INPUT DROP\n-A INPUT -g A\n-A INPUT -j ACCEPT\n-A A -p udp -j ACCEPT", "198.51.100.1 1", Verdict::Drop);
-    }
-
-    #[test]
-    fn a_chain_that_is_not_shown_depends() {
-        check("-A INPUT -j ELSEWHERE", "198.51.100.1 1", Verdict::Depends);
-    }
-
-    #[test]
-    fn a_loop_ends() {
-        check("-A INPUT -j A\n-A A -j B\n-A B -j A", "198.51.100.1 1", Verdict::Depends);
-    }
+    cells
 }

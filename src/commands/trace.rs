@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Failure, input};
 use crate::analyse::{Packet, Trace, trace};
 use crate::cli::TraceArgs;
-use crate::model::{Family, Proto};
+use crate::model::{Family, Proto, Source, View};
 
 /// Answers about one packet.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
@@ -25,7 +25,12 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         src: args.src, dst: args.dst, proto, sport: args.sport, dport: args.dport,
         interface: args.in_interface.clone(), at,
     };
-    let answer = trace(&set, &packet);
+    let mut view = View::empty(Source::Capture, &args.file.display().to_string());
+    match set.family {
+        Family::V4 => view.v4 = Some(set),
+        Family::V6 => view.v6 = Some(set),
+    }
+    let answer = trace(&view, &packet);
     super::print(&if args.json { format!("{}\n", as_json(&answer)) } else { as_text(&answer) })
 }
 

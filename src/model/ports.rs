@@ -1,7 +1,6 @@
 //! Transport protocols and port sets.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use range_set_blaze::RangeSetBlaze;
 
@@ -56,9 +55,4 @@ impl fmt::Display for Proto {
             None => write!(f, "{}", self.0),
         }
     }
-}
-
-/// The set of one range of ports.
-pub(crate) fn range(r: RangeInclusive<u16>) -> PortSet {
-    PortSet::from_iter([r])
 }

@@ -1,0 +1,198 @@
+//! Rulesets as text, and what becomes of packets: one case a line. The kernel judges the same in
+//! `tests/kernel_judge.rs`; these say what the kernel cannot be asked.
+
+use super::*;
+use crate::model::{Chain, Family, LocalAddr, Net, Policy, Proto, Route, Rule, Source, View};
+
+/// A captured view from restore lines; without `*table` they are of the filter table.
+fn view(text: &str) -> View {
+    let family = if text.contains("::") { Family::V6 } else { Family::V4 };
+    let mut set = crate::model::Ruleset::new(family);
+    set.table_or_new("filter");
+    let mut table = "filter".to_owned();
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        if let Some(name) = line.strip_prefix('*') {
+            name.clone_into(&mut table);
+            set.table_or_new(name);
+            continue;
+        }
+        let mut w = line.splitn(3, ' ');
+        let (cmd, chain, args) = (w.next().unwrap(), w.next().unwrap(), w.next().unwrap_or_default());
+        let t = set.table_or_new(&table);
+        match cmd {
+            "-P" => t.chain_or_new(chain).policy = Some(if args == "DROP" { Policy::Drop } else { Policy::Accept }),
+            "-N" => {
+                t.add(Chain::user(chain));
+            }
+            _ => t.chain_or_new(chain).rules.push(Rule::new(args)),
+        }
+    }
+    let mut v = View::empty(Source::Capture, "case");
+    if family == Family::V4 { v.v4 = Some(set) } else { v.v6 = Some(set) }
+    v
+}
+
+/// The same host, live: eth0 and docker0.
+fn live(text: &str) -> View {
+    let mut v = view(text);
+    v.source = Source::Live;
+    let addr = |a: &str, prefix, i: &str| LocalAddr { addr: a.parse().unwrap(), prefix, interface: i.to_owned() };
+    v.addrs = Some(vec![addr("127.0.0.1", 8, "lo"), addr("10.0.0.1", 24, "eth0"), addr("172.17.0.1", 16, "docker0")]);
+    let route = |n: &str, i: &str| Route { net: Net::parse(n, Family::V4).unwrap(), interface: i.to_owned() };
+    v.routes = Some(vec![route("0.0.0.0/0", "eth0"), route("10.0.0.0/24", "eth0"), route("172.17.0.0/16", "docker0")]);
+    v.forwarding = [Some(true), Some(true)];
+    v
+}
+
+/// `packet` is `SRC PORT [INTERFACE]`, over TCP.
+fn ask(v: &View, packet: &str) -> Trace {
+    let w: Vec<&str> = packet.split(' ').collect();
+    let mut p = Packet::new(w[0].parse().unwrap(), Proto::TCP, w[1].parse().ok());
+    p.interface = w.get(2).map(|i| (*i).to_owned());
+    trace(v, &p)
+}
+
+fn check(rules: &str, packet: &str, expected: Verdict) {
+    let got = ask(&view(rules), packet);
+    assert_eq!(got.verdict, expected, "{got:#?}");
+}
+
+fn reach(v: &View, port: u16, family: Family) -> Exposure {
+    exposure(v, &Endpoint::new(EndpointKind::Rule, "x", Proto::TCP, port), family).unwrap()
+}
+
+fn cidrs(set: &crate::model::AddrSet) -> Vec<String> {
+    set.cidrs().iter().map(ToString::to_string).collect()
+}
+
+const CURE: &str = "-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT
+    -A INPUT -p tcp -m tcp --dport 111 -j DROP";
+
+#[test]
+fn the_cure_of_the_story() {
+    check(CURE, "192.0.2.11 111", Verdict::Accept);
+    check(CURE, "192.0.2.12 111", Verdict::Drop);
+    check(CURE, "192.0.2.12 22", Verdict::Accept);
+    let e = reach(&view(CURE), 111, Family::V4);
+    assert_eq!(cidrs(&e.reach.accepted), ["192.0.2.11/32"]);
+    assert_eq!(e.reach.blocked, e.reach.accepted.complement());
+    assert!(e.reach.depends.is_empty() && e.by_interface.is_empty());
+    assert_eq!(e.because.len(), 2);
+    assert_eq!(e.because[1].rule.as_ref().and_then(|r| r.rule), Some(2));
+}
+
+#[test]
+fn a_drop_behind_an_accept_does_nothing() {
+    check("-A INPUT -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 111 -j DROP", "198.51.100.1 111", Verdict::Accept);
+}
+
+#[test]
+fn what_is_not_known_depends_only_where_it_matters() {
+    let limit = "-A INPUT -m limit --limit 5/min -j ACCEPT\n";
+    check(&format!("{limit}-A INPUT -j DROP"), "198.51.100.1 111", Verdict::Depends);
+    check(limit, "198.51.100.1 111", Verdict::Accept);
+    check("-A INPUT -i eth0 -j DROP", "198.51.100.1 111", Verdict::Depends);
+    check("-A INPUT -i eth0 -j DROP", "198.51.100.1 111 eth0", Verdict::Drop);
+    check("-A INPUT -i eth0 -j DROP", "198.51.100.1 111 eth1", Verdict::Accept);
+    check("-A INPUT -i lo -j DROP", "198.51.100.1 111", Verdict::Accept);
+}
+
+#[test]
+fn chains_return_and_goto_leaves_for_good() {
+    check("-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -j RETURN\n-A A -j DROP", "198.51.100.1 1", Verdict::Accept);
+    check("-P INPUT DROP\n-A INPUT -g A\n-A INPUT -j ACCEPT\n-A A -p udp -j ACCEPT", "198.51.100.1 1", Verdict::Drop);
+    // What is gone to from a chain comes back to where that chain was called.
+    check("-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -g B\n-A A -j DROP\n-A B -p udp -j DROP", "198.51.100.1 1", Verdict::Accept);
+}
+
+#[test]
+fn a_chain_that_is_not_shown_depends() {
+    check("-A INPUT -j ELSEWHERE", "198.51.100.1 1", Verdict::Depends);
+}
+
+#[test]
+fn a_loop_ends_and_depth_does_not_matter() {
+    check("-A INPUT -j A\n-A A -j B\n-A B -j A", "198.51.100.1 1", Verdict::Depends);
+    let mut deep = "-A INPUT -j C0\n".to_owned();
+    deep.extend((0..5000).map(|i| format!("-A C{i} -j C{}\n", i + 1)));
+    deep.push_str("-A C5000 -j DROP");
+    check(&deep, "198.51.100.1 1", Verdict::Drop);
+}
+
+#[test]
+fn interfaces_are_told_apart() {
+    let e = reach(&live("-A INPUT -i eth0 -p tcp --dport 9 -j DROP"), 9, Family::V4);
+    assert!(e.reach.depends.is_full());
+    assert!(e.by_interface["eth0"].blocked.is_full() && e.by_interface["docker0"].accepted.is_full());
+    assert!(e.because[0].text.contains("interface"), "{:?}", e.because);
+}
+
+const DOCKER: &str = "*nat
+    -N DOCKER
+    -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+    -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+    -A DOCKER ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042
+    *filter
+    -P INPUT DROP
+    -P FORWARD DROP
+    -N DOCKER-USER
+    -A FORWARD -j DOCKER-USER
+    -A FORWARD -o docker0 -j DOCKER
+    -A DOCKER-USER -s 198.51.100.0/24 -p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 9042 -j DROP
+    -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT";
+
+#[test]
+fn published_ports_go_through_forward() {
+    for v in [live(DOCKER), view(DOCKER)] {
+        assert_eq!(ask(&v, "192.0.2.1 9042 eth0").verdict, Verdict::Accept, "{:#?}", ask(&v, "192.0.2.1 9042 eth0"));
+        assert_eq!(ask(&v, "198.51.100.7 9042 eth0").verdict, Verdict::Drop);
+        assert_eq!(ask(&v, "192.0.2.1 22 eth0").verdict, Verdict::Drop);
+        let list = endpoints(&v);
+        let e = list.iter().find(|e| e.kind == EndpointKind::Published).unwrap();
+        assert_eq!((e.port, e.owner), (9042, Some(Manager::Docker)));
+        let x = exposure(&v, e, Family::V4).unwrap();
+        assert_eq!(cidrs(&x.by_interface[if v.addrs.is_some() { "eth0" } else { "any other" }].blocked), ["198.51.100.0/24"]);
+    }
+}
+
+#[test]
+fn captured_text_does_not_tell_which_addresses_are_the_hosts() {
+    check("-A INPUT -d 10.0.0.1/32 -j DROP", "192.0.2.1 80", Verdict::Depends);
+    assert_eq!(ask(&live("-A INPUT -d 10.9.9.9/32 -j DROP"), "192.0.2.1 80").verdict, Verdict::Accept);
+}
+
+#[test]
+fn other_filters_and_unreadable_tables_are_never_open() {
+    let mut v = live("");
+    assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Accept);
+    v.other_filters.push((Family::V4, "table inet firewalld".into(), false));
+    assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Depends);
+    assert!(reach(&v, 80, Family::V4).reach.depends.is_full());
+    let mut v = live("");
+    v.v4.as_mut().unwrap().table_mut("filter").unwrap().unreadable = true;
+    assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Depends);
+}
+
+#[test]
+fn notrack_is_untracked_and_skips_nat() {
+    let rules = "*raw\n-A PREROUTING -p tcp --dport 7 -j CT --notrack
+        *nat\n-A PREROUTING -p tcp -j DNAT --to-destination 127.0.0.1:9
+        *filter\n-A INPUT -m conntrack --ctstate NEW -j ACCEPT\n-A INPUT -m conntrack --ctstate UNTRACKED -j DROP";
+    check(rules, "192.0.2.1 7", Verdict::Drop);
+}
+
+#[test]
+fn marks_are_followed() {
+    let rules = "*mangle\n-A PREROUTING -s 10.0.0.0/8 -j MARK --set-xmark 0x1/0xff
+        *filter\n-A INPUT -m mark --mark 0x1/0x1 -j ACCEPT\n-A INPUT -j DROP";
+    check(rules, "10.1.1.1 7", Verdict::Accept);
+    check(rules, "11.1.1.1 7", Verdict::Drop);
+}
+
+#[test]
+fn redirect_leads_to_another_port_of_the_host() {
+    let rules = "*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080
+        *filter\n-A INPUT -p tcp --dport 8080 -j DROP";
+    check(rules, "10.1.1.1 80", Verdict::Drop);
+    check(rules, "10.1.1.1 81", Verdict::Accept);
+}

@@ -1,0 +1,265 @@
+//! Sets of packets: a cell is a box of sources, destinations, ports and interfaces, with what the way so far
+//! has written on the packets (marks, tracking, NAT). Splitting a cell by a test is exact.
+
+use super::ifaces::Ifs;
+use crate::model::{AddrSet, PortSet};
+
+/// What connection tracking says of the packet (`nf_ct_get`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Track {
+    /// Not looked at yet (raw): state INVALID.
+    Before,
+    /// A new connection.
+    New,
+    /// NOTRACK.
+    Untracked,
+}
+
+/// Packets that went the same way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cell {
+    /// Senders.
+    pub(super) src: AddrSet,
+    /// Everything but the senders.
+    pub(super) rest: Rest,
+}
+
+/// What a cell holds beside its senders.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rest {
+    /// Destinations.
+    pub(super) dst: AddrSet,
+    /// Source ports.
+    pub(super) sport: PortSet,
+    /// Destination ports.
+    pub(super) dport: PortSet,
+    /// Interfaces of arrival.
+    pub(super) iif: Ifs,
+    /// Interfaces of departure; `None` for packets to the host.
+    pub(super) oif: Option<Ifs>,
+    /// The mark; `None` when not known.
+    pub(super) mark: Option<u32>,
+    /// The connection's mark; `None` when not known.
+    pub(super) connmark: Option<u32>,
+    /// Tracking.
+    pub(super) track: Track,
+    /// Destination and ports before NAT.
+    pub(super) orig: Option<Box<(AddrSet, PortSet)>>,
+    /// Why it is not certain that these packets come this way: a number of the walk's reasons.
+    pub(super) doubt: Option<u32>,
+}
+
+/// A condition with a certain answer for each packet.
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    /// Sender in the set.
+    Src(AddrSet),
+    /// Destination in the set.
+    Dst(AddrSet),
+    /// Source port.
+    Sport(PortSet),
+    /// Destination port.
+    Dport(PortSet),
+    /// Interface of arrival.
+    In(Ifs),
+    /// Interface of departure, and the answer where there is none.
+    Out(Ifs, bool),
+    /// Destination before NAT.
+    OrigDst(AddrSet),
+    /// Port before NAT.
+    OrigDport(PortSet),
+    /// `(mark & mask) == value`, of the connection when the last is set.
+    Mark { not: bool, value: u32, mask: u32, conn: bool },
+    /// Tracking state; bits of [`states`], negated when the first is set.
+    State(bool, u8),
+    /// One of these groups holds; negated when the first is set.
+    OneOf(bool, Vec<Vec<Test>>),
+    /// The same answer for every packet.
+    Always(bool),
+}
+
+/// Bits of [`Test::State`].
+pub(super) mod states {
+    pub(crate) const NEW: u8 = 1;
+    pub(crate) const UNTRACKED: u8 = 2;
+    pub(crate) const INVALID: u8 = 4;
+    pub(crate) const DNAT: u8 = 8;
+}
+
+/// What a test makes of a cell.
+pub(super) struct Split {
+    /// For these the test holds.
+    pub(super) hit: Vec<Cell>,
+    /// For these it does not.
+    pub(super) miss: Vec<Cell>,
+    /// For the hits it is not certain (a mark that is not known).
+    pub(super) unsure: bool,
+}
+
+impl Cell {
+    fn whole(self, hit: bool) -> Split {
+        if hit { Split { hit: vec![self], miss: Vec::new(), unsure: false } } else { Split { hit: Vec::new(), miss: vec![self], unsure: false } }
+    }
+
+    /// Cuts the cell along one of its sides.
+    fn cut<T: Clone>(self, side: (T, T), empty: impl Fn(&T) -> bool, put: impl Fn(&mut Self, T)) -> Split {
+        let (inside, outside) = side;
+        match (empty(&inside), empty(&outside)) {
+            (true, _) => self.whole(false),
+            (_, true) => self.whole(true),
+            _ => {
+                let mut hit = self.clone();
+                let mut miss = self;
+                put(&mut hit, inside);
+                put(&mut miss, outside);
+                Split { hit: vec![hit], miss: vec![miss], unsure: false }
+            }
+        }
+    }
+
+    fn cut_ports(self, of: &PortSet, set: &PortSet, put: impl Fn(&mut Self, PortSet)) -> Split {
+        let side = (of & set, of - set);
+        self.cut(side, PortSet::is_empty, put)
+    }
+
+    fn cut_addrs(self, of: &AddrSet, set: &AddrSet, put: impl Fn(&mut Self, AddrSet)) -> Split {
+        let side = (of.and(set), of.minus(set));
+        self.cut(side, AddrSet::is_empty, put)
+    }
+
+    /// Whether the test certainly holds for none of these packets; cheap, and `false` when in doubt.
+    pub(super) fn fails(&self, test: &Test) -> bool {
+        match test {
+            Test::Src(set) => !self.src.meets(set),
+            Test::Dst(set) => !self.rest.dst.meets(set),
+            Test::Sport(set) => self.rest.sport.is_disjoint(set),
+            Test::Dport(set) => self.rest.dport.is_disjoint(set),
+            Test::In(set) => self.rest.iif.is_disjoint(set),
+            Test::Always(yes) => !*yes,
+            _ => false,
+        }
+    }
+
+    /// Splits the cell by a test.
+    pub(super) fn split(self, test: &Test) -> Split {
+        match test {
+            Test::Always(yes) => self.whole(*yes),
+            Test::Src(set) => {
+                let side = (self.src.and(set), self.src.minus(set));
+                self.cut(side, AddrSet::is_empty, |c, v| c.src = v)
+            }
+            Test::Dst(set) => {
+                let of = self.rest.dst.clone();
+                self.cut_addrs(&of, set, |c, v| c.rest.dst = v)
+            }
+            Test::Sport(set) => {
+                let of = self.rest.sport.clone();
+                self.cut_ports(&of, set, |c, v| c.rest.sport = v)
+            }
+            Test::Dport(set) => {
+                let of = self.rest.dport.clone();
+                self.cut_ports(&of, set, |c, v| c.rest.dport = v)
+            }
+            Test::In(set) => {
+                let of = self.rest.iif.clone();
+                self.cut_ports(&of, set, |c, v| c.rest.iif = v)
+            }
+            Test::Out(set, without) => match self.rest.oif.clone() {
+                None => self.whole(*without),
+                Some(of) => self.cut_ports(&of, set, |c, v| c.rest.oif = Some(v)),
+            },
+            Test::OrigDst(set) => match self.rest.orig.clone() {
+                None => self.split(&Test::Dst(set.clone())),
+                Some(orig) => self.cut_addrs(&orig.0, set, |c, v| {
+                    if let Some(o) = &mut c.rest.orig {
+                        o.0 = v;
+                    }
+                }),
+            },
+            Test::OrigDport(set) => match self.rest.orig.clone() {
+                None => self.split(&Test::Dport(set.clone())),
+                Some(orig) => self.cut_ports(&orig.1, set, |c, v| {
+                    if let Some(o) = &mut c.rest.orig {
+                        o.1 = v;
+                    }
+                }),
+            },
+            Test::Mark { not, value, mask, conn } => {
+                let mark = if *conn && self.rest.track != Track::New { Some(None) } else {
+                    (if *conn { self.rest.connmark } else { self.rest.mark }).map(Some)
+                };
+                match mark {
+                    // Without a connection the connmark match never holds (xt_connmark).
+                    Some(None) => self.whole(false),
+                    Some(Some(m)) => self.whole((m & mask == *value) != *not),
+                    None => Split { unsure: true, ..self.whole(true) },
+                }
+            }
+            Test::State(not, wanted) => {
+                let have = match self.rest.track {
+                    Track::Before => states::INVALID,
+                    Track::Untracked => states::UNTRACKED,
+                    Track::New if self.rest.orig.is_some() => states::NEW | states::DNAT,
+                    Track::New => states::NEW,
+                };
+                self.whole((have & wanted != 0) != *not)
+            }
+            Test::OneOf(not, groups) => {
+                let mut out = Split { hit: Vec::new(), miss: vec![self], unsure: false };
+                for group in groups {
+                    let Split { hit, miss, unsure } = split_all(std::mem::take(&mut out.miss), group);
+                    out.hit.extend(hit);
+                    out.miss = miss;
+                    out.unsure |= unsure;
+                }
+                if *not {
+                    std::mem::swap(&mut out.hit, &mut out.miss);
+                }
+                out
+            }
+        }
+    }
+}
+
+/// Splits cells by tests that must all hold.
+pub(super) fn split_all(cells: Vec<Cell>, tests: &[Test]) -> Split {
+    let mut out = Split { hit: cells, miss: Vec::new(), unsure: false };
+    for test in tests {
+        let mut hits = Vec::new();
+        for cell in std::mem::take(&mut out.hit) {
+            let Split { hit, miss, unsure } = cell.split(test);
+            hits.extend(hit);
+            out.miss.extend(miss);
+            out.unsure |= unsure;
+        }
+        out.hit = hits;
+        if out.hit.is_empty() {
+            break;
+        }
+    }
+    out
+}
+
+/// Adds a cell to others: one that differs in its senders only is joined.
+pub(super) fn join(cells: &mut Vec<Cell>, cell: Cell) {
+    if cell.src.is_empty() {
+        return;
+    }
+    // Only the last few are compared: rules that split one cell leave its parts side by side.
+    for known in cells.iter_mut().rev().take(16) {
+        let alike = known.rest == cell.rest || same_but_doubt(&known.rest, &cell.rest);
+        if alike {
+            known.src = known.src.or(&cell.src);
+            known.rest.doubt = known.rest.doubt.or(cell.rest.doubt);
+            return;
+        }
+    }
+    cells.push(cell);
+}
+
+/// Cells with the same senders may be joined whatever their doubt; others keep it apart, so that the doubt of
+/// some does not spread.
+fn same_but_doubt(a: &Rest, b: &Rest) -> bool {
+    a.doubt != b.doubt && a.doubt.is_some() && b.doubt.is_some()
+        && Rest { doubt: None, ..a.clone() } == Rest { doubt: None, ..b.clone() }
+}

@@ -1,0 +1,157 @@
+//! From what a rule says to tests on cells: what can be answered for certain becomes a [`Test`], the rest a
+//! reason why the rule only *may* match.
+
+use super::cell::{Test, states};
+use super::ipset;
+use super::world::World;
+use crate::model::{AddrSet, End, Match, PortSet, Proto, Rule, Spec, Target};
+
+/// A rule ready to be walked.
+pub(super) struct Ready {
+    /// All must hold, the cheap ones first.
+    pub(super) tests: Vec<Test>,
+    /// What beside them is not known.
+    pub(super) maybe: Option<String>,
+    /// What then happens.
+    pub(super) target: Target,
+}
+
+/// A match as a test, or why it has no certain answer.
+pub(super) enum Meaning {
+    /// It has a certain answer.
+    Sure(Test),
+    /// It has none: the reason.
+    Unsure(String),
+}
+
+use Meaning::{Sure, Unsure};
+
+/// Compiles one rule for packets of a protocol.
+pub(super) fn compile(world: &World, rule: &Rule, proto: Proto) -> Ready {
+    let spec: Spec = rule.spec(world.family);
+    let mut tests = Vec::new();
+    let mut maybe = None;
+    if rule.hidden.interfaces {
+        maybe = Some("the listing hides interfaces".to_owned());
+    }
+    if rule.hidden.cut {
+        maybe = Some("the line is cut".to_owned());
+    }
+    let with_state = spec.matches.iter().any(|m| matches!(m, Match::CtState(..)));
+    for m in &spec.matches {
+        match meaning(world, m, proto, with_state) {
+            Sure(Test::Always(true)) => {}
+            Sure(Test::Always(false)) => {
+                return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None };
+            }
+            Sure(t) => tests.push(t),
+            Unsure(why) => {
+                maybe.get_or_insert(why);
+            }
+        }
+    }
+    tests.sort_by_key(cost);
+    Ready { tests, maybe, target: spec.target }
+}
+
+fn cost(test: &Test) -> u8 {
+    match test {
+        Test::Always(_) => 0,
+        Test::Dport(_) | Test::State(..) | Test::Mark { .. } => 1,
+        Test::In(_) | Test::Out(..) => 2,
+        Test::Dst(_) | Test::Sport(_) => 3,
+        Test::OrigDst(_) | Test::OrigDport(_) => 4,
+        Test::Src(_) => 5,
+        Test::OneOf(..) => 6,
+    }
+}
+
+/// A set or its complement.
+pub(super) fn addrs(set: AddrSet, not: bool) -> AddrSet {
+    if not { set.complement() } else { set }
+}
+
+fn ports(set: &PortSet, not: bool) -> PortSet {
+    if not { !set } else { set.clone() }
+}
+
+fn meaning(world: &World, m: &Match, proto: Proto, with_state: bool) -> Meaning {
+    let net = |not: bool, net: crate::model::Net, make: fn(AddrSet) -> Test, name: &str| match AddrSet::from_net(net) {
+        Some(set) => Sure(make(addrs(set, not))),
+        None => Unsure(format!("{name} {net} has a mask with too many holes")),
+    };
+    // A connection's matches on an untracked packet: xt_conntrack answers by its state option alone.
+    let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], untracked(with_state)]));
+    match m {
+        Match::Source(not, n) => net(*not, *n, Test::Src, "-s"),
+        Match::Destination(not, n) => net(*not, *n, Test::Dst, "-d"),
+        Match::InInterface(not, i) => {
+            let set = world.ifaces.matching(i);
+            Sure(Test::In(if *not { &world.ifaces.all() - &set } else { set }))
+        }
+        Match::OutInterface(not, i) => {
+            let set = world.ifaces.matching(i);
+            Sure(Test::Out(if *not { &world.ifaces.all() - &set } else { set }, i.matches("") != *not))
+        }
+        Match::Protocol(not, p) => Sure(Test::Always((*p == proto) != *not)),
+        Match::SourcePorts(not, p) => with_ports(proto, Test::Sport(ports(p, *not))),
+        Match::DestinationPorts(not, p) => with_ports(proto, Test::Dport(ports(p, *not))),
+        Match::EitherPorts(not, p) => {
+            with_ports(proto, Test::OneOf(*not, vec![vec![Test::Sport(p.clone())], vec![Test::Dport(p.clone())]]))
+        }
+        Match::TcpFlags(not, mask, comp) => Sure(Test::Always(proto == Proto::TCP && (0x02 & mask == *comp) != *not)),
+        Match::TcpOption(..) => Unsure("TCP options are not part of the question".to_owned()),
+        Match::IcmpType(not, kind, codes) => {
+            // A new connection over ICMP is an echo request (nf_conntrack_proto_icmp.c knows three more, obsolete).
+            let (echo, is) = if world.family == crate::model::Family::V4 { (8, proto == Proto::ICMP) } else { (128, proto == Proto::ICMP6) };
+            let any = *kind == 255 && world.family == crate::model::Family::V4;
+            Sure(Test::Always(is && (any || (*kind == echo && codes.contains(&0))) != *not))
+        }
+        Match::Range(not, end, a, b) => {
+            let set = addrs(AddrSet::range(*a, *b), *not);
+            Sure(if *end == End::Src { Test::Src(set) } else { Test::Dst(set) })
+        }
+        Match::AddrType(not, end, types) => world.addr_type(*end, types).map_or_else(
+            || Unsure(format!("address type {} is not known", types.join(","))),
+            |set| Sure(if *end == End::Src { Test::Src(addrs(set, *not)) } else { Test::Dst(addrs(set, *not)) }),
+        ),
+        Match::PktType(not, kind) => Sure(Test::Always((kind == "unicast" || kind == "host") != *not)),
+        Match::Set(not, name, ends) => ipset::meaning(world, *not, name, ends, proto),
+        Match::Mark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: false }),
+        Match::ConnMark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: true }),
+        Match::CtState(not, names) => {
+            let bits = names.iter().fold(0, |acc, n| acc | match n.as_str() {
+                "NEW" => states::NEW,
+                "UNTRACKED" => states::UNTRACKED,
+                "INVALID" => states::INVALID,
+                "DNAT" => states::DNAT,
+                _ => 0,
+            });
+            Sure(Test::State(*not, bits))
+        }
+        Match::CtDirOriginal(original) => tracked(Test::Always(*original)),
+        Match::CtOrigSrc(not, n) => AddrSet::from_net(*n).map_or_else(
+            || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)))),
+        Match::CtOrigDst(not, n) => AddrSet::from_net(*n).map_or_else(
+            || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)))),
+        Match::CtOrigSrcPort(not, p) => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not))),
+        Match::CtOrigDstPort(not, p) => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not))),
+        Match::CtProto(not, p) => tracked(Test::Always((*p == proto) != *not)),
+        Match::Fragment(not) => Sure(Test::Always(*not)),
+        Match::Comment(_) => Sure(Test::Always(true)),
+        Match::Dates(from, to) => match world.at {
+            Some(at) => Sure(Test::Always(from.is_none_or(|f| at >= f) && to.is_none_or(|t| at <= t))),
+            None => Unsure("the date decides, and no instant is given".to_owned()),
+        },
+        Match::Unknown(words) => Unsure(format!("whether {words} holds is not known")),
+    }
+}
+
+fn untracked(with_state: bool) -> Vec<Test> {
+    vec![Test::State(true, states::NEW), Test::Always(with_state)]
+}
+
+/// Ports are matched in protocols that have them only.
+fn with_ports(proto: Proto, test: Test) -> Meaning {
+    Sure(if proto.has_ports() { test } else { Test::Always(false) })
+}

@@ -1,0 +1,244 @@
+//! Who can reach an endpoint: all sender addresses at once, split into accepted, blocked and *depends*.
+
+use std::collections::BTreeMap;
+
+use super::cell::{Cell, Rest, Track};
+use super::endpoint::Endpoint;
+use super::hooks::{self, Bound};
+use super::ifaces::Ifs;
+use super::trace::{Verdict, doubt, port};
+use super::walk::{Compiled, End, RuleRef, Walk};
+use super::world::{World, loopback};
+use crate::model::{AddrSet, Family, View};
+
+/// A partition of the address space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// These get in, by every interface, to every address of the endpoint, from every port.
+    pub accepted: AddrSet,
+    /// These never do.
+    pub blocked: AddrSet,
+    /// For these the rules alone do not decide.
+    pub depends: AddrSet,
+}
+
+/// Why a part of the address space fares as it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Because {
+    /// The part.
+    pub set: AddrSet,
+    /// How it fares.
+    pub outcome: Verdict,
+    /// One sentence, e.g. `INPUT policy ACCEPT, no rule matched`.
+    pub text: String,
+    /// The rule or policy that decides.
+    pub rule: Option<RuleRef>,
+}
+
+/// Who can reach an endpoint in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// Over all interfaces.
+    pub reach: Reach,
+    /// Why, part by part.
+    pub because: Vec<Because>,
+    /// Interface by interface, only where they differ.
+    pub by_interface: BTreeMap<String, Reach>,
+}
+
+impl Reach {
+    fn all(family: Family, verdict: Verdict) -> Self {
+        let (mut accepted, mut blocked, mut depends) = (AddrSet::empty(family), AddrSet::empty(family), AddrSet::empty(family));
+        match verdict {
+            Verdict::Accept => accepted = AddrSet::full(family),
+            Verdict::Depends => depends = AddrSet::full(family),
+            Verdict::Drop | Verdict::Reject => blocked = AddrSet::full(family),
+        }
+        Self { accepted, blocked, depends }
+    }
+
+    /// The partition that ends make.
+    fn of<'e>(family: Family, ends: impl Iterator<Item = &'e End>) -> Self {
+        let (mut in_, mut out) = (AddrSet::empty(family), AddrSet::empty(family));
+        for e in ends {
+            if e.verdict == Verdict::Accept || e.verdict == Verdict::Depends {
+                in_ = in_.or(&e.cell.src);
+            }
+            if e.verdict != Verdict::Accept {
+                out = out.or(&e.cell.src);
+            }
+        }
+        Self { accepted: in_.minus(&out), blocked: out.minus(&in_), depends: in_.and(&out) }
+    }
+
+    /// Accept becomes *depends* where something else filters too, and so does blocked where it may rewrite.
+    fn under(mut self, others: Option<bool>) -> Self {
+        if let Some(rewrites) = others {
+            self.depends = self.depends.or(&self.accepted);
+            self.accepted = AddrSet::empty(self.accepted.family());
+            if rewrites {
+                self.depends = self.depends.or(&self.blocked);
+                self.blocked = AddrSet::empty(self.blocked.family());
+            }
+        }
+        self
+    }
+}
+
+/// Questions about one family of a view; compiled rules are shared between them.
+pub(super) struct Engine<'a> {
+    pub(super) world: World<'a>,
+    compiled: Compiled,
+}
+
+impl<'a> Engine<'a> {
+    /// `None` when the family's rules are not known.
+    pub(super) fn new(view: &'a View, family: Family) -> Option<Self> {
+        Some(Self { world: World::new(view, family, &[])?, compiled: Compiled::default() })
+    }
+
+    /// Who reaches an endpoint; `None` when the host has no address of the family.
+    pub(super) fn exposure(&self, e: &Endpoint) -> Option<Exposure> {
+        let (view, family) = (self.world.view, self.world.family);
+        let local = match self.world.reachable_local() {
+            Ok(set) if set.is_empty() => return None,
+            Ok(set) | Err(set) => set,
+        };
+        let closed = |text: &str| Some(Exposure {
+            reach: Reach::all(family, Verdict::Drop),
+            because: vec![Because { set: AddrSet::full(family), outcome: Verdict::Drop, text: text.to_owned(), rule: None }],
+            by_interface: BTreeMap::new(),
+        });
+        if !e.listening {
+            return closed("nothing listens on this port");
+        }
+        let Some(dst) = listened(e, family, &local) else {
+            return closed(&format!("it does not listen on {}", family.label()));
+        };
+        if dst.is_empty() {
+            return closed("it listens on the loopback address only");
+        }
+        let mut walk = Walk::new(&self.world, &self.compiled, e.proto, false);
+        let iif = self.world.ifaces.outside();
+        let cell = Cell {
+            src: AddrSet::full(family),
+            rest: Rest {
+                dst, sport: port(e.proto, None), dport: port(e.proto, Some(e.port)), iif: iif.clone(), oif: None,
+                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
+            },
+        };
+        hooks::run(&mut walk, vec![cell], Bound::Local);
+        self.without_listener(&mut walk, e);
+        let others: Vec<&(Family, String, bool)> = view.other_filters.iter().filter(|(f, _, _)| *f == family).collect();
+        let other = (!others.is_empty()).then(|| others.iter().any(|o| o.2));
+        let reach = Reach::of(family, walk.ends.iter()).under(other);
+        let mut because = reasons(&walk, &reach);
+        if let Some((_, what, _)) = others.first()
+            && !reach.depends.is_empty() {
+                because.insert(0, Because {
+                    set: reach.depends.clone(), outcome: Verdict::Depends, text: format!("{what} also filters"), rule: None,
+                });
+            }
+        let by_interface = self.by_interface(&walk, &iif, other);
+        Some(Exposure { reach, because, by_interface })
+    }
+
+    /// Packets that come to the host where no socket waits for them are not let in: known for published ports, whose
+    /// NAT may not concern all packets.
+    fn without_listener(&self, walk: &mut Walk, e: &Endpoint) {
+        let Some(sockets) = &self.world.view.sockets else { return };
+        let family = self.world.family;
+        for end in &mut walk.ends {
+            if end.verdict != Verdict::Accept || end.cell.rest.oif.is_some() {
+                continue;
+            }
+            let heard = sockets.iter().any(|s| {
+                s.proto == e.proto && end.cell.rest.dport.contains(s.port)
+                    && match (s.local.is_unspecified(), Family::of(s.local) == family) {
+                        (true, true) => true,
+                        // A dual-stack socket, or one that may be.
+                        (true, false) => s.local.is_ipv6() && s.v6only != Some(true),
+                        (false, same) => same && end.cell.rest.dst.contains(s.local),
+                    }
+            });
+            if !heard {
+                end.verdict = Verdict::Drop;
+                "nothing listens where the packet arrives".clone_into(&mut end.text);
+                end.rule = None;
+            }
+        }
+    }
+
+    fn by_interface(&self, walk: &Walk, iif: &Ifs, other: Option<bool>) -> BTreeMap<String, Reach> {
+        let family = self.world.family;
+        let mut out = BTreeMap::new();
+        if walk.ends.iter().all(|e| e.cell.rest.iif == *iif) {
+            return out;
+        }
+        for index in iif {
+            let mine = walk.ends.iter().filter(|e| e.cell.rest.iif.contains(index));
+            out.insert(self.world.ifaces.show(index).to_owned(), Reach::of(family, mine).under(other));
+        }
+        let first = out.values().next().cloned();
+        if out.values().all(|r| Some(r) == first.as_ref()) { BTreeMap::new() } else { out }
+    }
+}
+
+/// The addresses of the host that the endpoint listens on: `None` for none of this family.
+fn listened(e: &Endpoint, family: Family, local: &AddrSet) -> Option<AddrSet> {
+    if e.listens.is_empty() {
+        return Some(local.clone());
+    }
+    let mine: Vec<_> = e.listens.iter().filter(|a| Family::of(**a) == family).collect();
+    if mine.is_empty() {
+        return None;
+    }
+    if mine.iter().any(|a| a.is_unspecified()) {
+        return Some(local.clone());
+    }
+    let set = mine.iter().fold(AddrSet::empty(family), |acc, a| acc.or(&AddrSet::single(**a)));
+    Some(set.minus(&loopback(family)))
+}
+
+/// Why each part fares as it does.
+fn reasons(walk: &Walk, reach: &Reach) -> Vec<Because> {
+    let mut out: Vec<Because> = Vec::new();
+    let mut add = |set: AddrSet, outcome: Verdict, text: &str, rule: Option<&RuleRef>| {
+        if set.is_empty() {
+            return;
+        }
+        match out.iter_mut().find(|b| b.outcome == outcome && b.rule.as_ref() == rule && b.text == text) {
+            Some(b) => b.set = b.set.or(&set),
+            None => out.push(Because { set, outcome, text: text.to_owned(), rule: rule.cloned() }),
+        }
+    };
+    for p in &walk.passes {
+        add(p.cell.src.and(&reach.accepted), Verdict::Accept, &p.text, p.rule.as_ref());
+    }
+    if walk.passes.is_empty() {
+        for e in walk.ends.iter().filter(|e| e.verdict == Verdict::Accept) {
+            add(e.cell.src.and(&reach.accepted), Verdict::Accept, &e.text, e.rule.as_ref());
+        }
+    }
+    for e in walk.ends.iter().filter(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
+        add(e.cell.src.and(&reach.blocked), e.verdict, &e.text, e.rule.as_ref());
+    }
+    let mut left = reach.depends.clone();
+    while let Some(one) = left.first() {
+        let here: Vec<&End> = walk.ends.iter().filter(|e| e.cell.src.contains(one)).collect();
+        // All senders that came to the same ends share the reason.
+        let mut group = here.iter().fold(left.clone(), |acc, e| acc.and(&e.cell.src));
+        for e in walk.ends.iter().filter(|e| !e.cell.src.contains(one)) {
+            group = group.minus(&e.cell.src);
+        }
+        let rule = here.iter().find(|e| e.verdict == Verdict::Depends).or_else(|| here.iter().find(|e| e.verdict != Verdict::Accept));
+        add(group.clone(), Verdict::Depends, &doubt(walk, &here), rule.and_then(|e| e.rule.as_ref()));
+        left = left.minus(&group);
+    }
+    out
+}
+
+/// Who reaches an endpoint; `None` when the family is not known or not there.
+pub fn exposure(view: &View, endpoint: &Endpoint, family: Family) -> Option<Exposure> {
+    Engine::new(view, family)?.exposure(endpoint)
+}

@@ -1,0 +1,130 @@
+//! What stands out on a host, as plain sentences, each with what to do.
+
+use super::endpoint::EndpointKind;
+use super::report::Judged;
+use super::shadow::shadowed;
+use crate::model::{AddrSet, Family, Proto, Table, View};
+
+/// Something that stands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// A short word for programs.
+    pub code: &'static str,
+    /// The endpoint concerned, e.g. `portmapper 111/tcp`.
+    pub endpoint: Option<String>,
+    /// What it is and what to do.
+    pub message: String,
+}
+
+/// Rules named one by one; more are only counted.
+const MAX_NAMED: usize = 10;
+
+/// What stands out.
+pub fn findings(view: &View, judged: &[Judged]) -> Vec<Finding> {
+    let mut out = Vec::new();
+    tables(view, &mut out);
+    for j in judged {
+        one(j, &mut out);
+    }
+    transports(judged, &mut out);
+    for family in Family::BOTH {
+        shadows(view, family, &mut out);
+    }
+    out
+}
+
+fn tables(view: &View, out: &mut Vec<Finding>) {
+    let mut say = |code, message| out.push(Finding { code, endpoint: None, message });
+    for family in Family::BOTH {
+        for t in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
+            let (name, label) = (&t.name, family.label());
+            if t.unreadable {
+                say("unreadable-table", format!("iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it with `nft list ruleset`; nothing that it decides is known here."));
+            } else if t.partial {
+                say("partial-table", format!("The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.", save_tool(family)));
+            }
+        }
+    }
+    for (family, what, rewrites) in &view.other_filters {
+        let more = if *rewrites { " and may rewrite packets" } else { "" };
+        say("other-filter", format!("{what} also filters {}{more}: what these rules let through may be blocked there. Look at it with `nft list ruleset`.", family.label()));
+    }
+    if view.v4.is_some() && view.v6.is_none() && view.source != crate::model::Source::Demo {
+        say("ipv6-unknown", "The IPv6 rules are not known. Give the output of ip6tables-save too.".to_owned());
+    }
+}
+
+fn save_tool(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables-save",
+        Family::V6 => "ip6tables-save",
+    }
+}
+
+fn one(j: &Judged, out: &mut Vec<Finding>) {
+    let label = j.endpoint.label();
+    let mut say = |code, message| out.push(Finding { code, endpoint: Some(label.clone()), message });
+    let [v4, v6] = &j.exposure;
+    let share = |set: &AddrSet| set.is_full();
+    if let (Some(a), Some(b)) = (v4, v6)
+        && !a.reach.blocked.is_empty() && b.reach.blocked.is_empty() {
+            say("ipv6-open", "IPv4 is filtered, IPv6 is open to everybody. Add the same rules with ip6tables.".to_owned());
+        }
+    let anyone = [v4, v6].into_iter().flatten().any(|e| share(&e.reach.accepted));
+    match j.endpoint.kind {
+        EndpointKind::Rpc if anyone => {
+            let more = if j.endpoint.program == Some(100_000) {
+                " It lists every RPC service to strangers, and over UDP answers with several times the bytes."
+            } else { "" };
+            say("rpc-open", format!("Anyone can reach this RPC service.{more} Allow the nodes that need it and drop the rest."));
+        }
+        EndpointKind::Published if !j.endpoint.dnat_to.is_empty() && anyone => {
+            say("bypasses-input", "NAT sends this published port past INPUT: rules there do not protect it. Filter it in DOCKER-USER or FORWARD by its original port.".to_owned());
+        }
+        _ => {}
+    }
+    if j.endpoint.moves {
+        say("moves", "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport.".to_owned());
+    }
+}
+
+/// RPC services protected on TCP but not on UDP, or the other way round.
+fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
+    for a in judged.iter().filter(|j| j.endpoint.kind == EndpointKind::Rpc && j.endpoint.proto == Proto::TCP) {
+        let b = judged.iter().find(|b| b.endpoint.proto == Proto::UDP && b.endpoint.program == a.endpoint.program && b.endpoint.program.is_some());
+        let Some(b) = b else { continue };
+        for family in Family::BOTH {
+            let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
+            let open = |r: &super::Exposure| r.reach.blocked.is_empty();
+            let (code, label, message) = match (open(x), open(y)) {
+                (false, true) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
+                (true, false) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
+                _ => continue,
+            };
+            let message = format!("{} {message} ({}). Add the same rules for the other protocol.", a.endpoint.name, family.label());
+            out.push(Finding { code, endpoint: Some(label), message });
+        }
+    }
+}
+
+fn shadows(view: &View, family: Family, out: &mut Vec<Finding>) {
+    let Some(rules) = view.rules(family) else { return };
+    let all = shadowed(rules);
+    for s in all.iter().take(MAX_NAMED) {
+        let text = rules.table(&s.at.table).and_then(|t: &Table| t.chain(&s.at.chain)).and_then(|c| c.rules.get(s.at.rule? - 1));
+        let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();
+        let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
+        out.push(Finding {
+            code: "never-matches", endpoint: None,
+            message: format!(
+                "{} {} {} rule {} can never match: {which} {} before it {them} all its packets ({}). Move it up or delete it.",
+                family.label(), s.at.table, s.at.chain, s.at.rule.unwrap_or_default(), by.join(", "),
+                text.map_or_else(String::new, |r| r.line_in(&s.at.chain)),
+            ),
+        });
+    }
+    if all.len() > MAX_NAMED {
+        let message = format!("{} more {} rules can never match.", all.len() - MAX_NAMED, family.label());
+        out.push(Finding { code: "never-matches", endpoint: None, message });
+    }
+}

@@ -1,0 +1,103 @@
+//! Interfaces as a finite set of classes: each name that rules or the host name is one, and one stands for
+//! every other name that a pattern such as `eth+` covers, so that splitting by interface is exact.
+
+use range_set_blaze::RangeSetBlaze;
+
+use crate::model::{IfaceMatch, Ruleset, View};
+
+/// A set of interface classes, by their index.
+pub(super) type Ifs = RangeSetBlaze<u16>;
+
+/// The classes.
+#[derive(Clone, Debug)]
+pub(super) struct Universe {
+    /// Name that the patterns are tried on, and name to show.
+    names: Vec<(String, String)>,
+}
+
+/// No interface has such a name (`/` is refused by the kernel, `dev_valid_name`), so no rule names it.
+const OTHER: &str = "/";
+
+impl Universe {
+    /// The host's interfaces where they are known, else those that rules name and one for every other.
+    pub(super) fn new(view: &View, rules: Option<&Ruleset>, extra: &[&str]) -> Self {
+        let mut names = vec![("lo".to_owned(), "lo".to_owned())];
+        let mut add = |test: String, show: String| {
+            if u16::try_from(names.len()).is_ok() && !names.iter().any(|(n, _)| *n == test) {
+                names.push((test, show));
+            }
+        };
+        for name in extra {
+            add((*name).to_owned(), (*name).to_owned());
+        }
+        if let Some(addrs) = &view.addrs {
+            for name in addrs.iter().map(|a| &a.interface).chain(view.routes.iter().flatten().map(|r| &r.interface)) {
+                add(name.clone(), name.clone());
+            }
+        } else {
+            let mut found = Vec::new();
+            for chain in rules.iter().flat_map(|r| &r.tables).flat_map(|t| &t.chains) {
+                for rule in &chain.rules {
+                    patterns(&rule.text, &mut found);
+                }
+            }
+            for (_, name) in super::world::bridges(rules) {
+                add(name.clone(), name);
+            }
+            for p in found {
+                match p.strip_suffix('+') {
+                    None => add(p.clone(), p),
+                    Some("") => {}
+                    Some(stem) => add(format!("{stem}{OTHER}"), p),
+                }
+            }
+            add(OTHER.to_owned(), "any other".to_owned());
+        }
+        Self { names }
+    }
+
+    /// Every interface but `lo`.
+    pub(super) fn outside(&self) -> Ifs {
+        (0..self.len()).filter(|i| self.names[usize::from(*i)].0 != "lo").collect()
+    }
+
+    /// Every interface.
+    pub(super) fn all(&self) -> Ifs {
+        (0..self.len()).collect()
+    }
+
+    fn len(&self) -> u16 {
+        u16::try_from(self.names.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The classes that a pattern covers.
+    pub(super) fn matching(&self, pattern: &IfaceMatch) -> Ifs {
+        (0..self.len()).filter(|i| pattern.matches(&self.names[usize::from(*i)].0)).collect()
+    }
+
+    /// One interface by its name.
+    pub(super) fn named(&self, name: &str) -> Ifs {
+        (0..self.len()).filter(|i| self.names[usize::from(*i)].0 == name).collect()
+    }
+
+    /// The name to show.
+    pub(super) fn show(&self, index: u16) -> &str {
+        self.names.get(usize::from(index)).map_or("?", |n| &n.1)
+    }
+}
+
+/// The words behind `-i` and `-o`.
+fn patterns(text: &str, out: &mut Vec<String>) {
+    let mut last = "";
+    if !(text.contains("-i") || text.contains("-o")) {
+        return;
+    }
+    for word in text.split_whitespace() {
+        if matches!(last, "-i" | "-o" | "--in-interface" | "--out-interface") && word != "!" && !out.iter().any(|o| o == word) {
+            out.push(word.trim_matches('"').to_owned());
+        }
+        if word != "!" {
+            last = word;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether a change keeps a new SSH connection from the operator's address as it was.
+
+use std::net::IpAddr;
+
+use super::trace::{Packet, Verdict, trace};
+use crate::model::{Proto, View};
+
+/// How a new connection fares after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// As before, or better.
+    Same,
+    /// It worked or may have worked, and will not any more.
+    Worse {
+        /// What stops it.
+        why: String,
+    },
+    /// The rules alone do not tell.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Compares a new TCP connection from `peer` to `port` before and after a change.
+pub fn lockout(before: &View, after: &View, peer: IpAddr, port: u16) -> Access {
+    // An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d, but IPv4 rules decide about it.
+    let packet = Packet::new(peer.to_canonical(), Proto::TCP, Some(port));
+    let (old, new) = (trace(before, &packet), trace(after, &packet));
+    match (old.verdict, new.verdict) {
+        (_, Verdict::Accept) | (Verdict::Drop | Verdict::Reject, _) => Access::Same,
+        (_, Verdict::Drop | Verdict::Reject) => Access::Worse { why: new.why },
+        (_, Verdict::Depends) if old.why == new.why => Access::Same,
+        (_, Verdict::Depends) => Access::Unknown { why: new.why },
+    }
+}

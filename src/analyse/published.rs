@@ -1,0 +1,201 @@
+//! Ports that NAT publishes (Docker, Podman, CNI, Kubernetes NodePort, REDIRECT), and ports that rules name.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::endpoint::{Endpoint, EndpointKind, add_doors};
+use super::ownership::rule_owner;
+use crate::model::{Chain, Family, Match, Net, PortSet, Proto, Rule, Spec, Table, Target, View};
+
+/// More ports than this in one match are a range, not a list of services: its ends stand for it.
+const MAX_PORTS: u128 = 16;
+
+/// Published ports of both families, one per (protocol, port).
+pub(super) fn endpoints(view: &View) -> Vec<Endpoint> {
+    let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
+    for family in Family::BOTH {
+        let Some(nat) = view.rules(family).and_then(|r| r.table("nat")) else { continue };
+        for chain in &nat.chains {
+            for rule in &chain.rules {
+                publish(view, family, nat, chain, rule, &mut out);
+            }
+        }
+    }
+    let mut list: Vec<Endpoint> = out.into_values().collect();
+    for e in &mut list {
+        add_doors(view, e);
+        e.listens.sort();
+        e.listens.dedup();
+    }
+    list
+}
+
+/// Only these rules can publish: the words save parsing every rule of a large nat table.
+fn may_publish(chain: &Chain, rule: &Rule) -> bool {
+    let t = &rule.text;
+    t.contains("dport") && (t.contains("-j DNAT") || t.contains("-j REDIRECT") || chain.name == "KUBE-NODEPORTS")
+}
+
+fn publish(view: &View, family: Family, nat: &Table, chain: &Chain, rule: &Rule, out: &mut BTreeMap<(u16, Proto), Endpoint>) {
+    if !may_publish(chain, rule) || chain.name == "OUTPUT" {
+        return;
+    }
+    let spec = rule.spec(family);
+    let Some((proto, ports, dst)) = asked(&spec) else { return };
+    // A rule for the loopback interface only is the host's own.
+    if spec.matches.iter().any(|m| matches!(m, Match::InInterface(false, i) if i.0 == "lo")) {
+        return;
+    }
+    let owner = rule_owner(&chain.name, rule);
+    for port in ports {
+        let to = destinations(nat, &spec, family, port, 0);
+        let named = view.published_names.iter().find(|n| {
+            n.proto == proto && n.host_port == port && n.addr.is_none_or(|a| to.iter().any(|(t, _)| *t == a))
+        }).map(|n| n.name.clone());
+        let name = named.or_else(|| name_of(view, port, proto)).or_else(|| rule.comment().map(|c| short(&c)))
+            .or_else(|| redirect_name(&spec)).or_else(|| to.first().map(|(a, p)| show(*a, *p)))
+            .unwrap_or_else(|| owner.map_or("published", super::Manager::label).to_owned());
+        let e = out.entry((port, proto)).or_insert_with(|| Endpoint {
+            owner, ..Endpoint::new(EndpointKind::Published, &name, proto, port)
+        });
+        let listen = dst.map_or(any(family), |n| n.ip());
+        if !e.listens.contains(&listen) {
+            e.listens.push(listen);
+        }
+        for t in to {
+            if !e.dnat_to.contains(&t) {
+                e.dnat_to.push(t);
+            }
+        }
+    }
+}
+
+fn any(family: Family) -> IpAddr {
+    Net::any(family).ip()
+}
+
+fn show(addr: IpAddr, port: u16) -> String {
+    match addr {
+        IpAddr::V4(a) => format!("{a}:{port}"),
+        IpAddr::V6(a) => format!("[{a}]:{port}"),
+    }
+}
+
+fn redirect_name(spec: &Spec) -> Option<String> {
+    match &spec.target {
+        Target::Redirect(ports) => Some(ports.as_ref().map_or("redirect".to_owned(), |p| format!("redirect to {}", p.start()))),
+        _ => None,
+    }
+}
+
+/// kube-proxy writes `ns/service:port`, portmap `dnat name: "net" id: "..."`.
+fn short(comment: &str) -> String {
+    comment.split_whitespace().next().unwrap_or("published").to_owned()
+}
+
+/// The container's name as `docker ps` told it.
+pub(super) fn name_of(view: &View, port: u16, proto: Proto) -> Option<String> {
+    view.published_names.iter().find(|n| n.proto == proto && n.host_port == port).map(|n| n.name.clone())
+}
+
+/// Protocol, ports and destination that a rule asks for.
+fn asked(spec: &Spec) -> Option<(Proto, Vec<u16>, Option<Net>)> {
+    let (mut proto, mut ports, mut dst) = (None, None, None);
+    for m in &spec.matches {
+        match m {
+            Match::Protocol(false, p) => proto = Some(*p),
+            Match::DestinationPorts(false, p) => ports = Some(listed(p)),
+            Match::Destination(false, n) if n.mask != 0 => dst = Some(*n),
+            _ => {}
+        }
+    }
+    Some((proto?, ports?, dst))
+}
+
+fn listed(set: &PortSet) -> Vec<u16> {
+    if u128::from(set.len()) <= MAX_PORTS {
+        return set.iter().collect();
+    }
+    set.ranges().flat_map(|r| [*r.start(), *r.end()]).collect()
+}
+
+/// Where a rule's packets go: its own DNAT, or those of the chains it jumps to (Kubernetes).
+fn destinations(nat: &Table, spec: &Spec, family: Family, port: u16, depth: usize) -> Vec<(IpAddr, u16)> {
+    match &spec.target {
+        Target::Dnat(Some(to)) => {
+            let p = to.ports.as_ref().map_or(port, |r| *r.start());
+            to.addrs.map(|(a, _)| vec![(a, p)]).unwrap_or_default()
+        }
+        Target::Jump(name, _) | Target::Goto(name) if depth < 6 => nat.chain(name).map(|c| {
+            c.rules.iter().flat_map(|r| destinations(nat, &r.spec(family), family, port, depth + 1)).take(16).collect()
+        }).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// The ports that rules on the way of incoming packets name.
+pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
+    let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
+    for family in Family::BOTH {
+        for table in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
+            for (chain, inherited) in reached(table, family) {
+                for rule in chain.rules.iter().filter(|r| r.text.contains("port")) {
+                    let spec = rule.spec(family);
+                    let proto = spec.matches.iter().find_map(|m| match m {
+                        Match::Protocol(false, p) => Some(*p),
+                        _ => None,
+                    });
+                    let protos = proto.map_or(inherited.clone(), |p| vec![p]);
+                    for m in &spec.matches {
+                        let (Match::DestinationPorts(_, ports) | Match::EitherPorts(_, ports)) = m else { continue };
+                        for port in listed(ports) {
+                            for proto in &protos {
+                                let e = Endpoint::new(EndpointKind::Rule, service_name(port), *proto, port);
+                                out.entry((port, *proto)).or_insert(e);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    out.into_values().collect()
+}
+
+/// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
+fn reached(table: &Table, family: Family) -> Vec<(&Chain, Vec<Proto>)> {
+    let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
+    let mut seen: Vec<&str> = Vec::new();
+    let mut out = Vec::new();
+    while let Some(name) = todo.pop() {
+        if seen.contains(&name) {
+            continue;
+        }
+        let Some(chain) = table.chain(name) else { continue };
+        seen.push(&chain.name);
+        out.push((chain, vec![Proto::TCP, Proto::UDP]));
+        for rule in &chain.rules {
+            if let Target::Jump(to, _) | Target::Goto(to) = rule.spec(family).target
+                && let Some(c) = table.chain(&to) {
+                    todo.push(&c.name);
+                }
+        }
+    }
+    out
+}
+
+/// Well-known services of this program's users (IANA service names).
+fn service_name(port: u16) -> &'static str {
+    match port {
+        22 => "ssh",
+        25 => "smtp",
+        53 => "domain",
+        80 => "http",
+        111 => "portmapper",
+        123 => "ntp",
+        443 => "https",
+        2049 => "nfs",
+        20048 => "mountd",
+        _ => "port",
+    }
+}

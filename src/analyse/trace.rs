@@ -1,0 +1,220 @@
+//! What becomes of one packet: the walk of all packets, with one sender and the path written down.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::cell::{Cell, Rest, Track};
+use super::hooks::{self, Bound};
+use super::walk::{Compiled, End, Walk};
+use super::world::World;
+use crate::model::{AddrSet, Family, PortSet, Proto, View};
+
+/// A hypothetical new packet (conntrack NEW, TCP SYN, ICMP echo request) to the host; `None` means *any*.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Sender.
+    pub src: IpAddr,
+    /// Destination; absent: one of the host's addresses.
+    pub dst: Option<IpAddr>,
+    /// Protocol.
+    pub proto: Proto,
+    /// Source port.
+    pub sport: Option<u16>,
+    /// Destination port.
+    pub dport: Option<u16>,
+    /// Interface it arrives on; any but `lo` when not given.
+    pub interface: Option<String>,
+    /// The instant, seconds since 1970 UTC; that of the view when not given.
+    pub at: Option<i64>,
+}
+
+impl Packet {
+    /// A new packet from an address to a port.
+    pub fn new(src: IpAddr, proto: Proto, dport: Option<u16>) -> Self {
+        Self { src, dst: None, proto, sport: None, dport, interface: None, at: None }
+    }
+
+    /// IPv4 or IPv6.
+    pub fn family(&self) -> Family {
+        Family::of(self.src)
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The loaded rules let it through.
+    Accept,
+    /// It is certainly dropped.
+    Drop,
+    /// It is certainly refused with an answer.
+    Reject,
+    /// The rules alone do not decide.
+    Depends,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Accept => "accept",
+            Self::Drop => "drop",
+            Self::Reject => "reject",
+            Self::Depends => "depends",
+        })
+    }
+}
+
+/// How one rule fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepResult {
+    /// All matches hold.
+    Matched,
+    /// A match certainly does not hold.
+    Passed,
+    /// It may match.
+    MayMatch,
+    /// The policy of a built-in chain.
+    Policy,
+}
+
+impl fmt::Display for StepResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Matched => "matched",
+            Self::Passed => "passed",
+            Self::MayMatch => "may match",
+            Self::Policy => "policy",
+        })
+    }
+}
+
+/// One rule or policy on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Table.
+    pub table: String,
+    /// Chain.
+    pub chain: String,
+    /// Number in the chain from 1; `None` for the policy.
+    pub rule: Option<usize>,
+    /// The rule's `-A` text or the policy's `-P` text.
+    pub text: String,
+    /// How it fared.
+    pub result: StepResult,
+}
+
+/// Verdict and way of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Verdict.
+    pub verdict: Verdict,
+    /// One sentence: what decided.
+    pub why: String,
+    /// Every rule on the way.
+    pub path: Vec<Step>,
+}
+
+/// Follows one packet through the rules of its family.
+pub fn trace(view: &View, packet: &Packet) -> Trace {
+    let family = packet.family();
+    let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), path: Vec::new() };
+    let named: Vec<&str> = packet.interface.as_deref().into_iter().collect();
+    let Some(mut world) = World::new(view, family, &named) else {
+        return unknown(&format!("the {} rules are not known", family.label()));
+    };
+    world.at = packet.at.or(world.at);
+    let compiled = Compiled::default();
+    let mut walk = Walk::new(&world, &compiled, packet.proto, true);
+    let Some((dst, bound)) = destination(&world, packet.dst) else {
+        return unknown(&format!("the host has no {} address that packets from outside reach", family.label()));
+    };
+    let cell = Cell {
+        src: AddrSet::single(packet.src),
+        rest: Rest {
+            dst,
+            sport: port(packet.proto, packet.sport),
+            dport: port(packet.proto, packet.dport),
+            iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
+            oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
+        },
+    };
+    hooks::run(&mut walk, vec![cell], bound);
+    let (verdict, why) = verdict(&walk, view, family);
+    Trace { verdict, why, path: walk.path.unwrap_or_default() }
+}
+
+/// The destinations of a question, and how the routing decision is made; `None` when there are none.
+pub(super) fn destination(world: &World, asked: Option<IpAddr>) -> Option<(AddrSet, Bound)> {
+    match asked {
+        // With captured text an explicit destination is the host's unless the rules tell otherwise.
+        Some(a) if world.local.is_none() && !world.foreign.contains(a) => Some((AddrSet::single(a), Bound::Local)),
+        Some(a) => Some((AddrSet::single(a), Bound::Anywhere)),
+        None => {
+            let set = world.reachable_local().unwrap_or_else(|any| any);
+            (!set.is_empty()).then_some((set, Bound::Local))
+        }
+    }
+}
+
+/// One port, or all; protocols without ports have one that never matters.
+pub(super) fn port(proto: Proto, port: Option<u16>) -> PortSet {
+    match port {
+        _ if !proto.has_ports() => PortSet::from_iter([0]),
+        Some(p) => PortSet::from_iter([p]),
+        None => PortSet::from_iter([0..=u16::MAX]),
+    }
+}
+
+/// The one verdict of all ends, or *depends* with its reason.
+fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String) {
+    let ends = &walk.ends;
+    let Some(first) = ends.first() else { return (Verdict::Depends, "the packet has no way".to_owned()) };
+    let other = view.other_filters.iter().find(|(f, _, rewrites)| *f == family && *rewrites)
+        .or_else(|| view.other_filters.iter().find(|(f, _, _)| *f == family));
+    if ends.iter().all(|e| e.verdict == Verdict::Accept) {
+        return match other {
+            Some((_, what, _)) => (Verdict::Depends, format!("these rules let it through, but {what} also filters")),
+            None => (Verdict::Accept, walk.passes.last().map_or_else(|| first.text.clone(), |p| p.text.clone())),
+        };
+    }
+    if ends.iter().all(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
+        if let Some((_, what, true)) = other {
+            return (Verdict::Depends, format!("these rules block it, but {what} may rewrite packets"));
+        }
+        let same = ends.iter().all(|e| e.verdict == first.verdict);
+        // Dropped or rejected, either way it does not get in.
+        return (if same { first.verdict } else { Verdict::Drop }, first.text.clone());
+    }
+    let all: Vec<&End> = ends.iter().collect();
+    (Verdict::Depends, doubt(walk, &all))
+}
+
+/// Why ends with one sender differ: the first reason of doubt, else the side on which they differ.
+pub(super) fn doubt(walk: &Walk, ends: &[&End]) -> String {
+    if let Some(e) = ends.iter().find(|e| e.verdict == Verdict::Depends) {
+        return e.text.clone();
+    }
+    if let Some(why) = ends.iter().find_map(|e| e.cell.rest.doubt).and_then(|d| walk.reasons.get(d as usize)) {
+        return why.clone();
+    }
+    let blocked = ends.iter().find(|e| e.verdict != Verdict::Accept);
+    let passed = ends.iter().find(|e| e.verdict == Verdict::Accept);
+    let (Some(b), Some(a)) = (blocked, passed) else { return "the rules alone do not decide".to_owned() };
+    let (x, y) = (&a.cell.rest, &b.cell.rest);
+    let first_dst = |r: &Rest| r.orig.as_ref().map_or_else(|| r.dst.clone(), |o| o.0.clone());
+    let first_port = |r: &Rest| r.orig.as_ref().map_or_else(|| r.dport.clone(), |o| o.1.clone());
+    let what = if x.iif.is_disjoint(&y.iif) {
+        "the interface it arrives on"
+    } else if !first_dst(x).meets(&first_dst(y)) {
+        "which address of the host it is sent to"
+    } else if x.sport.is_disjoint(&y.sport) {
+        "the source port"
+    } else if first_port(x).is_disjoint(&first_port(y)) {
+        "the destination port"
+    } else if x.oif.as_ref().zip(y.oif.as_ref()).is_some_and(|(p, q)| p.is_disjoint(q)) {
+        "the interface it leaves through, which is not known"
+    } else {
+        "where NAT sends it"
+    };
+    format!("{what} decides: {}", b.text)
+}

@@ -1,0 +1,191 @@
+//! What one rule means: its matches and its target, read from the argument text
+//! (iptables(8), iptables-extensions(8)). What is not understood stays as [`Match::Unknown`].
+
+mod read;
+mod target;
+mod words;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::{Family, Net, PortSet, Proto};
+
+pub use target::{BitOp, NatTo, Target};
+pub(super) use target::is_extension;
+
+/// An interface name; a trailing `+` matches every name that begins so (iptables(8), `-i`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IfaceMatch(pub String);
+
+impl IfaceMatch {
+    /// Whether an interface of this name is matched.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('+') {
+            Some(stem) => name.starts_with(stem),
+            None => name == self.0,
+        }
+    }
+}
+
+/// The end of a packet that an address match looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Source.
+    Src,
+    /// Destination.
+    Dst,
+}
+
+/// One condition; the flag in front of each is whether it is negated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// `-s`
+    Source(bool, Net),
+    /// `-d`
+    Destination(bool, Net),
+    /// `-i`
+    InInterface(bool, IfaceMatch),
+    /// `-o`
+    OutInterface(bool, IfaceMatch),
+    /// `-p`
+    Protocol(bool, Proto),
+    /// `--sport`, multiport `--sports`
+    SourcePorts(bool, PortSet),
+    /// `--dport`, multiport `--dports`
+    DestinationPorts(bool, PortSet),
+    /// multiport `--ports`: either end
+    EitherPorts(bool, PortSet),
+    /// `--tcp-flags MASK COMP`, `--syn`
+    TcpFlags(bool, u8, u8),
+    /// `--tcp-option`: whether an option of that number is in the header
+    TcpOption(bool, u8),
+    /// `--icmp-type`, `--icmpv6-type`: type and codes
+    IcmpType(bool, u8, RangeInclusive<u8>),
+    /// iprange `--src-range`, `--dst-range`
+    Range(bool, End, IpAddr, IpAddr),
+    /// addrtype `--src-type`, `--dst-type`: names in upper case
+    AddrType(bool, End, Vec<String>),
+    /// `--pkt-type`, in lower case
+    PktType(bool, String),
+    /// `--match-set NAME src,dst`
+    Set(bool, String, Vec<End>),
+    /// `-m mark --mark VALUE/MASK`
+    Mark(bool, u32, u32),
+    /// `-m connmark --mark VALUE/MASK`
+    ConnMark(bool, u32, u32),
+    /// `--state` / `--ctstate`, the names in upper case
+    CtState(bool, Vec<String>),
+    /// `--ctdir ORIGINAL` is `true`
+    CtDirOriginal(bool),
+    /// `--ctorigsrc`
+    CtOrigSrc(bool, Net),
+    /// `--ctorigdst`
+    CtOrigDst(bool, Net),
+    /// `--ctorigsrcport`
+    CtOrigSrcPort(bool, RangeInclusive<u16>),
+    /// `--ctorigdstport`
+    CtOrigDstPort(bool, RangeInclusive<u16>),
+    /// `--ctproto`
+    CtProto(bool, Proto),
+    /// `-f`: second and further fragments
+    Fragment(bool),
+    /// `--comment`: never decides anything
+    Comment(String),
+    /// `--datestart`/`--datestop` alone, seconds since 1970 UTC (xt_time)
+    Dates(Option<i64>, Option<i64>),
+    /// Anything else: its words, as they stand
+    Unknown(String),
+}
+
+/// The meaning of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// All must hold.
+    pub matches: Vec<Match>,
+    /// What then happens.
+    pub target: Target,
+}
+
+impl Spec {
+    /// Reads the arguments of a rule. Never fails: unknown words become [`Match::Unknown`].
+    pub fn parse(text: &str, family: Family) -> Self {
+        read::spec(text, family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Spec {
+        Spec::parse(text, Family::V4)
+    }
+
+    #[test]
+    fn reads_the_rules_of_the_story() {
+        let s = parse("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT");
+        assert_eq!(s.target, Target::Accept);
+        assert_eq!(s.matches.len(), 3);
+        assert_eq!(s.matches[2], Match::DestinationPorts(false, PortSet::from_iter([111])));
+    }
+
+    #[test]
+    fn a_comment_is_never_taken_for_options() {
+        let s = parse(r#"-m comment --comment "-j DROP --dport 22" -j ACCEPT"#);
+        assert_eq!(s.target, Target::Accept);
+        assert_eq!(s.matches, [Match::Comment("-j DROP --dport 22".into())]);
+    }
+
+    #[test]
+    fn negation_in_both_styles() {
+        assert_eq!(parse("-d ! 10.0.0.0/8 -j DROP"), parse("! -d 10.0.0.0/8 -j DROP"));
+        assert_eq!(parse("! -i lo -j X").matches, [Match::InInterface(true, IfaceMatch("lo".into()))]);
+    }
+
+    #[test]
+    fn unknown_modules_are_kept() {
+        let s = parse("-m hashlimit --hashlimit-above 5/min --hashlimit-name x -j DROP");
+        assert!(s.matches.iter().all(|m| matches!(m, Match::Unknown(_))));
+        assert_eq!(s.matches.len(), 2);
+    }
+
+    #[test]
+    fn a_module_without_options_of_ours_is_a_condition_too() {
+        assert_eq!(parse("-m socket -j DROP").matches, [Match::Unknown("-m socket".into())]);
+        assert_eq!(parse("-m rpfilter --invert -j DROP").matches, [Match::Unknown("--invert".into())]);
+    }
+
+    #[test]
+    fn dates_are_utc() {
+        let s = parse("-m time --datestop 1970-01-01T00:01:00 -j X");
+        assert_eq!(s.matches, [Match::Dates(None, Some(60))]);
+        assert!(matches!(&parse("-m time --weekdays Mon -j X").matches[..], [Match::Unknown(_)]));
+    }
+
+    #[test]
+    fn nat_targets_tell_where_to() {
+        let to = |text: &str| match parse(text).target {
+            Target::Dnat(Some(to)) => to,
+            other => panic!("{other:?}"),
+        };
+        let t = to("-p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:8080");
+        assert_eq!(t.addrs.map(|a| a.0.to_string()), Some("172.17.0.2".into()));
+        assert_eq!(t.ports, Some(8080..=8080));
+        assert_eq!(to("-j DNAT --to-destination 10.0.0.1-10.0.0.3").ports, None);
+        let v6 = Spec::parse("-p tcp -j DNAT --to-destination [fd00::2]:80-90", Family::V6);
+        assert!(matches!(v6.target, Target::Dnat(Some(NatTo { ports: Some(p), .. })) if p == (80..=90)));
+        assert_eq!(parse("-p tcp -j REDIRECT --to-ports 22").target, Target::Redirect(Some(22..=22)));
+        // A port map with a base (1:2-3/5) is more than a range.
+        assert!(matches!(parse("-p tcp -j DNAT --to-destination 10.0.0.1:5000-5010/6000").target, Target::Dnat(None)));
+    }
+
+    #[test]
+    fn marks_sets_ranges_and_types() {
+        let s = parse("-m mark --mark 0x4000/0x4000 -m iprange --src-range 10.0.0.1-10.0.0.9 -m set ! --match-set bad src,dst -m addrtype --dst-type LOCAL -j MARK --set-xmark 0x1/0xff");
+        assert_eq!(s.matches[0], Match::Mark(false, 0x4000, 0x4000));
+        assert!(matches!(s.matches[1], Match::Range(false, End::Src, _, _)));
+        assert_eq!(s.matches[2], Match::Set(true, "bad".into(), vec![End::Src, End::Dst]));
+        assert_eq!(s.matches[3], Match::AddrType(false, End::Dst, vec!["LOCAL".into()]));
+        assert_eq!(s.target, Target::Mark(BitOp { keep: !0xff, flip: 1 }));
+    }
+}

@@ -1,0 +1,219 @@
+//! From the argument text of a rule to its meaning.
+
+use super::target::jump;
+use super::words::{date, flags, icmp, port_range, ports, value_mask};
+use super::{End, IfaceMatch, Match, Spec, Target};
+use crate::model::{Family, Net, Proto, split_args};
+
+/// Reads the arguments of a rule.
+pub(super) fn spec(text: &str, family: Family) -> Spec {
+    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, matches: Vec::new() }.run()
+}
+
+/// Modules that only bring options: named alone they match everything (`-m tcp`).
+const PLAIN: &[&str] = &[
+    "tcp", "udp", "sctp", "dccp", "udplite", "icmp", "icmp6", "ipv6-icmp", "icmpv6", "multiport", "state", "conntrack", "comment",
+    "iprange", "addrtype", "pkttype", "set", "mark", "connmark", "time", "standard",
+];
+
+struct Reader {
+    words: Vec<String>,
+    at: usize,
+    family: Family,
+    /// The module that the last `-m` named.
+    module: String,
+    /// A module whose options were not seen yet: alone it is a condition of its own (`-m socket`).
+    pending: Option<String>,
+    matches: Vec<Match>,
+}
+
+impl Reader {
+    fn next(&mut self) -> Option<String> {
+        let w = self.words.get_mut(self.at).map(std::mem::take);
+        self.at += 1;
+        w
+    }
+
+    /// The option's value; the old style puts the `!` behind the option (iptables before 1.4.3).
+    fn value(&mut self, not: &mut bool) -> String {
+        let mut v = self.next().unwrap_or_default();
+        if v == "!" {
+            *not = !*not;
+            v = self.next().unwrap_or_default();
+        }
+        v
+    }
+
+    /// Words up to the next match or basic option belong to the target.
+    fn target_words(&mut self) -> Vec<String> {
+        let mut out = Vec::new();
+        while let Some(w) = self.words.get(self.at) {
+            if matches!(w.as_str(), "-m" | "--match" | "-s" | "-d" | "-p" | "-i" | "-o" | "-f" | "!" | "-j" | "-g") {
+                break;
+            }
+            out.push(w.clone());
+            self.at += 1;
+        }
+        out
+    }
+
+    fn run(mut self) -> Spec {
+        let mut target = Target::None;
+        let mut not = false;
+        let (mut from, mut to) = (None, None);
+        let mut loose_time = false;
+        while let Some(word) = self.next() {
+            if word == "!" {
+                not = true;
+                continue;
+            }
+            let n = &mut std::mem::take(&mut not);
+            match word.as_str() {
+                "-m" | "--match" => {
+                    self.flush_module();
+                    self.module = self.next().unwrap_or_default();
+                    self.pending = Some(self.module.clone()).filter(|m| !PLAIN.contains(&m.as_str()));
+                }
+                "-j" | "--jump" => {
+                    self.flush_module();
+                    let name = self.next().unwrap_or_default();
+                    let args = self.target_words();
+                    target = jump(&name, &args, self.family);
+                }
+                "-g" | "--goto" => {
+                    self.flush_module();
+                    target = Target::Goto(self.next().unwrap_or_default());
+                }
+                "--datestart" | "--datestop" => {
+                    let v = self.next().unwrap_or_default();
+                    match date(&v) {
+                        Some(d) if word == "--datestart" => from = Some(d),
+                        Some(d) => to = Some(d),
+                        None => self.matches.push(Match::Unknown(format!("{word} {v}"))),
+                    }
+                }
+                "--timestart" | "--timestop" | "--weekdays" | "--monthdays" => {
+                    loose_time = true;
+                    self.next();
+                }
+                "--utc" => {}
+                "--kerneltz" | "--contiguous" | "--localtz" => loose_time = true,
+                option => {
+                    self.pending = None;
+                    if let Some(m) = self.condition(option, n) {
+                        self.matches.push(m);
+                    }
+                }
+            }
+        }
+        self.flush_module();
+        if loose_time {
+            self.matches.push(Match::Unknown("time of day or week".into()));
+        } else if from.is_some() || to.is_some() {
+            self.matches.push(Match::Dates(from, to));
+        }
+        Spec { matches: self.matches, target }
+    }
+
+    fn flush_module(&mut self) {
+        if let Some(m) = self.pending.take() {
+            self.matches.push(Match::Unknown(format!("-m {m}")));
+        }
+    }
+
+    fn unknown(&mut self, not: bool, option: &str) -> Match {
+        let mut words = if not { format!("! {option}") } else { option.to_owned() };
+        while let Some(w) = self.words.get(self.at).filter(|w| !w.starts_with('-') && *w != "!") {
+            words.push(' ');
+            words.push_str(w);
+            self.at += 1;
+        }
+        Match::Unknown(words)
+    }
+
+    /// One value, turned into a match; what cannot be read stays as its words.
+    fn one(&mut self, not: &mut bool, option: &str, make: impl FnOnce(bool, &str) -> Option<Match>) -> Match {
+        let v = self.value(not);
+        make(*not, &v).unwrap_or_else(|| Match::Unknown(format!("{}{option} {v}", if *not { "! " } else { "" })))
+    }
+
+    fn condition(&mut self, option: &str, not: &mut bool) -> Option<Match> {
+        let family = self.family;
+        let net = |v: &str| Net::parse(v, family);
+        Some(match option {
+            "-s" | "--source" | "--src" => self.one(not, option, |n, v| net(v).map(|a| Match::Source(n, a))),
+            "-d" | "--destination" | "--dst" => self.one(not, option, |n, v| net(v).map(|a| Match::Destination(n, a))),
+            "-i" | "--in-interface" => self.one(not, option, |n, v| Some(Match::InInterface(n, IfaceMatch(v.to_owned())))),
+            "-o" | "--out-interface" => self.one(not, option, |n, v| Some(Match::OutInterface(n, IfaceMatch(v.to_owned())))),
+            "-p" | "--protocol" | "--proto" => {
+                let v = self.value(not);
+                if v == "all" || v == "0" {
+                    return None;
+                }
+                Proto::parse(&v).map_or_else(|| Match::Unknown(format!("-p {v}")), |p| Match::Protocol(*not, p))
+            }
+            "--sport" | "--source-port" | "--sports" | "--source-ports" => {
+                self.one(not, option, |n, v| ports(v).map(|p| Match::SourcePorts(n, p)))
+            }
+            "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
+                self.one(not, option, |n, v| ports(v).map(|p| Match::DestinationPorts(n, p)))
+            }
+            "--ports" | "--port" => self.one(not, option, |n, v| ports(v).map(|p| Match::EitherPorts(n, p))),
+            "--syn" => Match::TcpFlags(*not, 0x17, 0x02),
+            "--tcp-flags" => {
+                let mask = self.value(not);
+                let comp = self.next().unwrap_or_default();
+                match (flags(&mask), flags(&comp)) {
+                    (Some(m), Some(c)) => Match::TcpFlags(*not, m, c),
+                    _ => Match::Unknown(format!("{option} {mask} {comp}")),
+                }
+            }
+            "--tcp-option" => self.one(not, option, |n, v| v.parse().ok().map(|o| Match::TcpOption(n, o))),
+            "--icmp-type" | "--icmpv6-type" => {
+                self.one(not, option, |n, v| icmp(v, family).map(|(t, c)| Match::IcmpType(n, t, c)))
+            }
+            "--src-range" | "--dst-range" => {
+                let end = if option == "--src-range" { End::Src } else { End::Dst };
+                self.one(not, option, |n, v| range(v, family).map(|(a, b)| Match::Range(n, end, a, b)))
+            }
+            "--src-type" | "--dst-type" => {
+                let end = if option == "--src-type" { End::Src } else { End::Dst };
+                self.one(not, option, |n, v| Some(Match::AddrType(n, end, upper(v))))
+            }
+            "--pkt-type" => self.one(not, option, |n, v| Some(Match::PktType(n, v.to_ascii_lowercase()))),
+            "--match-set" => {
+                let name = self.value(not);
+                let dirs = self.next().unwrap_or_default();
+                let ends = dirs.split(',').map(|d| match d {
+                    "src" => Some(End::Src),
+                    "dst" => Some(End::Dst),
+                    _ => None,
+                }).collect::<Option<Vec<_>>>();
+                ends.map_or_else(|| Match::Unknown(format!("{option} {name} {dirs}")), |e| Match::Set(*not, name.clone(), e))
+            }
+            "--mark" if self.module == "mark" => self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::Mark(n, a, m))),
+            "--mark" if self.module == "connmark" => {
+                self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::ConnMark(n, a, m)))
+            }
+            "--state" | "--ctstate" => self.one(not, option, |n, v| Some(Match::CtState(n, upper(v)))),
+            "--ctdir" => self.one(not, option, |n, v| Some(Match::CtDirOriginal((v == "ORIGINAL") != n))),
+            "--ctorigsrc" => self.one(not, option, |n, v| net(v).map(|a| Match::CtOrigSrc(n, a))),
+            "--ctorigdst" => self.one(not, option, |n, v| net(v).map(|a| Match::CtOrigDst(n, a))),
+            "--ctorigsrcport" => self.one(not, option, |n, v| port_range(v).map(|p| Match::CtOrigSrcPort(n, p))),
+            "--ctorigdstport" => self.one(not, option, |n, v| port_range(v).map(|p| Match::CtOrigDstPort(n, p))),
+            "--ctproto" => self.one(not, option, |n, v| Proto::parse(v).map(|p| Match::CtProto(n, p))),
+            "-f" | "--fragment" => Match::Fragment(*not),
+            "--comment" => Match::Comment(self.next().unwrap_or_default()),
+            _ => self.unknown(*not, option),
+        })
+    }
+}
+
+fn upper(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_ascii_uppercase).collect()
+}
+
+fn range(text: &str, family: Family) -> Option<(std::net::IpAddr, std::net::IpAddr)> {
+    let (a, b) = text.split_once('-').unwrap_or((text, text));
+    Some((Net::parse(a, family)?.ip(), Net::parse(b, family)?.ip()))
+}

@@ -1,0 +1,197 @@
+//! Targets: what happens to a packet that matches.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use super::words::number;
+use crate::model::Family;
+
+/// What happens to a packet that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// No `-j`: the rule only counts.
+    None,
+    /// `ACCEPT`
+    Accept,
+    /// `DROP`
+    Drop,
+    /// `REJECT`, also with `--reject-with`
+    Reject,
+    /// `RETURN`
+    Return,
+    /// `DNAT`; `None` when the destination is not one that is understood
+    Dnat(Option<NatTo>),
+    /// `REDIRECT`: to this host, to the same port or one of these
+    Redirect(Option<RangeInclusive<u16>>),
+    /// `SNAT`, `MASQUERADE`: the sender changes after everything was decided
+    Snat,
+    /// `MARK`
+    Mark(BitOp),
+    /// `CONNMARK --set-mark` and its kin
+    ConnMark(BitOp),
+    /// `CONNMARK --save-mark` with both masks full
+    SaveMark,
+    /// `CONNMARK --restore-mark` with both masks full
+    RestoreMark,
+    /// `NOTRACK`, `CT --notrack`
+    NoTrack,
+    /// A target that lets the packet go on to the next rule (LOG, ...): its words.
+    Continue(String),
+    /// A chain, or an extension that this program does not know: its words.
+    Jump(String, String),
+    /// `-g CHAIN`
+    Goto(String),
+}
+
+/// The new value of a mark: `(old & keep) ^ flip` (xt_mark).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitOp {
+    /// Bits that stay.
+    pub keep: u32,
+    /// Bits that change.
+    pub flip: u32,
+}
+
+impl BitOp {
+    /// The mark after it.
+    pub fn on(self, mark: u32) -> u32 {
+        (mark & self.keep) ^ self.flip
+    }
+}
+
+/// Where DNAT sends a packet: one of these addresses, one of these ports (`None`: as it was).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatTo {
+    /// First and last address.
+    pub addrs: Option<(IpAddr, IpAddr)>,
+    /// First to last port.
+    pub ports: Option<RangeInclusive<u16>>,
+}
+
+/// Targets after which the next rule is looked at (iptables-extensions(8)).
+const CONTINUE: &[&str] = &[
+    "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "CLASSIFY", "TOS", "DSCP", "TTL", "HL", "TCPMSS", "TCPOPTSTRIP",
+    "CHECKSUM", "SECMARK", "CONNSECMARK", "SET", "TRACE", "AUDIT", "LED", "RATEEST", "IDLETIMER", "TEE", "CT", "NOTRACK",
+    "ECN",
+];
+
+/// Targets of the extensions that end the chain (iptables-extensions(8)).
+const FINAL: &[&str] = &[
+    "ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE", "DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY",
+    "SYNPROXY", "DNPT", "SNPT", "MIRROR", "CLUSTERIP",
+];
+
+/// Whether a name behind `-j` is a target of iptables itself, not a chain.
+pub fn is_extension(name: &str) -> bool {
+    FINAL.contains(&name) || CONTINUE.contains(&name)
+}
+
+/// The target of `-j NAME ARGS`.
+pub(super) fn jump(name: &str, args: &[String], family: Family) -> Target {
+    let value = |option: &[&str]| args.iter().position(|w| option.contains(&w.as_str())).and_then(|i| args.get(i + 1));
+    let words = || if args.is_empty() { name.to_owned() } else { format!("{name} {}", args.join(" ")) };
+    let has = |w: &str| args.iter().any(|a| a == w);
+    match name {
+        "ACCEPT" => Target::Accept,
+        "DROP" => Target::Drop,
+        "REJECT" => Target::Reject,
+        "RETURN" => Target::Return,
+        "SNAT" | "MASQUERADE" => Target::Snat,
+        "DNAT" => {
+            // The same option twice is a list of destinations (before 2.6.11): not judged.
+            let once = args.iter().filter(|a| *a == "--to-destination").count() == 1;
+            Target::Dnat(value(&["--to-destination"]).filter(|_| once).and_then(|v| nat_to(v, family)))
+        }
+        "REDIRECT" => match value(&["--to-ports", "--to-port"]) {
+            None => Target::Redirect(None),
+            Some(v) => ports(v).map_or_else(|| Target::Dnat(None), |p| Target::Redirect(Some(p))),
+        },
+        "MARK" => mark(&value).map_or_else(|| unknown_mark(&words()), Target::Mark),
+        "CONNMARK" if has("--save-mark") || has("--restore-mark") => {
+            let full = args.iter().all(|a| a == "--save-mark" || a == "--restore-mark" || a == "0xffffffff" || a.ends_with("mask"));
+            match (full, has("--save-mark")) {
+                (true, true) => Target::SaveMark,
+                (true, false) => Target::RestoreMark,
+                _ => unknown_mark(&words()),
+            }
+        }
+        "CONNMARK" => mark(&value).map_or_else(|| unknown_mark(&words()), Target::ConnMark),
+        "NOTRACK" => Target::NoTrack,
+        "CT" if has("--notrack") => Target::NoTrack,
+        n if CONTINUE.contains(&n) => Target::Continue(words()),
+        _ => Target::Jump(name.to_owned(), args.join(" ")),
+    }
+}
+
+/// A change of a mark that is not understood: the mark is unknown afterwards.
+fn unknown_mark(words: &str) -> Target {
+    Target::Continue(words.to_owned())
+}
+
+fn mark<'a>(value: &dyn Fn(&[&str]) -> Option<&'a String>) -> Option<BitOp> {
+    let pair = |text: &str| -> Option<(u32, u32)> {
+        match text.split_once('/') {
+            Some((v, m)) => Some((number(v)?, number(m)?)),
+            None => Some((number(text)?, u32::MAX)),
+        }
+    };
+    if let Some(v) = value(&["--set-xmark"]) {
+        let (v, m) = pair(v)?;
+        return Some(BitOp { keep: !m, flip: v });
+    }
+    if let Some(v) = value(&["--set-mark"]) {
+        let (v, m) = pair(v)?;
+        // xt_mark: `--set-mark value/mask` zeroes the bits of both and ORs the value.
+        return Some(BitOp { keep: !(v | m), flip: v });
+    }
+    if let Some(v) = value(&["--and-mark"]) {
+        return Some(BitOp { keep: number(v)?, flip: 0 });
+    }
+    if let Some(v) = value(&["--or-mark"]) {
+        let v = number(v)?;
+        return Some(BitOp { keep: !v, flip: v });
+    }
+    if let Some(v) = value(&["--xor-mark"]) {
+        return Some(BitOp { keep: u32::MAX, flip: number(v)? });
+    }
+    None
+}
+
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (a, b) = text.split_once('-').unwrap_or((text, text));
+    let (a, b) = (a.parse().ok()?, b.parse().ok()?);
+    (a <= b).then_some(a..=b)
+}
+
+/// `A`, `A-B`, `A:P`, `A-B:P-Q`, `:P`, with brackets in IPv6.
+fn nat_to(text: &str, family: Family) -> Option<NatTo> {
+    let (host, port) = match family {
+        Family::V4 => text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p))),
+        Family::V6 => match text.strip_prefix('[') {
+            Some(rest) => {
+                let (h, p) = rest.rsplit_once(']')?;
+                (h, p.strip_prefix(':'))
+            }
+            None => match text.strip_prefix(':').filter(|p| ports(p).is_some()) {
+                Some(p) if text.parse::<Ipv6Addr>().is_err() => ("", Some(p)),
+                _ => (text, None),
+            },
+        },
+    };
+    let addr = |t: &str| -> Option<IpAddr> {
+        let t = t.trim_matches(['[', ']']);
+        match family {
+            Family::V4 => t.parse().ok().map(IpAddr::V4),
+            Family::V6 => t.parse().ok().map(IpAddr::V6),
+        }
+    };
+    let addrs = if host.is_empty() { None } else {
+        let (a, b) = host.split_once('-').unwrap_or((host, host));
+        Some((addr(a)?, addr(b)?))
+    };
+    let ports = match port {
+        None => None,
+        Some(p) => Some(ports(p)?),
+    };
+    Some(NatTo { addrs, ports })
+}
