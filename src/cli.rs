@@ -25,21 +25,54 @@ pub enum Command {
         #[arg(long)]
         to: Format,
     },
-    /// Follows one packet through captured rules: the verdict, and every rule on its way
+    /// Says who can reach what: endpoints, the addresses that get in, warnings
+    Report(ReportArgs),
+    /// Follows one packet through the rules: the verdict, and every rule on its way
     Trace(TraceArgs),
+}
+
+/// Captured output; without any, the live host.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Captured output of iptables-save, rpcinfo and others, told apart by content; `-` is standard input
+    pub files: Vec<PathBuf>,
+    /// A file with IPv4 rules
+    #[arg(long, value_name = "FILE")]
+    pub ipv4: Vec<PathBuf>,
+    /// A file with IPv6 rules
+    #[arg(long, value_name = "FILE")]
+    pub ipv6: Vec<PathBuf>,
+}
+
+/// What `report` answers about.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What to read
+    #[command(flatten)]
+    pub input: Input,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Say on standard error how long reading and judging took
+    #[arg(long)]
+    pub timings: bool,
 }
 
 /// The packet that `trace` asks about. What is absent is *any*; where that matters the verdict is depends.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// A file with iptables-save output; `-` is standard input
-    pub file: PathBuf,
+    /// What to read
+    #[command(flatten)]
+    pub input: Input,
+    /// A file with one packet a line, as JSON objects with the names of these options; answers likewise
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "src", "dport", "dst", "in_interface", "sport"])]
+    pub packets: Option<PathBuf>,
     /// Protocol, e.g. tcp or udp
-    #[arg(long)]
-    pub proto: String,
+    #[arg(long, required_unless_present = "packets")]
+    pub proto: Option<String>,
     /// Source address
-    #[arg(long)]
-    pub src: IpAddr,
+    #[arg(long, required_unless_present = "packets")]
+    pub src: Option<IpAddr>,
     /// Destination port
     #[arg(long)]
     pub dport: Option<u16>,

@@ -5,7 +5,7 @@
 //! [`trace()`] (one packet), [`exposure()`] (all senders), [`report()`] (everything that can be reached).
 
 #[cfg(test)]
-mod cases;
+mod tests;
 mod cell;
 mod compile;
 mod endpoint;
@@ -31,5 +31,5 @@ pub use lockout::{Access, lockout};
 pub use ownership::{Manager, owner, rule_owner};
 pub use report::{Judged, NOT_JUDGED, Report, report};
 pub use shadow::{Shadow, shadowed};
-pub use trace::{Packet, Step, StepResult, Trace, Verdict, trace};
+pub use trace::{Packet, Step, StepResult, Trace, Tracer, Verdict, trace};
 pub use walk::RuleRef;

@@ -116,31 +116,56 @@ pub struct Trace {
 
 /// Follows one packet through the rules of its family.
 pub fn trace(view: &View, packet: &Packet) -> Trace {
-    let family = packet.family();
-    let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), path: Vec::new() };
-    let named: Vec<&str> = packet.interface.as_deref().into_iter().collect();
-    let Some(mut world) = World::new(view, family, &named) else {
-        return unknown(&format!("the {} rules are not known", family.label()));
-    };
-    world.at = packet.at.or(world.at);
-    let compiled = Compiled::default();
-    let mut walk = Walk::new(&world, &compiled, packet.proto, true);
-    let Some((dst, bound)) = destination(&world, packet.dst) else {
-        return unknown(&format!("the host has no {} address that packets from outside reach", family.label()));
-    };
-    let cell = Cell {
-        src: AddrSet::single(packet.src),
-        rest: Rest {
-            dst,
-            sport: port(packet.proto, packet.sport),
-            dport: port(packet.proto, packet.dport),
-            iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
-            oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
-        },
-    };
-    hooks::run(&mut walk, vec![cell], bound);
-    let (verdict, why) = verdict(&walk, view, family);
-    Trace { verdict, why, path: walk.path.unwrap_or_default() }
+    Tracer::new(view).trace(packet)
+}
+
+/// Follows many packets through one view: what rules mean is worked out once.
+pub struct Tracer<'a> {
+    view: &'a View,
+    families: [Option<(World<'a>, Compiled)>; 2],
+}
+
+impl<'a> Tracer<'a> {
+    /// A tracer for a view.
+    pub fn new(view: &'a View) -> Self {
+        Self { view, families: [None, None] }
+    }
+
+    /// Follows one packet.
+    pub fn trace(&mut self, packet: &Packet) -> Trace {
+        let family = packet.family();
+        let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), path: Vec::new() };
+        let at = packet.at.or((self.view.at != 0).then_some(self.view.at));
+        let slot = &mut self.families[family.index()];
+        let named: Vec<&str> = packet.interface.as_deref().into_iter().collect();
+        // Another instant or a new interface changes what rules mean.
+        if !slot.as_ref().is_some_and(|(w, _)| w.at == at && named.iter().all(|n| !w.ifaces.named(n).is_empty())) {
+            *slot = World::new(self.view, family, &named).map(|mut w| {
+                w.at = at;
+                (w, Compiled::default())
+            });
+        }
+        let Some((world, compiled)) = slot else {
+            return unknown(&format!("the {} rules are not known", family.label()));
+        };
+        let Some((dst, bound)) = destination(world, packet.dst) else {
+            return unknown(&format!("the host has no {} address that packets from outside reach", family.label()));
+        };
+        let mut walk = Walk::new(world, compiled, packet.proto, true);
+        let cell = Cell {
+            src: AddrSet::single(packet.src),
+            rest: Rest {
+                dst,
+                sport: port(packet.proto, packet.sport),
+                dport: port(packet.proto, packet.dport),
+                iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
+                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
+            },
+        };
+        hooks::run(&mut walk, vec![cell], bound);
+        let (verdict, why) = verdict(&walk, self.view, family);
+        Trace { verdict, why, path: walk.path.unwrap_or_default() }
+    }
 }
 
 /// The destinations of a question, and how the routing decision is made; `None` when there are none.

@@ -1,11 +1,12 @@
 //! Captured files: read, told apart, their remarks on stderr.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::model::{Diagnostic, Family, Net, Ruleset};
-use crate::syntax::iptables_save;
+use crate::cli::Input;
+use crate::model::{Diagnostic, Family, Net, Ruleset, Source, View};
+use crate::syntax::{iptables_save, rpcinfo};
 
 /// Reads one file of rules; remarks go to stderr.
 pub fn rules(file: &Path) -> Result<(Ruleset, Vec<Diagnostic>), Failure> {
@@ -24,7 +25,47 @@ pub fn rules(file: &Path) -> Result<(Ruleset, Vec<Diagnostic>), Failure> {
     Ok((set, diags))
 }
 
-fn text_of(file: &Path) -> Result<String, Failure> {
+/// What the operator names: captured files, or nothing for the live host.
+pub fn any(input: &Input) -> Result<View, Failure> {
+    if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
+        return Err(Failure::failed("no file was named", "give output of iptables-save, ip6tables-save and rpcinfo -p"));
+    }
+    view(&input.files, &input.ipv4, &input.ipv6)
+}
+
+/// Reads captured files into one view. `ipv4` and `ipv6` hold files whose family the operator says.
+pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
+    let all = files.iter().map(|f| (f, None)).chain(ipv4.iter().map(|f| (f, Some(Family::V4)))).chain(ipv6.iter().map(|f| (f, Some(Family::V6))));
+    let mut view = View::empty(Source::Capture, "");
+    let mut names = Vec::new();
+    for (file, family) in all {
+        let name = file.display().to_string();
+        let text = text_of(file)?;
+        let family = family.unwrap_or_else(|| family_of(&text));
+        let (set, diags) = iptables_save::read(&text, family);
+        if set.tables.is_empty() {
+            let (services, diags) = rpcinfo::read(&text);
+            let Some(services) = services else {
+                return Err(Failure::failed(format!("{name} holds nothing that this program reads"), "give output of iptables-save or rpcinfo -p"));
+            };
+            view.rpc.get_or_insert_default().extend(services);
+            view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(&name)));
+        } else {
+            let slot = if family == Family::V4 { &mut view.v4 } else { &mut view.v6 };
+            if slot.is_some() {
+                return Err(Failure::failed(format!("{name}: the {} rules were given twice", family.label()), "give the rules of one host at one moment"));
+            }
+            *slot = Some(set);
+            view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(&name)));
+        }
+        names.push(name);
+    }
+    view.title = names.join(", ");
+    Ok(view)
+}
+
+/// The text of a file; `-` is standard input.
+pub fn text_of(file: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut bytes).map(|_| ())

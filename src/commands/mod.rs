@@ -2,6 +2,7 @@
 
 mod convert;
 mod input;
+mod report;
 mod trace;
 
 use std::ffi::OsString;
@@ -48,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Convert { file, to } => convert::run(&file, to),
+        Command::Report(args) => report::run(&args),
         Command::Trace(args) => trace::run(&args),
     };
     match done {

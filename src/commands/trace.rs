@@ -1,42 +1,112 @@
-//! `portcullis trace FILE --proto P --src A ...`.
+//! `portcullis trace [FILE...] --proto P --src A ...`, and `--packets FILE` for many.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{Failure, input};
-use crate::analyse::{Packet, Trace, trace};
+use crate::analyse::{Packet, Trace, Tracer};
 use crate::cli::TraceArgs;
-use crate::model::{Family, Proto, Source, View};
+use crate::model::{Family, Proto};
 
-/// Answers about one packet.
+/// Answers about one packet, or one a line.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
-    let proto = Proto::parse(&args.proto)
-        .ok_or_else(|| Failure::failed(format!("{} is not a protocol", args.proto), "say tcp, udp, icmp or a number from 1 to 255"))?;
-    let at = args.at.as_deref().map(instant).transpose()?;
-    let (set, _) = input::rules(&args.file)?;
-    if Family::of(args.src) != set.family || args.dst.is_some_and(|d| Family::of(d) != set.family) {
+    let at = args.at.as_deref().map(instant).transpose()
+        .map_err(|e| Failure::failed(format!("--at: {e}"), "write it like 2026-11-24T08:00:00Z"))?;
+    let mut view = input::any(&args.input)?;
+    if let Some(at) = at {
+        view.at = at;
+    }
+    let mut tracer = Tracer::new(&view);
+    if let Some(file) = &args.packets {
+        return many(&mut tracer, file);
+    }
+    let (Some(proto), Some(src)) = (&args.proto, args.src) else {
+        return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE"));
+    };
+    let proto = Proto::parse(proto)
+        .ok_or_else(|| Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255"))?;
+    let packet = Packet { src, dst: args.dst, proto, sport: args.sport, dport: args.dport, interface: args.in_interface.clone(), at };
+    let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
+    if other || view.rules(packet.family()).is_none() {
         return Err(Failure::failed(
-            format!("the rules are {}, an address of the packet is not", set.family.label()),
+            if other { "the packet's addresses are of two families".to_owned() } else { format!("there are no {} rules, an address of the packet is one", packet.family().label()) },
             "give the rules of the packet's family (iptables-save for IPv4, ip6tables-save for IPv6)",
         ));
     }
-    let packet = Packet {
-        src: args.src, dst: args.dst, proto, sport: args.sport, dport: args.dport,
-        interface: args.in_interface.clone(), at,
-    };
-    let mut view = View::empty(Source::Capture, &args.file.display().to_string());
-    match set.family {
-        Family::V4 => view.v4 = Some(set),
-        Family::V6 => view.v6 = Some(set),
-    }
-    let answer = trace(&view, &packet);
+    let answer = tracer.trace(&packet);
     super::print(&if args.json { format!("{}\n", as_json(&answer)) } else { as_text(&answer) })
 }
 
-fn instant(text: &str) -> Result<i64, Failure> {
-    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second)
-        .map_err(|e| Failure::failed(format!("--at {text}: {e}"), "write it like 2026-11-24T08:00:00Z"))
+/// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end.
+fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
+    let text = input::text_of(file)?;
+    let mut out = String::new();
+    let mut bad = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let answer = match packet(line) {
+            Ok(p) => as_json(&tracer.trace(&p)),
+            Err(e) => {
+                bad.push(i + 1);
+                json!({"error": e, "line": i + 1})
+            }
+        };
+        let _ = writeln!(out, "{answer}");
+    }
+    super::print(&out)?;
+    match bad.as_slice() {
+        [] => Ok(()),
+        [line, ..] => Err(Failure::failed(
+            format!("{} of the packets could not be read, the first in line {line}", bad.len()),
+            "a line is a JSON object like {\"proto\":\"tcp\",\"src\":\"192.0.2.1\",\"dport\":111}",
+        )),
+    }
+}
+
+/// The names of the options, with `-` or `_`.
+const KEYS: &[&str] = &["proto", "src", "dst", "sport", "dport", "in_interface", "in-interface", "interface", "at"];
+
+fn packet(line: &str) -> Result<Packet, String> {
+    let v: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))?;
+    let object = v.as_object().ok_or("not a JSON object")?;
+    if let Some(key) = object.keys().find(|k| !KEYS.contains(&k.as_str())) {
+        return Err(format!("{key} is not a field of a packet ({})", KEYS.join(", ")));
+    }
+    let get = |key: &str| object.get(key).filter(|v| !v.is_null());
+    let text = |key: &str| get(key).map(|v| v.as_str().map(str::to_owned).ok_or_else(|| format!("{key} is not a text"))).transpose();
+    let port = |key: &str| get(key).map(|v| {
+        let n = v.as_u64().or_else(|| v.as_str().and_then(|s| s.parse().ok()));
+        n.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| format!("{key} is not a port from 0 to 65535"))
+    }).transpose();
+    let addr = |key: &str| text(key)?.map(|t| t.parse().map_err(|_| format!("{key} {t} is not an address"))).transpose();
+    let proto = match get("proto") {
+        Some(Value::Number(n)) => n.to_string(),
+        Some(Value::String(s)) => s.clone(),
+        _ => return Err("proto is missing".to_owned()),
+    };
+    let at = match get("at") {
+        None => None,
+        Some(Value::Number(n)) => Some(n.as_i64().ok_or("at is not a whole number of seconds")?),
+        Some(v) => Some(instant(v.as_str().unwrap_or_default())?),
+    };
+    let interface = match text("in_interface")? {
+        Some(i) => Some(i),
+        None => text("in-interface")?.or(text("interface")?),
+    };
+    let p = Packet {
+        src: addr("src")?.ok_or("src is missing")?, dst: addr("dst")?,
+        proto: Proto::parse(&proto).ok_or_else(|| format!("{proto} is not a protocol"))?,
+        sport: port("sport")?, dport: port("dport")?, interface, at,
+    };
+    if p.dst.is_some_and(|d| Family::of(d) != p.family()) {
+        return Err("src and dst are of two families".to_owned());
+    }
+    Ok(p)
+}
+
+fn instant(text: &str) -> Result<i64, String> {
+    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|e| format!("{text} is not an instant: {e}"))
 }
 
 fn as_text(t: &Trace) -> String {

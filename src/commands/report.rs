@@ -1,0 +1,133 @@
+//! `portcullis report [FILE...]`: what can be reached, and by whom.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{Failure, input};
+use crate::analyse::{Because, Exposure, Judged, Reach, Report, report};
+use crate::cli::ReportArgs;
+use crate::host::{Host, live::Live};
+use crate::model::{AddrSet, Diagnostic, Source, View};
+
+/// Reasons per endpoint and family that are printed; more are counted.
+const MAX_REASONS: usize = 40;
+
+/// Answers about everything that can be reached.
+pub fn run(args: &ReportArgs) -> Result<(), Failure> {
+    let host = Live::default();
+    let begun = host.now().boot;
+    let view = input::any(&args.input)?;
+    let read = host.now().boot;
+    let answer = report(&view);
+    let judged = host.now().boot;
+    let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
+    let out = if args.json { format!("{}\n", as_json(&view, &answer, &diagnostics)) } else { as_text(&answer, &diagnostics) };
+    super::print(&out)?;
+    if args.timings {
+        let rules: usize = [&view.v4, &view.v6].into_iter().flatten().map(crate::model::Ruleset::rule_count).sum();
+        eprintln!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
+            (read - begun).as_secs_f64() * 1000.0, (judged - read).as_secs_f64() * 1000.0, answer.endpoints.len());
+    }
+    Ok(())
+}
+
+fn networks(set: &AddrSet) -> Vec<String> {
+    set.cidrs().iter().map(ToString::to_string).collect()
+}
+
+fn as_json(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> Value {
+    let source = match view.source {
+        Source::Live => "live",
+        Source::Capture => "capture",
+        Source::Demo => "demo",
+    };
+    let endpoints: Vec<Value> = r.endpoints.iter().map(endpoint).collect();
+    let warnings: Vec<Value> = r.warnings.iter().map(|w| json!({"code": w.code, "endpoint": w.endpoint, "message": w.message})).collect();
+    json!({"version": 1, "source": source, "endpoints": endpoints, "warnings": warnings, "diagnostics": diagnostics, "not_judged": r.not_judged})
+}
+
+fn endpoint(j: &Judged) -> Value {
+    let e = &j.endpoint;
+    let listens: Vec<String> = e.listens.iter().map(ToString::to_string).collect();
+    let nat: Vec<String> = e.dnat_to.iter().map(|(a, p)| std::net::SocketAddr::new(*a, *p).to_string()).collect();
+    json!({
+        "kind": e.kind.label(), "name": e.name, "program": e.program, "versions": e.versions, "proto": e.proto.to_string(),
+        "port": e.port, "listens": listens, "listening": e.listening, "owner": e.owner.map(crate::analyse::Manager::label),
+        "process": e.process, "nat_to": nat, "moves": e.moves,
+        "exposure": {"ipv4": exposure(j.exposure[0].as_ref()), "ipv6": exposure(j.exposure[1].as_ref())},
+    })
+}
+
+fn exposure(x: Option<&Exposure>) -> Value {
+    let Some(x) = x else { return Value::Null };
+    let mut v = reach(&x.reach);
+    let by: Map<String, Value> = x.by_interface.iter().map(|(name, r)| (name.clone(), Value::Object(reach(r)))).collect();
+    v.insert("why".to_owned(), json!(reasons(&x.because)));
+    v.insert("by_interface".to_owned(), Value::Object(by));
+    Value::Object(v)
+}
+
+fn reach(r: &Reach) -> Map<String, Value> {
+    let mut v = Map::new();
+    v.insert("accepted".to_owned(), json!(networks(&r.accepted)));
+    v.insert("blocked".to_owned(), json!(networks(&r.blocked)));
+    v.insert("depends".to_owned(), json!(networks(&r.depends)));
+    v
+}
+
+/// `192.0.2.0/24 accept: INPUT rule 4: ACCEPT`
+fn reasons(because: &[Because]) -> Vec<String> {
+    let mut out: Vec<String> = because.iter().take(MAX_REASONS).map(|b| format!("{} {}: {}", short(&b.set), b.outcome, b.text)).collect();
+    if because.len() > MAX_REASONS {
+        out.push(format!("and {} more", because.len() - MAX_REASONS));
+    }
+    out
+}
+
+/// A set in a few words.
+fn short(set: &AddrSet) -> String {
+    let all = set.cidrs();
+    match all.len() {
+        0 => "nobody".to_owned(),
+        1..=3 => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        n if set.complement().cidrs().len() <= 3 => {
+            let _ = n;
+            format!("all but {}", networks(&set.complement()).join(", "))
+        }
+        n => format!("{n} networks from {}", all[0]),
+    }
+}
+
+fn as_text(r: &Report, diagnostics: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for j in &r.endpoints {
+        let _ = writeln!(out, "{} ({})", j.endpoint.label(), j.endpoint.kind.label());
+        for (x, label) in j.exposure.iter().zip(["IPv4", "IPv6"]) {
+            let Some(x) = x else { continue };
+            for b in x.because.iter().take(MAX_REASONS) {
+                let _ = writeln!(out, "  {label}  {:8} {}  {}", b.outcome, short(&b.set), b.text);
+            }
+            for (name, reach) in &x.by_interface {
+                let _ = writeln!(out, "  {label}  by {name}: accepted {}, blocked {}, depends {}",
+                    short(&reach.accepted), short(&reach.blocked), short(&reach.depends));
+            }
+        }
+    }
+    if r.endpoints.is_empty() {
+        out.push_str("no endpoint is known: no RPC service, no socket, no port that a rule names\n");
+    }
+    for (title, lines) in [
+        ("warnings", r.warnings.iter().map(|w| w.endpoint.as_ref().map_or_else(|| w.message.clone(), |e| format!("{e}: {}", w.message))).collect::<Vec<_>>()),
+        ("notes", diagnostics.iter().map(|d| if d.file.is_empty() { d.message.clone() } else { format!("{}:{}: {}", d.file, d.line, d.message) }).collect()),
+    ] {
+        if !lines.is_empty() {
+            let _ = writeln!(out, "{title}:");
+            for l in lines {
+                let _ = writeln!(out, "  {l}");
+            }
+        }
+    }
+    let _ = writeln!(out, "not judged: {}", r.not_judged.join(", "));
+    out
+}
