@@ -1,6 +1,7 @@
 //! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that
 //! the built-in demo host runs the same code as the live one.
 
+pub mod demo;
 pub mod live;
 mod ssh;
 

@@ -1,0 +1,377 @@
+//! The built-in host: a Docker host that is also an NFS server with rpcbind open to the world. It exists in memory
+//! only and answers the tools that the live host is asked by, so that everything above runs on it unchanged.
+//! No process is started, no file is touched, no packet is sent.
+
+mod tools;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError};
+use crate::model::{Family, Ruleset, Source};
+use crate::syntax::iptables_save;
+
+/// Files of the host, as they are at the start.
+const FILES: &[(&str, &str)] = &[
+    ("/etc/exports", include_str!("../../assets/demo/exports.txt")),
+    ("/etc/hostname", "nfs1\n"),
+    ("/proc/sys/net/ipv4/ip_forward", "1\n"),
+    ("/proc/sys/net/ipv6/conf/all/forwarding", "0\n"),
+    ("/proc/net/if_inet6", "20010db8000000000000000000000010 02 40 00 80     eth0\n"),
+    ("/proc/net/ip_tables_names", ""),
+    ("/proc/net/ip6_tables_names", ""),
+];
+
+/// Names that resolve there, as in its `/etc/hosts`.
+const NAMES: &[(&str, &[&str])] = &[
+    ("localhost", &["127.0.0.1", "::1"]),
+    ("nfs1", &["192.0.2.10", "2001:db8::10"]),
+    ("node1", &["192.0.2.11", "2001:db8::11"]),
+    ("node2", &["192.0.2.12"]),
+    ("admin", &["10.0.0.5"]),
+];
+
+/// Runs the guard of a trial by its id; `host/` does not know the guard, so that its owner brings it.
+pub type RunGuard = Arc<dyn Fn(Demo, &str) + Send + Sync>;
+
+/// The host in memory. Clones are other processes on the same machine.
+#[derive(Clone)]
+pub struct Demo {
+    paths: Paths,
+    machine: Arc<Mutex<Machine>>,
+    /// The process that this handle stands for.
+    pid: u32,
+    booted: Instant,
+    guard: Option<RunGuard>,
+}
+
+/// What all processes on the machine share.
+struct Machine {
+    rules: [Ruleset; 2],
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    locks: BTreeSet<PathBuf>,
+    processes: BTreeSet<u32>,
+    announced: Vec<String>,
+    /// Wall clock at boot, seconds since 1970 UTC.
+    wall_at_boot: i64,
+    /// Tools that fail the next times that they are called.
+    broken: BTreeMap<String, u32>,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Demo {
+    /// The host as it was set up.
+    #[allow(clippy::disallowed_methods, reason = "this is the host's clock")]
+    pub fn new() -> Self {
+        let read = |text, family| iptables_save::read(text, family).0;
+        let pid = 2200;
+        Self {
+            paths: Paths {
+                run: "/run/portcullis".into(),
+                state: "/var/lib/portcullis".into(),
+                rules: ["/etc/iptables/rules.v4".into(), "/etc/iptables/rules.v6".into()],
+            },
+            machine: Arc::new(Mutex::new(Machine {
+                rules: [
+                    read(include_str!("../../assets/demo/iptables-save.txt"), Family::V4),
+                    read(include_str!("../../assets/demo/ip6tables-save.txt"), Family::V6),
+                ],
+                files: FILES.iter().map(|(p, text)| (PathBuf::from(p), text.as_bytes().to_vec())).collect(),
+                locks: BTreeSet::new(),
+                processes: BTreeSet::from([pid]),
+                announced: Vec::new(),
+                wall_at_boot: jiff::Timestamp::now().as_second(),
+                broken: BTreeMap::new(),
+            })),
+            pid,
+            booted: Instant::now(),
+            guard: None,
+        }
+    }
+
+    /// The same host with somebody who runs the guard of a trial, in a thread of its own.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Fn(Self, &str) + Send + Sync + 'static) -> Self {
+        self.guard = Some(Arc::new(guard));
+        self
+    }
+
+    /// Steps the wall clock, as an administrator or NTP may; the clock that deadlines are kept in goes on.
+    pub fn step_wall(&self, seconds: i64) {
+        self.machine().wall_at_boot += seconds;
+    }
+
+    /// Makes a tool fail the next `times` that it is called.
+    pub fn break_tool(&self, tool: &str, times: u32) {
+        self.machine().broken.insert(tool.to_owned(), times);
+    }
+
+    /// What was told to the log and the terminals so far.
+    pub fn announced(&self) -> Vec<String> {
+        self.machine().announced.clone()
+    }
+
+    /// The rules as they are loaded now.
+    pub fn loaded(&self, family: Family) -> Ruleset {
+        self.machine().rules[family.index()].clone()
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        // Every change is done in one step: after a panic elsewhere the machine is still whole.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lock of the host in memory.
+struct Lock {
+    machine: Arc<Mutex<Machine>>,
+    path: PathBuf,
+}
+
+impl Held for Lock {}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner).locks.remove(&self.path);
+    }
+}
+
+/// A process that ends when this is dropped, also by a panic.
+struct Process(Demo);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.machine().processes.remove(&self.0.pid);
+    }
+}
+
+fn not_there(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display()))
+}
+
+impl Host for Demo {
+    fn source(&self) -> Source {
+        Source::Demo
+    }
+
+    fn name(&self) -> String {
+        "nfs1".to_owned()
+    }
+
+    fn is_root(&self) -> bool {
+        true
+    }
+
+    fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { boot_id: "demo".to_owned(), netns: 1 }
+    }
+
+    fn now(&self) -> Now {
+        let boot = self.booted.elapsed();
+        Now { wall: self.machine().wall_at_boot + i64::try_from(boot.as_secs()).unwrap_or(0), boot }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the host's clock")]
+    fn pause(&self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+        let wall = self.now().wall;
+        let mut machine = self.machine();
+        if let Some(left) = machine.broken.get_mut(&cmd.tool).filter(|n| **n > 0) {
+            *left -= 1;
+            return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
+        }
+        tools::answer(cmd, &mut machine.rules, wall).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })
+    }
+
+    fn find(&self, tool: &str) -> Option<PathBuf> {
+        tools::NAMES.contains(&tool).then(|| Path::new("/usr/sbin").join(tool))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.machine().files.get(path).cloned().ok_or_else(|| not_there(path))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], _mode: u32) -> io::Result<()> {
+        self.machine().files.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.machine().files.remove(path).map(|_| ()).ok_or_else(|| not_there(path))
+    }
+
+    fn list(&self, dir: &Path) -> Vec<String> {
+        let machine = self.machine();
+        let names: BTreeSet<String> = machine.files.keys()
+            .filter_map(|p| p.strip_prefix(dir).ok()?.components().next())
+            .map(|c| c.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        names.into_iter().collect()
+    }
+
+    fn make_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
+        let end = self.booted.elapsed() + wait;
+        loop {
+            if self.machine().locks.insert(path.to_owned()) {
+                return Ok(Some(Box::new(Lock { machine: Arc::clone(&self.machine), path: path.to_owned() })));
+            }
+            if self.booted.elapsed() >= end {
+                return Ok(None);
+            }
+            self.pause(Duration::from_millis(10));
+        }
+    }
+
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        if let Ok(addr) = name.parse() {
+            return Ok(vec![addr]);
+        }
+        NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, addrs)| addrs.iter().filter_map(|a| a.parse().ok()).collect())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("the demo host does not know the name {name}")))
+    }
+
+    fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
+        Some((IpAddr::from([10, 0, 0, 5]), 22))
+    }
+
+    fn start_guard(&self, id: &str) -> io::Result<()> {
+        let run = self.guard.clone().ok_or_else(|| io::Error::other("nobody runs guards on this demo host"))?;
+        let mut other = self.clone();
+        {
+            let mut machine = self.machine();
+            other.pid = machine.processes.last().copied().unwrap_or(self.pid) + 7;
+            machine.processes.insert(other.pid);
+        }
+        let id = id.to_owned();
+        thread::Builder::new().name("demo guard".into()).spawn(move || {
+            let process = Process(other);
+            run(process.0.clone(), &id);
+        })?;
+        Ok(())
+    }
+
+    fn alive(&self, pid: u32, started: u64) -> bool {
+        started == u64::from(pid) && self.machine().processes.contains(&pid)
+    }
+
+    fn me(&self) -> (u32, u64) {
+        (self.pid, u64::from(self.pid))
+    }
+
+    fn end_leftovers(&self, _trial: &str, _holder: Option<(u32, u64)>) {
+        // A command here is done when it returns; nothing is ever left.
+    }
+
+    fn announce(&self, text: &str) {
+        self.machine().announced.push(text.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn save(host: &Demo, tool: &str, args: &[&str]) -> String {
+        host.run(&Cmd::new(tool, args)).unwrap().text()
+    }
+
+    #[test]
+    fn a_change_is_applied_and_read_back_in_one_transaction_per_table() {
+        let host = Demo::new();
+        let before = save(&host, "iptables-save", &["-c"]);
+        assert!(before.contains("\n[388104:204718337] -A FORWARD -j DOCKER-USER\n"), "{before}");
+        let restore = |text: &str| host.run(&Cmd::new("iptables-restore", &["--noflush", "-w", "5"]).input(text)).unwrap();
+        assert_eq!(restore("*filter\n:PORTCULLIS - [0:0]\n-A PORTCULLIS -s 192.0.2.1/32 -j DROP\nCOMMIT\n").status, 0);
+        let with = save(&host, "iptables-save", &["-t", "filter"]);
+        assert!(with.contains("\n-A PORTCULLIS -s 192.0.2.1/32 -j DROP\n") && with.contains("-A DOCKER-USER -j RETURN"), "{with}");
+        let bad = restore("*filter\n-A INPUT -j DROP\n-A NOWHERE -j DROP\nCOMMIT\n");
+        assert_ne!(bad.status, 0);
+        assert!(bad.complaint().contains("line 3"), "{}", bad.complaint());
+        assert!(!save(&host, "iptables-save", &[]).contains("-A INPUT -j DROP"));
+        assert_eq!(restore("*filter\n-F PORTCULLIS\n-X PORTCULLIS\nCOMMIT\n").status, 0);
+        let rules = |text: &str| text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(rules(&save(&host, "iptables-save", &["-c"])), rules(&before));
+    }
+
+    #[test]
+    fn without_noflush_a_named_table_is_replaced_whole() {
+        let host = Demo::new();
+        let text = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n";
+        assert_eq!(host.run(&Cmd::new("iptables-restore", &["--test"]).input(text)).unwrap().status, 0);
+        assert!(host.loaded(Family::V4).chain("filter", "DOCKER").is_some(), "--test changes nothing");
+        host.run(&Cmd::new("iptables-restore", &[]).input(text)).unwrap();
+        assert!(host.loaded(Family::V4).chain("filter", "DOCKER").is_none());
+        assert!(host.loaded(Family::V4).chain("nat", "DOCKER").is_some());
+    }
+
+    #[test]
+    fn files_and_locks_are_shared_by_the_processes_of_the_machine() {
+        let host = Demo::new();
+        let other = host.clone();
+        let path = Path::new("/run/portcullis/lock");
+        let held = host.lock(path, Duration::ZERO).unwrap().unwrap();
+        assert!(other.lock(path, Duration::ZERO).unwrap().is_none());
+        drop(held);
+        assert!(other.lock(path, Duration::ZERO).unwrap().is_some());
+        host.write(Path::new("/run/portcullis/a/b"), b"x", 0o600).unwrap();
+        assert_eq!(other.read(Path::new("/run/portcullis/a/b")).unwrap(), b"x");
+        assert_eq!(other.list(Path::new("/run/portcullis")), ["a"]);
+        assert_eq!(other.remove(Path::new("/none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_guard_is_a_process_of_its_own() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Mutex::new(ended);
+        let host = Demo::new().with_guard(move |host, id| {
+            tell.send((host.me(), id.to_owned())).unwrap();
+            let _ = ended.lock().unwrap().recv();
+        });
+        host.start_guard("t1").unwrap();
+        let ((pid, started), id) = told.recv().unwrap();
+        assert_eq!(id, "t1");
+        assert_ne!(pid, host.me().0);
+        assert!(host.alive(pid, started) && !host.alive(pid, started + 1));
+        end.send(()).unwrap();
+        let limit = Duration::from_secs(10);
+        while host.alive(pid, started) {
+            assert!(host.now().boot < limit, "the guard ended, its process did not");
+            host.pause(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_may_step_and_tools_may_fail() {
+        let host = Demo::new();
+        let before = host.now();
+        host.step_wall(3600);
+        assert!(host.now().wall >= before.wall + 3600 && host.now().boot < before.boot + Duration::from_mins(1));
+        host.break_tool("ip6tables-restore", 1);
+        let run = || host.run(&Cmd::new("ip6tables-restore", &["--noflush"]).input("*filter\nCOMMIT\n")).unwrap().status;
+        assert_eq!([run(), run()], [4, 0]);
+        assert_eq!(host.run(&Cmd::new("firewall-cmd", &[])).unwrap_err(), ToolError::Missing { tool: "firewall-cmd".into() });
+    }
+}
