@@ -32,5 +32,6 @@ pub mod cli;
 pub mod commands;
 pub mod host;
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod syntax;

@@ -1,29 +1,12 @@
-//! Captured files: read, told apart, their remarks on stderr.
+//! Captured files: read from disk, turned into one view, their remarks on stderr.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::cli::Input;
-use crate::model::{Diagnostic, Family, Net, Ruleset, Source, View};
-use crate::syntax::{iptables_save, rpcinfo};
-
-/// Reads one file of rules; remarks go to stderr.
-pub fn rules(file: &Path) -> Result<(Ruleset, Vec<Diagnostic>), Failure> {
-    let text = text_of(file)?;
-    let (set, diags) = iptables_save::read(&text, family_of(&text));
-    let name = file.display();
-    if set.tables.is_empty() {
-        return Err(Failure::failed(
-            format!("{name} holds no firewall rules that iptables-save prints"),
-            "capture with `iptables-save -t filter > FILE`; on an untouched host plain iptables-save prints nothing",
-        ));
-    }
-    for d in &diags {
-        eprintln!("{name}:{}: {}", d.line, d.message);
-    }
-    Ok((set, diags))
-}
+use crate::model::{Family, View};
+use crate::observe::capture::{self, captured};
 
 /// What the operator names: captured files, or nothing for the live host.
 pub fn any(input: &Input) -> Result<View, Failure> {
@@ -33,35 +16,52 @@ pub fn any(input: &Input) -> Result<View, Failure> {
     view(&input.files, &input.ipv4, &input.ipv6)
 }
 
-/// Reads captured files into one view. `ipv4` and `ipv6` hold files whose family the operator says.
+/// Reads captured files into one view; the format of each is told by its content, its family also by the
+/// option that names it. Fails when a file cannot be read, and when nothing in all of them can be used.
 pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
-    let all = files.iter().map(|f| (f, None)).chain(ipv4.iter().map(|f| (f, Some(Family::V4)))).chain(ipv6.iter().map(|f| (f, Some(Family::V6))));
-    let mut view = View::empty(Source::Capture, "");
-    let mut names = Vec::new();
-    for (file, family) in all {
-        let name = file.display().to_string();
-        let text = text_of(file)?;
-        let family = family.unwrap_or_else(|| family_of(&text));
-        let (set, diags) = iptables_save::read(&text, family);
-        if set.tables.is_empty() {
-            let (services, diags) = rpcinfo::read(&text);
-            let Some(services) = services else {
-                return Err(Failure::failed(format!("{name} holds nothing that this program reads"), "give output of iptables-save or rpcinfo -p"));
-            };
-            view.rpc.get_or_insert_default().extend(services);
-            view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(&name)));
-        } else {
-            let slot = if family == Family::V4 { &mut view.v4 } else { &mut view.v6 };
-            if slot.is_some() {
-                return Err(Failure::failed(format!("{name}: the {} rules were given twice", family.label()), "give the rules of one host at one moment"));
-            }
-            *slot = Some(set);
-            view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(&name)));
+    let mut inputs = Vec::new();
+    for (paths, family) in [(files, None), (ipv4, Some(Family::V4)), (ipv6, Some(Family::V6))] {
+        for path in paths {
+            inputs.push(capture::Input { name: path.display().to_string(), text: text_of(path)?, family });
         }
-        names.push(name);
     }
-    view.title = names.join(", ");
+    let view = captured(&inputs);
+    if knows_nothing(&view) {
+        return Err(nothing(&view));
+    }
     Ok(view)
+}
+
+/// The remarks of a view, one a line, to stderr.
+pub fn remarks(view: &View) {
+    for d in &view.diagnostics {
+        if d.line == 0 {
+            eprintln!("{}: {}", d.file, d.message);
+        } else {
+            eprintln!("{}:{}: {}", d.file, d.line, d.message);
+        }
+    }
+}
+
+fn knows_nothing(view: &View) -> bool {
+    view.v4.is_none() && view.v6.is_none() && view.rpc.is_none() && view.sockets.is_none() && view.ipsets.is_none()
+        && view.exports.is_empty() && view.peers.is_empty() && view.published_names.is_empty()
+}
+
+/// One sentence for inputs of which nothing can be used: the first reader's own words where there are any.
+fn nothing(view: &View) -> Failure {
+    let rpc = view.diagnostics.iter().find(|d| d.message.starts_with("rpcinfo"));
+    match rpc {
+        Some(d) => Failure::failed(
+            format!("{}: {}", d.file, d.message),
+            "this is not a list of services: run `rpcinfo -p` as root on the host itself, and give its output",
+        ),
+        None => Failure::failed(
+            format!("{} holds nothing that this program reads", view.title),
+            "give the output of iptables-save, iptables -S, iptables -L or rpcinfo -p; \
+             on an untouched host iptables-save prints nothing, `iptables-save -t filter` prints the table",
+        ),
+    }
 }
 
 /// The text of a file; `-` is standard input.
@@ -76,12 +76,6 @@ pub fn text_of(file: &Path) -> Result<String, Failure> {
     if bytes.contains(&0) {
         return Err(Failure::failed(format!("{} is a binary file", file.display()), "give the text that iptables-save prints"));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The header tells the family, else the first IPv6 address; else IPv4.
-fn family_of(text: &str) -> Family {
-    let v6 = text.lines().any(|l| l.starts_with("# Generated by ip6tables"))
-        || text.split_whitespace().any(|w| w.contains("::") && Net::parse(w, Family::V6).is_some());
-    if v6 { Family::V6 } else { Family::V4 }
+    // A copy only when the bytes are not UTF-8: listings can be long.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }

@@ -48,7 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Convert { file, to } => convert::run(&file, to),
+        Command::Convert { file, to } => convert::run(file, to),
         Command::Report(args) => report::run(&args),
         Command::Trace(args) => trace::run(&args),
     };

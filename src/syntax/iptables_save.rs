@@ -4,6 +4,11 @@ use std::fmt::Write as _;
 
 use crate::model::{Chain, Diagnostic, Family, Policy, Rule, Ruleset, Table};
 
+/// How the remark begins that says: rules of the other backend are loaded too (`# Warning:` of iptables-nft).
+pub const LEGACY_WARNING: &str = "Warning: iptables-legacy tables present";
+/// The remark about lines in front of which no `*table` stands.
+pub const NO_TABLE: &str = "no table is named before this line; taken as table filter";
+
 /// Reads `iptables-save` output, a restore file, or `iptables -S` output of one table.
 ///
 /// Nothing is lost: a line is a rule, a chain, a known frame (`*table`, `COMMIT`, a comment) or a diagnostic.
@@ -74,7 +79,7 @@ impl Reader {
     /// The table at hand; text without `*table` (`iptables -S`, a cut paste) is taken as `filter`.
     fn current(&mut self, n: usize) -> &mut Table {
         let at = self.table.unwrap_or_else(|| {
-            self.diags.push(Diagnostic::at(n, "no table is named before this line; taken as table filter"));
+            self.diags.push(Diagnostic::at(n, NO_TABLE));
             let at = self.place("filter");
             self.table = Some(at);
             at

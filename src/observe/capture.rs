@@ -1,0 +1,280 @@
+//! One view of a host from captured texts, told apart by content. What a text cannot tell becomes a
+//! plain sentence among the diagnostics; nothing that is left out is left out silently.
+
+use crate::model::{Backend, Diagnostic, Family, Ruleset, Source, Table, View};
+use crate::syntax::detect::{Context, Kind, Section, sections};
+use crate::syntax::{family, iptables_save, rpcinfo, table_guess};
+
+/// One captured text.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// File name, or `-` for standard input.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// The family that the operator names (`--ipv4`, `--ipv6`); it wins over what the text says.
+    pub family: Option<Family>,
+}
+
+/// Reads all texts into one view. Never fails: a view without anything has diagnostics that say why.
+pub fn captured(inputs: &[Input]) -> View {
+    let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+    let mut gather = Gather { view: View::empty(Source::Capture, &names.join(", ")), hosts: [None, None], rpc_host: None };
+    for input in inputs {
+        gather.input(input);
+    }
+    let host = gather.hosts.iter().flatten().next().or(gather.rpc_host.as_ref());
+    if let Some(host) = host {
+        gather.view.title.clone_from(host);
+    }
+    gather.view
+}
+
+/// One listing on its way into the view.
+struct Part<'a> {
+    input: &'a Input,
+    section: &'a Section<'a>,
+}
+
+impl Part<'_> {
+    /// A reader's remark, with the file's name and the line in the whole text.
+    fn place(&self, d: Diagnostic) -> Diagnostic {
+        let line = if d.line == 0 { 0 } else { d.line + self.section.line - 1 };
+        Diagnostic { line, ..d }.in_file(&self.input.name)
+    }
+
+    /// A remark about the listing as a whole, at its first line.
+    fn note(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.section.line, message).in_file(&self.input.name)
+    }
+}
+
+struct Gather {
+    view: View,
+    /// The host in the prompt before the rules of each family.
+    hosts: [Option<String>; 2],
+    rpc_host: Option<String>,
+}
+
+impl Gather {
+    fn input(&mut self, input: &Input) {
+        let found = sections(&input.text);
+        if found.is_empty() {
+            self.view.diagnostics.push(Diagnostic::whole("the text is empty").in_file(&input.name));
+        }
+        for section in &found {
+            let part = Part { input, section };
+            match section.kind {
+                Kind::Save | Kind::Spec => self.rules(&part, |family| iptables_save::read(&section.text, family)),
+                Kind::Rpcinfo | Kind::RpcinfoShort => self.rpcinfo(&part),
+                _ => self.foreign(&part),
+            }
+        }
+    }
+
+    /// A listing of rules of one family.
+    fn rules(&mut self, part: &Part, read: impl FnOnce(Family) -> (Ruleset, Vec<Diagnostic>)) {
+        let context = &part.section.context;
+        let told = part.input.family.or(context.family).or_else(|| family::of_text(&part.section.text));
+        let family = told.unwrap_or_else(|| self.untold_family(part));
+        let (mut set, diags) = read(family);
+        self.versions(&part.section.text);
+        for d in diags {
+            if d.message.starts_with(iptables_save::LEGACY_WARNING) {
+                self.view.other_filters.push((family, "rules of iptables-legacy, which the text does not show".to_owned(), false));
+            }
+            // The table of `iptables -S` is named below, or guessed.
+            if d.message != iptables_save::NO_TABLE {
+                self.view.diagnostics.push(part.place(d));
+            }
+        }
+        if part.section.kind != Kind::Save {
+            self.name_table(part, &mut set, context);
+        }
+        let shift = u32::try_from(part.section.line - 1).unwrap_or(u32::MAX);
+        if shift > 0 {
+            let rules = set.tables.iter_mut().flat_map(|t| &mut t.chains).flat_map(|c| &mut c.rules);
+            rules.for_each(|r| r.line = r.line.saturating_add(shift));
+        }
+        self.join(part, family, set);
+    }
+
+    /// No header, no address: IPv4, unless that family is taken and IPv6 is not.
+    fn untold_family(&mut self, part: &Part) -> Family {
+        let family = if self.view.v4.is_some() && self.view.v6.is_none() { Family::V6 } else { Family::V4 };
+        let option = match family { Family::V4 => "--ipv6", Family::V6 => "--ipv4" };
+        self.view.diagnostics.push(part.note(format!(
+            "neither a header nor an address tells the family; taken as {} (else say {option} FILE)", family.label())));
+        family
+    }
+
+    /// `iptables -S` and `-L` do not name their table: the command line does, or the chains.
+    fn name_table(&mut self, part: &Part, set: &mut Ruleset, context: &Context) {
+        let Some(table) = set.tables.first_mut().filter(|t| t.name == "filter") else { return };
+        let (name, sure) = match &context.table {
+            Some(name) => (name.clone(), true),
+            None => table_guess::of(table),
+        };
+        if !sure {
+            self.view.diagnostics.push(part.note(format!("the text does not name its table; taken as table {name}")));
+        }
+        table_guess::rename(table, &name);
+        let missing: Vec<&str> = table_guess::missing_chains(table);
+        if !missing.is_empty() {
+            table.partial = true;
+            self.view.diagnostics.push(part.note(format!(
+                "only part of table {name} is listed: {} is not shown, so what it does is not known", missing.join(", "))));
+        }
+    }
+
+    /// Adds the tables to what is known of the family; a second set of the same table is left out, and said.
+    fn join(&mut self, part: &Part, family: Family, set: Ruleset) {
+        let host = part.section.context.host.clone();
+        let slot = match family { Family::V4 => &mut self.view.v4, Family::V6 => &mut self.view.v6 };
+        let Some(known) = slot else {
+            *slot = Some(set);
+            self.hosts[family.index()] = host;
+            return;
+        };
+        let other_host = match (&self.hosts[family.index()], &host) {
+            (Some(a), Some(b)) if a != b => Some(b.clone()),
+            _ => None,
+        };
+        let twice = set.tables.iter().find(|t| known.table(&t.name).is_some_and(|k| !joinable(k, t)));
+        if other_host.is_some() || twice.is_some() {
+            let what = match (&other_host, twice) {
+                (Some(host), _) => format!("the rules of another host ({host})"),
+                (None, Some(t)) => format!("table {} of {} again", t.name, family.label()),
+                (None, None) => String::new(),
+            };
+            self.view.diagnostics.push(part.note(format!(
+                "here begin {what}: a second ruleset is not mixed with the first; left out, read it from a file of its own")));
+            return;
+        }
+        for table in set.tables {
+            match known.table_mut(&table.name) {
+                Some(have) => join_chains(have, table),
+                None => known.tables.push(table),
+            }
+        }
+    }
+
+    fn rpcinfo(&mut self, part: &Part) {
+        let (services, diags) = rpcinfo::read(&part.section.text);
+        self.view.diagnostics.extend(diags.into_iter().map(|d| part.place(d)));
+        let Some(services) = services else { return };
+        let host = part.section.context.host.clone();
+        if self.view.rpc.is_some() {
+            self.view.diagnostics.push(part.note(
+                "a second rpcinfo listing begins here: another host or another moment; left out, read it from a file of its own"));
+            return;
+        }
+        self.view.rpc = Some(services);
+        self.rpc_host = host;
+    }
+
+    fn foreign(&mut self, part: &Part) {
+        let mut run: Option<(usize, usize)> = None;
+        let mut runs = Vec::new();
+        for (n, _) in part.section.text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+            match &mut run {
+                Some((_, to)) if *to + 1 == n => *to = n,
+                _ => runs.extend(run.replace((n, n))),
+            }
+        }
+        runs.extend(run);
+        for (from, to) in runs {
+            let message = if from == to {
+                "not part of a listing that this program reads; left out".to_owned()
+            } else {
+                let first = part.section.line;
+                format!("lines {} to {} are not part of a listing that this program reads; left out", from + first, to + first)
+            };
+            self.view.diagnostics.push(part.place(Diagnostic::at(from + 1, message)));
+        }
+    }
+
+    /// `# Generated by iptables-save v1.8.9 (nf_tables) on ...`.
+    fn versions(&mut self, text: &str) {
+        if self.view.iptables.is_some() {
+            return;
+        }
+        let Some(line) = text.lines().take(50).find_map(|l| l.trim_start().strip_prefix("# Generated by ")) else { return };
+        let mut words = line.split_whitespace();
+        let (Some(tool), Some(version)) = (words.next(), words.next().filter(|w| w.starts_with('v'))) else { return };
+        let backend = words.next().filter(|w| w.starts_with('('));
+        self.view.iptables = Some(format!("iptables {version}{}", backend.map(|b| format!(" {b}")).unwrap_or_default()));
+        // Before 1.8 there was only x_tables; from 1.8.3 on the nft variant says so.
+        self.view.backend = match backend {
+            Some("(nf_tables)") => Some(Backend::Nft),
+            Some(_) => Some(Backend::Legacy),
+            None if tool.contains("nft") || tool.starts_with("xtables") => Some(Backend::Nft),
+            None => Some(Backend::Legacy),
+        };
+    }
+}
+
+/// Two listings of single chains of one table can stand together when no chain is in both.
+fn joinable(known: &Table, more: &Table) -> bool {
+    (known.partial || more.partial) && more.chains.iter().all(|c| known.chain(&c.name).is_none())
+}
+
+fn join_chains(known: &mut Table, more: Table) {
+    for chain in more.chains {
+        known.add(chain);
+    }
+    known.partial = !table_guess::missing_chains(known).is_empty();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(text: &str) -> View {
+        captured(&[Input { name: "paste".into(), text: text.into(), family: None }])
+    }
+
+    #[test]
+    fn several_listings_make_one_view() {
+        let v = view("$ iptables-save\n*filter\n:INPUT DROP [0:0]\n-A INPUT -s 192.0.2.1/32 -j ACCEPT\nCOMMIT\n\
+            $ ip6tables-save\n*filter\n:INPUT DROP [0:0]\nCOMMIT\n$ rpcinfo -p\n    100000    2   tcp    111  portmapper\n");
+        assert_eq!(v.v4.as_ref().unwrap().chain("filter", "INPUT").unwrap().rules[0].line, 4);
+        assert!(v.v6.is_some());
+        assert_eq!(v.rpc.as_ref().unwrap().len(), 1);
+        assert_eq!(v.diagnostics, []);
+    }
+
+    #[test]
+    fn a_second_host_is_left_out_and_said() {
+        let dump = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 192.0.2.1/32 -j DROP\nCOMMIT\n";
+        let v = view(&format!("{dump}{dump}"));
+        assert_eq!(v.v4.as_ref().unwrap().rule_count(), 1);
+        assert_eq!(v.diagnostics.iter().map(|d| d.line).collect::<Vec<_>>(), [5]);
+    }
+
+    #[test]
+    fn the_family_comes_from_option_header_or_addresses() {
+        let dump = "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n";
+        let said = captured(&[Input { name: "x".into(), text: dump.into(), family: Some(Family::V6) }]);
+        assert!(said.v6.is_some() && said.v4.is_none() && said.diagnostics.is_empty());
+        let guessed = view(dump);
+        assert!(guessed.v4.is_some());
+        assert_eq!(guessed.diagnostics.len(), 1);
+        assert!(view("*filter\n-A INPUT -s fe80::/10 -j ACCEPT\nCOMMIT\n").v6.is_some());
+    }
+
+    #[test]
+    fn spec_of_another_table_is_not_taken_for_filter() {
+        let v = view("$ iptables -t nat -S\n-P PREROUTING ACCEPT\n-P INPUT ACCEPT\n-P OUTPUT ACCEPT\n-P POSTROUTING ACCEPT\n");
+        assert_eq!(v.v4.unwrap().tables[0].name, "nat");
+        let v = view("-P PREROUTING ACCEPT\n-P OUTPUT ACCEPT\n-A PREROUTING -d 192.0.2.1/32 -j DROP\n");
+        assert_eq!(v.v4.unwrap().tables[0].name, "raw");
+    }
+
+    #[test]
+    fn nothing_readable_is_said_line_by_line() {
+        let v = view("hello\nworld\n\nagain\n");
+        assert!(v.v4.is_none());
+        assert_eq!(v.diagnostics.iter().map(|d| d.line).collect::<Vec<_>>(), [1, 4]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Looks once: the host's bytes, or captured texts, through `syntax` into one [`crate::model::View`].
+
+pub mod capture;
