@@ -1,3 +1,5 @@
 //! Looks once: the host's bytes, or captured texts, through `syntax` into one [`crate::model::View`].
 
 pub mod capture;
+pub mod firewall;
+pub mod live;

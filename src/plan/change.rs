@@ -2,7 +2,7 @@
 
 use super::content::{PlanError, content};
 use super::slots::{FamilyChange, family_change, standing};
-use crate::model::{Family, Plan, Rule, View};
+use crate::model::{Family, Plan, View};
 
 /// A plan turned into scripts for the host that `before` shows.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ruleset, RpcService, Proto, Source};
+    use crate::model::{Rule, Ruleset, RpcService, Proto, Source};
     use crate::syntax::{iptables_save, plan};
 
     fn host(v4: &str) -> View {

@@ -10,6 +10,12 @@ use crate::model::{Family, Match, Ruleset, Target};
 /// The ways into the host that we guard.
 const DOORS: [&str; 2] = ["PORTCULLIS", "PORTCULLIS-FWD"];
 
+const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
+const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
+
+/// xt_time knows no later instant; `iptables-save` adds it to a lone `--datestart`.
+const END_OF_DATES: &str = "2038-01-19T03:14:07";
+
 /// One of the two chains that hold a plan's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Slot {
@@ -124,9 +130,9 @@ pub fn family_change(set: &Ruleset, input: Vec<String>, forward: Vec<String>) ->
         }
         let (parent, jump) = if forwarded {
             let user = set.table("filter").is_some_and(|t| t.chain("DOCKER-USER").is_some());
-            (if user { "DOCKER-USER" } else { "FORWARD" }, "-j PORTCULLIS-FWD")
+            (if user { "DOCKER-USER" } else { "FORWARD" }, FORWARD_JUMP)
         } else {
-            ("INPUT", "! -i lo -j PORTCULLIS")
+            ("INPUT", INPUT_JUMP)
         };
         doors.push(DoorChange {
             switch: DOORS[usize::from(forwarded)].to_owned(),
@@ -196,6 +202,30 @@ impl FamilyChange {
         format!("*filter\n{head}{body}COMMIT\n")
     }
 
+    /// Whether a fresh reading shows exactly what a script of ours leaves: refilling would change nothing.
+    pub fn holds(&self, now: &Ruleset, script: &str) -> bool {
+        let mut again = now.clone();
+        let refill: String = script.lines().filter(|l| !l.starts_with("-I ")).flat_map(|l| [l, "\n"]).collect();
+        again.apply(&refill).is_ok() && again.same_rules(now)
+    }
+
+    /// The trial that the kernel itself shows, when no file tells of it: back is the old slot.
+    pub fn from_kernel(set: &Ruleset) -> Self {
+        let doors = [false, true].into_iter().filter_map(|forwarded| {
+            let now = standing(set, forwarded);
+            let switch = DOORS[usize::from(forwarded)];
+            let rules_of = |s: Option<Slot>| s.and_then(|s| set.chain("filter", &s.chain(switch)))
+                .map(|c| c.rules.iter().map(|r| r.text.to_string()).collect()).unwrap_or_default();
+            let new = if now.fuse.is_some() { Some(now.kept.map_or(Slot::A, Slot::other)) } else { now.kept };
+            now.present.then(|| DoorChange {
+                switch: switch.to_owned(), old: now.kept, new, rules: rules_of(new), old_rules: rules_of(now.kept),
+                parent: now.jump.as_ref().map_or("INPUT", |j| j.0.as_str()).to_owned(),
+                jump: if forwarded { FORWARD_JUMP } else { INPUT_JUMP }.to_owned(), jump_was_there: true,
+            })
+        }).collect();
+        Self { v6: set.family == Family::V6, doors }
+    }
+
     /// Takes out what nothing of ours needs any more, each line a transaction of its own: our jump by its exact text,
     /// then our unused chains. `after` is a fresh reading: what it does not show is not removed.
     pub fn cleanup_scripts(&self, after: &Ruleset) -> Vec<String> {
@@ -236,7 +266,7 @@ impl DoorChange {
         match act {
             Act::Apply(Some(t)) | Act::Extend(Some(t)) => {
                 self.jump_to(body, &format!("-m time --datestop {} ", stamp(t)), self.new);
-                self.jump_to(body, &format!("-m time --datestart {} ", stamp(t + 1)), self.old);
+                self.jump_to(body, &format!("-m time --datestart {} --datestop {END_OF_DATES} ", stamp(t + 1)), self.old);
             }
             Act::Apply(None) | Act::Extend(None) | Act::Keep => self.jump_to(body, "", self.new),
             Act::Revert => self.jump_to(body, "", self.old),

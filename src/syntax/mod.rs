@@ -6,4 +6,4 @@ mod frame;
 pub mod iptables_save;
 pub mod rpcinfo;
 pub mod plan;
-pub mod table_guess;
+pub mod ip;

@@ -1,0 +1,100 @@
+//! Everything known of the machine, in one look. Looking changes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::firewall;
+use crate::host::{Cmd, Host, ToolError};
+use crate::model::{Backend, Diagnostic, Family, View};
+use crate::syntax::{ip, rpcinfo};
+
+/// Looks at the host. What cannot be had is a diagnostic; the rest is there.
+pub fn observe(host: &dyn Host) -> View {
+    let mut view = View::empty(host.source(), &host.name());
+    view.at = host.now().wall;
+    (view.iptables, view.backend) = firewall::version(host);
+    for family in Family::BOTH {
+        read_rules(host, family, &mut view);
+    }
+    if view.backend == Some(Backend::Nft) {
+        other_backend(host, &mut view);
+    }
+    if let Some(text) = ask(host, &mut view, Cmd::new("rpcinfo", &["-p"]).within(Duration::from_secs(3)), "the RPC services are not shown") {
+        let (services, diags) = rpcinfo::read(&text);
+        view.rpc = services;
+        note(&mut view, diags, "rpcinfo -p");
+    }
+    if let Some(text) = ask(host, &mut view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
+        let (addrs, diags) = ip::addresses(&text);
+        note(&mut view, diags, "ip -j addr");
+        view.addrs = Some(addrs);
+    }
+    let mut routes = Vec::new();
+    for (family, flag) in [(Family::V4, "-4"), (Family::V6, "-6")] {
+        if let Some(text) = ask(host, &mut view, Cmd::new("ip", &[flag, "-j", "route"]), "the routes are not known") {
+            let (found, diags) = ip::routes(&text, family);
+            note(&mut view, diags, "ip -j route");
+            routes.extend(found);
+        }
+    }
+    view.routes = Some(routes);
+    let forwarding = |path: &str| host.read(Path::new(path)).ok().map(|b| b.first() == Some(&b'1'));
+    view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
+    view.ssh_peer = host.ssh_peer();
+    view
+}
+
+/// Whether the kernel has IPv6 at all.
+pub fn has_ipv6(host: &dyn Host) -> bool {
+    host.read(Path::new("/proc/net/if_inet6")).is_ok()
+}
+
+fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
+    if family == Family::V6 && !has_ipv6(host) {
+        view.diagnostics.push(Diagnostic::whole("IPv6 is off on this host: no IPv6 rules are read"));
+        return;
+    }
+    match firewall::rules(host, family, view.backend, false) {
+        Ok((_, set, diags)) => {
+            view.diagnostics.extend(diags);
+            match family {
+                Family::V4 => view.v4 = Some(set),
+                Family::V6 => view.v6 = Some(set),
+            }
+        }
+        Err(why) => {
+            let hint = if host.is_root() { "" } else { "; the firewall is readable for root only: run with sudo" };
+            view.diagnostics.push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
+        }
+    }
+}
+
+/// Rules in the legacy tables filter beside those of nf_tables.
+fn other_backend(host: &dyn Host, view: &mut View) {
+    for (family, path) in [(Family::V4, "/proc/net/ip_tables_names"), (Family::V6, "/proc/net/ip6_tables_names")] {
+        let names = host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let tables: Vec<&str> = names.split_whitespace().collect();
+        if !tables.is_empty() {
+            let rewrites = tables.iter().any(|t| matches!(*t, "nat" | "mangle" | "raw"));
+            view.other_filters.push((family, format!("legacy iptables tables are loaded too ({}); read them with {}", tables.join(", "),
+                firewall::tool(family, "-legacy-save")), rewrites));
+        }
+    }
+}
+
+fn note(view: &mut View, diags: Vec<Diagnostic>, origin: &str) {
+    view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(origin)));
+}
+
+/// Runs a tool that only looks. `without` says what its absence means for the screen.
+fn ask(host: &dyn Host, view: &mut View, cmd: Cmd, without: &str) -> Option<String> {
+    let answer = host.run(&cmd);
+    let why = match answer {
+        Ok(out) if out.status == 0 => return Some(out.text()),
+        // rpcinfo says on standard error what is wrong with the portmapper.
+        Ok(out) => format!("{} failed: {}", cmd.tool, out.complaint()),
+        Err(e @ (ToolError::Missing { .. } | ToolError::TimedOut { .. } | ToolError::Broken { .. })) => e.to_string(),
+    };
+    view.diagnostics.push(Diagnostic::whole(format!("{without}: {why}")));
+    None
+}

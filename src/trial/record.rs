@@ -1,0 +1,126 @@
+//! The state file of a trial: everything that ending it needs, in one file that is written whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::State;
+use crate::host::{Held, Host, Identity};
+use crate::plan::FamilyChange;
+
+/// Who ended a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// Somebody with `keep` or `revert`.
+    Operator,
+    /// The guard, at the deadline or when told to end.
+    Guard,
+    /// The kernel's own dates.
+    Fuse,
+    /// The machine started anew.
+    Boot,
+}
+
+impl By {
+    /// The word in JSON and on the screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Guard => "guard",
+            Self::Fuse => "fuse",
+            Self::Boot => "boot",
+        }
+    }
+}
+
+/// A process by its id and its start time, so that a reused id is not taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot.
+    pub started: u64,
+}
+
+/// One trial.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of this file.
+    pub version: u32,
+    /// Name of the trial.
+    pub id: String,
+    /// Where it stands.
+    pub state: State,
+    /// Who ended it.
+    pub by: Option<By>,
+    /// Where it was started.
+    pub home: Identity,
+    /// Wall clock at the start, seconds since 1970 UTC.
+    pub began: i64,
+    /// Wall clock at the end.
+    pub ended: Option<i64>,
+    /// Deadline on CLOCK_BOOTTIME, milliseconds.
+    pub deadline: u64,
+    /// The latest deadline that extensions may reach.
+    pub latest: u64,
+    /// The fuse's last second on the wall clock; `None` with `--without-fuse`.
+    pub fuse: Option<i64>,
+    /// Wall clock minus boot clock when the fuse was set, seconds: a step of the wall clock shows here.
+    pub offset: i64,
+    /// The change, per family.
+    pub families: Vec<FamilyChange>,
+    /// The scripts that put the old rules back, in the order of `families`.
+    pub revert: Vec<String>,
+    /// The plan, as TOML.
+    pub plan: String,
+    /// The operator's SSH peer or `console`.
+    pub operator: String,
+    /// Process that is changing the kernel now or did last.
+    pub holder: Option<Who>,
+    /// The guard, when it is ready.
+    pub guard: Option<Who>,
+    /// What went wrong, or what else an end touched.
+    pub remarks: Vec<String>,
+}
+
+impl Record {
+    /// Seconds that are left on the boot clock.
+    pub fn left(&self, boot: Duration) -> u64 {
+        self.deadline.saturating_sub(u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).div_ceil(1000)
+    }
+
+    /// Whether it was started here: the same boot and network namespace.
+    pub fn is_here(&self, host: &dyn Host) -> bool {
+        self.home == host.identity()
+    }
+}
+
+fn file(host: &dyn Host) -> PathBuf {
+    host.paths().run.join("trial.json")
+}
+
+/// The trial that was begun last since boot, if there was one.
+pub fn load(host: &dyn Host) -> Option<Record> {
+    serde_json::from_slice(&host.read(&file(host)).ok()?).ok()
+}
+
+/// Writes the state file and reads it back.
+pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
+    let path = file(host);
+    let bytes = serde_json::to_vec(record).map_err(|e| e.to_string())?;
+    let done = host.write(&path, &bytes, 0o600).and_then(|()| host.read(&path));
+    match done {
+        Ok(back) if back == bytes => Ok(()),
+        Ok(_) => Err(format!("{} reads back differently", path.display())),
+        Err(e) => Err(format!("{} could not be written: {e}", path.display())),
+    }
+}
+
+/// Makes our directories and takes the lock; only its holder changes the kernel.
+pub fn lock(host: &dyn Host, wait: Duration) -> Result<Option<Box<dyn Held>>, String> {
+    let run = host.paths().run.clone();
+    host.make_dir(&run).map_err(|e| format!("{} cannot be used: {e}", run.display()))?;
+    host.lock(&run.join("lock"), wait).map_err(|e| format!("the lock in {} cannot be taken: {e}", run.display()))
+}
