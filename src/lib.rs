@@ -35,3 +35,4 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod syntax;
+pub mod trial;

@@ -1,0 +1,243 @@
+//! The begin of a trial: look, snapshot, arm the guard, apply, read back.
+
+use std::time::Duration;
+
+use super::end::{self, FUSE_AFTER};
+use super::history;
+use super::kernel;
+use super::machine::{Event, State, step};
+use super::record::{self, By, Record, Who};
+use super::refusal::Refusal;
+use crate::analyse::{Access, lockout};
+use crate::host::Host;
+use crate::model::{Family, Node, Plan, View};
+use crate::observe::{firewall, live};
+use crate::plan::{self, Change, FamilyChange, standing};
+use crate::syntax::{iptables_save, plan as plan_file};
+
+/// Shortest and longest trial, seconds.
+pub const LIMITS: (u64, u64) = (10, 3600);
+
+/// How a trial is wanted.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The old rules come back after this time unless somebody keeps the trial.
+    pub confirm_within: Duration,
+    /// Kept rules may be taken away.
+    pub replace: bool,
+    /// The operator's own way in may be cut.
+    pub allow_lockout: bool,
+    /// The kernel's own end of the trial may be missing.
+    pub without_fuse: bool,
+    /// The rules that the operator saw ([`fingerprint`]); `None`: they were not shown.
+    pub seen: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { confirm_within: Duration::from_secs(60), replace: false, allow_lockout: false, without_fuse: false, seen: None }
+    }
+}
+
+/// A number that changes when a rule, a chain or a policy changes; counters do not count.
+pub fn fingerprint(view: &View) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut h = std::hash::DefaultHasher::new();
+    for rules in [&view.v4, &view.v6].into_iter().flatten() {
+        for line in iptables_save::write(rules, false).lines().filter(|l| !l.starts_with(':') || !l.contains(" - ")) {
+            line.split(" [").next().hash(&mut h);
+        }
+    }
+    h.finish()
+}
+
+/// Gives every name of the plan its addresses. Those that were stored with it stay.
+pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
+    for node in plan.rules.iter_mut().flat_map(|r| &mut r.from) {
+        if let Node::Name(name, addrs) = node && addrs.is_empty() {
+            *addrs = host.resolve(name).unwrap_or_default();
+            if addrs.is_empty() {
+                return Err(Refusal::failed("unresolved", format!("{name} does not resolve to an address"), "check the spelling, or write the address itself"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Begins a trial and returns when it runs. `progress` hears what is being done.
+pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Record, Refusal> {
+    if !host.is_root() {
+        return Err(Refusal::not_root());
+    }
+    let seconds = options.confirm_within.as_secs();
+    if !(LIMITS.0..=LIMITS.1).contains(&seconds) {
+        return Err(Refusal::failed("limits", format!("a trial of {seconds} s is not possible"), "10 s to 1 h, e.g. --confirm-within 60s"));
+    }
+    let _lock = record::lock(host, Duration::from_secs(2))
+        .map_err(|e| Refusal::refused("run-dir", e, "nothing was changed; see that the disk is not full and the directory belongs to root"))?
+        .ok_or_else(Refusal::busy)?;
+    refuse_pending(host)?;
+    progress("reading what is loaded");
+    let mut plan = plan.clone();
+    resolve(host, &mut plan)?;
+    let (view, texts) = look(host)?;
+    let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
+    checks(&change, &view, options)?;
+    let id = format!("{}-{}", host.now().wall, host.me().0);
+    progress("writing the snapshot");
+    for (suffix, text) in &texts {
+        history::write_snapshot(host, &id, suffix, text)
+            .map_err(|e| Refusal::refused("snapshot", e, "nothing was changed; free some space in the state directory"))?;
+    }
+    let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
+    progress("arming the guard");
+    arm(host, &mut record)?;
+    progress("applying the plan");
+    if let Err(why) = put_in(host, &mut record, options) {
+        record.remarks.push(why.clone());
+        let undone = undo(host, &mut record);
+        let hint = if why.contains("time") && !options.without_fuse { "if the kernel lacks xt_time, --without-fuse goes on without the kernel's own end of a trial" } else { "nothing of the plan is live" };
+        return Err(Refusal::failed("apply-failed", format!("the plan was not applied: {why}{undone}"), hint));
+    }
+    record.state = step(record.state, Event::Applied).map_or(record.state, |s| s.0);
+    if let Err(e) = record::store(host, &record) {
+        let undone = undo(host, &mut record);
+        return Err(Refusal::failed("run-dir", format!("the plan was not applied: {e}{undone}"), "free some space and apply again"));
+    }
+    host.announce(&format!("portcullis: new firewall rules on trial for {seconds} s (by {}); `portcullis revert` takes them back", record.operator));
+    Ok(record)
+}
+
+fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
+    let hint = "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it";
+    if let Some(r) = record::load(host).filter(|r| r.state.is_pending() && r.is_here(host)) {
+        return Err(Refusal::refused("pending", format!("a trial is pending ({}, {} s left)", r.state.word(), r.left(host.now().boot)), hint));
+    }
+    for family in Family::BOTH {
+        let Ok(rules) = kernel::read(host, family, None) else { continue };
+        if standing(&rules, false).fuse.or(standing(&rules, true).fuse).is_some() {
+            return Err(Refusal::refused("pending", format!("the kernel holds a trial that no file tells of ({})", family.label()), "`portcullis revert` ends it"));
+        }
+    }
+    Ok(())
+}
+
+/// The host, and everything loaded word for word: whole, with `filter` by name.
+fn look(host: &dyn Host) -> Result<(View, Vec<(&'static str, String)>), Refusal> {
+    let mut view = live::observe(host);
+    let mut texts = Vec::new();
+    for (family, suffix) in [(Family::V4, "v4"), (Family::V6, "v6")] {
+        if family == Family::V6 && !live::has_ipv6(host) {
+            continue;
+        }
+        let (text, set, _) = firewall::rules(host, family, view.backend, true)
+            .map_err(|e| Refusal::refused("unreadable", format!("the {} rules could not be read: {e}", family.label()), "both families are changed or neither; install what is missing"))?;
+        let filter = set.table("filter");
+        if filter.is_none_or(|t| t.unreadable || t.partial) {
+            return Err(Refusal::refused("unreadable", format!("iptables cannot read the {} filter table whole", family.label()),
+                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its own"));
+        }
+        texts.push((suffix, text));
+        match family {
+            Family::V4 => view.v4 = Some(set),
+            Family::V6 => view.v6 = Some(set),
+        }
+    }
+    Ok((view, texts))
+}
+
+fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal> {
+    if options.seen.is_some_and(|s| s != fingerprint(view)) {
+        return Err(Refusal::refused("moved", "the firewall changed since you looked at it", "look at the preview again; it shows the rules as they are now"));
+    }
+    if change.is_nothing() {
+        return Err(Refusal::failed("nothing", "this plan is already what is kept", "change the plan, or leave it"));
+    }
+    if !change.taken_away.is_empty() && !options.replace {
+        let first = &change.taken_away[0];
+        return Err(Refusal::refused("replace", format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
+            "a plan is the whole content of our chains: add those rules to it, or say --replace"));
+    }
+    if let Some((peer, port)) = view.ssh_peer.filter(|_| !options.allow_lockout)
+        && let Access::Worse { why } = lockout(&change.before, &change.after, peer, port)
+    {
+        return Err(Refusal::refused("lockout", format!("the plan would cut a new SSH login from {peer} to port {port}: {why}"),
+            "put an allow rule for that address first, or say --allow-lockout"));
+    }
+    Ok(())
+}
+
+fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange>, options: &Options, view: &View) -> Record {
+    let now = host.now();
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let deadline = millis(now.boot + options.confirm_within);
+    let left = i64::try_from(options.confirm_within.as_secs()).unwrap_or(0);
+    let (pid, started) = host.me();
+    Record {
+        version: 1,
+        id: id.to_owned(),
+        state: State::Armed,
+        by: None,
+        home: host.identity(),
+        began: now.wall,
+        ended: None,
+        deadline,
+        latest: millis(now.boot) + LIMITS.1 * 1000,
+        fuse: (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER),
+        offset: now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0),
+        revert: families.iter().map(FamilyChange::revert_script).collect(),
+        families,
+        plan: plan_file::write(plan),
+        operator: view.ssh_peer.map_or_else(|| "console".to_owned(), |(a, _)| a.to_string()),
+        holder: Some(Who { pid, started }),
+        guard: None,
+        remarks: Vec::new(),
+    }
+}
+
+/// Writes the state file, starts the guard and waits until it says that it is ready.
+fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
+    let refused = |what: String| Refusal::refused("no-guard", what, "nothing was changed; see that the run directory can be written");
+    record::store(host, record).map_err(refused)?;
+    let started = host.start_guard(&record.id).map_err(|e| e.to_string());
+    let mut ready = None;
+    for _ in 0..250 {
+        ready = super::guard::ready(host, &record.id);
+        if ready.is_some() || started.is_err() {
+            break;
+        }
+        host.pause(Duration::from_millis(20));
+    }
+    match (started, ready) {
+        (Ok(()), Some(who)) if host.alive(who.pid, who.started) => {
+            record.guard = Some(who);
+            Ok(())
+        }
+        (started, _) => {
+            record.state = State::Failed;
+            let _ = record::store(host, record);
+            Err(refused(format!("the guard did not get ready{}", started.err().map_or_else(String::new, |e| format!(": {e}")))))
+        }
+    }
+}
+
+fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {
+    for change in &record.families {
+        let script = change.apply_script(if options.without_fuse { None } else { record.fuse });
+        kernel::restore_and_check(host, &record.id, change, &script)?;
+    }
+    record::store(host, record)
+}
+
+/// Both families or neither: what was put in is taken back at once.
+fn undo(host: &dyn Host, record: &mut Record) -> String {
+    record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
+    match end::put_old_back(host, record, By::Operator) {
+        Ok(()) => {
+            record.state = State::Failed;
+            let _ = record::store(host, record).and_then(|()| history::write(host, record));
+            String::new()
+        }
+        Err(e) => format!("; {}", e.what),
+    }
+}

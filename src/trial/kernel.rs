@@ -1,0 +1,44 @@
+//! The only place that changes the firewall: one `iptables-restore --noflush` per family, with a bounded wait for the
+//! lock, and a fresh reading afterwards.
+
+use std::time::Duration;
+
+use crate::host::{Cmd, Host};
+use crate::model::{Backend, Family, Ruleset};
+use crate::observe::firewall;
+use crate::plan::FamilyChange;
+
+/// How long a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
+const LOCK_WAIT: &str = "5";
+
+/// Runs a restore script of ours for one family.
+pub fn restore(host: &dyn Host, trial: &str, family: Family, script: &str) -> Result<(), String> {
+    let tool = firewall::tool(family, "-restore");
+    let cmd = Cmd::new(&tool, &["--noflush", "-w", LOCK_WAIT])
+        .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", trial);
+    let out = host.run(&cmd).map_err(|e| e.to_string())?;
+    if out.status == 0 { Ok(()) } else { Err(format!("{tool} refused: {}", out.complaint())) }
+}
+
+/// The rules of one family, fresh.
+pub fn read(host: &dyn Host, family: Family, backend: Option<Backend>) -> Result<Ruleset, String> {
+    firewall::rules(host, family, backend, true).map(|(_, set, _)| set)
+}
+
+/// Runs the script and makes sure by a fresh reading that it holds.
+pub fn restore_and_check(host: &dyn Host, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, String> {
+    restore(host, trial, change.family(), script)?;
+    let now = read(host, change.family(), None)?;
+    if change.holds(&now, script) {
+        Ok(now)
+    } else {
+        Err(format!("the {} rules read back differ from what was put in", change.family().label()))
+    }
+}
+
+/// Takes our unused chains and jumps out, as far as the fresh reading shows them; what stays is empty and neutral.
+pub fn clean_up(host: &dyn Host, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
+    change.cleanup_scripts(now).iter()
+        .filter_map(|s| restore(host, trial, change.family(), s).err())
+        .collect()
+}
