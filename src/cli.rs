@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -29,6 +30,110 @@ pub enum Command {
     Report(ReportArgs),
     /// Follows one packet through the rules: the verdict, and every rule on its way
     Trace(TraceArgs),
+    /// Puts a plan on trial: the old rules come back by themselves unless it is kept
+    Apply {
+        /// The plan, a TOML file
+        plan: PathBuf,
+        /// How
+        #[command(flatten)]
+        trial: TrialArgs,
+    },
+    /// Takes everything of ours out of the firewall, as a trial
+    Remove(TrialArgs),
+    /// Shows the pending trial, or what became of the last one
+    Status {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keeps the pending trial
+    Keep {
+        /// Keep although no new SSH login has shown that the way in is open
+        #[arg(long)]
+        without_proof: bool,
+    },
+    /// Puts the old rules back, now
+    Revert,
+    /// Writes the rules that boot loads; only what was kept
+    Save(SaveArgs),
+    /// Writes the change of a plan as a script
+    Export {
+        /// The plan, a TOML file
+        plan: PathBuf,
+        /// Kind of script
+        #[arg(long)]
+        to: Script,
+    },
+    /// Writes the manual page
+    Man,
+    /// Writes the completions for a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// The process that reverts a trial which nobody keeps
+    #[command(hide = true)]
+    Guard {
+        /// The trial
+        id: String,
+    },
+}
+
+/// How a trial is wanted.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TrialArgs {
+    /// The old rules come back after this time, 10s to 1h
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub confirm_within: Duration,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The plan may take kept rules away
+    #[arg(long)]
+    pub replace: bool,
+    /// Go on although a new SSH login of yours would be cut
+    #[arg(long)]
+    pub allow_lockout: bool,
+    /// Go on without the kernel's own end of the trial
+    #[arg(long)]
+    pub without_fuse: bool,
+}
+
+/// What `save` writes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SaveArgs {
+    /// Everything that is loaded
+    #[arg(long, conflicts_with = "unmanaged")]
+    pub all: bool,
+    /// Everything but what Docker and other managers make anew themselves
+    #[arg(long)]
+    pub unmanaged: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Show the difference only
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Reads `90`, `90s`, `2m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.find(|c: char| !c.is_ascii_digit()).map_or((text, "s"), |i| text.split_at(i));
+    let scale = match unit { "s" => 1, "m" => 60, "h" => 3600, _ => 0 };
+    number.parse::<u64>().ok().filter(|_| scale > 0)
+        .and_then(|n| n.checked_mul(scale))
+        .filter(|n| (10..=3600).contains(n))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time from 10s to 1h, like 60s or 5m".to_owned())
+}
+
+/// What `export` writes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Script {
+    /// A shell script
+    Shell,
+    /// Text for iptables-restore --noflush
+    Restore,
 }
 
 /// Captured output; without any, the live host.

@@ -1,17 +1,25 @@
 //! One file per subcommand; errors become a sentence, a hint and an exit code here.
 
+mod apply;
 mod convert;
+mod end;
+mod export;
+mod generate;
+mod guard;
 mod input;
 mod report;
+mod save;
+mod status;
 mod trace;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::trial::Refusal;
 
 /// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
 #[derive(Debug)]
@@ -29,6 +37,23 @@ impl Failure {
     pub fn failed(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { what: what.into(), hint: hint.into(), code: 1 }
     }
+}
+
+impl From<Refusal> for Failure {
+    fn from(r: Refusal) -> Self {
+        Self { what: r.what, hint: r.hint, code: r.exit }
+    }
+}
+
+/// Asks on the terminal; off one it refuses, naming the option that answers beforehand.
+fn confirm(question: &str, option: &str) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure { what: "there is no terminal to ask on".into(), hint: format!("say {option}"), code: 3 });
+    }
+    eprint!("{question} [yes/no] ");
+    let mut answer = String::new();
+    let _ = std::io::stdin().read_line(&mut answer);
+    if matches!(answer.trim(), "y" | "yes") { Ok(()) } else { Err(Failure { what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }) }
 }
 
 /// Writes a whole answer to standard output.
@@ -51,6 +76,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Convert { file, to } => convert::run(file, to),
         Command::Report(args) => report::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Apply { plan, trial } => apply::run(&plan, &trial),
+        Command::Remove(trial) => apply::remove(&trial),
+        Command::Status { json } => status::run(json),
+        Command::Keep { without_proof } => end::keep(without_proof),
+        Command::Revert => end::revert(),
+        Command::Save(args) => save::run(args),
+        Command::Export { plan, to } => export::run(&plan, to),
+        Command::Man => generate::man(),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Guard { id } => guard::run(&id),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -311,3 +311,11 @@ fn stop(child: &mut Child) {
     }
     let _ = child.wait();
 }
+
+/// Makes this process a session of its own that the out-of-memory killer spares.
+pub fn detach() {
+    // It fails for a process that leads its group already, which then is as far from the terminal's signals.
+    let _ = rustix::process::setsid();
+    // Needs root; without it the kernel's fuse is still there.
+    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+}

@@ -7,3 +7,4 @@ pub mod iptables_save;
 pub mod rpcinfo;
 pub mod plan;
 pub mod ip;
+pub mod table_guess;

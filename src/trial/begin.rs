@@ -12,7 +12,7 @@ use crate::analyse::{Access, lockout};
 use crate::host::Host;
 use crate::model::{Family, Node, Plan, View};
 use crate::observe::{firewall, live};
-use crate::plan::{self, Change, FamilyChange, standing};
+use crate::plan::{self, Change, FamilyChange};
 use crate::syntax::{iptables_save, plan as plan_file};
 
 /// Shortest and longest trial, seconds.
@@ -113,11 +113,8 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
     if let Some(r) = record::load(host).filter(|r| r.state.is_pending() && r.is_here(host)) {
         return Err(Refusal::refused("pending", format!("a trial is pending ({}, {} s left)", r.state.word(), r.left(host.now().boot)), hint));
     }
-    for family in Family::BOTH {
-        let Ok(rules) = kernel::read(host, family, None) else { continue };
-        if standing(&rules, false).fuse.or(standing(&rules, true).fuse).is_some() {
-            return Err(Refusal::refused("pending", format!("the kernel holds a trial that no file tells of ({})", family.label()), "`portcullis revert` ends it"));
-        }
+    if super::status::dated_in_kernel(host).is_some() {
+        return Err(Refusal::refused("pending", "the kernel holds a trial that no file tells of", "`portcullis revert` ends it"));
     }
     Ok(())
 }

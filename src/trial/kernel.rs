@@ -42,3 +42,10 @@ pub fn clean_up(host: &dyn Host, trial: &str, change: &FamilyChange, now: &Rules
         .filter_map(|s| restore(host, trial, change.family(), s).err())
         .collect()
 }
+
+/// Whether the tool would take a whole file, without changing anything.
+pub fn test(host: &dyn Host, family: Family, text: &str) -> Result<(), String> {
+    let tool = firewall::tool(family, "-restore");
+    let out = host.run(&Cmd::new(&tool, &["--test", "-w", LOCK_WAIT]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
+    if out.status == 0 { Ok(()) } else { Err(format!("{tool} would refuse the file: {}", out.complaint())) }
+}

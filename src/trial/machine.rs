@@ -68,20 +68,19 @@ pub enum Act {
 /// The next state and what to do; `None`: not possible in this state.
 pub fn step(state: State, event: Event) -> Option<(State, Act)> {
     use Act::{Finish, MoveFuse, PutOldBack, TakeDatesOut, Wait};
-    use State::{Armed, Expired, Failed, Keeping, Kept, Reverted, Reverting, Running};
+    use State::{Armed, Expired, Keeping, Kept, Reverted, Reverting, Running};
     Some(match (state, event) {
         (Armed, Event::Applied) => (Running, Wait),
         (Running, Event::Extend) => (Running, MoveFuse),
         (Running, Event::Keep) => (Keeping, TakeDatesOut),
         (Keeping, Event::KeepDone) => (Kept, Finish),
-        (Armed, Event::ApplyFailed | Event::Revert | Event::Deadline)
-        | (Running, Event::Revert | Event::Deadline)
-        | (Keeping, Event::KeepFailed | Event::Revert | Event::Deadline)
-        | (Reverting, Event::Revert | Event::Deadline)
-        | (Expired, Event::Revert) => (Reverting, PutOldBack),
+        (Armed, Event::ApplyFailed)
+        | (Keeping, Event::KeepFailed)
+        | (Armed | Running | Keeping | Reverting, Event::Deadline)
+        | (Armed | Running | Keeping | Reverting | Expired, Event::Revert) => (Reverting, PutOldBack),
         (Reverting, Event::RevertDone) => (Reverted, Finish),
         (Armed | Running, Event::FusePassed) => (Expired, Wait),
-        (Kept | Reverted | Failed, _) => return None,
+        // Kept, reverted and failed are ends; the rest does not fit the state.
         _ => return None,
     })
 }

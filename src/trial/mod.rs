@@ -9,9 +9,12 @@ mod kernel;
 mod machine;
 mod record;
 mod refusal;
+pub mod save;
+mod status;
 
 pub use begin::{Options, apply, fingerprint, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
 pub use record::{By, Record, load};
 pub use refusal::Refusal;
+pub use status::{Status, status};

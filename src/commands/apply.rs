@@ -1,0 +1,62 @@
+//! `portcullis apply PLAN` and `portcullis remove`.
+
+use std::path::Path;
+
+use super::{Failure, confirm, print};
+use crate::cli::TrialArgs;
+use crate::host::Host;
+use crate::host::live::Live;
+use crate::model::Plan;
+use crate::observe::live::observe;
+use crate::plan;
+use crate::syntax;
+use crate::trial::{self, Options, Refusal};
+
+/// Reads a plan file.
+pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::failed(format!("cannot read the plan {}: {e}", file.display()), "name a TOML file; README shows one"))?;
+    syntax::plan::read(&text)
+        .map_err(|d| Failure::failed(format!("{}: {}", file.display(), d.message), "a plan has version = 1 and [[rule]] with action, from and to"))
+}
+
+/// Puts a plan on trial and returns when it runs.
+pub fn run(file: &Path, args: &TrialArgs) -> Result<(), Failure> {
+    let plan = plan_of(file)?;
+    if plan.rules.is_empty() {
+        return Err(Failure::failed(format!("{} holds no rules", file.display()), "`portcullis remove` takes everything of ours out"));
+    }
+    start(plan, args)
+}
+
+/// Takes everything of ours out, as a trial.
+pub fn remove(args: &TrialArgs) -> Result<(), Failure> {
+    start(Plan::default(), &TrialArgs { replace: true, ..*args })
+}
+
+fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
+    let host = Live::default();
+    let mut options = Options {
+        confirm_within: args.confirm_within, replace: args.replace, allow_lockout: args.allow_lockout,
+        without_fuse: args.without_fuse, seen: None,
+    };
+    if !host.is_root() {
+        return Err(Refusal::not_root().into());
+    }
+    if !args.yes {
+        trial::resolve(&host, &mut plan)?;
+        let view = observe(&host);
+        let change = plan::build(&view, &plan).map_err(|e| Failure::failed(e.what, e.hint))?;
+        eprint!("{}", plan::diff(&change));
+        confirm(&format!("Apply this on trial for {} s?", args.confirm_within.as_secs()), "--yes")?;
+        options.seen = Some(trial::fingerprint(&view));
+    }
+    let record = trial::apply(&host, &plan, &options, &mut |step| eprintln!("{step} ..."))?;
+    for r in &record.remarks {
+        eprintln!("note: {r}");
+    }
+    print(&format!(
+        "trial {} runs: the old rules come back in {} s\nopen a new SSH login to see that it works, then `portcullis keep`; `portcullis revert` ends it now\n",
+        record.id, record.left(host.now().boot),
+    ))
+}

@@ -1,0 +1,25 @@
+//! `portcullis export PLAN --to shell|restore`.
+
+use std::path::Path;
+
+use super::{Failure, print};
+use crate::cli::Script;
+use crate::host::live::Live;
+use crate::observe::live::observe;
+use crate::plan;
+use crate::trial;
+
+/// Writes the change of a plan, for the rules that are loaded here, as a script.
+pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
+    let host = Live::default();
+    let mut wanted = super::apply::plan_of(file)?;
+    trial::resolve(&host, &mut wanted)?;
+    let view = observe(&host);
+    let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;
+    print(&match to {
+        Script::Shell => plan::shell_script(&change),
+        Script::Restore => change.families.iter()
+            .map(|f| format!("# {}: {}-restore --noflush\n{}", f.family().label(), if f.v6 { "ip6tables" } else { "iptables" }, f.apply_script(None)))
+            .collect::<Vec<_>>().concat(),
+    })
+}

@@ -1,0 +1,22 @@
+//! `portcullis guard ID`: the guard process, detached from everything that may die.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
+
+use super::Failure;
+use crate::host::live::{Live, detach};
+use crate::trial::guard::watch;
+
+/// Watches over a trial until it ends.
+pub fn run(id: &str) -> Result<(), Failure> {
+    detach();
+    let stop = Arc::new(AtomicBool::new(false));
+    let unheard = Arc::new(AtomicBool::new(false));
+    let listen = |signal, flag: &Arc<AtomicBool>| signal_hook::flag::register(signal, Arc::clone(flag)).map(|_| ());
+    [SIGHUP, SIGINT, SIGQUIT, SIGPIPE].into_iter().try_for_each(|s| listen(s, &unheard))
+        .and_then(|()| listen(SIGTERM, &stop))
+        .map_err(|e| Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard"))?;
+    watch(&Live::default(), id, &stop).map_err(|e| Failure::failed(e, "the guard is started by `portcullis apply`"))
+}
