@@ -1,0 +1,137 @@
+//! A real sshd on the server of a lab, and its clients.
+
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+use super::{Lab, Space, wait_for};
+
+/// Starts sshd on port 22 of the server with keys of its own, and waits until it listens.
+pub fn start_sshd(lab: &Lab) {
+    let dir = lab.dir.path().display();
+    for key in ["host_key", "user_key"] {
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{dir}/{key}")]).status().unwrap();
+        assert!(made.success());
+    }
+    let env: String = lab.server.env().iter().fold(String::new(), |all, (k, v)| format!("{all} {k}={v}"));
+    let config = format!(
+        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nUsePAM no\nStrictModes no\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\nSetEnv{env}\n"
+    );
+    let config = lab.file("sshd_config", &config);
+    lab.server.sh(&format!("mkdir -p /run/sshd; /usr/sbin/sshd -f {config} -E {dir}/sshd.log"));
+    if !lab.clients.is_empty() {
+        wait_for("sshd lets the first client in", Duration::from_secs(10), || login_works(lab, 0, Lab::server4(0)));
+    }
+}
+
+/// The words of an ssh client in a client's namespace, up to the remote command.
+fn ssh(lab: &Lab, to: IpAddr) -> Vec<String> {
+    let dir = lab.dir.path().display();
+    let mut words: Vec<String> = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=1", "-o", "StrictHostKeyChecking=no",
+        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ControlPath=none"].map(str::to_owned).to_vec();
+    words.extend(["-i".into(), format!("{dir}/user_key"), format!("root@{to}")]);
+    words
+}
+
+/// Whether a new login works now.
+pub fn login_works(lab: &Lab, client: usize, to: IpAddr) -> bool {
+    let mut words = ssh(lab, to);
+    words.push("true".into());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    lab.clients[client].output(&words).status.success()
+}
+
+/// Runs a command by ssh; its standard output and whether it succeeded.
+pub fn remote(lab: &Lab, client: usize, to: IpAddr, command: &str) -> (bool, String) {
+    let mut words = ssh(lab, to);
+    words.push(command.into());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let out = lab.clients[client].output(&words);
+    (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+}
+
+/// A program in a terminal of the test; what it draws is kept as a screen.
+pub struct Terminal {
+    pub child: Box<dyn portable_pty::Child + Send + Sync>,
+    writer: Option<Box<dyn Write + Send>>,
+    master: Option<Box<dyn portable_pty::MasterPty + Send>>,
+    screen: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Terminal {
+    /// Starts a command in a namespace in an 80x24 terminal.
+    pub fn start(space: &Space, argv: &[&str]) -> Self {
+        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let enter = space.enter();
+        let mut command = CommandBuilder::new(&enter[0]);
+        command.args(&enter[1..]);
+        command.args(argv);
+        command.cwd("/");
+        command.env("TERM", "xterm-256color");
+        for (k, v) in space.env() {
+            command.env(k, v);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24.try_into().unwrap(), 80.try_into().unwrap(), 0)));
+        let shared = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = reader.read(&mut bytes) {
+                shared.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        let writer = pair.master.take_writer().unwrap();
+        Self { child, writer: Some(writer), master: Some(pair.master), screen }
+    }
+
+    /// An ssh session with a terminal from a client to the server, running a command there.
+    pub fn ssh(lab: &Lab, client: usize, to: IpAddr, command: &str) -> Self {
+        let mut words = ssh(lab, to);
+        words.insert(1, "-tt".into());
+        words.push(command.into());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Self::start(&lab.clients[client], &words)
+    }
+
+    /// Types.
+    pub fn send(&mut self, keys: &str) {
+        let writer = self.writer.as_mut().expect("the terminal was hung up");
+        writer.write_all(keys.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    /// What the screen shows.
+    pub fn shows(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen shows the words.
+    #[track_caller]
+    pub fn wait(&self, words: &str, limit: Duration) {
+        let begun = std::time::Instant::now();
+        while !self.shows().contains(words) {
+            assert!(begun.elapsed() < limit, "waited {limit:?} in vain for {words:?} on\n{}", self.shows());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Closes the terminal, as a lost connection would: the program gets SIGHUP.
+    pub fn hang_up(&mut self) {
+        self.writer = None;
+        self.master = None;
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
