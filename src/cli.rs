@@ -79,6 +79,18 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether answers, and errors, are wanted as JSON.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Report(a) => a.json,
+            Self::Trace(a) => a.json,
+            Self::Status { json } => *json,
+            _ => false,
+        }
+    }
+}
+
 /// How a trial is wanted.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TrialArgs {

@@ -10,6 +10,7 @@ pub fn keep(without_proof: bool) -> Result<(), Failure> {
     let host = Live::default();
     if !without_proof && host.is_root() && trial::load(&host).is_some_and(|r| r.state.is_pending() && r.operator != "console") {
         return Err(Failure {
+            word: "no-proof",
             what: "no new SSH login has shown yet that the way in is open".into(),
             hint: "open a second login; when it works, say `portcullis keep --without-proof`".into(),
             code: 3,

@@ -5,13 +5,21 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::cli::Input;
+use crate::host::Host;
+use crate::host::live::Live;
 use crate::model::{Family, View};
 use crate::observe::capture::{self, captured};
+use crate::observe::live::observe;
 
 /// What the operator names: captured files, or nothing for the live host.
 pub fn any(input: &Input) -> Result<View, Failure> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
-        return Err(Failure::failed("no file was named", "give output of iptables-save, ip6tables-save and rpcinfo -p"));
+        let host = Live::default();
+        if !host.is_root() {
+            return Err(Failure { word: "not-root", what: "only root can read this host's firewall".into(),
+                hint: "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p".into(), code: 3 });
+        }
+        return Ok(observe(&host));
     }
     view(&input.files, &input.ipv4, &input.ipv6)
 }

@@ -24,6 +24,8 @@ use crate::trial::Refusal;
 /// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
 #[derive(Debug)]
 pub struct Failure {
+    /// One stable word, for JSON.
+    pub word: &'static str,
     /// One sentence.
     pub what: String,
     /// What to do.
@@ -35,25 +37,25 @@ pub struct Failure {
 impl Failure {
     /// Failed: unreadable or unknown input, plan error, missing tool.
     pub fn failed(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: hint.into(), code: 1 }
+        Self { word: "failed", what: what.into(), hint: hint.into(), code: 1 }
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(r: Refusal) -> Self {
-        Self { what: r.what, hint: r.hint, code: r.exit }
+        Self { word: r.code, what: r.what, hint: r.hint, code: r.exit }
     }
 }
 
 /// Asks on the terminal; off one it refuses, naming the option that answers beforehand.
 fn confirm(question: &str, option: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure { what: "there is no terminal to ask on".into(), hint: format!("say {option}"), code: 3 });
+        return Err(Failure { word: "no-terminal", what: "there is no terminal to ask on".into(), hint: format!("say {option}"), code: 3 });
     }
     eprint!("{question} [yes/no] ");
     let mut answer = String::new();
     let _ = std::io::stdin().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "yes") { Ok(()) } else { Err(Failure { what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }) }
+    if matches!(answer.trim(), "y" | "yes") { Ok(()) } else { Err(Failure { word: "declined", what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }) }
 }
 
 /// Writes a whole answer to standard output.
@@ -72,6 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
+    let json = cli.command.wants_json();
     let done = match cli.command {
         Command::Convert { file, to } => convert::run(file, to),
         Command::Report(args) => report::run(&args),
@@ -90,7 +93,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
-            eprintln!("error: {}\nhint: {}", f.what, f.hint);
+            if json {
+                let error = serde_json::json!({"version": 1, "error": {"code": f.word, "message": f.what, "hint": f.hint}});
+                eprintln!("{error}");
+            } else {
+                eprintln!("error: {}\nhint: {}", f.what, f.hint);
+            }
             ExitCode::from(f.code)
         }
     }
