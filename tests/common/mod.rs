@@ -275,6 +275,22 @@ impl Lab {
         IpAddr::from([0x2001, 0xdb8, client as u16, 0, 0, 0, 0, 2])
     }
 
+    /// Makes a tool fail in the server's own network namespace (not in a throw-away one) when an argument is given.
+    pub fn break_here(&self, tool: &str, argument: &str) {
+        self.server.sh(&format!(
+            "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\nif [ \"$(readlink /proc/self/ns/net)\" = \"%s\" ]; then for a; do [ \"$a\" != \"%s\" ] || \
+            {{ echo \"{tool}: line 2 failed: broken for the test\" >&2; exit 1; }}; done; fi\nexec -a {tool} %s \"$@\"\n' \
+            \"$(readlink /proc/self/ns/net)\" '{argument}' \"$real\" > /run/{tool}.broken; chmod 755 /run/{tool}.broken; \
+            ln -sfn /run/{tool}.broken /etc/alternatives/{tool}"
+        ));
+    }
+
+    /// Undoes [`Lab::break_here`].
+    pub fn mend(&self, tool: &str) {
+        let (family, what) = tool.split_once("tables").unwrap();
+        self.server.sh(&format!("ln -sfn /usr/sbin/{family}tables-{}{what} /etc/alternatives/{tool}", self.backend.word()));
+    }
+
     /// Runs the program on the server.
     pub fn portcullis(&self, args: &[&str]) -> Output {
         let argv: Vec<&str> = std::iter::once(PORTCULLIS).chain(args.iter().copied()).collect();

@@ -1,0 +1,170 @@
+//! Trials on the real kernel: both backends, both families, real rpcbind and real packets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::process::Output;
+use std::time::Duration;
+
+use common::net::{portmapper_answers_udp, tcp_connects};
+use common::ssh::{Terminal, start_sshd};
+use common::{Backend, Lab, PORTCULLIS, wait_for};
+
+/// The shortest trial, and how long after it the old rules may take to be back.
+const SHORT: &str = "10s";
+const BACK: Duration = Duration::from_secs(10 + 3);
+
+/// Allows the first client's addresses, drops everybody else.
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
+    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
+
+/// What a Docker host has loaded, and rules of somebody's own.
+fn somebodys_rules(lab: &Lab) {
+    lab.server.restore("", include_str!("../assets/demo/iptables-save.txt"));
+    lab.server.restore("", "*filter\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 111 -m comment --comment \"old \\\"friend\\\"\" -j DROP\nCOMMIT\n");
+    lab.server.restore("6", "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
+}
+
+fn said(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+/// Puts a plan on trial; it must run then.
+#[track_caller]
+fn apply(lab: &Lab, time: &str) {
+    let plan = lab.file("plan.toml", CURE);
+    let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", time]);
+    assert!(out.status.success(), "{:?}: {}", lab.backend, said(&out));
+    let live = lab.server.rules();
+    assert_eq!(live.matches("-j PORTCULLIS\n").count(), 2, "one jump in each family:\n{live}");
+    assert_eq!(state(lab), "running");
+}
+
+fn state(lab: &Lab) -> String {
+    let out = lab.portcullis(&["status", "--json"]);
+    let v: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)));
+    v["trial"]["state"].as_str().unwrap_or("none").to_owned()
+}
+
+#[test]
+fn a_revert_puts_back_every_byte() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        somebodys_rules(&lab);
+        let before = lab.server.rules();
+        apply(&lab, "60s");
+        let again = lab.portcullis(&["apply", &lab.file("plan.toml", CURE), "--yes"]);
+        assert_eq!(again.status.code(), Some(3), "a second trial beside the first: {}", said(&again));
+        let out = lab.portcullis(&["revert"]);
+        assert!(out.status.success(), "{}", said(&out));
+        assert_eq!(lab.server.rules(), before, "{backend:?}");
+        assert_eq!(state(&lab), "reverted");
+        // A revert of a trial that has ended says so and is no mistake; a keep is one.
+        assert_eq!(lab.portcullis(&["revert"]).status.code(), Some(0));
+        assert_eq!(lab.portcullis(&["keep", "--without-proof"]).status.code(), Some(1));
+        wait_for("the guard is done", Duration::from_secs(5), || lab.server.pids("portcullis guard").is_empty());
+    }
+}
+
+#[test]
+fn nobody_answers_and_a_foreign_rule_survives() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        somebodys_rules(&lab);
+        let foreign = "*filter\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\n\
+            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-D INPUT -i lo -j ACCEPT\nCOMMIT\n";
+        // What it must come to: the same change without a trial around it.
+        let before = lab.server.rules();
+        lab.server.restore("", foreign);
+        let expected = lab.server.rules();
+        lab.server.restore("", "*filter\n-D INPUT 1\n-D DOCKER-USER 1\n-D DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-I INPUT 1 -i lo -j ACCEPT\nCOMMIT\n");
+        assert_eq!(lab.server.rules(), before);
+        apply(&lab, SHORT);
+        lab.server.restore("", foreign);
+        wait_for("the old rules are back", BACK, || lab.server.rules() == expected);
+        wait_for("it says so", Duration::from_secs(2), || state(&lab) == "reverted");
+    }
+}
+
+#[test]
+fn a_fresh_host_comes_back_to_its_policies() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        if backend == Backend::Nft {
+            assert_eq!(lab.server.run(&["iptables-save"]), "");
+        }
+        apply(&lab, SHORT);
+        let empty = "# family \n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n# family 6\n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n";
+        wait_for("the policies are back and nothing else", BACK, || lab.server.rules() == empty);
+    }
+}
+
+#[test]
+fn port_111_answers_the_listed_node_and_no_other() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 2, &["rpcbind", "rpcinfo", "rpc.statd"]) else { return };
+        lab.start_rpcbind();
+        let before = lab.server.rules();
+        let report = lab.portcullis(&["report", "--json"]);
+        let v: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&report)));
+        let mapper = |proto: &str| v["endpoints"].as_array().unwrap().iter().any(|e| e["name"] == "portmapper" && e["proto"] == proto && e["port"] == 111);
+        assert!(mapper("tcp") && mapper("udp"), "{v:#}");
+        let reach = |client: usize| {
+            [Lab::server4(client), Lab::server6(client)]
+                .map(|to| (tcp_connects(&lab.clients[client], to, 111), portmapper_answers_udp(&lab.clients[client], to)))
+        };
+        assert_eq!((reach(0), reach(1)), ([(true, true); 2], [(true, true); 2]));
+        let plan = lab.file("plan.toml", &CURE.replace("\"111\"", "\"portmapper\""));
+        let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
+        assert!(out.status.success(), "{}", said(&out));
+        assert_eq!((reach(0), reach(1)), ([(true, true); 2], [(false, false); 2]), "{backend:?}, on trial");
+        // The host's own traffic is never cut.
+        assert!(lab.server.run(&["rpcinfo", "-p"]).contains("portmapper"));
+        let out = lab.portcullis(&["keep", "--without-proof"]);
+        assert!(out.status.success(), "{}", said(&out));
+        assert!(!lab.server.rules().contains("--date"), "kept rules have no dates");
+        assert_eq!((reach(0), reach(1)), ([(true, true); 2], [(false, false); 2]), "{backend:?}, kept");
+        let out = lab.portcullis(&["remove", "--yes"]);
+        assert!(out.status.success(), "{}", said(&out));
+        let out = lab.portcullis(&["keep", "--without-proof"]);
+        assert!(out.status.success(), "{}", said(&out));
+        assert_eq!(lab.server.rules(), before, "{backend:?}");
+        assert_eq!(reach(1), [(true, true); 2]);
+    }
+}
+
+#[test]
+fn a_second_family_that_fails_takes_the_first_along() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        somebodys_rules(&lab);
+        let before = lab.server.rules();
+        lab.break_here("ip6tables-restore", "--noflush");
+        let out = lab.portcullis(&["apply", &lab.file("plan.toml", CURE), "--yes"]);
+        assert!(out.status.code() == Some(1) && said(&out).contains("broken for the test"), "{}", said(&out));
+        assert_eq!(lab.server.rules(), before, "{backend:?}: {}", said(&out));
+        // The tool stayed broken, so that nobody could make sure of IPv6: the guard does once it works again.
+        lab.mend("ip6tables-restore");
+        wait_for("the guard is through", Duration::from_secs(15), || !["armed", "running", "reverting"].contains(&state(&lab).as_str()));
+        assert_eq!(lab.server.rules(), before, "{backend:?}");
+        apply(&lab, SHORT);
+    }
+}
+
+#[test]
+fn a_trial_ends_when_the_session_is_hung_up() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 1, &["sshd", "ssh", "ssh-keygen"]) else { return };
+        start_sshd(&lab);
+        somebodys_rules(&lab);
+        let before = lab.server.rules();
+        let plan = lab.file("plan.toml", CURE);
+        let mut session = Terminal::ssh(&lab, 0, Lab::server4(0), &format!("{PORTCULLIS} apply {plan} --yes --confirm-within {SHORT}; cat"));
+        session.wait("the old rules come back", Duration::from_secs(10));
+        assert_ne!(lab.server.rules(), before);
+        session.hang_up();
+        wait_for("the session is gone", Duration::from_secs(5), || lab.server.pids("apply").is_empty());
+        wait_for("the old rules are back", BACK, || lab.server.rules() == before);
+    }
+}
