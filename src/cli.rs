@@ -109,6 +109,9 @@ pub struct TrialArgs {
     /// Go on without the kernel's own end of the trial
     #[arg(long)]
     pub without_fuse: bool,
+    /// Go on although no throw-away namespace can be had to rehearse in
+    #[arg(long)]
+    pub without_rehearsal: bool,
 }
 
 /// What `save` writes.

@@ -38,7 +38,7 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     let host = Live::default();
     let mut options = Options {
         confirm_within: args.confirm_within, replace: args.replace, allow_lockout: args.allow_lockout,
-        without_fuse: args.without_fuse, seen: None,
+        without_fuse: args.without_fuse, without_rehearsal: args.without_rehearsal, seen: None,
     };
     if !host.is_root() {
         return Err(Refusal::not_root().into());

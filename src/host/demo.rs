@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError};
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError, Tools};
 use crate::model::{Family, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -159,6 +159,18 @@ fn not_there(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display()))
 }
 
+impl Tools for Demo {
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+        let wall = self.now().wall;
+        let mut machine = self.machine();
+        if let Some(left) = machine.broken.get_mut(&cmd.tool).filter(|n| **n > 0) {
+            *left -= 1;
+            return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
+        }
+        tools::answer(cmd, &mut machine.rules, wall).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })
+    }
+}
+
 impl Host for Demo {
     fn source(&self) -> Source {
         Source::Demo
@@ -190,14 +202,10 @@ impl Host for Demo {
         thread::sleep(time);
     }
 
-    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
-        let wall = self.now().wall;
-        let mut machine = self.machine();
-        if let Some(left) = machine.broken.get_mut(&cmd.tool).filter(|n| **n > 0) {
-            *left -= 1;
-            return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
-        }
-        tools::answer(cmd, &mut machine.rules, wall).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })
+    fn throwaway(&self) -> Result<Box<dyn Tools>, String> {
+        let other = Self::new();
+        other.machine().rules = [Ruleset::new(Family::V4), Ruleset::new(Family::V6)];
+        Ok(Box::new(other))
     }
 
     fn find(&self, tool: &str) -> Option<PathBuf> {

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError};
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError, Tools};
 use crate::model::Source;
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
@@ -60,6 +60,35 @@ fn started(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
+impl Tools for Live {
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+        let path = self.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
+        let broken = |e: io::Error| ToolError::Broken { tool: cmd.tool.clone(), why: e.to_string() };
+        let mut child = spawn(&path, cmd).map_err(broken)?;
+        let input = child.stdin.take().zip(cmd.stdin.clone());
+        let writer = thread::spawn(move || {
+            if let Some((mut pipe, bytes)) = input {
+                // A tool that stops reading says why on its standard error.
+                let _ = pipe.write_all(&bytes);
+            }
+        });
+        let out = drain(child.stdout.take());
+        let err = drain(child.stderr.take());
+        let ended = wait(&mut child, cmd.timeout).map_err(broken)?;
+        if !ended {
+            stop(&mut child);
+            return Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout });
+        }
+        let status = child.wait().map_err(broken)?;
+        let _ = writer.join();
+        Ok(Output {
+            status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: out.join().unwrap_or_default(),
+            stderr: err.join().unwrap_or_default(),
+        })
+    }
+}
+
 impl Host for Live {
     fn source(&self) -> Source {
         Source::Live
@@ -97,31 +126,8 @@ impl Host for Live {
         TOOL_DIRS.iter().map(|d| Path::new(d).join(tool)).find(|p| p.is_file())
     }
 
-    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
-        let path = self.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
-        let broken = |e: io::Error| ToolError::Broken { tool: cmd.tool.clone(), why: e.to_string() };
-        let mut child = spawn(&path, cmd).map_err(broken)?;
-        let input = child.stdin.take().zip(cmd.stdin.clone());
-        let writer = thread::spawn(move || {
-            if let Some((mut pipe, bytes)) = input {
-                // A tool that stops reading says why on its standard error.
-                let _ = pipe.write_all(&bytes);
-            }
-        });
-        let out = drain(child.stdout.take());
-        let err = drain(child.stderr.take());
-        let ended = wait(&mut child, cmd.timeout).map_err(broken)?;
-        if !ended {
-            stop(&mut child);
-            return Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout });
-        }
-        let status = child.wait().map_err(broken)?;
-        let _ = writer.join();
-        Ok(Output {
-            status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-            stdout: out.join().unwrap_or_default(),
-            stderr: err.join().unwrap_or_default(),
-        })
+    fn throwaway(&self) -> Result<Box<dyn Tools>, String> {
+        super::nested::Nested::new(self.clone()).map(|n| -> Box<dyn Tools> { Box::new(n) })
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -259,7 +265,7 @@ fn zombie(pid: u32) -> bool {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
-fn command(path: &Path) -> Command {
+pub(super) fn command(path: &Path) -> Command {
     Command::new(path)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod demo;
 pub mod live;
+mod nested;
 mod ssh;
 
 use std::io;
@@ -167,8 +168,14 @@ pub struct Paths {
 /// Something that holds the lock of a directory until it is dropped.
 pub trait Held: Send {}
 
+/// Where tools run: a machine, or a throw-away network namespace on it.
+pub trait Tools: Send + Sync {
+    /// Runs a tool and waits for its end.
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
+}
+
 /// A machine: the live one, or one that only exists in memory.
-pub trait Host: Send + Sync {
+pub trait Host: Tools {
     /// Live or demo.
     fn source(&self) -> Source;
     /// Name of the machine.
@@ -183,8 +190,8 @@ pub trait Host: Send + Sync {
     fn now(&self) -> Now;
     /// Waits.
     fn pause(&self, time: Duration);
-    /// Runs a tool and waits for its end.
-    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
+    /// A network namespace without any rules, gone when it is dropped; the error is one sentence.
+    fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
     /// Where a tool is; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
     /// Reads a file.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{Cmd, Host};
+use crate::host::{Cmd, Tools};
 use crate::model::{Backend, Diagnostic, Family, Ruleset};
 use crate::syntax::iptables_save;
 
@@ -18,7 +18,7 @@ pub fn tool(family: Family, what: &str) -> String {
 }
 
 /// `iptables v1.8.9 (nf_tables)` and what it talks to; the words in brackets came with 1.8.0.
-pub fn version(host: &dyn Host) -> (Option<String>, Option<Backend>) {
+pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
     let Ok(out) = host.run(&Cmd::new("iptables", &["--version"])) else { return (None, None) };
     let text = out.text().trim().to_owned();
     let backend = if text.contains("nf_tables") { Backend::Nft } else { Backend::Legacy };
@@ -29,7 +29,7 @@ pub fn version(host: &dyn Host) -> (Option<String>, Option<Backend>) {
 ///
 /// Plain `iptables-save` prints nothing on an untouched nft host, so that `filter` is asked for by name as well; on
 /// legacy that would load the table, so that it is only done for a table that is going to change (`to_change`).
-pub fn rules(host: &dyn Host, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
     let save = tool(family, "-save");
     let ask = |args: &[&str]| -> Result<String, String> {
         let out = host.run(&Cmd::new(&save, args).within(READING)).map_err(|e| e.to_string())?;

@@ -8,6 +8,7 @@ use super::kernel;
 use super::machine::{Event, State, step};
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
+use super::rehearse::{Failed, Rehearsal, rehearse};
 use crate::analyse::{Access, lockout};
 use crate::host::Host;
 use crate::model::{Family, Node, Plan, View};
@@ -29,13 +30,15 @@ pub struct Options {
     pub allow_lockout: bool,
     /// The kernel's own end of the trial may be missing.
     pub without_fuse: bool,
+    /// No throw-away namespace can be had.
+    pub without_rehearsal: bool,
     /// The rules that the operator saw ([`fingerprint`]); `None`: they were not shown.
     pub seen: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { confirm_within: Duration::from_secs(60), replace: false, allow_lockout: false, without_fuse: false, seen: None }
+        Self { confirm_within: Duration::from_secs(60), replace: false, allow_lockout: false, without_fuse: false, without_rehearsal: false, seen: None }
     }
 }
 
@@ -84,12 +87,15 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
     checks(&change, &view, options)?;
     let id = format!("{}-{}", host.now().wall, host.me().0);
+    progress("rehearsing in a throw-away namespace");
+    let rehearsal = rehearsed(host, &change, &texts, options)?;
     progress("writing the snapshot");
     for (suffix, text) in &texts {
         history::write_snapshot(host, &id, suffix, text)
             .map_err(|e| Refusal::refused("snapshot", e, "nothing was changed; free some space in the state directory"))?;
     }
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
+    record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
     progress("arming the guard");
     arm(host, &mut record)?;
     progress("applying the plan");
@@ -162,6 +168,29 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
             "put an allow rule for that address first, or say --allow-lockout"));
     }
     Ok(())
+}
+
+/// Only a rehearsal that went well, or the operator's word that none can be had, leads on.
+fn rehearsed(host: &dyn Host, change: &Change, texts: &[(&'static str, String)], options: &Options) -> Result<Rehearsal, Refusal> {
+    if options.without_rehearsal {
+        return Ok(Rehearsal::default());
+    }
+    let loaded: Vec<(Family, &str)> = texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
+    let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
+    rehearse(host, &change.families, &loaded, fuse).map_err(|e| match e {
+        Failed::NoPlace(why) => Refusal::refused("no-rehearsal", format!("the change cannot be rehearsed: {why}"),
+            "nothing was changed; --without-rehearsal goes on without"),
+        Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => Refusal::refused("no-fuse", format!("the kernel cannot end a trial by itself: {why}"),
+            "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone"),
+        Failed::Ours(why) => Refusal::failed("rehearsal", format!("the rehearsal failed: {why}"), "nothing was changed on this host"),
+    })
+}
+
+/// Whether the kernel lacks xt_time, seen in a namespace of its own.
+fn fuse_is_missing(host: &dyn Host) -> bool {
+    host.throwaway().is_ok_and(|stage| {
+        kernel::restore(&*stage, "rehearsal", Family::V4, "*filter\n-A INPUT -m time --datestop 2030-01-01T00:00:00 -j ACCEPT\nCOMMIT\n").is_err()
+    })
 }
 
 fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange>, options: &Options, view: &View) -> Record {

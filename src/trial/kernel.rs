@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::host::{Cmd, Host};
+use crate::host::{Cmd, Tools};
 use crate::model::{Backend, Family, Ruleset};
 use crate::observe::firewall;
 use crate::plan::FamilyChange;
@@ -12,7 +12,7 @@ use crate::plan::FamilyChange;
 const LOCK_WAIT: &str = "5";
 
 /// Runs a restore script of ours for one family.
-pub fn restore(host: &dyn Host, trial: &str, family: Family, script: &str) -> Result<(), String> {
+pub fn restore(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), String> {
     let tool = firewall::tool(family, "-restore");
     let cmd = Cmd::new(&tool, &["--noflush", "-w", LOCK_WAIT])
         .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", trial);
@@ -21,12 +21,12 @@ pub fn restore(host: &dyn Host, trial: &str, family: Family, script: &str) -> Re
 }
 
 /// The rules of one family, fresh.
-pub fn read(host: &dyn Host, family: Family, backend: Option<Backend>) -> Result<Ruleset, String> {
+pub fn read(host: &dyn Tools, family: Family, backend: Option<Backend>) -> Result<Ruleset, String> {
     firewall::rules(host, family, backend, true).map(|(_, set, _)| set)
 }
 
 /// Runs the script and makes sure by a fresh reading that it holds.
-pub fn restore_and_check(host: &dyn Host, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, String> {
+pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, String> {
     restore(host, trial, change.family(), script)?;
     let now = read(host, change.family(), None)?;
     if change.holds(&now, script) {
@@ -37,14 +37,14 @@ pub fn restore_and_check(host: &dyn Host, trial: &str, change: &FamilyChange, sc
 }
 
 /// Takes our unused chains and jumps out, as far as the fresh reading shows them; what stays is empty and neutral.
-pub fn clean_up(host: &dyn Host, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
+pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
     change.cleanup_scripts(now).iter()
         .filter_map(|s| restore(host, trial, change.family(), s).err())
         .collect()
 }
 
 /// Whether the tool would take a whole file, without changing anything.
-pub fn test(host: &dyn Host, family: Family, text: &str) -> Result<(), String> {
+pub fn test(host: &dyn Tools, family: Family, text: &str) -> Result<(), String> {
     let tool = firewall::tool(family, "-restore");
     let out = host.run(&Cmd::new(&tool, &["--test", "-w", LOCK_WAIT]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
     if out.status == 0 { Ok(()) } else { Err(format!("{tool} would refuse the file: {}", out.complaint())) }

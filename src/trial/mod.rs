@@ -1,5 +1,5 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
-//! state file), [`begin`], [`guard`], [`end`], [`history`]. Only this station changes the firewall or the saved rules.
+//! state file), [`rehearse`], [`begin`], [`guard`], [`end`], [`history`]. Only this station changes the firewall or the saved rules.
 
 mod begin;
 mod end;
@@ -9,6 +9,7 @@ mod kernel;
 mod machine;
 mod record;
 mod refusal;
+mod rehearse;
 pub mod save;
 mod status;
 

@@ -1,0 +1,118 @@
+//! The whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back. It finds
+//! what `iptables-restore --test` misses. Only what our change causes stops it.
+
+use super::kernel;
+use crate::host::{Cmd, Host, Tools};
+use crate::model::{Family, Ruleset};
+use crate::observe::firewall;
+use crate::plan::FamilyChange;
+use crate::syntax::iptables_save;
+
+/// Lines that are left out, one after the other, before the attempt to load a snapshot whole is given up.
+const LEFT_OUT_AT_MOST: usize = 50;
+
+/// What a rehearsal came to.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsal {
+    /// Rules that cannot load in a new namespace for their own reasons, as they stand.
+    pub left_out: Vec<String>,
+}
+
+/// Rehearses the change of each family. `fuse` is far enough in the future for all of it.
+pub fn rehearse(host: &dyn Host, changes: &[FamilyChange], loaded: &[(Family, &str)], fuse: Option<i64>) -> Result<Rehearsal, Failed> {
+    let stage = host.throwaway().map_err(Failed::NoPlace)?;
+    let mut out = Rehearsal::default();
+    load_sets(host, &*stage);
+    for change in changes {
+        let family = change.family();
+        let text = loaded.iter().find(|(f, _)| *f == family).map_or("", |(_, t)| *t);
+        out.left_out.extend(load(&*stage, family, text));
+        play(&*stage, change, fuse).map_err(Failed::Ours)?;
+    }
+    Ok(out)
+}
+
+/// Why a rehearsal ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// No namespace can be had.
+    NoPlace(String),
+    /// Our change does not do there what it should.
+    Ours(String),
+}
+
+fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>) -> Result<(), String> {
+    let read = || kernel::read(stage, change.family(), None);
+    let before = read()?;
+    let mut expected = before.clone();
+    let apply = change.apply_script(fuse);
+    expected.apply(&apply).map_err(|e| e.message)?;
+    kernel::restore(stage, "rehearsal", change.family(), &apply)?;
+    same(&read()?, &expected, "after applying the plan")?;
+    let now = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script())?;
+    kernel::clean_up(stage, "rehearsal", change, &now);
+    same(&read()?, &before, "after the revert")
+}
+
+fn same(now: &Ruleset, expected: &Ruleset, when: &str) -> Result<(), String> {
+    if now.same_rules(expected) {
+        return Ok(());
+    }
+    let lines = |r: &Ruleset| iptables_save::write(r, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect::<Vec<_>>();
+    let (a, b) = (lines(now), lines(expected));
+    let odd = a.iter().find(|l| !b.contains(l)).or_else(|| b.iter().find(|l| !a.contains(l)));
+    Err(format!("{when} the rules are not what was expected{}", odd.map_or_else(String::new, |l| format!(": {l}"))))
+}
+
+/// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.
+fn load_sets(host: &dyn Host, stage: &dyn Tools) {
+    if let Ok(sets) = host.run(&Cmd::new("ipset", &["save"]))
+        && sets.status == 0 && !sets.stdout.is_empty()
+    {
+        let _ = stage.run(&Cmd::new("ipset", &["restore"]).input(sets.stdout));
+    }
+}
+
+/// Loads a snapshot; lines that the tool names as bad are left out and returned.
+fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String> {
+    let tool = firewall::tool(family, "-restore");
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut left_out = Vec::new();
+    while left_out.len() < LEFT_OUT_AT_MOST {
+        let input = lines.iter().flat_map(|l| [l.as_bytes(), b"\n"]).flatten().copied().collect::<Vec<u8>>();
+        let Ok(out) = stage.run(&Cmd::new(&tool, &["-c"]).input(input).within(std::time::Duration::from_secs(30))) else { break };
+        if out.status == 0 {
+            return left_out;
+        }
+        let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
+        match bad_line(&complaint).filter(|&n| lines.get(n - 1).is_some_and(|l| l.starts_with("-A") || l.starts_with('['))) {
+            Some(n) => left_out.push(lines.remove(n - 1).to_owned()),
+            None => break,
+        }
+    }
+    // What is left is the frame that our change needs: the chains without rules.
+    let frame: String = text.lines().filter(|l| !l.starts_with('[') && !l.starts_with("-A")).flat_map(|l| [l, "\n"]).collect();
+    let _ = stage.run(&Cmd::new(&tool, &[]).input(frame));
+    left_out.push(format!("all {} rules: they could not be loaded together", family.label()));
+    left_out
+}
+
+/// The line that `iptables-restore` names: `Error occurred at line: 5`, `line 5: RULE_APPEND failed`, `line 7 failed`.
+fn bad_line(complaint: &str) -> Option<usize> {
+    let at = complaint.find("line")?;
+    let digits: String = complaint.get(at..)?.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().ok().filter(|n| *n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bad_line;
+
+    #[test]
+    fn the_bad_line_of_both_backends() {
+        assert_eq!(bad_line("iptables-restore v1.8.9 (nf_tables): \nline 5: RULE_APPEND failed (No such file): rule in chain INPUT"), Some(5));
+        assert_eq!(bad_line("iptables-restore: line 7 failed"), Some(7));
+        assert_eq!(bad_line("iptables-restore v1.8.9 (nf_tables): Set x doesn't exist.\n\nError occurred at line: 3"), Some(3));
+        assert_eq!(bad_line("Another app is currently holding the xtables lock"), None);
+    }
+}
