@@ -41,7 +41,8 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         if !trial.state.is_pending() {
             break;
         }
-        if stop.load(Ordering::Relaxed) || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
+        // Once begun, a revert goes on until it is through.
+        if tries > 0 || stop.load(Ordering::Relaxed) || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
             tries += 1;
             if end::revert_by_guard(host, &mut trial).is_ok() {
                 break;
