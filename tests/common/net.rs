@@ -26,7 +26,12 @@ pub fn within<T: Send>(space: &Space, work: impl FnOnce() -> T + Send) -> T {
 
 /// Whether a TCP connection comes about.
 pub fn tcp_connects(from: &Space, to: IpAddr, port: u16) -> bool {
-    within(from, || TcpStream::connect_timeout(&SocketAddr::new(to, port), ANSWER).is_ok())
+    tcp_connects_within(from, to, port, ANSWER)
+}
+
+/// Whether a TCP connection comes about in this time.
+pub fn tcp_connects_within(from: &Space, to: IpAddr, port: u16, time: Duration) -> bool {
+    within(from, || TcpStream::connect_timeout(&SocketAddr::new(to, port), time).is_ok())
 }
 
 /// Whether a portmapper answers a null call over UDP (RFC 5531, RFC 1833).
