@@ -2,7 +2,7 @@
 //! has written on the packets (marks, tracking, NAT). Splitting a cell by a test is exact.
 
 use super::ifaces::Ifs;
-use crate::model::{AddrSet, PortSet};
+use crate::model::{AddrSet, Net, PortSet};
 
 /// What connection tracking says of the packet (`nf_ct_get`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,10 @@ pub(super) enum Test {
     Src(AddrSet),
     /// Destination in the set.
     Dst(AddrSet),
+    /// Sender in a network whose mask has too many holes for a set; negated when the first is set.
+    SrcMask(bool, Net),
+    /// Destination likewise.
+    DstMask(bool, Net),
     /// Source port.
     Sport(PortSet),
     /// Destination port.
@@ -92,13 +96,13 @@ pub(super) struct Split {
     pub(super) hit: Vec<Cell>,
     /// For these it does not.
     pub(super) miss: Vec<Cell>,
-    /// For the hits it is not certain (a mark that is not known).
-    pub(super) unsure: bool,
+    /// Why it is not certain for the hits.
+    pub(super) unsure: Option<&'static str>,
 }
 
 impl Cell {
     fn whole(self, hit: bool) -> Split {
-        if hit { Split { hit: vec![self], miss: Vec::new(), unsure: false } } else { Split { hit: Vec::new(), miss: vec![self], unsure: false } }
+        if hit { Split { hit: vec![self], miss: Vec::new(), unsure: None } } else { Split { hit: Vec::new(), miss: vec![self], unsure: None } }
     }
 
     /// Cuts the cell along one of its sides.
@@ -112,7 +116,7 @@ impl Cell {
                 let mut miss = self;
                 put(&mut hit, inside);
                 put(&mut miss, outside);
-                Split { hit: vec![hit], miss: vec![miss], unsure: false }
+                Split { hit: vec![hit], miss: vec![miss], unsure: None }
             }
         }
     }
@@ -152,6 +156,14 @@ impl Cell {
                 let of = self.rest.dst.clone();
                 self.cut_addrs(&of, set, |c, v| c.rest.dst = v)
             }
+            Test::SrcMask(not, net) => match listed(&self.src, *not, *net) {
+                Some(set) => self.split(&Test::Src(set)),
+                None => Split { unsure: Some(HOLES), ..self.whole(true) },
+            },
+            Test::DstMask(not, net) => match listed(&self.rest.dst, *not, *net) {
+                Some(set) => self.split(&Test::Dst(set)),
+                None => Split { unsure: Some(HOLES), ..self.whole(true) },
+            },
             Test::Sport(set) => {
                 let of = self.rest.sport.clone();
                 self.cut_ports(&of, set, |c, v| c.rest.sport = v)
@@ -192,7 +204,7 @@ impl Cell {
                     // Without a connection the connmark match never holds (xt_connmark).
                     Some(None) => self.whole(false),
                     Some(Some(m)) => self.whole((m & mask == *value) != *not),
-                    None => Split { unsure: true, ..self.whole(true) },
+                    None => Split { unsure: Some("the mark is not known"), ..self.whole(true) },
                 }
             }
             Test::State(not, wanted) => {
@@ -205,12 +217,12 @@ impl Cell {
                 self.whole((have & wanted != 0) != *not)
             }
             Test::OneOf(not, groups) => {
-                let mut out = Split { hit: Vec::new(), miss: vec![self], unsure: false };
+                let mut out = Split { hit: Vec::new(), miss: vec![self], unsure: None };
                 for group in groups {
                     let Split { hit, miss, unsure } = split_all(std::mem::take(&mut out.miss), group);
                     out.hit.extend(hit);
                     out.miss = miss;
-                    out.unsure |= unsure;
+                    out.unsure = out.unsure.or(unsure);
                 }
                 if *not {
                     std::mem::swap(&mut out.hit, &mut out.miss);
@@ -221,16 +233,28 @@ impl Cell {
     }
 }
 
+/// Why a network is not a set.
+const HOLES: &str = "the mask of its network has too many holes for an exact set";
+
+/// Those of a few single addresses that are in a network; `None` for more than a few.
+fn listed(of: &AddrSet, not: bool, net: Net) -> Option<AddrSet> {
+    let ranges = of.ranges();
+    if ranges.len() > 4096 || ranges.iter().any(|(a, b)| a != b) {
+        return None;
+    }
+    Some(ranges.iter().filter(|(a, _)| net.contains(*a) != not).fold(AddrSet::empty(of.family()), |acc, (a, _)| acc.or(&AddrSet::single(*a))))
+}
+
 /// Splits cells by tests that must all hold.
 pub(super) fn split_all(cells: Vec<Cell>, tests: &[Test]) -> Split {
-    let mut out = Split { hit: cells, miss: Vec::new(), unsure: false };
+    let mut out = Split { hit: cells, miss: Vec::new(), unsure: None };
     for test in tests {
         let mut hits = Vec::new();
         for cell in std::mem::take(&mut out.hit) {
             let Split { hit, miss, unsure } = cell.split(test);
             hits.extend(hit);
             out.miss.extend(miss);
-            out.unsure |= unsure;
+            out.unsure = out.unsure.or(unsure);
         }
         out.hit = hits;
         if out.hit.is_empty() {

@@ -4,7 +4,7 @@
 use super::cell::{Test, states};
 use super::ipset;
 use super::world::World;
-use crate::model::{AddrSet, End, Match, PortSet, Proto, Rule, Spec, Target};
+use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
 
 /// A rule ready to be walked.
 pub(super) struct Ready {
@@ -61,7 +61,7 @@ fn cost(test: &Test) -> u8 {
         Test::In(_) | Test::Out(..) => 2,
         Test::Dst(_) | Test::Sport(_) => 3,
         Test::OrigDst(_) | Test::OrigDport(_) => 4,
-        Test::Src(_) => 5,
+        Test::Src(_) | Test::SrcMask(..) | Test::DstMask(..) => 5,
         Test::OneOf(..) => 6,
     }
 }
@@ -76,15 +76,14 @@ fn ports(set: &PortSet, not: bool) -> PortSet {
 }
 
 fn meaning(world: &World, m: &Match, proto: Proto, with_state: bool) -> Meaning {
-    let net = |not: bool, net: crate::model::Net, make: fn(AddrSet) -> Test, name: &str| match AddrSet::from_net(net) {
-        Some(set) => Sure(make(addrs(set, not))),
-        None => Unsure(format!("{name} {net} has a mask with too many holes")),
+    let net = |not: bool, net: Net, make: fn(AddrSet) -> Test, holes: fn(bool, Net) -> Test| {
+        Sure(AddrSet::from_net(net).map_or_else(|| holes(not, net), |set| make(addrs(set, not))))
     };
     // A connection's matches on an untracked packet: xt_conntrack answers by its state option alone.
     let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], untracked(with_state)]));
     match m {
-        Match::Source(not, n) => net(*not, *n, Test::Src, "-s"),
-        Match::Destination(not, n) => net(*not, *n, Test::Dst, "-d"),
+        Match::Source(not, n) => net(*not, *n, Test::Src, Test::SrcMask),
+        Match::Destination(not, n) => net(*not, *n, Test::Dst, Test::DstMask),
         Match::InInterface(not, i) => {
             let set = world.ifaces.matching(i);
             Sure(Test::In(if *not { &world.ifaces.all() - &set } else { set }))

@@ -259,8 +259,8 @@ impl<'w, 'a> Walk<'w, 'a> {
             return None;
         }
         let split = split_all(std::mem::take(&mut top.cells), &ready.tests);
-        let unsure = split.unsure || ready.maybe.is_some();
-        let result = match (split.hit.is_empty(), split.miss.is_empty() && !unsure) {
+        let unsure = ready.maybe.as_deref().or(split.unsure);
+        let result = match (split.hit.is_empty(), split.miss.is_empty() && unsure.is_none()) {
             (true, _) => StepResult::Passed,
             (false, true) => StepResult::Matched,
             (false, false) => StepResult::MayMatch,
@@ -273,8 +273,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             return None;
         }
         let mut hit = split.hit;
-        if unsure && !matters_not(&ready.target) {
-            let what = ready.maybe.clone().unwrap_or_else(|| "the mark is not known".to_owned());
+        if let Some(what) = unsure.filter(|_| !matters_not(&ready.target)) {
             let why = self.reason(format!("{} rule {}: {what}", top.chain.name, at + 1));
             for cell in &mut hit {
                 cell.rest.doubt.get_or_insert(why);

@@ -27,7 +27,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     if args.timings {
         let rules: usize = [&view.v4, &view.v6].into_iter().flatten().map(crate::model::Ruleset::rule_count).sum();
         eprintln!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
-            (read - begun).as_secs_f64() * 1000.0, (judged - read).as_secs_f64() * 1000.0, answer.endpoints.len());
+            read.saturating_sub(begun).as_secs_f64() * 1000.0, judged.saturating_sub(read).as_secs_f64() * 1000.0, answer.endpoints.len());
     }
     Ok(())
 }
