@@ -43,10 +43,13 @@ fn every_fate_is_as_the_kernel_decides() {
     let (count, shots) = (number("PORTCULLIS_RULESETS", count), number("PORTCULLIS_PACKETS", shots));
     let seed = number("PORTCULLIS_SEED", u64::from(std::process::id()));
     println!("seed {seed}: {count} rulesets, {shots} packets each (PORTCULLIS_SEED={seed} repeats it)");
+    pin();
     let nets = net::Nets::new();
     let mut ranges = Family::BOTH.map(|f| volley::Range::new(&nets, f));
     let mut total = Tally::default();
-    for n in 0..count {
+    let first = number("PORTCULLIS_FIRST", 0);
+    for n in first..first + count {
+        println!("ruleset {n}");
         let mut dice = rules::Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(n));
         let family = if dice.roll(3) == 0 { Family::V6 } else { Family::V4 };
         let backend = if dice.roll(2) == 0 { "nft" } else { "legacy" };
@@ -54,6 +57,16 @@ fn every_fate_is_as_the_kernel_decides() {
     }
     println!("{total:?}");
     assert!(total.accepted > 0 && total.blocked > 0 && total.forwarded_nat > 0, "the rulesets are too plain: {total:?}");
+}
+
+/// Keeps the sender on one processor: veth queues are per processor, and only there a packet cannot overtake the mark
+/// behind it.
+fn pin() {
+    let mut set = rustix::thread::CpuSet::new();
+    let first = rustix::thread::sched_getaffinity(None).unwrap();
+    let cpu = (0..rustix::thread::CpuSet::MAX_CPU).find(|c| first.is_set(*c)).unwrap();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set).unwrap();
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +122,7 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
             Verdict::Drop | Verdict::Reject => came,
             Verdict::Depends => true,
         };
-        assert!(!wrong, "{family:?} {backend}: the kernel {} {p:?}\ntrace says {answer:#?}\n{saved}\n{:?}", if came { "accepts" } else { "blocks" }, view.ipsets);
+        assert!(!wrong, "{family:?} {backend}: the kernel {} packet {i} {p:?}\ntrace says {answer:#?}\n{saved}\n{:?}", if came { "accepts" } else { "blocks" }, view.ipsets);
         total.packets += 1;
         if came { total.accepted += 1 } else { total.blocked += 1 }
         total.depends += usize::from(answer.verdict == Verdict::Depends);

@@ -37,9 +37,8 @@ pub(super) fn compile(world: &World, rule: &Rule, proto: Proto) -> Ready {
     if rule.hidden.cut {
         maybe = Some("the line is cut".to_owned());
     }
-    let with_state = spec.matches.iter().any(|m| matches!(m, Match::CtState(..)));
     for m in &spec.matches {
-        match meaning(world, m, proto, with_state) {
+        match meaning(world, m, proto) {
             Sure(Test::Always(true)) => {}
             Sure(Test::Always(false)) => {
                 return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None };
@@ -75,12 +74,12 @@ fn ports(set: &PortSet, not: bool) -> PortSet {
     if not { !set } else { set.clone() }
 }
 
-fn meaning(world: &World, m: &Match, proto: Proto, with_state: bool) -> Meaning {
+fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
     let net = |not: bool, net: Net, make: fn(AddrSet) -> Test, holes: fn(bool, Net) -> Test| {
         Sure(AddrSet::from_net(net).map_or_else(|| holes(not, net), |set| make(addrs(set, not))))
     };
-    // A connection's matches on an untracked packet: xt_conntrack answers by its state option alone.
-    let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], untracked(with_state)]));
+    // Without a connection xt_conntrack looks at none of these.
+    let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], vec![Test::State(true, states::NEW)]]));
     match m {
         Match::Source(not, n) => net(*not, *n, Test::Src, Test::SrcMask),
         Match::Destination(not, n) => net(*not, *n, Test::Dst, Test::DstMask),
@@ -128,6 +127,7 @@ fn meaning(world: &World, m: &Match, proto: Proto, with_state: bool) -> Meaning 
             });
             Sure(Test::State(*not, bits))
         }
+        Match::CtTracked => Sure(Test::State(false, states::NEW)),
         Match::CtDirOriginal(original) => tracked(Test::Always(*original)),
         Match::CtOrigSrc(not, n) => AddrSet::from_net(*n).map_or_else(
             || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)))),
@@ -144,10 +144,6 @@ fn meaning(world: &World, m: &Match, proto: Proto, with_state: bool) -> Meaning 
         },
         Match::Unknown(words) => Unsure(format!("whether {words} holds is not known")),
     }
-}
-
-fn untracked(with_state: bool) -> Vec<Test> {
-    vec![Test::State(true, states::NEW), Test::Always(with_state)]
 }
 
 /// Ports are matched in protocols that have them only.

@@ -148,8 +148,9 @@ impl Place<'_> {
             let _ = write!(out, "{n}-d {} ", dice.pick(&all));
         }
         if dice.one_in(5) && self.chain != "POSTROUTING" {
+            // Never `! -i +`: iptables-save does not print it (legacy), so nobody can know it from the text.
             let n = not(dice);
-            let _ = write!(out, "{n}-i {} ", dice.pick(&["s0", "s1", "s+", "b0", "+"]));
+            let _ = write!(out, "{n}-i {} ", dice.pick(&["s0", "s1", "s+", "b0", "b+"]));
         }
         if dice.one_in(6) && !matches!(self.chain, "PREROUTING" | "INPUT") && self.table != "raw" && self.table != "nat" {
             let n = not(dice);

@@ -64,6 +64,8 @@ impl Range {
     pub fn fire(&mut self, packets: &[Packet]) -> BTreeSet<u16> {
         let mut arrived = BTreeSet::new();
         let first = self.marks;
+        // What an earlier volley left behind is not of this one.
+        self.collect(&mut BTreeSet::new());
         for (chunk_at, chunk) in packets.chunks(40).enumerate() {
             for (i, p) in chunk.iter().enumerate() {
                 let number = u16::try_from(chunk_at * 40 + i).unwrap();

@@ -77,6 +77,9 @@ pub enum Match {
     CtState(bool, Vec<String>),
     /// `--ctdir ORIGINAL` is `true`
     CtDirOriginal(bool),
+    /// What `-m conntrack` without `--ctstate` asks beside its options: that there is a connection. The options
+    /// themselves hold for packets without one.
+    CtTracked,
     /// `--ctorigsrc`
     CtOrigSrc(bool, Net),
     /// `--ctorigdst`

@@ -7,7 +7,7 @@ use crate::model::{Family, Net, Proto, split_args};
 
 /// Reads the arguments of a rule.
 pub(super) fn spec(text: &str, family: Family) -> Spec {
-    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, matches: Vec::new() }.run()
+    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, matches: Vec::new(), conntrack: (false, false) }.run()
 }
 
 /// Modules that only bring options: named alone they match everything (`-m tcp`).
@@ -25,6 +25,8 @@ struct Reader {
     /// A module whose options were not seen yet: alone it is a condition of its own (`-m socket`).
     pending: Option<String>,
     matches: Vec<Match>,
+    /// Whether this `-m conntrack` asks for the state, and whether for anything else.
+    conntrack: (bool, bool),
 }
 
 impl Reader {
@@ -119,6 +121,10 @@ impl Reader {
         if let Some(m) = self.pending.take() {
             self.matches.push(Match::Unknown(format!("-m {m}")));
         }
+        // xt_conntrack: a packet without connection is judged by --ctstate alone; without that option it fails.
+        if let (false, true) = std::mem::take(&mut self.conntrack) {
+            self.matches.push(Match::CtTracked);
+        }
     }
 
     fn unknown(&mut self, not: bool, option: &str) -> Match {
@@ -139,6 +145,10 @@ impl Reader {
 
     fn condition(&mut self, option: &str, not: &mut bool) -> Option<Match> {
         let family = self.family;
+        if option.starts_with("--ct") {
+            let state = option == "--ctstate";
+            self.conntrack = (self.conntrack.0 || state, self.conntrack.1 || !state);
+        }
         let net = |v: &str| Net::parse(v, family);
         Some(match option {
             "-s" | "--source" | "--src" => self.one(not, option, |n, v| net(v).map(|a| Match::Source(n, a))),
