@@ -3,7 +3,7 @@
 
 use crate::model::{Backend, Diagnostic, Family, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
-use crate::syntax::{family, iptables_save, rpcinfo, table_guess};
+use crate::syntax::{family, iptables_list, iptables_save, rpcinfo, table_guess};
 
 /// One captured text.
 #[derive(Clone, Debug)]
@@ -66,6 +66,7 @@ impl Gather {
             let part = Part { input, section };
             match section.kind {
                 Kind::Save | Kind::Spec => self.rules(&part, |family| iptables_save::read(&section.text, family)),
+                Kind::List => self.rules(&part, |family| iptables_list::read(&section.text, family)),
                 Kind::Rpcinfo | Kind::RpcinfoShort => self.rpcinfo(&part),
                 _ => self.foreign(&part),
             }

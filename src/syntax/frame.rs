@@ -1,7 +1,7 @@
 //! What one line of a paste is: the start or a part of a listing, a command line in front of one, or neither.
 
 use super::detect::{Context, Kind};
-use crate::model::{Family, Table};
+use crate::model::{Family, Proto, Table};
 
 /// The role of one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +43,14 @@ pub(super) fn is_list_header(line: &str) -> bool {
     words.any(|w| w == "target") && words.next() == Some("prot") && line.contains("source")
 }
 
+/// A row of `iptables -L`, recognised without its heading: a protocol, the `opt` column, two addresses.
+fn is_list_row(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().take(16).collect();
+    let Some(opt) = words.iter().take(7).position(|w| matches!(*w, "--" | "-f" | "!f")) else { return false };
+    let protocol = |w: &str| matches!(w, "all" | "0") || Proto::parse(w.trim_start_matches('!')).is_some();
+    opt > 0 && words.len() >= opt + 3 && protocol(words[opt - 1])
+}
+
 /// The role of a line; `open` is the kind of the listing that it may continue.
 pub(super) fn classify(line: &str, open: Kind) -> Frame {
     let line = line.trim();
@@ -82,6 +90,9 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
     }
     if let Some(context) = command_line(line).or_else(|| heading(line)) {
         return Frame::Context(context);
+    }
+    if is_list_row(line) {
+        return Frame::Part(Kind::List);
     }
     rpc(line, open).or_else(|| sockets(line)).or_else(|| others(line, open)).unwrap_or(Frame::Other)
 }

@@ -3,8 +3,11 @@
 pub mod detect;
 pub mod family;
 mod frame;
+mod icmp_names;
+pub mod iptables_list;
 pub mod iptables_save;
 pub mod rpcinfo;
 pub mod plan;
 pub mod ip;
+pub mod services;
 pub mod table_guess;

@@ -1,0 +1,256 @@
+//! The target texts of `iptables -L`, turned into the options that `iptables-save` prints
+//! (the `print` and `save` functions of the targets in iptables' extensions/).
+
+use std::fmt::Write as _;
+
+use super::text::Text;
+use crate::model::quote;
+
+/// The options of a target.
+#[derive(Default)]
+pub(super) struct Options {
+    /// ` --reject-with ...`, with the blank in front.
+    pub options: String,
+    /// The target's name in `iptables-save`, when the listing has another.
+    pub rename: Option<&'static str>,
+}
+
+/// Reads the text of the target that the first column names. `None` when it is not understood.
+pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
+    let mut out = Options::default();
+    match target {
+        "REJECT" => one(&mut out, text, "reject-with", "--reject-with")?,
+        "LOG" => log(&mut out, text)?,
+        "DNAT" => nat(&mut out, text, "to:", "--to-destination")?,
+        "SNAT" => nat(&mut out, text, "to:", "--to-source")?,
+        "MASQUERADE" => nat(&mut out, text, "masq ports: ", "--to-ports")?,
+        "REDIRECT" => nat(&mut out, text, "redir ports ", "--to-ports")?,
+        "NETMAP" => {
+            text.eat_glued("to:");
+            add(&mut out, "--to", text.word());
+        }
+        "MARK" => mark(&mut out, text, "MARK")?,
+        "CONNMARK" => mark(&mut out, text, "CONNMARK")?,
+        "TCPMSS" if text.eat("TCPMSS clamp to PMTU") => add(&mut out, "--clamp-mss-to-pmtu", ""),
+        "TCPMSS" => one(&mut out, text, "TCPMSS set", "--set-mss")?,
+        "CT" if text.eat("NOTRACK") => out.rename = Some("NOTRACK"),
+        "CT" => words(&mut out, text, "CT", &[
+            ("notrack", "--notrack", false), ("helper", "--helper", true), ("timeout", "--timeout", true), ("zone", "--zone", true),
+            ("zone-orig", "--zone-orig", true), ("zone-reply", "--zone-reply", true), ("ctevents", "--ctevents", true), ("expevents", "--expevents", true),
+        ])?,
+        "NFLOG" => nflog(&mut out, text)?,
+        "NFQUEUE" => words(&mut out, text, "NFQUEUE", &[
+            ("num", "--queue-num", true), ("balance", "--queue-balance", true), ("bypass", "--queue-bypass", false), ("cpu-fanout", "--queue-cpu-fanout", false),
+        ])?,
+        "TPROXY" => tproxy(&mut out, text)?,
+        "DSCP" => one(&mut out, text, "DSCP set", "--set-dscp")?,
+        "TOS" => one(&mut out, text, "TOS set", "--set-tos")?,
+        "CLASSIFY" => one(&mut out, text, "CLASSIFY set", "--set-class")?,
+        "TTL" | "HL" => hop_limit(&mut out, text, target)?,
+        "CHECKSUM" if text.eat("CHECKSUM fill") => add(&mut out, "--checksum-fill", ""),
+        "SYNPROXY" => words(&mut out, text, "SYNPROXY", &[
+            ("sack-perm", "--sack-perm", false), ("timestamp", "--timestamp", false), ("wscale", "--wscale", true), ("mss", "--mss", true), ("ecn", "--ecn", false),
+        ])?,
+        "AUDIT" => one(&mut out, text, "AUDIT", "--type")?,
+        "TEE" => {
+            text.eat("TEE");
+            text.eat_glued("gw:").then_some(())?;
+            add(&mut out, "--gateway", text.word());
+        }
+        "SET" => set(&mut out, text)?,
+        "ECN" if text.eat("ECN TCP remove") => add(&mut out, "--ecn-tcp-remove", ""),
+        "CONNSECMARK" => words(&mut out, text, "CONNSECMARK", &[("save", "--save", false), ("restore", "--restore", false)])?,
+        "SECMARK" => one(&mut out, text, "SECMARK selctx", "--selctx")?,
+        "ULOG" => words(&mut out, text, "ULOG", &[
+            ("copy_range", "--ulog-cprange", true), ("nlgroup", "--ulog-nlgroup", true), ("queue_threshold", "--ulog-qthreshold", true),
+        ])?,
+        _ => return None,
+    }
+    Some(out)
+}
+
+fn add(out: &mut Options, option: &str, value: &str) {
+    let _ = write!(out.options, " {option}");
+    if !value.is_empty() {
+        let _ = write!(out.options, " {value}");
+    }
+}
+
+/// Fixed words, then one value.
+fn one(out: &mut Options, text: &mut Text, words: &str, option: &str) -> Option<()> {
+    text.eat(words).then_some(())?;
+    let value = text.word();
+    (!value.is_empty()).then(|| add(out, option, value))
+}
+
+/// A name, then any of these words, some with a value.
+fn words(out: &mut Options, text: &mut Text, name: &str, known: &[(&str, &str, bool)]) -> Option<()> {
+    text.eat(name).then_some(())?;
+    while !text.is_empty() {
+        let word = text.word();
+        let (_, option, has_value) = known.iter().find(|(w, ..)| *w == word)?;
+        let value = if *has_value { text.word() } else { "" };
+        add(out, option, value);
+    }
+    Some(())
+}
+
+/// Log levels (syslog(3)); the listing has names without `-n`.
+const LEVELS: &[&[&str]] = &[
+    &["emerg", "panic"], &["alert"], &["crit"], &["err", "error"], &["warning", "warn"], &["notice"], &["info"], &["debug"],
+];
+
+/// Bits of the LOG flags, and their options.
+const LOG_FLAGS: &[(u32, &str, &str)] = &[
+    (1, "tcp-sequence", "--log-tcp-sequence"), (2, "tcp-options", "--log-tcp-options"), (4, "ip-options", "--log-ip-options"),
+    (8, "uid", "--log-uid"), (32, "macdecode", "--log-macdecode"),
+];
+
+fn log(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat("LOG").then_some(())?;
+    let (mut flags, mut level, mut prefix) = (0u32, 4usize, None);
+    while !text.is_empty() {
+        match text.word() {
+            "flags" => flags = text.word().parse().ok()?,
+            "level" => {
+                let word = text.word();
+                level = word.parse().ok().or_else(|| LEVELS.iter().position(|names| names.contains(&word)))?;
+            }
+            "prefix" => {
+                let rest = text.rest.trim();
+                let inner = rest.strip_prefix(['"', '`'])?;
+                prefix = Some(inner.strip_suffix(['"', '\''])?.to_owned());
+                text.rest = "";
+            }
+            word => flags |= LOG_FLAGS.iter().find(|(_, name, _)| *name == word)?.0,
+        }
+    }
+    if let Some(prefix) = prefix {
+        let quoted = quote(&prefix);
+        // iptables-save quotes what holds more than letters, digits and a few signs.
+        add(out, "--log-prefix", &if quoted.starts_with('"') { quoted } else { format!("\"{prefix}\"") });
+    }
+    if level != 4 {
+        add(out, "--log-level", &level.to_string());
+    }
+    for (bit, _, option) in LOG_FLAGS {
+        if flags & bit != 0 {
+            add(out, option, "");
+        }
+    }
+    Some(())
+}
+
+fn nat(out: &mut Options, text: &mut Text, lead: &str, option: &str) -> Option<()> {
+    if text.eat_glued(lead) {
+        let value = text.word();
+        (!value.is_empty()).then_some(())?;
+        // A remark glued on behind ideographic blanks is not part of the address.
+        add(out, option, value);
+    }
+    while !text.is_empty() {
+        match text.word() {
+            "random" => add(out, "--random", ""),
+            "random-fully" => add(out, "--random-fully", ""),
+            "persistent" => add(out, "--persistent", ""),
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn hex(word: &str) -> Option<u32> {
+    word.strip_prefix("0x").map_or_else(|| word.parse().ok(), |h| u32::from_str_radix(h, 16).ok())
+}
+
+fn mark(out: &mut Options, text: &mut Text, name: &str) -> Option<()> {
+    text.eat(name).then_some(())?;
+    match text.word() {
+        which @ ("restore" | "save") => {
+            let mut masks = (u32::MAX, u32::MAX);
+            while !text.is_empty() {
+                match text.word() {
+                    "mask" => {
+                        let m = hex(text.word())?;
+                        masks = (m, m);
+                    }
+                    "nfmask" => masks.0 = hex(text.word())?,
+                    "ctmask" => masks.1 = hex(text.word())?,
+                    _ => return None,
+                }
+            }
+            let _ = write!(out.options, " --{which}-mark --nfmask {:#x} --ctmask {:#x}", masks.0, masks.1);
+        }
+        how => {
+            let value = text.word();
+            let (value, mask) = value.split_once('/').map_or((value, None), |(v, m)| (v, Some(m)));
+            let v = hex(value)?;
+            let (v, m) = match how {
+                "set" => (v, mask.map_or(Some(u32::MAX), hex)?),
+                "xset" => (v, hex(mask?)?),
+                "or" => (v, v),
+                "and" => (0, !v),
+                "xor" => (v, 0),
+                _ => return None,
+            };
+            let _ = write!(out.options, " --set-xmark {v:#x}/{m:#x}");
+        }
+    }
+    Some(())
+}
+
+fn nflog(out: &mut Options, text: &mut Text) -> Option<()> {
+    while !text.is_empty() {
+        let option = text.word();
+        match option {
+            "nflog-prefix" => match text.quoted(" nflog-") {
+                Some(prefix) => add(out, "--nflog-prefix", &quote(prefix)),
+                None => match text.quoted("") {
+                    Some(prefix) => add(out, "--nflog-prefix", &quote(prefix)),
+                    None => add(out, "--nflog-prefix", text.word()),
+                },
+            },
+            "nflog-group" | "nflog-range" | "nflog-size" | "nflog-threshold" => {
+                let value = text.word();
+                add(out, &format!("--{option}"), value);
+            }
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn tproxy(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat("TPROXY redirect").then_some(())?;
+    let (ip, port) = text.word().rsplit_once(':')?;
+    text.eat("mark").then_some(())?;
+    let mark = text.word();
+    let _ = write!(out.options, " --on-port {port} --on-ip {} --tproxy-mark {mark}", ip.trim_matches(['[', ']']));
+    Some(())
+}
+
+fn hop_limit(out: &mut Options, text: &mut Text, target: &str) -> Option<()> {
+    let lower = target.to_ascii_lowercase();
+    for (words, how) in [("set to", "set"), ("increment by", "inc"), ("decrement by", "dec")] {
+        if text.eat(&format!("{target} {words}")) {
+            add(out, &format!("--{lower}-{how}"), text.word());
+            return Some(());
+        }
+    }
+    None
+}
+
+fn set(out: &mut Options, text: &mut Text) -> Option<()> {
+    while !text.is_empty() {
+        match text.word() {
+            which @ ("add-set" | "del-set" | "map-set") => {
+                let (name, dirs) = (text.word(), text.word());
+                add(out, &format!("--{which}"), &format!("{name} {dirs}"));
+            }
+            "exist" => add(out, "--exist", ""),
+            "timeout" => add(out, "--timeout", text.word()),
+            _ => return None,
+        }
+    }
+    Some(())
+}
