@@ -81,9 +81,14 @@ pub fn text_of(file: &Path) -> Result<String, Failure> {
         std::fs::read(file).map(|b| bytes = b)
     };
     read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", file.display()), "name a readable file, or - for standard input"))?;
-    if bytes.contains(&0) {
+    if is_binary(&bytes) {
         return Err(Failure::failed(format!("{} is a binary file", file.display()), "give the text that iptables-save prints"));
     }
     // A copy only when the bytes are not UTF-8: listings can be long.
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
+/// Many NUL bytes; single ones stand in real listings (`iptables -L` prints one behind a bpf match).
+fn is_binary(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF") || bytes.split(|b| *b == 0).count().saturating_sub(1) * 64 > bytes.len()
 }

@@ -208,9 +208,8 @@ impl Gather {
         // Before 1.8 there was only x_tables; from 1.8.3 on the nft variant says so.
         self.view.backend = match backend {
             Some("(nf_tables)") => Some(Backend::Nft),
-            Some(_) => Some(Backend::Legacy),
             None if tool.contains("nft") || tool.starts_with("xtables") => Some(Backend::Nft),
-            None => Some(Backend::Legacy),
+            _ => Some(Backend::Legacy),
         };
     }
 }

@@ -186,12 +186,10 @@ impl Splitter<'_> {
         while let Some(rest) = line.trim_start().strip_prefix('>') {
             line = rest.strip_prefix(' ').unwrap_or(rest);
         }
-        if self.commented {
-            if let Some(rest) = line.strip_prefix('#') {
-                return rest.strip_prefix(' ').unwrap_or(rest);
-            }
+        match line.strip_prefix('#').filter(|_| self.commented) {
+            Some(rest) => rest.strip_prefix(' ').unwrap_or(rest),
+            None => line,
         }
-        line
     }
 }
 

@@ -121,7 +121,7 @@ fn save_comment(line: &str) -> Option<Frame> {
 fn command_line(line: &str) -> Option<Context> {
     let words: Vec<&str> = line.split_whitespace().take(24).collect();
     let is_tool = |w: &&str| TOOLS.contains(&base(w));
-    let at = words.iter().take(8).position(|w| is_tool(&w))?;
+    let at = words.iter().take(8).position(is_tool)?;
     let tool = base(words[at]);
     let args = &words[at + 1..];
     let before = words[..at].iter().rposition(|w| *w != "sudo").map(|i| words[i]);
@@ -186,10 +186,11 @@ fn host_of(words: &[&str]) -> Option<String> {
 /// `Table: nat` (RHEL's service status, also localised), `IPV6 (raw):` (ufw show), `NAT:` (a person).
 fn heading(line: &str) -> Option<Context> {
     let line = line.trim_end_matches(':');
-    if let Some((_, table)) = line.split_once(": ").filter(|(head, _)| !head.contains(char::is_whitespace)) {
-        if !Table::builtin_chains(table.trim()).is_empty() {
-            return Some(Context { table: Some(table.trim().to_owned()), ..Context::default() });
-        }
+    let named = line.split_once(": ").filter(|(head, table)| {
+        !head.contains(char::is_whitespace) && !Table::builtin_chains(table.trim()).is_empty()
+    });
+    if let Some((_, table)) = named {
+        return Some(Context { table: Some(table.trim().to_owned()), ..Context::default() });
     }
     if let Some((family, what)) = line.split_once(" (").and_then(|(f, w)| Some((f, w.strip_suffix(')')?))) {
         let family = match family {
@@ -202,7 +203,7 @@ fn heading(line: &str) -> Option<Context> {
         return Some(Context { family: Some(family), table: Some(table.to_owned()), ..Context::default() });
     }
     let low = line.to_ascii_lowercase();
-    (low.len() != line.len() + 1 && !Table::builtin_chains(&low).is_empty())
+    (!Table::builtin_chains(&low).is_empty())
         .then(|| Context { table: Some(low), ..Context::default() })
 }
 

@@ -16,8 +16,7 @@ pub fn of(table: &Table) -> (String, bool) {
         // Kernels before 2.6.34 have no nat INPUT.
         (true, _, false, true, true) => ("nat", true),
         (true, false, false, true, false) => ("raw", !nat_target()),
-        (_, _, false, _, true) => ("nat", nat_target()),
-        (true, _, false, _, false) => ("nat", nat_target()),
+        (_, _, false, _, true) | (true, _, false, _, false) => ("nat", nat_target()),
         (false, _, true, _, false) => ("filter", true),
         (false, true, false, ..) | (false, false, false, true, false) => ("filter", !nat_target()),
         (false, false, false, false, false) => if nat_target() { ("nat", true) } else { ("filter", false) },

@@ -45,10 +45,10 @@ const SIMPLE: &[(&str, &str, &str)] = &[
     ("nfacct-name", "nfacct", "--nfacct-name"), ("OS fingerprint match", "osf", "--genre"),
 ];
 
-struct Reader<'a> {
-    text: Text<'a>,
+pub(super) struct Reader<'a> {
+    pub(super) text: Text<'a>,
     family: Family,
-    found: Found,
+    pub(super) found: Found,
     /// The module named last: its further options need no second `-m`.
     last: &'static str,
 }
@@ -71,12 +71,10 @@ impl Reader<'_> {
             }
             self.text = before;
             self.found.matches.truncate(mark);
-            if let Some(done) = targets::read(target, &mut self.text) {
-                if self.text.is_empty() {
-                    self.found.target_options = done.options;
-                    self.found.rename = done.rename;
-                    return;
-                }
+            if let Some(done) = targets::read(target, &mut self.text).filter(|_| self.text.is_empty()) {
+                self.found.target_options = done.options;
+                self.found.rename = done.rename;
+                return;
             }
             // A comment may stand behind the words that are not known; they all stay.
             let rest = before.rest.trim();
@@ -102,19 +100,22 @@ impl Reader<'_> {
         true
     }
 
-    fn module(&mut self, name: &'static str) {
+    pub(super) fn module(&mut self, name: &'static str) {
         if self.last != name || matches!(name, "recent" | "statistic" | "limit" | "hashlimit") {
             let _ = write!(self.found.matches, " -m {name}");
             self.last = name;
         }
     }
 
-    fn option(&mut self, not: bool, option: &str, value: &str) {
+    /// Writes one option; `Some`, so that a module can end with it.
+    #[expect(clippy::unnecessary_wraps, reason = "the last option of a module is the module's answer")]
+    pub(super) fn option(&mut self, not: bool, option: &str, value: &str) -> Option<()> {
         let out = &mut self.found.matches;
         let _ = write!(out, "{} {option}", if not { " !" } else { "" });
         if !value.is_empty() {
             let _ = write!(out, " {value}");
         }
+        Some(())
     }
 
     /// One module's text; `None` when it is not one that is known.
@@ -137,7 +138,7 @@ impl Reader<'_> {
                 self.text.word();
                 let states = self.text.word();
                 self.module("state");
-                return Some(self.option(not, "--state", some(states)?));
+                return self.option(not, "--state", some(states)?);
             }
             w if w.starts_with("ct") => return self.conntrack(not),
             _ => {}
@@ -154,7 +155,7 @@ impl Reader<'_> {
                 let (not, value) = ahead.value()?;
                 self.text = ahead;
                 self.module(module);
-                return Some(self.option(not || outer, option, value));
+                return self.option(not || outer, option, value);
             }
         }
         None
@@ -225,7 +226,7 @@ impl Reader<'_> {
             icmp_names::number(name, v6).map_or_else(|| some(name).map(str::to_owned), |n| Some(n.to_owned()))?
         };
         self.module(module);
-        Some(self.option(not, option, &value))
+        self.option(not, option, &value)
     }
 
     fn conntrack(&mut self, not: bool) -> Option<()> {
@@ -237,7 +238,7 @@ impl Reader<'_> {
         self.text.word();
         let value = self.text.word();
         self.module("conntrack");
-        Some(self.option(not, &format!("--{word}"), some(value)?))
+        self.option(not, &format!("--{word}"), some(value)?)
     }
 
     fn multiport(&mut self) -> Option<()> {
@@ -252,374 +253,13 @@ impl Reader<'_> {
         };
         self.module("multiport");
         let list: Vec<String> = list.split(',').map(services::ports_as_numbers).collect();
-        Some(self.option(not, option, &list.join(",")))
+        self.option(not, option, &list.join(","))
     }
 
-    /// `limit: avg 3/min burst 5` is limit; with `mode` it is hashlimit, whose name the listing does not show.
-    fn limit(&mut self) -> Option<()> {
-        self.text.word();
-        let above = self.text.eat("above");
-        let upto = above || self.text.eat("up to") || self.text.eat("avg");
-        let rate = self.text.word();
-        let burst = if self.text.eat("burst") { self.text.word() } else { "5" };
-        if !upto || rate.is_empty() {
-            return None;
-        }
-        if self.text.peek() != "mode" {
-            self.module("limit");
-            self.option(false, "--limit", rate);
-            if burst != "5" {
-                self.option(false, "--limit-burst", burst);
-            }
-            return Some(());
-        }
-        self.module("hashlimit");
-        self.option(false, if above { "--hashlimit-above" } else { "--hashlimit-upto" }, rate);
-        self.option(false, "--hashlimit-burst", burst);
-        loop {
-            let word = self.text.peek();
-            match word {
-                "mode" | "htable-size" | "htable-max" | "htable-gcinterval" | "htable-expire" | "srcmask" | "dstmask" | "rate-interval" => {
-                    self.text.word();
-                    let value = self.text.word().replace('-', ",");
-                    self.option(false, &format!("--hashlimit-{word}"), &value);
-                }
-                _ => return Some(()),
-            }
-        }
-    }
-
-    fn recent(&mut self, not: bool) -> Option<()> {
-        self.text.word();
-        let command = match self.text.word() {
-            "SET" => "--set",
-            "UPDATE" => "--update",
-            "CHECK" => "--rcheck",
-            "REMOVE" => "--remove",
-            _ => return None,
-        };
-        self.module("recent");
-        self.option(not, command, "");
-        let mut side = "";
-        loop {
-            let (option, value) = match self.text.peek() {
-                "seconds:" => ("--seconds", true),
-                "reap" => ("--reap", false),
-                "hit_count:" => ("--hitcount", true),
-                "TTL-Match" => ("--rttl", false),
-                "name:" => ("--name", true),
-                "mask:" => ("--mask", true),
-                "side:" => {
-                    self.text.word();
-                    side = if self.text.word() == "source" { "--rsource" } else { "--rdest" };
-                    continue;
-                }
-                _ => break,
-            };
-            self.text.word();
-            let value = if value { self.text.word() } else { "" };
-            self.option(false, option, value);
-        }
-        if !side.is_empty() {
-            self.option(false, side, "");
-        }
-        Some(())
-    }
-
-    fn addrtype(&mut self) -> Option<()> {
-        self.text.eat("ADDRTYPE match").then_some(())?;
-        self.module("addrtype");
-        loop {
-            let option = match self.text.peek() {
-                "src-type" => "--src-type",
-                "dst-type" => "--dst-type",
-                "limit-in" | "limit-out" => {
-                    let option = if self.text.word() == "limit-in" { "--limit-iface-in" } else { "--limit-iface-out" };
-                    self.option(false, option, "");
-                    continue;
-                }
-                _ => return Some(()),
-            };
-            self.text.word();
-            let (not, value) = self.text.value()?;
-            self.option(not, option, value);
-        }
-    }
-
-    fn physdev(&mut self) -> Option<()> {
-        self.text.eat("PHYSDEV match").then_some(())?;
-        self.module("physdev");
-        loop {
-            let mut ahead = self.text;
-            let not = ahead.eat("!");
-            let option = ahead.word();
-            let value = match option {
-                "--physdev-in" | "--physdev-out" => ahead.word(),
-                "--physdev-is-in" | "--physdev-is-out" | "--physdev-is-bridged" => "",
-                _ => return Some(()),
-            };
-            self.text = ahead;
-            self.option(not, option, value);
-        }
-    }
-
-    fn owner(&mut self, not: bool) -> Option<()> {
-        self.text.word();
-        let (option, value) = if self.text.eat("socket exists") {
-            ("--socket-exists", "")
-        } else {
-            let option = match self.text.word() {
-                "UID" => "--uid-owner",
-                "GID" => "--gid-owner",
-                "PID" => "--pid-owner",
-                "SID" => "--sid-owner",
-                "CMD" => "--cmd-owner",
-                _ => return None,
-            };
-            self.text.eat("match").then_some(())?;
-            (option, self.text.word())
-        };
-        self.module("owner");
-        Some(self.option(not, option, value))
-    }
-
-    fn set(&mut self, not: bool) -> Option<()> {
-        self.text.word();
-        let (name, dirs) = (self.text.word(), self.text.word());
-        self.module("set");
-        self.option(not, "--match-set", &format!("{name} {}", some(dirs)?));
-        loop {
-            let mut ahead = self.text;
-            let not = ahead.eat("!");
-            let option = ahead.word();
-            let value = match option {
-                "return-nomatch" | "update-counters" | "update-subcounters" => "",
-                "packets-eq" | "packets-lt" | "packets-gt" | "bytes-eq" | "bytes-lt" | "bytes-gt" => ahead.word(),
-                _ => return Some(()),
-            };
-            self.text = ahead;
-            self.option(not, &format!("--{option}"), value);
-        }
-    }
-
-    fn statistic(&mut self) -> Option<()> {
-        self.text.eat("statistic mode").then_some(())?;
-        let mode = self.text.word();
-        self.module("statistic");
-        self.option(false, "--mode", mode);
-        let not = self.text.eat("!");
-        match mode {
-            "random" if self.text.eat("probability") => {
-                let p = self.text.word();
-                Some(self.option(not, "--probability", p))
-            }
-            "nth" if self.text.eat("every") => {
-                let n = self.text.word();
-                self.option(not, "--every", n);
-                let packet = if self.text.eat("packet") { self.text.word() } else { "0" };
-                Some(self.option(false, "--packet", packet))
-            }
-            _ => None,
-        }
-    }
-
-    fn time(&mut self) -> Option<()> {
-        self.text.word();
-        self.module("time");
-        let (mut dates, mut utc, mut contiguous) = (String::new(), false, false);
-        loop {
-            if self.text.eat("from") {
-                let from = self.text.word();
-                self.text.eat("to").then_some(())?;
-                let to = self.text.word();
-                self.option(false, "--timestart", from);
-                self.option(false, "--timestop", to);
-            } else if self.text.eat("on") {
-                let days = self.text.word();
-                if days.starts_with(|c: char| c.is_ascii_digit()) {
-                    let plain: Vec<&str> = days.split(',').map(|d| d.trim_end_matches(|c: char| c.is_ascii_alphabetic())).collect();
-                    self.option(false, "--monthdays", &plain.join(","));
-                } else {
-                    self.option(false, "--weekdays", days);
-                }
-            } else if self.text.eat("starting from") {
-                let _ = write!(dates, " --datestart {}T{}", self.text.word(), self.text.word());
-            } else if self.text.eat("until date") {
-                let _ = write!(dates, " --datestop {}T{}", self.text.word(), self.text.word());
-            } else if self.text.eat("UTC") {
-                utc = true;
-            } else if self.text.eat("contiguous") {
-                contiguous = true;
-            } else {
-                break;
-            }
-        }
-        self.found.matches.push_str(&dates);
-        if !utc {
-            self.option(false, "--kerneltz", "");
-        }
-        if contiguous {
-            self.option(false, "--contiguous", "");
-        }
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<()> {
-        self.text.eat("STRING match").then_some(())?;
-        let not = self.text.eat_glued("!");
-        let value = self.text.quoted(" ALGO name ")?;
-        self.text.eat("ALGO name").then_some(())?;
-        let algo = self.text.word();
-        self.module("string");
-        let hex = value.starts_with('|') && value.ends_with('|') && value.len() > 1;
-        self.option(not, if hex { "--hex-string" } else { "--string" }, &quoted(value));
-        self.option(false, "--algo", algo);
-        for (word, option) in [("FROM", "--from"), ("TO", "--to")] {
-            if self.text.eat(word) {
-                let n = self.text.word();
-                self.option(false, option, n);
-            }
-        }
-        if self.text.eat("ICASE") {
-            self.option(false, "--icase", "");
-        }
-        Some(())
-    }
-
-    fn policy(&mut self) -> Option<()> {
-        self.text.eat("policy match").then_some(())?;
-        self.module("policy");
-        loop {
-            let mut ahead = self.text;
-            let not = ahead.eat("!");
-            let word = ahead.word();
-            match word {
-                "strict" => self.option(false, "--strict", ""),
-                "dir" | "pol" | "reqid" | "spi" | "mode" | "tunnel-src" | "tunnel-dst" => {
-                    let value = ahead.word();
-                    self.option(not, &format!("--{word}"), value);
-                }
-                "proto" => {
-                    let value = ahead.word();
-                    let name = Proto::parse(value).map_or_else(|| value.to_owned(), |p| p.to_string());
-                    self.option(not, "--proto", &name);
-                }
-                "[0]" => {}
-                w if w.starts_with('[') => self.option(false, "--next", ""),
-                _ => return Some(()),
-            }
-            self.text = ahead;
-        }
-    }
-
-    /// `#conn src/32 > 10`
-    fn connlimit(&mut self) -> Option<()> {
-        self.text.word();
-        let (side, mask) = self.text.word().split_once('/')?;
-        let option = match self.text.word() {
-            ">" | "!<=" => "--connlimit-above",
-            "<=" => "--connlimit-upto",
-            _ => return None,
-        };
-        let n = self.text.word();
-        self.module("connlimit");
-        self.option(false, option, some(n)?);
-        self.option(false, "--connlimit-mask", mask);
-        Some(self.option(false, if side == "dst" { "--connlimit-daddr" } else { "--connlimit-saddr" }, ""))
-    }
-
-    /// Modules whose text is only their flags.
-    fn flags(&mut self) -> Option<()> {
-        let module = if self.text.word() == "socket" { "socket" } else { "rpfilter" };
-        self.module(module);
-        loop {
-            let word = self.text.peek();
-            let flag = word.trim_start_matches('-');
-            if !matches!(flag, "loose" | "validmark" | "accept-local" | "invert" | "transparent" | "nowildcard" | "restore-skmark") {
-                return Some(());
-            }
-            self.text.word();
-            self.option(false, &format!("--{flag}"), "");
-        }
-    }
-
-    fn rest(&mut self, not: bool) -> Option<()> {
-        let first = self.text.word();
-        match first {
-            "PKTTYPE" => {
-                let not = match self.text.word() {
-                    "=" => false,
-                    "!=" => true,
-                    _ => return None,
-                };
-                let kind = self.text.word();
-                self.module("pkttype");
-                Some(self.option(not, "--pkt-type", kind))
-            }
-            "TTL" | "HL" => {
-                self.text.eat(&format!("match {first}")).then_some(())?;
-                let lower = first.to_ascii_lowercase();
-                let (not, what) = match self.text.word() {
-                    "==" => (false, "eq"),
-                    "!=" => (true, "eq"),
-                    "<" => (false, "lt"),
-                    ">" => (false, "gt"),
-                    _ => return None,
-                };
-                let value = self.text.word();
-                self.module(if first == "TTL" { "ttl" } else { "hl" });
-                Some(self.option(not, &format!("--{lower}-{what}"), value))
-            }
-            "helper" if self.text.eat("match") => {
-                let helper = self.text.word().trim_matches('"');
-                self.module("helper");
-                Some(self.option(not, "--helper", helper))
-            }
-            "quota:" => {
-                let n = self.text.word();
-                self.text.eat("bytes").then_some(())?;
-                self.module("quota");
-                Some(self.option(not, "--quota", n))
-            }
-            "connbytes" => {
-                let range = self.text.word();
-                self.text.eat("connbytes mode").then_some(())?;
-                let mode = self.text.word();
-                self.text.eat("connbytes direction").then_some(())?;
-                let dir = self.text.word();
-                self.module("connbytes");
-                self.option(not, "--connbytes", range);
-                self.option(false, "--connbytes-mode", mode);
-                Some(self.option(false, "--connbytes-dir", some(dir)?))
-            }
-            "u32" => {
-                let program = self.text.word().trim_matches('"').to_owned();
-                self.module("u32");
-                Some(self.option(not, "--u32", &quoted(&program)))
-            }
-            "ECN" if self.text.eat("match") => {
-                let neg = self.text.eat_glued("!");
-                let what = self.text.word();
-                self.module("ecn");
-                match what {
-                    "CWR" => Some(self.option(neg, "--ecn-tcp-cwr", "")),
-                    "ECE" => Some(self.option(neg, "--ecn-tcp-ece", "")),
-                    w => Some(self.option(neg, "--ecn-ip-ect", w.strip_prefix("ECT=")?)),
-                }
-            }
-            _ => None,
-        }
-    }
-}
-
-/// A value that `iptables-save` always puts in quotes.
-fn quoted(value: &str) -> String {
-    let quoted = quote(value);
-    if quoted.starts_with('"') { quoted } else { format!("\"{quoted}\"") }
 }
 
 /// The word, if there is one.
-fn some(word: &str) -> Option<&str> {
+pub(super) fn some(word: &str) -> Option<&str> {
     (!word.is_empty()).then_some(word)
 }
 

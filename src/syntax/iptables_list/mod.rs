@@ -5,6 +5,7 @@
 //! not understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and a walk cannot decide.
 
 mod matches;
+mod modules;
 mod row;
 mod targets;
 mod text;

@@ -93,7 +93,7 @@ impl Row {
             for option in ["-i", "-o"] {
                 let (not, name) = words.negatable()?;
                 // `any` without -n, `*` with it.
-                if !(matches!(name, "*" | "any") && !not) {
+                if not || !matches!(name, "*" | "any") {
                     push(&mut interfaces, not, option, name);
                 }
             }
@@ -217,8 +217,12 @@ fn address_argument(word: &str, not: bool, family: Family) -> Option<String> {
         Family::V4 => "0.0.0.0/0",
         Family::V6 => "::/0",
     };
-    if word == "anywhere" || word == any || word == "default" {
+    if word == "anywhere" || word == any {
         return not.then(|| any.to_owned());
+    }
+    // The one address 0.0.0.0, by its name in /etc/networks.
+    if word == "default" && family == Family::V4 {
+        return Some("0.0.0.0/32".to_owned());
     }
     let plain = !word.contains('/') && crate::model::Net::parse(word, family).is_some();
     Some(if plain { format!("{word}/{}", family.bits()) } else { word.to_owned() })

@@ -44,8 +44,15 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         ])?,
         "TPROXY" => tproxy(&mut out, text)?,
         "DSCP" => one(&mut out, text, "DSCP set", "--set-dscp")?,
-        "TOS" => one(&mut out, text, "TOS set", "--set-tos")?,
-        "CLASSIFY" => one(&mut out, text, "CLASSIFY set", "--set-class")?,
+        "TOS" => {
+            text.eat_glued("TOS set").then_some(())?;
+            add(&mut out, "--set-tos", text.word());
+        }
+        "CLASSIFY" => {
+            text.eat("CLASSIFY set").then_some(())?;
+            let (major, minor) = text.word().split_once(':')?;
+            add(&mut out, "--set-class", &format!("{major:0>4}:{minor:0>4}"));
+        }
         "TTL" | "HL" => hop_limit(&mut out, text, target)?,
         "CHECKSUM" if text.eat("CHECKSUM fill") => add(&mut out, "--checksum-fill", ""),
         "SYNPROXY" => words(&mut out, text, "SYNPROXY", &[
