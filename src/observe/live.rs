@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::firewall;
+use super::{firewall, others};
 use crate::host::{Cmd, Host, ToolError};
-use crate::model::{Backend, Diagnostic, Family, View};
-use crate::syntax::{ip, rpcinfo};
+use crate::model::{Diagnostic, Family, Peer, View};
+use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
 
 /// Looks at the host. What cannot be had is a diagnostic; the rest is there.
 pub fn observe(host: &dyn Host) -> View {
@@ -16,14 +16,16 @@ pub fn observe(host: &dyn Host) -> View {
     for family in Family::BOTH {
         read_rules(host, family, &mut view);
     }
-    if view.backend == Some(Backend::Nft) {
-        other_backend(host, &mut view);
+    if host.is_root() {
+        others::look(host, &mut view);
     }
     if let Some(text) = ask(host, &mut view, Cmd::new("rpcinfo", &["-p"]).within(Duration::from_secs(3)), "the RPC services are not shown") {
         let (services, diags) = rpcinfo::read(&text);
         view.rpc = services;
         note(&mut view, diags, "rpcinfo -p");
     }
+    sockets(host, &mut view);
+    names(host, &mut view);
     if let Some(text) = ask(host, &mut view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
         let (addrs, diags) = ip::addresses(&text);
         note(&mut view, diags, "ip -j addr");
@@ -42,6 +44,40 @@ pub fn observe(host: &dyn Host) -> View {
     view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
     view.ssh_peer = host.ssh_peer();
     view
+}
+
+/// What listens, and who is connected to it.
+fn sockets(host: &dyn Host, view: &mut View) {
+    if let Some(text) = ask(host, view, Cmd::new("ss", &["-H", "-lntup"]), "the listening sockets are not shown") {
+        let (found, diags) = sockets::listening(&text);
+        note(view, diags, "ss -lntup");
+        view.sockets = Some(found);
+    }
+    if let Some(text) = ask(host, view, Cmd::new("ss", &["-H", "-tn", "state", "established"]), "who is connected is not known") {
+        let (found, diags) = sockets::established(&text);
+        note(view, diags, "ss -tn");
+        let ports: Vec<u16> = view.sockets.iter().flatten().map(|s| s.port).collect();
+        view.peers = found.into_iter().filter(|c| ports.contains(&c.local.1) && !c.peer.0.is_loopback())
+            .map(|c| Peer { addr: c.peer.0, port: c.local.1, proto: c.proto }).collect();
+    }
+}
+
+/// What the rules name but do not hold, and who is meant to get in. None of it is needed: its absence says nothing.
+fn names(host: &dyn Host, view: &mut View) {
+    let quiet = |cmd: &Cmd| host.run(cmd).ok().filter(|o| o.status == 0).map(|o| o.text());
+    if let Some(text) = quiet(&Cmd::new("ipset", &["save"])) {
+        let (sets, diags) = ipset::read(&text);
+        note(view, diags, "ipset save");
+        view.ipsets = Some(sets);
+    }
+    if let Some(text) = quiet(&Cmd::new("docker", &["ps", "--format", "{{.Names}}\t{{.Ports}}"]).within(Duration::from_secs(2))) {
+        view.published_names = docker_ps::read(&text).0;
+    }
+    if let Ok(bytes) = host.read(Path::new("/etc/exports")) {
+        let (clients, diags) = exports::read(&String::from_utf8_lossy(&bytes));
+        note(view, diags, "/etc/exports");
+        view.exports = clients;
+    }
 }
 
 /// Whether the kernel has IPv6 at all.
@@ -65,19 +101,6 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
         Err(why) => {
             let hint = if host.is_root() { "" } else { "; the firewall is readable for root only: run with sudo" };
             view.diagnostics.push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
-        }
-    }
-}
-
-/// Rules in the legacy tables filter beside those of nf_tables.
-fn other_backend(host: &dyn Host, view: &mut View) {
-    for (family, path) in [(Family::V4, "/proc/net/ip_tables_names"), (Family::V6, "/proc/net/ip6_tables_names")] {
-        let names = host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-        let tables: Vec<&str> = names.split_whitespace().collect();
-        if !tables.is_empty() {
-            let rewrites = tables.iter().any(|t| matches!(*t, "nat" | "mangle" | "raw"));
-            view.other_filters.push((family, format!("legacy iptables tables are loaded too ({}); read them with {}", tables.join(", "),
-                firewall::tool(family, "-legacy-save")), rewrites));
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Text to values and back, one file per format. Readers are total: a value and diagnostics, never an error.
 
 pub mod detect;
+pub mod docker_ps;
+pub mod exports;
 pub mod family;
 mod frame;
 mod icmp_names;
+pub mod ip;
+pub mod ipset;
 pub mod iptables_list;
 pub mod iptables_save;
-pub mod rpcinfo;
+pub mod nft;
 pub mod plan;
-pub mod ip;
+pub mod rpcinfo;
 pub mod services;
+pub mod sockets;
 pub mod table_guess;
