@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Shows who can reach what on a Linux host, from captured `iptables-save` and `rpcinfo` output.
+/// A terminal cockpit for the firewall of one Linux host: who can reach what, changes on trial, automatic revert.
+///
+/// Without a command it opens on the live host (as root), or read-only on the captured output that is named.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version)]
+#[command(name = "portcullis", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// What to look at.
+    #[command(flatten)]
+    pub input: Input,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Opens the cockpit on a built-in host; touches nothing
+    Demo,
+    /// Opens the cockpit on the guided steps
+    Harden,
     /// Writes a captured listing as iptables-save text or JSON
     Convert {
         /// A file with iptables-save output; `-` is standard input

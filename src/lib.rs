@@ -36,3 +36,4 @@ pub mod observe;
 pub mod plan;
 pub mod syntax;
 pub mod trial;
+pub mod tui;

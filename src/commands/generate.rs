@@ -1,16 +1,33 @@
 //! `portcullis man` and `portcullis completions SHELL`: generated from the definitions.
 
+use std::fmt::Write as _;
+
 use clap::CommandFactory;
 
 use super::{Failure, print};
 use crate::cli::Cli;
+use crate::tui::keymap::{Place, place_name, rows};
 
 /// Writes the manual page.
 pub fn man() -> Result<(), Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)
         .map_err(|e| Failure::failed(format!("the manual page was not written: {e}"), "check the disk or the pipe"))?;
+    page.extend_from_slice(keys().as_bytes());
     print(&String::from_utf8_lossy(&page))
+}
+
+/// The keys of the cockpit, from the one table of keys (roff).
+fn keys() -> String {
+    let escape = |s: &str| s.replace('\\', "\\\\").replace('-', "\\-");
+    let mut out = String::from(".SH KEYS\n");
+    for place in [Place::Services, Place::Chains, Place::Plan, Place::History, Place::Preview, Place::Trial] {
+        let _ = writeln!(out, ".SS {}", place_name(place));
+        for b in rows(place) {
+            let _ = writeln!(out, ".TP\n\\fB{}\\fR\n{}", escape(b.keys), escape(b.help));
+        }
+    }
+    out
 }
 
 /// Writes the completions for a shell.

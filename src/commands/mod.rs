@@ -1,6 +1,7 @@
 //! One file per subcommand; errors become a sentence, a hint and an exit code here.
 
 mod apply;
+mod cockpit;
 mod convert;
 mod end;
 mod export;
@@ -74,8 +75,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
-    let json = cli.command.wants_json();
-    let done = match cli.command {
+    let Some(command) = cli.command else { return finish(cockpit::on(&cli.input), false) };
+    let json = command.wants_json();
+    let done = match command {
+        Command::Demo => cockpit::demo(),
+        Command::Harden => cockpit::harden(),
         Command::Convert { file, to } => convert::run(file, to),
         Command::Report(args) => report::run(&args),
         Command::Trace(args) => trace::run(&args),
@@ -90,6 +94,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions { shell } => generate::completions(shell),
         Command::Guard { id } => guard::run(&id),
     };
+    finish(done, json)
+}
+
+/// The error with its hint on standard error, and the exit code.
+fn finish(done: Result<(), Failure>, json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {

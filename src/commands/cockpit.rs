@@ -1,0 +1,95 @@
+//! The interactive commands: the cockpit on the live host, on captured text, on the demo, on the guided steps.
+
+use super::{Failure, input};
+use crate::cli::{Cli, Input};
+use crate::host::Host;
+use crate::host::live::Live;
+use crate::tui::{self, Subject};
+
+/// The cockpit on what is named; nothing: the live host.
+pub fn on(named: &Input) -> Result<(), Failure> {
+    if named.files.is_empty() && named.ipv4.is_empty() && named.ipv6.is_empty() {
+        return open(live()?, false);
+    }
+    if let [word] = named.files.as_slice()
+        && let Some(failure) = mistyped(&word.to_string_lossy())
+    {
+        return Err(failure);
+    }
+    let view = input::view(&named.files, &named.ipv4, &named.ipv6)?;
+    open(Subject::Captured(Box::new(view)), false)
+}
+
+/// The cockpit on the built-in host.
+pub fn demo() -> Result<(), Failure> {
+    open(Subject::Demo, false)
+}
+
+/// The guided steps on the live host.
+pub fn harden() -> Result<(), Failure> {
+    open(live()?, true)
+}
+
+fn live() -> Result<Subject, Failure> {
+    if Live::default().is_root() {
+        return Ok(Subject::Live);
+    }
+    Err(Failure {
+        word: "not-root",
+        what: "only root can read and change this host's firewall".into(),
+        hint: "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of iptables-save and rpcinfo".into(),
+        code: 3,
+    })
+}
+
+fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
+    tui::run(subject, guide).map_err(|e| Failure::failed(
+        format!("the screen cannot be used: {e}"),
+        "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
+    ))
+}
+
+/// A word that is neither a file nor a command, but nearly one.
+fn mistyped(word: &str) -> Option<Failure> {
+    use clap::CommandFactory;
+    if word == "-" || word.contains(['/', '.']) || std::path::Path::new(word).exists() {
+        return None;
+    }
+    let cli = Cli::command();
+    let near = cli.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned())
+        .map(|c| (distance(&c, word), c)).min().filter(|(d, _)| *d <= 2);
+    let hint = match near {
+        Some((_, c)) => format!("did you mean `portcullis {c}`?"),
+        None => "`portcullis --help` lists the commands; a file must be there to be read".into(),
+    };
+    Some(Failure { word: "usage", what: format!("{word} is neither a file nor a command"), hint, code: 2 })
+}
+
+/// How many letters must be changed, added or removed (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            corner = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_is_answered_with_the_command() {
+        let hint = |w: &str| mistyped(w).map(|f| f.hint).unwrap_or_default();
+        assert_eq!(hint("staus"), "did you mean `portcullis status`?");
+        assert_eq!(hint("demoo"), "did you mean `portcullis demo`?");
+        assert!(hint("zzzzzzzz").contains("--help"));
+        assert!(mistyped("Cargo.toml").is_none() && mistyped("-").is_none());
+    }
+}

@@ -1,0 +1,422 @@
+//! State and update of the whole cockpit: which screen, which popups, what a key does.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::input::Input;
+use super::keymap::{Action, Place, lookup, rows, shown};
+use super::planned::count;
+use super::popups::{After, Popup, trial::clock};
+use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
+use super::shared::{Asked, Open, Reply, Request, Shared};
+use super::theme::{Glyph, Role, Theme};
+use super::widgets::{Canvas, wrap};
+use crate::model::{Plan, Source};
+
+/// The smallest screen that can be used.
+pub const SMALLEST: (u16, u16) = (60, 15);
+
+/// What the loop must do beside drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Go on.
+    On,
+    /// Leave.
+    Quit,
+    /// Stop like any program on Ctrl-Z.
+    Suspend,
+}
+
+/// The cockpit.
+pub struct App {
+    /// What all screens see.
+    pub shared: Shared,
+    tab: Tab,
+    services: Services,
+    chains: Chains,
+    plan: PlanScreen,
+    history: History,
+    popups: Vec<Popup>,
+    tabs_at: Vec<(u16, u16, Tab)>,
+    /// The first look is in.
+    started: bool,
+    guide: bool,
+}
+
+impl App {
+    /// An empty cockpit; `guide`: opened on the guided steps.
+    pub fn new(theme: Theme, area: Rect, guide: bool) -> Self {
+        Self {
+            shared: Shared::new(theme, area), tab: Tab::Services, services: Services::default(), chains: Chains::default(),
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), started: false, guide,
+        }
+    }
+
+    /// Where keys go.
+    pub fn place(&self) -> Place {
+        self.popups.last().map_or(self.tab.place(), Popup::place)
+    }
+
+    /// The one answer to "does this work now, and if not, why".
+    pub fn available(&self, action: Action) -> Result<(), String> {
+        let sh = &self.shared;
+        match action {
+            Action::Trial if sh.trial.is_none() => return Err("no trial was begun here".into()),
+            Action::Undo if sh.before.is_empty() => return Err("nothing was changed yet".into()),
+            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.busy.is_some() => {
+                return Err(format!("busy: {}", sh.busy.as_deref().unwrap_or_default()));
+            }
+            _ => {}
+        }
+        if let Some(p) = self.popups.last() {
+            return p.available(action, sh);
+        }
+        match self.tab {
+            Tab::Services => self.services.available(action, sh),
+            Tab::Chains => self.chains.available(action, sh),
+            Tab::Plan => self.plan.available(action, sh),
+            Tab::History => self.history.available(action, sh),
+        }
+    }
+
+    /// Takes what the operator did.
+    pub fn input(&mut self, input: Input) -> Turn {
+        match input {
+            Input::Key(key) => self.key(key),
+            Input::Paste(text) => {
+                if let Some(p) = self.popups.last_mut() {
+                    p.paste(&text, &mut self.shared);
+                }
+                self.settle()
+            }
+            Input::Wheel(x, _, lines) => {
+                self.wheel(x, lines);
+                self.settle()
+            }
+            Input::Click(x, y) => {
+                self.click(x, y);
+                self.settle()
+            }
+            Input::Gone => Turn::Quit,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Turn {
+        self.shared.note = None;
+        if self.too_small() {
+            let leaves = key.code == KeyCode::Char('q') || (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL);
+            return if leaves { Turn::Quit } else { Turn::On };
+        }
+        if let Some(Popup::Preview(p)) = self.popups.last_mut() && p.path_key(key, &mut self.shared) {
+            return self.settle();
+        }
+        let typing = self.popups.last().is_some_and(Popup::takes_text);
+        let plain = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        match lookup(self.place(), key) {
+            Some(b) if !(typing && plain) => self.act(b.action),
+            _ => {
+                if let Some(p) = self.popups.last_mut() {
+                    p.key(key, &mut self.shared);
+                }
+                self.settle()
+            }
+        }
+    }
+
+    /// Does an action, or says why not.
+    pub fn act(&mut self, action: Action) -> Turn {
+        if let Err(why) = self.available(action) {
+            self.shared.complain(format!("not now: {why}"));
+            return Turn::On;
+        }
+        match action {
+            Action::Quit => return Turn::Quit,
+            Action::Suspend => return Turn::Suspend,
+            Action::Help if self.place() != Place::Help => self.shared.opens.push(Open::Help),
+            Action::Palette => self.shared.opens.push(Open::Palette),
+            Action::Find if !matches!(self.place(), Place::Find) => self.shared.opens.push(Open::Find),
+            _ => {
+                if let Some(p) = self.popups.last_mut() {
+                    if p.act(action, &mut self.shared) == After::Close {
+                        self.closed();
+                    }
+                } else {
+                    self.on_screen(action);
+                }
+            }
+        }
+        self.settle()
+    }
+
+    fn closed(&mut self) {
+        if let Some(Popup::Find(_)) = self.popups.pop() && self.popups.is_empty() && self.tab == Tab::Chains {
+            self.chains.found(&mut self.shared);
+        }
+    }
+
+    fn on_screen(&mut self, action: Action) {
+        let sh = &mut self.shared;
+        match action {
+            Action::ToServices => self.tab = Tab::Services,
+            Action::ToChains => self.tab = Tab::Chains,
+            Action::ToPlan => self.tab = Tab::Plan,
+            Action::ToHistory => self.tab = Tab::History,
+            Action::NextTab | Action::PreviousTab => {
+                let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
+                self.tab = Tab::ALL[(at + if action == Action::NextTab { 1 } else { 3 }) % 4];
+            }
+            Action::Trial => sh.opens.push(Open::Trial),
+            Action::Guide => sh.opens.push(Open::Guide),
+            Action::Preview => sh.opens.push(Open::Preview),
+            Action::Undo => sh.undo(),
+            Action::Refresh => {
+                sh.busy = Some("looking at the host".into());
+                sh.requests.push(Request::Look);
+            }
+            _ => match self.tab {
+                Tab::Services => self.services.act(action, sh),
+                Tab::Chains => self.chains.act(action, sh),
+                Tab::Plan => self.plan.act(action, sh),
+                Tab::History => self.history.act(action, sh),
+            },
+        }
+    }
+
+    /// Does what screens and popups wished for.
+    fn settle(&mut self) -> Turn {
+        if let Some(Popup::Nodes(n)) = self.popups.last() && n.ready() {
+            return self.act(Action::Accept);
+        }
+        if let Some(tab) = self.shared.go.take() {
+            self.tab = tab;
+            self.popups.clear();
+        }
+        if self.shared.show_rule.is_some() {
+            self.chains.show(&mut self.shared);
+        }
+        for open in std::mem::take(&mut self.shared.opens) {
+            let mut popup = Popup::open(open, self.place(), &mut self.shared);
+            if let Popup::Palette(p) = &mut popup {
+                p.below = Some(self.tab.place());
+                p.entries = rows(self.tab.place()).map(|b| (b.action, self.available(b.action).err())).collect();
+            }
+            self.popups.push(popup);
+        }
+        match self.shared.act.take() {
+            Some(action) => self.act(action),
+            None => Turn::On,
+        }
+    }
+
+    fn wheel(&mut self, x: u16, lines: i32) {
+        if let Some(p) = self.popups.last_mut() {
+            for _ in 0..lines.unsigned_abs() {
+                p.act(if lines < 0 { Action::Up } else { Action::Down }, &mut self.shared);
+            }
+            return;
+        }
+        match self.tab {
+            Tab::Services => self.services.wheel(lines),
+            Tab::Chains => self.chains.wheel(x, lines, &self.shared),
+            Tab::Plan => self.plan.wheel(lines, &self.shared),
+            Tab::History => self.history.wheel(lines, &self.shared),
+        }
+    }
+
+    fn click(&mut self, x: u16, y: u16) {
+        if !self.popups.is_empty() {
+            return;
+        }
+        if y == 1 {
+            if let Some((_, _, tab)) = self.tabs_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
+                self.tab = *tab;
+            }
+            return;
+        }
+        match self.tab {
+            Tab::Services => self.services.click(y),
+            Tab::Chains => self.chains.click(x, y, &self.shared),
+            Tab::Plan => self.plan.click(y, &self.shared),
+            Tab::History => self.history.click(y, &self.shared),
+        }
+    }
+
+    /// Takes an answer of the worker.
+    pub fn reply(&mut self, reply: Reply) {
+        for p in &mut self.popups {
+            p.reply(&reply, &mut self.shared);
+        }
+        let sh = &mut self.shared;
+        match reply {
+            Reply::Seen(seen) => {
+                sh.busy = None;
+                let untouched = sh.seen.as_ref().map_or(Plan::default(), |s| s.kept.clone()) == sh.plan;
+                if untouched && sh.plan != seen.kept {
+                    sh.plan = seen.kept.clone();
+                    sh.before.clear();
+                }
+                sh.seen = Some(seen);
+                sh.requests.push(Request::Work(sh.plan.clone()));
+                if !std::mem::replace(&mut self.started, true) && self.guide {
+                    sh.opens.push(Open::Guide);
+                }
+            }
+            Reply::Planned(p) => sh.planned = Some(p),
+            Reply::Traced(t) => sh.lit = Some(t),
+            Reply::Resolved { .. } | Reply::SavePreview { .. } => {}
+            Reply::Progress(what) => sh.busy = Some(what),
+            Reply::Trial(t) => self.trial(t),
+            Reply::Began(t) => {
+                sh.busy = None;
+                sh.trial = Some(t);
+                if !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
+                    self.popups.clear();
+                    self.shared.opens.push(Open::Trial);
+                }
+            }
+            Reply::Past(past) => sh.past = past,
+            Reply::Draft(plan) => {
+                let lines = vec![format!("A plan of {} was staged earlier and not kept. Nothing of it is live.", count(plan.rules.len(), "rule"))];
+                sh.opens.push(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) });
+            }
+            Reply::Done(text) => {
+                sh.busy = None;
+                sh.say(text);
+            }
+            Reply::Failed { what, hint, .. } => {
+                sh.busy = None;
+                sh.complain(format!("{what}; {hint}"));
+            }
+        }
+        let _ = self.settle();
+    }
+
+    fn trial(&mut self, t: Option<super::shared::TrialSeen>) {
+        let sh = &mut self.shared;
+        let ran = sh.trial_runs();
+        sh.trial = t;
+        if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending) {
+            let text = format!("the trial has ended: {}{}", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")));
+            if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
+            sh.requests.push(Request::Look);
+        }
+        if !ran && sh.trial_runs() && self.popups.is_empty() {
+            // A trial was pending when we came.
+            sh.opens.push(Open::Trial);
+        }
+    }
+
+    fn too_small(&self) -> bool {
+        let a = self.shared.area;
+        a.width < SMALLEST.0 || a.height < SMALLEST.1
+    }
+
+    /// Draws everything.
+    pub fn draw(&mut self) -> Buffer {
+        let area = self.shared.area;
+        let mut buf = Buffer::empty(area);
+        let mut c = Canvas::new(&mut buf, self.shared.theme);
+        if self.too_small() {
+            let text = format!("portcullis needs {}x{} cells, this is {}x{}. Make the window larger, or press q.", SMALLEST.0, SMALLEST.1, area.width, area.height);
+            for (y, l) in wrap(&text, usize::from(area.width)).iter().enumerate() {
+                c.put(0, y as u16, Role::Text, l);
+            }
+            return buf;
+        }
+        self.header(&mut c);
+        let banner = u16::from(self.shared.trial_runs());
+        if banner == 1 {
+            let left = self.shared.trial.as_ref().map_or(0, |t| t.left);
+            let text = format!(" TRIAL: the old rules come back in {}.  T shows it: keep, revert or more time", clock(left));
+            c.put(0, 2, Role::Banner, &format!("{text:<w$}", w = usize::from(area.width)));
+        }
+        let top = 2 + banner;
+        {
+            let mut body = c.part(0, top, area.width, area.height - top - 1);
+            if self.shared.seen.is_none() {
+                body.put(2, 1, Role::Dim, "Looking at the host: rules of both families, RPC services, sockets, peers.");
+            } else {
+                match self.tab {
+                    Tab::Services => self.services.draw(&mut body, &self.shared),
+                    Tab::Chains => self.chains.draw(&mut body, &self.shared),
+                    Tab::Plan => self.plan.draw(&mut body, &self.shared),
+                    Tab::History => self.history.draw(&mut body, &self.shared),
+                }
+            }
+        }
+        self.footer(&mut c);
+        for p in &mut self.popups {
+            p.draw(&mut c, &self.shared);
+        }
+        buf
+    }
+
+    fn header(&mut self, c: &mut Canvas) {
+        let sh = &self.shared;
+        let dot = format!(" {} ", c.theme.glyph(Glyph::Dot));
+        let mut parts: Vec<String> = Vec::new();
+        if let Some(seen) = &sh.seen {
+            let v = &seen.view;
+            parts.push(v.title.clone());
+            parts.push(match v.source {
+                Source::Live => "live".into(),
+                Source::Capture => "captured text, read-only".into(),
+                Source::Demo => "DEMO: nothing real is touched".into(),
+            });
+            parts.extend(v.ssh_peer.map(|(a, _)| format!("SSH from {a}")));
+            // `iptables v1.8.9 (nf_tables)` comes last: on a small screen it is what can be missed.
+            let room = usize::from(c.w().saturating_sub(14)).saturating_sub(parts.iter().map(|p| p.chars().count() + 3).sum());
+            parts.extend(v.iptables.clone().filter(|i| i.chars().count() <= room));
+        }
+        let x = c.put(1, 0, Role::Title, "portcullis");
+        let busy = sh.busy.clone().unwrap_or_default();
+        let end = c.w().saturating_sub(if busy.is_empty() { 0 } else { busy.chars().count() as u16 + 3 });
+        c.put_within(x + 2, 0, end, Role::Dim, &parts.join(&dot));
+        if !busy.is_empty() {
+            c.right(x, 0, Role::Found, &busy);
+        }
+        self.tabs_at.clear();
+        let mut x = 1;
+        for (i, tab) in Tab::ALL.iter().enumerate() {
+            let mut name = tab.name().to_owned();
+            if *tab == Tab::Plan && !sh.plan.rules.is_empty() {
+                name = format!("{name} ({}{})", sh.plan.rules.len(), if sh.plan_is_new() { " staged" } else { "" });
+            }
+            let from = x;
+            x = c.put(x, 1, Role::Key, &(i + 1).to_string()) + 1;
+            x = if *tab == self.tab { let end = c.put(x, 1, Role::Title, &name); c.underline(x, 1, end - x); end } else { c.put(x, 1, Role::Dim, &name) };
+            self.tabs_at.push((from, x, *tab));
+            x += 3;
+        }
+        c.right(x, 1, Role::Dim, "? help ");
+    }
+
+    fn footer(&self, c: &mut Canvas) {
+        let (w, y) = (c.w(), c.h() - 1);
+        if let Some(n) = &self.shared.note {
+            let (glyph, role) = if n.bad { (Glyph::No, Role::Error) } else { (Glyph::Yes, Role::Closed) };
+            let glyph = c.theme.glyph(glyph);
+            let x = c.put(1, y, role, glyph) + 1;
+            c.put(x, y, Role::Text, &n.text);
+            return;
+        }
+        let mut x = 1;
+        let quit = self.popups.is_empty();
+        let w = if quit { w.saturating_sub(8) } else { w };
+        if quit {
+            let at = c.put(w + 1, y, Role::Key, "q") + 1;
+            c.put(at, y, Role::Text, "quit");
+        }
+        for b in rows(self.place()).filter(|b| !b.short.is_empty() && b.action != Action::Quit) {
+            let key = shown(b, self.shared.theme.unicode);
+            let width = (key.chars().count() + b.short.chars().count() + 1) as u16;
+            if x + width > w {
+                break;
+            }
+            let off = self.available(b.action).is_err();
+            x = c.put(x, y, if off { Role::Dim } else { Role::Key }, &key) + 1;
+            x = c.put(x, y, if off { Role::Dim } else { Role::Text }, b.short) + 2;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The one table of keys: dispatch, footer, help, palette and man page all read it.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use Place::{Chains, Choice, Find, Flow, Guide, Help, History, Nodes, Palette, Plan, Preview, Save, Services, Trace, Trial};
+
+/// Where a key is pressed: a screen or a popup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names are those of the screens")]
+pub enum Place {
+    Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow,
+}
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the table says each in a sentence")]
+pub enum Action {
+    Protect, AllowNode, DropAll, Trace, Follow, Back, Flow, Family, Edit, Remove, MoveUp, MoveDown, Cycle, Undo,
+    Preview, Apply, Keep, Revert, Extend, Save, Export, Copy, Again, Pick, Accept, Cancel, NextView, NextField,
+    Find, NextMatch, PreviousMatch, Up, Down, Left, Right, PageUp, PageDown, Top, Bottom,
+    ToServices, ToChains, ToPlan, ToHistory, NextTab, PreviousTab, Trial, Guide, Refresh, Help, Palette, Quit, Suspend,
+}
+
+/// One row: an action, its keys, where it is, the word in the footer (empty: not there), a sentence.
+pub struct Binding {
+    /// What it does.
+    pub action: Action,
+    /// Keys, separated by blanks.
+    pub keys: &'static str,
+    /// Where.
+    pub places: &'static [Place],
+    /// Word in the footer; empty when it is only in the help.
+    pub short: &'static str,
+    /// One sentence for help, palette and man page.
+    pub help: &'static str,
+}
+
+const SCREENS: &[Place] = &[Services, Chains, Plan, History];
+const LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial];
+const ALL_LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Nodes, Palette];
+const EVERYWHERE: &[Place] = &[Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow];
+const CLOSING: &[Place] = &[Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow];
+
+const fn row(action: Action, keys: &'static str, places: &'static [Place], short: &'static str, help: &'static str) -> Binding {
+    Binding { action, keys, places, short, help }
+}
+
+/// All keys. The order is that of footer and help.
+pub const KEYMAP: &[Binding] = &[
+    row(Action::Protect, "p", &[Services], "protect", "Stage: allow the nodes that you name, drop everybody else"),
+    row(Action::AllowNode, "a", &[Services, Plan], "allow node", "Stage: allow nodes to reach the service at the cursor"),
+    row(Action::DropAll, "d", &[Services, Plan], "drop", "Stage: drop everybody who is not allowed before"),
+    row(Action::Trace, "t", &[Services, Chains], "trace", "Ask what becomes of one packet, rule by rule"),
+    row(Action::Follow, "enter", &[Services], "deciding rule", "Go to the rule that decides, on the Chains screen"),
+    row(Action::Follow, "enter l right", &[Chains], "follow jump", "Go into the chain, or follow the jump of the rule"),
+    row(Action::Back, "backspace left h", &[Chains], "back", "Go back to where the jump came from"),
+    row(Action::Find, "/", &[Services, Chains, Help, Preview, History], "find", "Find text, a port, an address (also inside networks), an owner or a verdict"),
+    row(Action::Family, "f", &[Chains], "IPv4/IPv6", "Show the rules of the other family"),
+    row(Action::Flow, "w", &[Services, Chains], "way", "Draw the way of a packet through hooks and chains to the service"),
+    row(Action::Apply, "y", &[Plan, Preview], "apply on trial", "Apply the plan on trial: it reverts by itself unless you keep it"),
+    row(Action::Preview, "v", &[Services, Plan], "preview", "Show the commands, the scripts and the difference that the plan makes"),
+    row(Action::Edit, "e enter", &[Plan], "edit", "Change the nodes of the rule at the cursor"),
+    row(Action::Remove, "x delete", &[Plan], "remove", "Remove the rule at the cursor from the plan"),
+    row(Action::MoveUp, "K shift-up alt-up", &[Plan], "", "Move the rule up: the first rule that matches decides"),
+    row(Action::MoveDown, "J shift-down alt-down", &[Plan], "down, K up", "Move the rule down"),
+    row(Action::Cycle, "c", &[Plan], "", "Change the rule to allow, drop or reject"),
+    row(Action::Undo, "u", &[Services, Plan], "undo", "Take back the last change of the plan"),
+    row(Action::Again, "enter", &[History], "plan again", "Load the plan of this trial as the new plan"),
+    row(Action::Save, "s", &[History, Plan], "save", "Write what was kept to the rules that are loaded at boot"),
+    row(Action::NextView, "tab right l", &[Preview], "next view", "Commands, scripts, difference"),
+    row(Action::Export, "e", &[Preview], "export", "Write the change to a shell script"),
+    row(Action::Copy, "c", &[Preview], "copy", "Copy this view to the clipboard of your terminal (OSC 52)"),
+    row(Action::Keep, "k", &[Trial], "keep", "Keep the plan: the clock stops and nothing reverts"),
+    row(Action::Revert, "r", &[Trial], "revert", "Revert now: the old rules come back"),
+    row(Action::Extend, "+ =", &[Trial], "a minute more", "Add a minute to the clock"),
+    row(Action::Pick, "space", &[Choice], "", "Choose this one"),
+    row(Action::NextField, "tab", &[Nodes], "take suggestion", "Take the suggestion at the cursor"),
+    row(Action::NextField, "tab", &[Trace], "next field", "Go to the next field"),
+    row(Action::Accept, "enter", &[Nodes, Trace, Palette, Find, Choice, Save, Guide], "ok", "Take what is entered or chosen"),
+    row(Action::Pick, "space", &[Guide], "tick", "Tick or untick the line at the cursor"),
+    row(Action::Back, "backspace left", &[Guide], "back", "Go back one step"),
+    row(Action::Cancel, "esc", CLOSING, "close", "Close this and go back; nothing is lost"),
+    row(Action::Cancel, "q", &[Help, Preview, Flow, Choice, Save], "", "Close this"),
+    row(Action::NextMatch, "n", &[Services, Chains, Help, Preview, History], "", "Go to the next match"),
+    row(Action::PreviousMatch, "N", &[Services, Chains, Help, Preview, History], "", "Go to the match before"),
+    row(Action::Up, "up", ALL_LISTS, "", "One line up"),
+    row(Action::Up, "k", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide], "", "One line up"),
+    row(Action::Down, "down", ALL_LISTS, "", "One line down"),
+    row(Action::Down, "j", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide], "", "One line down"),
+    row(Action::PageUp, "pgup ctrl-b", ALL_LISTS, "", "One page up"),
+    row(Action::PageDown, "pgdn ctrl-f", ALL_LISTS, "", "One page down"),
+    row(Action::Top, "home", LISTS, "", "To the first line"),
+    row(Action::Bottom, "end G", LISTS, "", "To the last line"),
+    row(Action::Left, "left", &[Trace, Nodes, Find, Palette], "", "One character left"),
+    row(Action::Right, "right", &[Trace, Nodes, Find, Palette], "", "One character right"),
+    row(Action::ToServices, "1", SCREENS, "", "Services: who can reach what"),
+    row(Action::ToChains, "2", SCREENS, "", "Chains: all rules, by table and owner"),
+    row(Action::ToPlan, "3", SCREENS, "", "Plan: what you have staged"),
+    row(Action::ToHistory, "4", SCREENS, "", "History: trials and what became of them"),
+    row(Action::NextTab, "tab ]", SCREENS, "", "Next screen"),
+    row(Action::PreviousTab, "shift-tab [", SCREENS, "", "Screen before"),
+    row(Action::Trial, "T", SCREENS, "", "Show the trial that runs"),
+    row(Action::Guide, "g", SCREENS, "guide", "Guided hardening, one question at a time"),
+    row(Action::Refresh, "R ctrl-l f5", SCREENS, "", "Look at the host again"),
+    row(Action::Help, "? f1", &[Services, Chains, Plan, History, Preview, Trial, Save, Guide, Flow, Choice], "", "What the keys do here"),
+    row(Action::Palette, ": ctrl-p", &[Services, Chains, Plan, History], "", "Every action by name"),
+    row(Action::Quit, "q", SCREENS, "quit", "Leave; a trial that runs still reverts by itself"),
+    row(Action::Quit, "ctrl-c", EVERYWHERE, "", "Leave at once; the plan is kept as a draft"),
+    row(Action::Suspend, "ctrl-z", EVERYWHERE, "", "Stop and go back to the shell; `fg` comes back"),
+];
+
+/// The word for a place in help.
+pub fn place_name(place: Place) -> &'static str {
+    match place {
+        Services => "Services", Chains => "Chains", Plan => "Plan", History => "History", Help => "Help", Nodes => "Nodes",
+        Trace => "Trace", Preview => "Preview", Palette => "All actions", Find => "Find", Choice => "Question", Trial => "Trial",
+        Save => "Save", Guide => "Guided hardening", Flow => "The way of a packet",
+    }
+}
+
+/// The row for a key at a place.
+pub fn lookup(place: Place, key: KeyEvent) -> Option<&'static Binding> {
+    KEYMAP.iter().find(|b| b.places.contains(&place) && b.keys.split(' ').any(|k| matches(k, key)))
+}
+
+/// The rows of a place, in order.
+pub fn rows(place: Place) -> impl Iterator<Item = &'static Binding> {
+    KEYMAP.iter().filter(move |b| b.places.contains(&place))
+}
+
+/// The first key of a row as the screen shows it.
+pub fn shown(binding: &Binding, unicode: bool) -> String {
+    let first = binding.keys.split(' ').next().unwrap_or_default();
+    match first {
+        "enter" if unicode => "⏎".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn matches(name: &str, key: KeyEvent) -> bool {
+    let (mut mods, mut rest) = (KeyModifiers::NONE, name);
+    for (prefix, m) in [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)] {
+        if let Some(r) = rest.strip_prefix(prefix) {
+            (mods, rest) = (mods | m, r);
+        }
+    }
+    let code = match rest {
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "tab" if mods.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
+        "tab" => KeyCode::Tab,
+        "space" => KeyCode::Char(' '),
+        "backspace" => KeyCode::Backspace,
+        "delete" => KeyCode::Delete,
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "pgup" => KeyCode::PageUp,
+        "pgdn" => KeyCode::PageDown,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "f1" => KeyCode::F(1),
+        "f5" => KeyCode::F(5),
+        one => KeyCode::Char(one.chars().next().unwrap_or('\0')),
+    };
+    // Shift is part of a character already.
+    let pressed = if matches!(key.code, KeyCode::Char(_)) { key.modifiers - KeyModifiers::SHIFT } else { key.modifiers };
+    code == key.code && pressed == mods
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_means_two_things_at_a_place() {
+        for place in EVERYWHERE {
+            let mut seen: Vec<(&str, Action)> = Vec::new();
+            for b in rows(*place) {
+                for k in b.keys.split(' ') {
+                    assert!(seen.iter().all(|(s, _)| *s != k), "{k} at {place:?}: {:?}", b.action);
+                    seen.push((k, b.action));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_complete() {
+        for b in KEYMAP {
+            assert!(!b.keys.is_empty() && !b.places.is_empty() && b.help.len() > 5, "{:?}", b.action);
+            assert!(b.short.chars().count() < 20);
+        }
+    }
+
+    #[test]
+    fn keys_are_found() {
+        let key = |c, m| KeyEvent::new(c, m);
+        assert_eq!(lookup(Services, key(KeyCode::Char('p'), KeyModifiers::NONE)).map(|b| b.action), Some(Action::Protect));
+        assert_eq!(lookup(Services, key(KeyCode::Char('p'), KeyModifiers::CONTROL)).map(|b| b.action), Some(Action::Palette));
+        assert_eq!(lookup(Plan, key(KeyCode::Char('K'), KeyModifiers::SHIFT)).map(|b| b.action), Some(Action::MoveUp));
+        assert_eq!(lookup(Plan, key(KeyCode::BackTab, KeyModifiers::SHIFT)).map(|b| b.action), Some(Action::PreviousTab));
+        assert_eq!(lookup(Nodes, key(KeyCode::Char('q'), KeyModifiers::NONE)).map(|b| b.action), None);
+    }
+}

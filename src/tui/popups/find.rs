@@ -1,0 +1,66 @@
+//! Find: what is typed is searched for at once.
+
+use crossterm::event::KeyEvent;
+
+use super::After;
+use crate::tui::keymap::Action;
+use crate::tui::shared::Shared;
+use crate::tui::theme::Role;
+use crate::tui::widgets::{Canvas, Field};
+
+/// State.
+#[derive(Debug)]
+pub struct Find {
+    field: Field,
+    before: String,
+}
+
+impl Find {
+    /// Begins with what was searched for last.
+    pub fn new(sh: &Shared) -> Self {
+        Self { field: Field::with(&sh.needle), before: sh.needle.clone() }
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        match action {
+            Action::Cancel => {
+                sh.needle = std::mem::take(&mut self.before);
+                if sh.needle == self.field.text() {
+                    // A second esc takes the search away.
+                    sh.needle.clear();
+                }
+                After::Close
+            }
+            Action::Accept => {
+                sh.needle = self.field.text().trim().to_owned();
+                After::Close
+            }
+            _ => After::Stay,
+        }
+    }
+
+    /// A key.
+    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
+        if self.field.key(key) {
+            sh.needle = self.field.text().trim().to_owned();
+        }
+    }
+
+    /// Pasted text.
+    pub fn paste(&mut self, text: &str, sh: &mut Shared) {
+        self.field.paste(text);
+        sh.needle = self.field.text().trim().to_owned();
+    }
+
+    /// One line at the foot.
+    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+        let (w, h) = (c.w(), c.h());
+        let mut line = c.part(0, h.saturating_sub(1), w, 1);
+        line.put(0, 0, Role::Text, &" ".repeat(usize::from(w)));
+        let x = line.put(1, 0, Role::Key, "/ ");
+        let room = w.saturating_sub(x + 34).max(10);
+        self.field.draw(&mut line, x, 0, room, true);
+        line.put(x + room + 1, 0, Role::Dim, "text, port, address, owner");
+    }
+}

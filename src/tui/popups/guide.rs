@@ -1,0 +1,292 @@
+//! Guided hardening: one question at a time. The answers are the plan of the Plan screen; leaving loses nothing.
+
+use crossterm::event::KeyEvent;
+
+use super::{After, trial::clock};
+use crate::analyse::{EndpointKind, Judged};
+use crate::model::{Goal, Node};
+use crate::tui::keymap::Action;
+use crate::tui::planned::{count, goal_of};
+use crate::tui::screens::plan;
+use crate::tui::screens::services::summary;
+use crate::tui::shared::{Open, Reply, Request, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor, wrap};
+
+/// The steps in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Open,
+    Which,
+    Who,
+    Change,
+    Trial,
+    Save,
+    Done,
+}
+
+const STEPS: [Step; 7] = [Step::Open, Step::Which, Step::Who, Step::Change, Step::Trial, Step::Save, Step::Done];
+
+/// State.
+#[derive(Debug)]
+pub struct Guide {
+    step: Step,
+    cursor: Cursor,
+    /// Goals that may be protected, with what is recommended and why.
+    goals: Vec<Choice>,
+    /// Enter was pressed to save; the answer decides.
+    saving: bool,
+}
+
+#[derive(Debug)]
+struct Choice {
+    goal: Goal,
+    ticked: bool,
+    why: &'static str,
+}
+
+/// Why a service should not be open to strangers; `None`: that is a matter of what the host is for.
+fn recommended(j: &Judged) -> Option<&'static str> {
+    match (j.endpoint.kind, j.endpoint.name.as_str(), j.endpoint.port) {
+        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("lists every RPC service to strangers and amplifies UDP 7 to 28 times"),
+        (EndpointKind::Rpc, "mountd" | "nfs" | "nfs_acl", _) => Some("hands out files; only NFS clients need it"),
+        (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
+        (EndpointKind::Published, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
+            Some("a data store: clients and peers need it, strangers do not"),
+        _ => None,
+    }
+}
+
+fn is_open(j: &Judged) -> bool {
+    j.endpoint.listening && j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty() || !x.reach.depends.is_empty())
+}
+
+impl Guide {
+    /// Begins where the plan and the trial are.
+    pub fn new(sh: &Shared) -> Self {
+        let mut goals: Vec<Choice> = Vec::new();
+        for j in sh.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j)) {
+            let goal = goal_of(&j.endpoint);
+            let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
+            let why = recommended(j);
+            if !goals.iter().any(|g| g.goal == goal) && j.endpoint.port != 22 {
+                goals.push(Choice { goal, ticked: staged || (sh.plan.rules.is_empty() && why.is_some()), why: why.unwrap_or("only you know who needs it") });
+            }
+        }
+        let step = if sh.trial_runs() { Step::Trial } else if !sh.plan.rules.is_empty() && sh.plan_is_new() { Step::Change } else { Step::Open };
+        Self { step, cursor: Cursor::default(), goals, saving: false }
+    }
+
+    fn go(&mut self, step: Step) {
+        self.step = step;
+        self.cursor = Cursor::default();
+    }
+
+    fn next(&mut self) {
+        let at = STEPS.iter().position(|s| *s == self.step).unwrap_or(0);
+        self.go(STEPS[(at + 1).min(STEPS.len() - 1)]);
+    }
+
+    fn ticked(&self) -> Vec<Goal> {
+        self.goals.iter().filter(|g| g.ticked).map(|g| g.goal.clone()).collect()
+    }
+
+    /// Who may still use what is protected, as far as it is entered.
+    fn nodes(&self, sh: &Shared) -> Vec<Node> {
+        let mut out: Vec<Node> = Vec::new();
+        for r in sh.plan.rules.iter().filter(|r| r.action == crate::model::Action::Allow && r.to.iter().any(|g| self.ticked().contains(g))) {
+            out.extend(r.from.iter().filter(|n| !out.contains(n)).cloned().collect::<Vec<_>>());
+        }
+        out
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        let len = match self.step { Step::Which => self.goals.len(), Step::Who => 1, _ => 40 };
+        if self.cursor.act(action, len) {
+            return After::Stay;
+        }
+        match (action, self.step) {
+            (Action::Cancel, _) => return After::Close,
+            (Action::Back, step) => {
+                let at = STEPS.iter().position(|s| *s == step).unwrap_or(0);
+                self.go(STEPS[at.saturating_sub(1)]);
+            }
+            (Action::Pick, Step::Which) => {
+                if let Some(g) = self.goals.get_mut(self.cursor.at) {
+                    g.ticked = !g.ticked;
+                }
+            }
+            (Action::Accept, step) => self.accept(step, sh),
+            _ => {}
+        }
+        After::Stay
+    }
+
+    fn accept(&mut self, step: Step, sh: &mut Shared) {
+        match step {
+            Step::Open => self.next(),
+            Step::Which if self.ticked().is_empty() => sh.complain("tick at least one service with space, or leave with esc"),
+            Step::Which => {
+                let ticked = self.ticked();
+                let untouched: Vec<Goal> = self.goals.iter().filter(|g| !g.ticked).map(|g| g.goal.clone()).collect();
+                sh.stage(|p| p.rules.retain(|r| !r.to.iter().all(|g| untouched.contains(g))));
+                // Nodes that are entered already hold for what was ticked since.
+                let nodes = self.nodes(sh);
+                if !nodes.is_empty() {
+                    sh.stage(|p| ticked.iter().for_each(|g| super::nodes::protect(p, g, &nodes, true)));
+                }
+                self.next();
+            }
+            Step::Who if self.nodes(sh).is_empty() => self.ask_nodes(sh),
+            Step::Who => self.next(),
+            Step::Change => match plan::can_apply(sh) {
+                Ok(()) => plan::apply(sh),
+                Err(why) => sh.complain(format!("not now: {why}")),
+            },
+            Step::Trial if sh.trial_runs() => sh.opens.push(Open::Trial),
+            Step::Trial => {
+                let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
+                self.go(if kept { Step::Save } else { Step::Change });
+            }
+            Step::Save => {
+                self.saving = true;
+                sh.busy = Some("saving".into());
+                sh.requests.push(Request::Save { all: false });
+            }
+            Step::Done => sh.say("esc closes the guide"),
+        }
+    }
+
+    fn ask_nodes(&self, sh: &mut Shared) {
+        let goals = self.ticked();
+        let what = if goals.len() == 1 { goals[0].to_string() } else { count(goals.len(), "service") };
+        sh.opens.push(Open::Nodes { goals, what, drop_rest: true, rule: None });
+    }
+
+    /// A key that has no place in the keymap here: `a` adds nodes.
+    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
+        if self.step == Step::Who && key.code == crossterm::event::KeyCode::Char('a') {
+            self.ask_nodes(sh);
+        }
+    }
+
+    /// An answer.
+    pub fn reply(&mut self, reply: &Reply, sh: &mut Shared) {
+        match reply {
+            Reply::Began(_) => {
+                self.go(Step::Trial);
+                sh.opens.push(Open::Trial);
+            }
+            Reply::Done(text) if self.saving && text.starts_with("saved") => self.go(Step::Done),
+            Reply::Failed { .. } => self.saving = false,
+            _ => {}
+        }
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let (w, h) = (c.w(), c.h().saturating_sub(2));
+        let mut area = c.part(0, 1, w, h);
+        let at = STEPS.iter().position(|s| *s == self.step).unwrap_or(0);
+        let mut c = area.frame(&format!("Guided hardening: step {} of {}", at + 1, STEPS.len()));
+        let (title, text, enter) = words(self.step, sh);
+        c.put(0, 0, Role::Title, &title);
+        let mut y = 1;
+        for l in wrap(&text, usize::from(c.w())) {
+            c.put(0, y, Role::Text, &l);
+            y += 1;
+        }
+        let (cw, ch) = (c.w(), c.h());
+        let mut body = c.part(0, y + 1, cw, ch.saturating_sub(y + 3));
+        match self.step {
+            Step::Open => open_list(&mut body, sh),
+            Step::Which => self.which(&mut body),
+            Step::Who => self.who(&mut body, sh),
+            Step::Change => changes(&mut body, sh),
+            Step::Trial | Step::Save | Step::Done => {}
+        }
+        let key = c.theme.glyph(Glyph::Enter);
+        c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, "   esc: leave, the plan stays staged")]);
+    }
+
+    fn which(&mut self, c: &mut Canvas) {
+        for (y, at) in self.cursor.window(self.goals.len(), usize::from(c.h())).enumerate() {
+            let (g, y) = (&self.goals[at], y as u16);
+            let here = at == self.cursor.at;
+            if here {
+                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+            }
+            c.put(2, y, Role::Key, if g.ticked { "[x]" } else { "[ ]" });
+            c.put_within(6, y, 27, if here { Role::Selected } else { Role::Text }, &g.goal.to_string());
+            c.put(28, y, Role::Dim, g.why);
+        }
+        if self.goals.is_empty() {
+            c.put(2, 0, Role::Text, "Nothing is open to others here but SSH.");
+        }
+    }
+
+    fn who(&mut self, c: &mut Canvas, sh: &Shared) {
+        let nodes = self.nodes(sh);
+        if nodes.is_empty() {
+            c.put(2, 0, Role::Dim, "Nobody yet.");
+        }
+        for (y, n) in nodes.iter().enumerate() {
+            let addrs = match n {
+                Node::Name(_, a) if !a.is_empty() => format!("  ({})", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+                _ => String::new(),
+            };
+            let yes = c.theme.glyph(Glyph::Yes);
+            c.row(2, y as u16, &[(Role::Closed, yes), (Role::Text, " "), (Role::Text, &n.to_string()), (Role::Dim, &addrs)]);
+        }
+        c.row(2, nodes.len() as u16 + 1, &[(Role::Key, "a"), (Role::Text, " adds nodes")]);
+    }
+}
+
+fn words(step: Step, sh: &Shared) -> (String, String, String) {
+    let s = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+    match step {
+        Step::Open => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. Anyone means the whole Internet, if this host is on it.", "which of them to protect"),
+        Step::Which => s("Which services should only some nodes reach?", "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is your way in.", "who may still use them"),
+        Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "next; enter the nodes first"),
+        Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
+        Step::Trial if sh.trial_runs() => {
+            let left = sh.trial.as_ref().map_or(0, |t| t.left);
+            (format!("The trial runs: {} left", clock(left)), "The new rules are live. Open another login now: if it gets in, keep the trial. If nobody keeps it, the old rules come back by themselves.".to_owned(), "keep, revert or more time".to_owned())
+        }
+        Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
+            Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),
+            _ => s("The old rules are back.", "Nobody kept the trial, or you reverted it. The plan is still staged.", "look at the plan again"),
+        },
+        Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "save"),
+        Step::Done => s("Done.", "The rules are live, kept and saved. Services (1) shows who gets in now, History (4) what was done. g comes back here.", "close"),
+    }
+}
+
+fn open_list(c: &mut Canvas, sh: &Shared) {
+    let Some(seen) = &sh.seen else { return };
+    let open: Vec<&Judged> = seen.report.endpoints.iter().filter(|j| is_open(j)).collect();
+    for (y, j) in open.iter().enumerate() {
+        let y = y as u16;
+        if y + 1 == c.h() && open.len() > usize::from(c.h()) {
+            c.put(2, y, Role::Dim, &format!("and {} more: Services (1) shows all", open.len() - usize::from(y)));
+            return;
+        }
+        c.put_within(2, y, 30, Role::Text, &j.endpoint.label());
+        for (x, i) in [(31, 0), (52, 1)] {
+            let (g, role, text) = summary(&j.endpoint, j.exposure[i].as_ref());
+            let g = c.theme.glyph(g);
+            c.put_within(x, y, x + 20, role, &format!("{} {g} {text}", if i == 0 { "IPv4" } else { "IPv6" }));
+        }
+    }
+    if open.is_empty() {
+        c.put(2, 0, Role::Closed, "Nothing that was found can be reached by others.");
+    }
+}
+
+fn changes(c: &mut Canvas, sh: &Shared) {
+    let (w, h) = (c.w(), c.h());
+    let top = h / 2;
+    plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
+    plan::checks(&mut c.part(0, top, w, h - top), plan::current(sh));
+}

@@ -1,0 +1,78 @@
+//! What the keys do at the place below, and what the glyphs mean.
+
+use super::{After, middle};
+use crate::tui::keymap::{Action, Place, place_name, rows};
+use crate::tui::shared::Shared;
+use crate::tui::theme::{Glyph, Role, Theme};
+use crate::tui::widgets::{Canvas, Cursor, wrap};
+
+/// State.
+#[derive(Debug)]
+pub struct Help {
+    place: Place,
+    cursor: Cursor,
+}
+
+impl Help {
+    /// Help for a place.
+    pub fn new(place: Place) -> Self {
+        Self { place, cursor: Cursor::default() }
+    }
+
+    fn lines(&self, theme: &Theme, w: usize) -> Vec<(String, String, Role)> {
+        let mut out = Vec::new();
+        for b in rows(self.place) {
+            for (i, l) in wrap(b.help, w.saturating_sub(22)).into_iter().enumerate() {
+                out.push((if i == 0 { b.keys.to_owned() } else { String::new() }, l, Role::Key));
+            }
+        }
+        out.push((String::new(), String::new(), Role::Text));
+        for (g, role, text) in [
+            (Glyph::Anyone, Role::Open, "anyone gets in"),
+            (Glyph::Some, Role::Partial, "some get in: the detail below says who"),
+            (Glyph::Nobody, Role::Closed, "nobody gets in"),
+            (Glyph::Unsure, Role::Partial, "depends: the rules alone do not decide; the detail says on what"),
+        ] {
+            out.push((theme.glyph(g).to_owned(), text.to_owned(), role));
+        }
+        out.push(("~".into(), "an RPC port that moves when its service restarts".into(), Role::Text));
+        out.push((String::new(), String::new(), Role::Text));
+        for text in [
+            "Not judged: martian sources and rp_filter, policy routing, XDP and tc, bridges, other namespaces, IPVS, flows already established, broadcast and multicast, tcp_wrappers and exports.",
+            "A trial reverts by itself at its deadline, whatever dies: this screen, the SSH session, the machine. Only keep ends that. From another login: portcullis status, keep, revert.",
+        ] {
+            out.extend(wrap(text, w.saturating_sub(2)).into_iter().map(|l| (String::new(), l, Role::Dim)));
+        }
+        out
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        let len = self.lines(&sh.theme, usize::from(sh.area.width.min(86))).len();
+        self.cursor.act(action, len);
+        if matches!(action, Action::Cancel | Action::Help) { After::Close } else { After::Stay }
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+        let (w, h) = (c.w().min(90), c.h().saturating_sub(1));
+        let mut area = middle(c, w, h);
+        let mut c = area.frame(&format!("Help: {}", place_name(self.place)));
+        let lines = self.lines(&c.theme, usize::from(c.w()));
+        let height = usize::from(c.h());
+        for (y, at) in self.cursor.window(lines.len(), height).enumerate() {
+            let (keys, text, role) = &lines[at];
+            let y = y as u16;
+            if *role == Role::Dim {
+                c.put(1, y, Role::Dim, text);
+                continue;
+            }
+            c.put_within(1, y, 20, *role, keys);
+            c.put(21, y, Role::Text, text);
+        }
+        if lines.len() > height {
+            let more = format!("{} lines, {} of them here", lines.len(), height);
+            area.right(2, h - 1, Role::Dim, &format!(" {more} "));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One file per popup: its own state, update and drawing.
+
+pub mod ask;
+pub mod find;
+pub mod flow;
+pub mod guide;
+pub mod help;
+pub mod nodes;
+pub mod palette;
+pub mod preview;
+pub mod save;
+pub mod trace;
+pub mod trial;
+
+use crossterm::event::KeyEvent;
+
+use super::keymap::{Action, Place};
+use super::shared::{Open, Reply, Shared};
+use super::widgets::Canvas;
+
+/// What a popup says after an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It stays.
+    Stay,
+    /// It closes.
+    Close,
+}
+
+/// The popups.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each is one file")]
+pub enum Popup {
+    Nodes(nodes::Nodes),
+    Trace(trace::Tracer),
+    Preview(preview::Preview),
+    Palette(palette::Palette),
+    Find(find::Find),
+    Ask(ask::Ask),
+    Trial(trial::TrialPopup),
+    Save(save::Save),
+    Help(help::Help),
+    Guide(guide::Guide),
+    Flow(flow::Flow),
+}
+
+macro_rules! each {
+    ($self:expr, $p:ident => $body:expr) => {
+        match $self {
+            Popup::Nodes($p) => $body,
+            Popup::Trace($p) => $body,
+            Popup::Preview($p) => $body,
+            Popup::Palette($p) => $body,
+            Popup::Find($p) => $body,
+            Popup::Ask($p) => $body,
+            Popup::Trial($p) => $body,
+            Popup::Save($p) => $body,
+            Popup::Help($p) => $body,
+            Popup::Guide($p) => $body,
+            Popup::Flow($p) => $body,
+        }
+    };
+}
+
+impl Popup {
+    /// Makes the popup that was wished for.
+    pub fn open(open: Open, below: Place, sh: &mut Shared) -> Self {
+        match open {
+            Open::Nodes { goals, what, drop_rest, rule } => Self::Nodes(nodes::Nodes::new(goals, what, drop_rest, rule, sh)),
+            Open::Trace { packet } => Self::Trace(trace::Tracer::new(packet, sh)),
+            Open::Preview => Self::Preview(preview::Preview::default()),
+            Open::Palette => Self::Palette(palette::Palette::default()),
+            Open::Find => Self::Find(find::Find::new(sh)),
+            Open::Ask { title, lines, yes, then } => Self::Ask(ask::Ask::new(title, lines, yes, then)),
+            Open::Trial => Self::Trial(trial::TrialPopup::default()),
+            Open::Save => Self::Save(save::Save::new(sh)),
+            Open::Help => Self::Help(help::Help::new(below)),
+            Open::Guide => Self::Guide(guide::Guide::new(sh)),
+            Open::Flow { packet, label } => Self::Flow(flow::Flow::new(packet, label, sh)),
+        }
+    }
+
+    /// Its place in the keymap.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Nodes(_) => Place::Nodes,
+            Self::Trace(_) => Place::Trace,
+            Self::Preview(_) => Place::Preview,
+            Self::Palette(_) => Place::Palette,
+            Self::Find(_) => Place::Find,
+            Self::Ask(_) => Place::Choice,
+            Self::Trial(_) => Place::Trial,
+            Self::Save(_) => Place::Save,
+            Self::Help(_) => Place::Help,
+            Self::Guide(_) => Place::Guide,
+            Self::Flow(_) => Place::Flow,
+        }
+    }
+
+    /// Why an action does not work now.
+    pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
+        match (self, action) {
+            (_, Action::Apply) => super::screens::plan::can_apply(sh),
+            (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) if !sh.trial_runs() => Err("no trial runs any more".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        each!(self, p => p.act(action, sh))
+    }
+
+    /// A key that the keymap does not have here: text.
+    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
+        match self {
+            Self::Nodes(p) => p.key(key, sh),
+            Self::Trace(p) => p.key(key),
+            Self::Palette(p) => p.key(key),
+            Self::Find(p) => p.key(key, sh),
+            Self::Preview(p) => p.key(key),
+            Self::Guide(p) => p.key(key, sh),
+            _ => {}
+        }
+    }
+
+    /// Pasted text.
+    pub fn paste(&mut self, text: &str, sh: &mut Shared) {
+        match self {
+            Self::Nodes(p) => p.paste(text, sh),
+            Self::Trace(p) => p.paste(text),
+            Self::Palette(p) => p.paste(text),
+            Self::Find(p) => p.paste(text, sh),
+            _ => {}
+        }
+    }
+
+    /// Whether keys are text here.
+    pub fn takes_text(&self) -> bool {
+        match self {
+            Self::Nodes(_) | Self::Trace(_) | Self::Palette(_) | Self::Find(_) => true,
+            Self::Preview(p) => p.takes_text(),
+            _ => false,
+        }
+    }
+
+    /// An answer of the worker that concerns it.
+    pub fn reply(&mut self, reply: &Reply, sh: &mut Shared) {
+        match self {
+            Self::Nodes(p) => p.reply(reply),
+            Self::Trace(p) => p.reply(reply),
+            Self::Save(p) => p.reply(reply),
+            Self::Flow(p) => p.reply(reply),
+            Self::Guide(p) => p.reply(reply, sh),
+            _ => {}
+        }
+    }
+
+    /// Draws it over the screen.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        each!(self, p => p.draw(c, sh));
+    }
+}
+
+/// A part in the middle of the screen.
+pub fn middle<'a>(c: &'a mut Canvas, w: u16, h: u16) -> Canvas<'a> {
+    let (w, h) = (w.min(c.w()), h.min(c.h()));
+    let (x, y) = ((c.w() - w) / 2, (c.h() - h) / 2);
+    c.part(x, y, w, h)
+}

@@ -1,0 +1,295 @@
+//! Nodes: who may use a service. Typed freely, or picked from what the host shows.
+//!
+//! ```text
+//! ╭ Who may use portmapper ─────────────────────────────────╮
+//! │ Nodes: 192.0.2.11 nfs2.example.org                      │
+//! │   nfs2.example.org → 192.0.2.12, 2001:db8::12           │
+//! │ ▸ 10.0.0.5        this SSH session                      │
+//! ╰─────────────────────────────────────────────────────────╯
+//! ```
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crossterm::event::KeyEvent;
+
+use super::{After, middle};
+use crate::model::{Action as Does, Goal, Node, Plan, PlanRule};
+use crate::tui::keymap::Action;
+use crate::tui::planned::count;
+use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
+
+/// State.
+#[derive(Debug)]
+pub struct Nodes {
+    goals: Vec<Goal>,
+    what: String,
+    drop_rest: bool,
+    /// The rule of the plan that is changed; `None`: a new one.
+    rule: Option<usize>,
+    field: Field,
+    picks: Vec<(String, String)>,
+    cursor: Cursor,
+    error: Option<String>,
+    names: HashMap<String, Option<Result<Vec<IpAddr>, String>>>,
+    /// Enter was pressed while names were still being resolved.
+    waiting: bool,
+}
+
+/// What the host itself suggests: this session, clients of exports, who is connected, container networks.
+pub fn picks(sh: &Shared) -> Vec<(String, String)> {
+    let Some(seen) = &sh.seen else { return Vec::new() };
+    let v = &seen.view;
+    let mut out: Vec<(String, String)> = Vec::new();
+    let mut add = |node: String, why: String| {
+        if !out.iter().any(|(n, _)| *n == node) && out.len() < 200 {
+            out.push((node, why));
+        }
+    };
+    if let Some((peer, _)) = v.ssh_peer {
+        add(peer.to_string(), "this SSH session".into());
+    }
+    for e in v.exports.iter().filter(|e| Node::parse(e).is_ok_and(|n| n != Node::Any)) {
+        add(e.clone(), "named in /etc/exports".into());
+    }
+    for p in &v.peers {
+        if !p.addr.is_loopback() {
+            add(p.addr.to_string(), format!("connected now to port {}/{}", p.port, p.proto));
+        }
+    }
+    for r in v.routes.iter().flatten() {
+        let bridge = ["docker", "br-", "cni", "virbr", "flannel", "podman"].iter().any(|p| r.interface.starts_with(p));
+        if bridge && r.net.mask != 0 {
+            add(r.net.to_string(), format!("containers on {}", r.interface));
+        }
+    }
+    out
+}
+
+/// Puts an allow rule for the nodes into a plan, before the drop rule of the same goal, and that rule if it is wanted.
+pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
+    let drop_at = p.rules.iter().position(|r| r.action != Does::Allow && r.to.contains(goal));
+    match p.rules.iter_mut().find(|r| r.action == Does::Allow && r.to == [goal.clone()]) {
+        Some(r) => for n in nodes {
+            if !r.from.contains(n) {
+                r.from.push(n.clone());
+            }
+        },
+        None => p.rules.insert(drop_at.unwrap_or(p.rules.len()), PlanRule { action: Does::Allow, from: nodes.to_vec(), to: vec![goal.clone()] }),
+    }
+    if drop_rest && drop_at.is_none() {
+        p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
+    }
+}
+
+impl Nodes {
+    /// A new rule for a goal, or the nodes of a rule of the plan.
+    pub fn new(goals: Vec<Goal>, what: String, drop_rest: bool, rule: Option<usize>, sh: &Shared) -> Self {
+        let mut names = HashMap::new();
+        let text = rule.and_then(|i| sh.plan.rules.get(i)).map(|r| {
+            for n in &r.from {
+                if let Node::Name(name, addrs) = n && !addrs.is_empty() {
+                    names.insert(name.clone(), Some(Ok(addrs.clone())));
+                }
+            }
+            r.from.iter().map(|n| format!("{n} ")).collect::<String>()
+        }).unwrap_or_default();
+        Self {
+            goals, what, drop_rest, rule, field: Field::with(&text), picks: picks(sh), cursor: Cursor::default(), error: None,
+            names, waiting: false,
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.field.text().split([' ', ',', ';']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// What is entered, or the sentence at the field.
+    fn nodes(&self) -> Result<Vec<Node>, String> {
+        let words = self.words();
+        if words.is_empty() {
+            return Err("enter at least one node: an address, a CIDR like 192.0.2.0/24, or a host name (tab takes a suggestion)".into());
+        }
+        words.iter().map(|w| match Node::parse(w)? {
+            Node::Name(name, _) => match self.names.get(&name) {
+                Some(Some(Ok(addrs))) => Ok(Node::Name(name, addrs.clone())),
+                Some(Some(Err(e))) => Err(e.clone()),
+                _ => Ok(Node::Name(name, Vec::new())),
+            },
+            other => Ok(other),
+        }).collect()
+    }
+
+    fn resolve(&mut self, sh: &mut Shared) {
+        // The word that is being typed is not asked for yet.
+        let typing = !self.field.text().ends_with([' ', ',', ';']) && !self.waiting;
+        let words = self.words();
+        let done = words.len() - usize::from(typing && !words.is_empty());
+        for w in &words[..done] {
+            if let Ok(Node::Name(name, _)) = Node::parse(w) && !self.names.contains_key(&name) {
+                self.names.insert(name.clone(), None);
+                sh.requests.push(Request::Resolve(name));
+            }
+        }
+    }
+
+    fn unresolved(&self) -> bool {
+        self.words().iter().any(|w| matches!(Node::parse(w), Ok(Node::Name(n, _)) if !matches!(self.names.get(&n), Some(Some(_)))))
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        match action {
+            Action::Cancel => return After::Close,
+            Action::NextField => {
+                if let Some((node, _)) = self.picks.get(self.cursor.at).cloned() {
+                    if self.words().contains(&node) {
+                        // A second tab takes it out again.
+                        let kept: Vec<String> = self.words().into_iter().filter(|w| *w != node).collect();
+                        self.field = Field::with(&kept.iter().map(|w| format!("{w} ")).collect::<String>());
+                    } else {
+                        let text = self.field.text();
+                        let gap = if text.is_empty() || text.ends_with(' ') { "" } else { " " };
+                        self.field = Field::with(&format!("{text}{gap}{node} "));
+                        self.cursor.act(Action::Down, self.picks.len());
+                    }
+                    self.error = None;
+                    self.resolve(sh);
+                }
+            }
+            Action::Accept => {
+                self.waiting = true;
+                self.resolve(sh);
+                return self.finish(sh);
+            }
+            Action::Left | Action::Right => {
+                let code = if action == Action::Left { crossterm::event::KeyCode::Left } else { crossterm::event::KeyCode::Right };
+                self.field.key(KeyEvent::new(code, crossterm::event::KeyModifiers::NONE));
+            }
+            other => { self.cursor.act(other, self.picks.len()); }
+        }
+        After::Stay
+    }
+
+    fn finish(&mut self, sh: &mut Shared) -> After {
+        match self.nodes() {
+            Err(e) => {
+                self.error = Some(e);
+                self.waiting = false;
+                After::Stay
+            }
+            Ok(_) if self.unresolved() => After::Stay,
+            Ok(nodes) => {
+                self.stage(nodes, sh);
+                After::Close
+            }
+        }
+    }
+
+    fn stage(&self, nodes: Vec<Node>, sh: &mut Shared) {
+        let (rule, drop_rest, n) = (self.rule, self.drop_rest, nodes.len());
+        sh.stage(|p| {
+            if let Some(r) = rule.and_then(|i| p.rules.get_mut(i)) {
+                r.from = nodes;
+                return;
+            }
+            for goal in &self.goals {
+                protect(p, goal, &nodes, drop_rest);
+            }
+        });
+        let rest = if self.drop_rest { ", everybody else is dropped" } else { "" };
+        sh.say(format!("staged: {} may use {}{rest}; 3 shows the plan", count(n, "node"), self.what));
+    }
+
+    /// A key.
+    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
+        if self.field.key(key) {
+            self.error = None;
+            self.waiting = false;
+            self.resolve(sh);
+        }
+    }
+
+    /// Pasted text.
+    pub fn paste(&mut self, text: &str, sh: &mut Shared) {
+        self.field.paste(text);
+        self.error = None;
+        self.resolve(sh);
+    }
+
+    /// An answer.
+    pub fn reply(&mut self, reply: &Reply) {
+        if let Reply::Resolved { name, addrs } = reply {
+            if let Err(e) = addrs && self.waiting {
+                self.error = Some(e.clone());
+                self.waiting = false;
+            }
+            self.names.insert(name.clone(), Some(addrs.clone()));
+        }
+    }
+
+    /// Whether Enter waits for names and all are there now.
+    pub fn ready(&self) -> bool {
+        self.waiting && !self.unresolved()
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+        let (w, h) = (c.w().min(76), c.h().saturating_sub(2).min(20));
+        let title = if self.rule.is_some() { format!("Nodes of this rule ({})", self.what) } else { format!("Who may use {}", self.what) };
+        let mut area = middle(c, w, h);
+        let mut c = area.frame(&title);
+        let (w, arrow) = (c.w(), c.theme.glyph(Glyph::Arrow));
+        let x = c.put(0, 0, Role::Text, "Nodes: ");
+        self.field.draw(&mut c, x, 0, w - x, true);
+        let mut y = 1;
+        if let Some(e) = &self.error {
+            let no = c.theme.glyph(Glyph::No);
+            for (i, l) in wrap(e, usize::from(w.saturating_sub(4))).iter().enumerate() {
+                if i == 0 {
+                    c.put(1, y, Role::Error, no);
+                }
+                c.put(3, y, Role::Error, l);
+                y += 1;
+            }
+        }
+        for word in self.words() {
+            let Ok(Node::Name(name, _)) = Node::parse(&word) else { continue };
+            let (role, text) = match self.names.get(&name) {
+                None => continue,
+                Some(None) => (Role::Dim, format!("{name} {arrow} looking it up")),
+                Some(Some(Ok(a))) => (Role::Text, format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+                Some(Some(Err(e))) => (Role::Error, e.clone()),
+            };
+            if y < c.h() / 2 {
+                c.put(3, y, role, &text);
+                y += 1;
+            }
+        }
+        y = y.max(2);
+        let help = if self.drop_rest { "An address, a CIDR or a host name each; everybody else is dropped." } else { "An address, a CIDR or a host name each." };
+        c.put(0, y, Role::Dim, help);
+        y += 2;
+        if self.picks.is_empty() {
+            c.put(0, y, Role::Dim, "No suggestions: no exports, no peers and no SSH session were found.");
+            return;
+        }
+        c.put(0, y - 1, Role::Title, "Seen on this host (tab takes one)");
+        let chosen = self.words();
+        for (line, at) in self.cursor.window(self.picks.len(), usize::from(c.h().saturating_sub(y))).enumerate() {
+            let (node, why) = &self.picks[at];
+            let y = y + line as u16;
+            let here = at == self.cursor.at;
+            if here {
+                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+            }
+            if chosen.contains(node) {
+                c.put(2, y, Role::Closed, c.theme.glyph(Glyph::Yes));
+            }
+            c.put_within(4, y, 30, if here { Role::Selected } else { Role::Text }, node);
+            c.put(31, y, Role::Dim, why);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
+
+use super::After;
+use crate::tui::keymap::Action;
+use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor};
+
+/// State.
+#[derive(Debug)]
+pub struct Save {
+    all: bool,
+    text: Option<String>,
+    /// 0 and 1: what to write; then the lines of the difference.
+    cursor: Cursor,
+}
+
+const MODES: [&str; 2] = [
+    "without what Docker and other managers rebuild themselves (usual)",
+    "everything that is loaded",
+];
+
+impl Save {
+    /// Asks for the difference at once.
+    pub fn new(sh: &mut Shared) -> Self {
+        sh.requests.push(Request::SavePreview { all: false });
+        Self { all: false, text: None, cursor: Cursor::default() }
+    }
+
+    fn len(&self) -> usize {
+        2 + self.text.as_ref().map_or(0, |t| t.lines().count())
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        if self.cursor.act(action, self.len()) {
+            if self.cursor.at < 2 && self.all != (self.cursor.at == 1) {
+                self.all = self.cursor.at == 1;
+                self.text = None;
+                sh.requests.push(Request::SavePreview { all: self.all });
+            }
+            return After::Stay;
+        }
+        match action {
+            Action::Cancel => After::Close,
+            Action::Accept if self.text.is_some() => {
+                sh.busy = Some("saving".into());
+                sh.requests.push(Request::Save { all: self.all });
+                After::Close
+            }
+            _ => After::Stay,
+        }
+    }
+
+    /// An answer.
+    pub fn reply(&mut self, reply: &Reply) {
+        if let Reply::SavePreview { all, text } = reply && *all == self.all {
+            self.text = Some(text.clone());
+        }
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+        let (w, h) = (c.w(), c.h().saturating_sub(2));
+        let mut area = c.part(0, 1, w, h);
+        let mut c = area.frame("Save to the rules that are loaded at boot");
+        for (i, m) in MODES.iter().enumerate() {
+            let chosen = self.all == (i == 1);
+            if self.cursor.at == i {
+                c.put(0, i as u16, Role::Title, c.theme.glyph(Glyph::Cursor));
+            }
+            let mark = c.theme.glyph(if chosen { Glyph::Anyone } else { Glyph::Nobody });
+            c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {m}"));
+        }
+        let enter = c.theme.glyph(Glyph::Enter);
+        c.put(2, 2, Role::Dim, &format!("{enter} writes these files; the old ones stay beside them as .before-portcullis"));
+        c.rule(3, "what the files gain and lose");
+        let Some(text) = &self.text else {
+            c.put(2, 4, Role::Dim, "reading the files");
+            return;
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let height = usize::from(c.h().saturating_sub(4));
+        let mut view = Cursor::at(self.cursor.at.saturating_sub(2));
+        for (y, at) in view.window(lines.len(), height).enumerate() {
+            let line = lines[at];
+            let role = match line.as_bytes().first() {
+                Some(b'+') => Role::Added,
+                Some(b'-') => Role::Removed,
+                Some(b'@') => Role::Dim,
+                _ => Role::Text,
+            };
+            if self.cursor.at >= 2 && at + 2 == self.cursor.at {
+                c.put(0, y as u16 + 4, Role::Title, c.theme.glyph(Glyph::Cursor));
+            }
+            c.put(2, y as u16 + 4, role, line);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The trial: a clock over the full width, what reverts it, and the keys that end it.
+
+use super::{After, middle};
+use crate::model::Source;
+use crate::tui::keymap::Action;
+use crate::tui::shared::{Asked, Open, Request, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, wrap};
+
+/// State.
+#[derive(Default, Debug)]
+pub struct TrialPopup {
+    longest: u64,
+}
+
+impl TrialPopup {
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        match action {
+            Action::Cancel => return After::Close,
+            Action::Keep => keep(sh),
+            Action::Revert => {
+                sh.busy = Some("reverting".into());
+                sh.requests.push(Request::Revert);
+            }
+            Action::Extend => sh.requests.push(Request::Extend),
+            _ => {}
+        }
+        After::Stay
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let (w, h) = (c.w(), c.h().saturating_sub(1));
+        let mut area = middle(c, w, h);
+        let mut c = area.frame("Trial");
+        let Some(t) = &sh.trial else {
+            c.put(1, 1, Role::Title, "No trial was begun here yet.");
+            return;
+        };
+        let mut lines: Vec<(Role, String)> = Vec::new();
+        if t.pending {
+            self.longest = self.longest.max(t.left).max(1);
+            let room = u64::from(c.w().saturating_sub(2));
+            let full = (room * t.left / self.longest) as usize;
+            let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
+            c.put(1, 1, Role::Title, &format!("The old rules come back in {} unless you keep the new ones.", clock(t.left)));
+            c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
+            lines.push((Role::Text, "Now test from another terminal that a new login gets in. This session proves nothing: it was open before.".into()));
+            lines.push((Role::Text, String::new()));
+            lines.push((Role::Text, "k  keeps the plan and stops the clock".into()));
+            lines.push((Role::Text, "r  reverts now".into()));
+            lines.push((Role::Text, "+  adds a minute".into()));
+            lines.push((Role::Text, String::new()));
+            lines.push((Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes))));
+            lines.push(if t.fuse {
+                (Role::Closed, format!("{} the kernel switches back by itself even if every process dies (dated rules)", c.theme.glyph(Glyph::Yes)))
+            } else {
+                (Role::Error, format!("{} the kernel has no date of its own here: if the guard is killed, nothing reverts", c.theme.glyph(Glyph::No)))
+            });
+            lines.push((Role::Closed, format!("{} nothing was written to the boot-time rules: a reboot brings the old rules back", c.theme.glyph(Glyph::Yes))));
+        } else {
+            c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
+            match t.state.as_str() {
+                "kept" => lines.push((Role::Text, "The plan is live. It is not in the boot-time rules yet: esc, then s on the Plan screen saves it.".into())),
+                _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
+            }
+        }
+        lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
+        lines.push((Role::Dim, format!("Trial {} of {}. From any other login: portcullis status, keep, revert.", t.id, t.operator)));
+        if sh.source() == Some(Source::Demo) {
+            lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
+        }
+        let mut y = 4;
+        for (role, text) in lines {
+            for l in wrap(&text, usize::from(c.w().saturating_sub(2))) {
+                c.put(1, y, role, &l);
+                y += 1;
+            }
+        }
+    }
+}
+
+/// Keeps, after asking where no proof of access can be had.
+fn keep(sh: &mut Shared) {
+    let ssh = sh.seen.as_ref().and_then(|s| s.view.ssh_peer).filter(|_| sh.source() == Some(Source::Live));
+    if let Some((peer, _)) = ssh {
+        let lines = vec![
+            format!("You came over SSH from {peer}. Established sessions go on even when new logins are blocked, so this session proves nothing."),
+            "Keep only if a login that you opened after the trial began got in.".into(),
+        ];
+        sh.opens.push(Open::Ask { title: "Keep".into(), lines, yes: "A new login got in: keep".into(), then: Asked::Keep });
+        return;
+    }
+    sh.busy = Some("keeping".into());
+    sh.requests.push(Request::Keep { without_proof: true });
+}
+
+/// `43 s`, `2 min 05 s`.
+pub fn clock(left: u64) -> String {
+    if left < 100 { format!("{left} s") } else { format!("{} min {:02} s", left / 60, left % 60) }
+}

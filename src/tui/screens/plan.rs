@@ -1,0 +1,273 @@
+//! Plan: what is staged, what it changes, and whether that is safe.
+//!
+//! ```text
+//!  The plan: 2 rules                      before → after
+//!  ▸ 1 allow 192.0.2.11 → portmapper      portmapper 111/tcp  ● anyone → ◐ 1 address
+//!    2 drop  any → portmapper
+//!  ─ checks ──────────────────────────────────────────────────────────────────────
+//!   ✓ your SSH session (10.0.0.5 to port 22): a new login still gets in
+//! ```
+
+use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
+use crate::tui::keymap::Action;
+use crate::tui::planned::{concerns, count};
+use crate::tui::screens::services::summary;
+use crate::tui::shared::{Asked, Open, Planned, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor, wrap};
+
+/// State of the screen.
+#[derive(Default, Debug)]
+pub struct PlanScreen {
+    cursor: Cursor,
+    first_line: u16,
+}
+
+/// A rule of the plan in words.
+pub fn rule_words(r: &PlanRule, arrow: &str) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    format!("{} {} {arrow} {}", r.action.word(), list(r.from.iter().map(Node::to_string).collect()), list(r.to.iter().map(Goal::to_string).collect()))
+}
+
+/// The plan that is worked out, if it is the one that is staged.
+pub fn current(sh: &Shared) -> Option<&Planned> {
+    sh.planned.as_deref().filter(|p| p.plan == sh.plan)
+}
+
+/// Why the plan cannot be applied now.
+pub fn can_apply(sh: &Shared) -> Result<(), String> {
+    if sh.source() == Some(Source::Capture) {
+        return Err("this is captured text, not a host: look at the preview and export the script with e".into());
+    }
+    if sh.trial_runs() {
+        return Err("a trial runs: T shows it; keep or revert it first".into());
+    }
+    let Some(p) = current(sh) else { return Err("the plan is still being worked out".into()) };
+    if let Some((what, hint)) = &p.error {
+        return Err(format!("{what}; {hint}"));
+    }
+    if p.nothing {
+        return Err("the plan is what is kept already: nothing would change".into());
+    }
+    Ok(())
+}
+
+/// Asks what must be asked, then applies.
+pub fn apply(sh: &mut Shared) {
+    let Some((lockout, takes_away)) = current(sh).map(|p| (p.lockout, p.takes_away)) else { return };
+    let mut lines = vec!["The new rules become live at once, in IPv4 and IPv6. After 60 s the old rules come back by themselves, whatever happens to this session, unless you keep the trial.".to_owned()];
+    if lockout {
+        lines.push("This would cut a new SSH login from where you are. Established sessions go on, new ones do not get in until the trial ends.".into());
+    }
+    if takes_away {
+        lines.push("Rules that were kept before go away.".into());
+    }
+    if sh.source() == Some(Source::Demo) {
+        lines.push("This is the demo: nothing real is touched.".into());
+    }
+    let then = Asked::Apply { replace: takes_away, allow_lockout: lockout, without_fuse: false };
+    let yes = if lockout { "Apply, although it may lock me out" } else { "Apply on trial for 60 s" };
+    sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes: yes.into(), then });
+}
+
+impl PlanScreen {
+    /// Why an action does not work now.
+    pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
+        let empty = || if sh.plan.rules.is_empty() { Err("the plan is empty: press p on a service".to_owned()) } else { Ok(()) };
+        match action {
+            Action::Apply => can_apply(sh),
+            Action::Preview => if sh.plan_is_new() { Ok(()) } else { empty() },
+            Action::Edit | Action::Remove | Action::Cycle | Action::AllowNode | Action::DropAll | Action::MoveUp | Action::MoveDown => empty(),
+            Action::Undo if sh.before.is_empty() => Err("nothing was changed yet".into()),
+            Action::Save => super::history::can_save(sh),
+            _ => Ok(()),
+        }
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) {
+        let n = sh.plan.rules.len();
+        if self.cursor.act(action, n) {
+            return;
+        }
+        let at = self.cursor.at.min(n.saturating_sub(1));
+        let rule = sh.plan.rules.get(at).cloned();
+        match (action, rule) {
+            (Action::Preview, _) => sh.opens.push(Open::Preview),
+            (Action::Apply, _) => apply(sh),
+            (Action::Undo, _) => sh.undo(),
+            (Action::Save, _) => sh.opens.push(Open::Save),
+            (Action::Remove, Some(r)) => {
+                sh.stage(|p| { p.rules.remove(at); });
+                sh.say(format!("removed: {}; u brings it back", rule_words(&r, "to")));
+            }
+            (Action::MoveUp, Some(_)) if at > 0 => {
+                sh.stage(|p| p.rules.swap(at, at - 1));
+                self.cursor.at = at - 1;
+            }
+            (Action::MoveDown, Some(_)) if at + 1 < n => {
+                sh.stage(|p| p.rules.swap(at, at + 1));
+                self.cursor.at = at + 1;
+            }
+            (Action::Cycle, Some(r)) => {
+                let next = match r.action { Does::Allow => Does::Drop, Does::Drop => Does::Reject, Does::Reject => Does::Allow };
+                sh.stage(|p| p.rules[at].action = next);
+            }
+            (Action::Edit, Some(r)) => {
+                if let Some(goal) = r.to.first() {
+                    sh.opens.push(Open::Nodes { goals: vec![goal.clone()], what: goal.to_string(), drop_rest: false, rule: Some(at) });
+                }
+            }
+            (Action::AllowNode, Some(r)) => {
+                if let Some(goal) = r.to.first() {
+                    sh.opens.push(Open::Nodes { goals: vec![goal.clone()], what: goal.to_string(), drop_rest: false, rule: None });
+                }
+            }
+            (Action::DropAll, Some(r)) => {
+                sh.stage(|p| if !p.rules.iter().any(|o| o.action == Does::Drop && o.to == r.to && o.from == [Node::Any]) {
+                    p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: r.to.clone() });
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// A click.
+    pub fn click(&mut self, y: u16, sh: &Shared) {
+        if y >= self.first_line && usize::from(y - self.first_line) < sh.plan.rules.len() {
+            self.cursor.at = usize::from(y - self.first_line);
+        }
+    }
+
+    /// The wheel.
+    pub fn wheel(&mut self, lines: i32, sh: &Shared) {
+        self.cursor.wheel(lines, sh.plan.rules.len());
+    }
+
+    /// Draws.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let arrow = c.theme.glyph(Glyph::Arrow);
+        if sh.plan.rules.is_empty() {
+            let lines = if sh.plan_is_new() && sh.seen.is_some() {
+                ["The plan is empty: applied, it takes everything of ours out.", "u brings the last rules back; v shows what would change."]
+            } else {
+                ["The plan is empty.", "On Services (1), press p on a service: name the nodes that may use it; everybody else is dropped."]
+            };
+            c.put(2, 1, Role::Title, lines[0]);
+            for (i, l) in wrap(lines[1], usize::from(c.w().saturating_sub(4))).iter().enumerate() {
+                c.put(2, 3 + i as u16, Role::Text, l);
+            }
+            if current(sh).is_none_or(|p| p.nothing) {
+                return;
+            }
+        }
+        let checks_height = (c.h() * 2 / 5).max(4);
+        let top = c.h().saturating_sub(checks_height);
+        let wide = c.w() >= 110;
+        let left = if wide { c.w() / 2 } else { c.w() };
+        let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3) };
+        if !sh.plan.rules.is_empty() {
+            let state = if sh.plan_is_new() { "staged, not live" } else { "this is what is kept" };
+            c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
+            self.first_line = c.area().y + 1;
+            for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
+                let r = &sh.plan.rules[at];
+                let here = at == self.cursor.at;
+                let y = y as u16 + 1;
+                if here {
+                    c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                }
+                let role = match r.action { Does::Allow => Role::Open, Does::Drop | Does::Reject => Role::Closed };
+                let words = rule_words(r, arrow);
+                let rest = words.strip_prefix(r.action.word()).unwrap_or_default();
+                c.put(3, y, Role::Dim, &format!("{:>2}", at + 1));
+                let x = c.put(6, y, role, &format!("{:<6}", r.action.word()));
+                c.put_within(x, y, left.saturating_sub(1), if here { Role::Selected } else { Role::Text }, rest.trim_start());
+            }
+        }
+        let planned = current(sh);
+        let (w, h) = (c.w(), c.h());
+        if wide {
+            let mut right = c.part(left, 0, w - left, top);
+            before_after(&mut right, sh, planned);
+        } else {
+            let mut middle = c.part(0, rules_height, w, top.saturating_sub(rules_height));
+            before_after(&mut middle, sh, planned);
+        }
+        let mut below = c.part(0, top, w, h - top);
+        checks(&mut below, planned);
+    }
+}
+
+/// Who gets in before and after, for each endpoint that the plan is about.
+pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
+    let arrow = c.theme.glyph(Glyph::Arrow);
+    c.rule(0, &format!("who gets in: before {arrow} after"));
+    let Some(p) = planned else {
+        c.put(3, 1, Role::Dim, "working it out");
+        return;
+    };
+    let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return };
+    let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
+    goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
+    let mut y = 1;
+    for j in seen.report.endpoints.iter().filter(|j| concerns(&goals, j)) {
+        let Some(then) = after.endpoints.iter().find(|a| a.endpoint.kind == j.endpoint.kind && a.endpoint.label() == j.endpoint.label()) else { continue };
+        for f in Family::BOTH {
+            let (Some(a), Some(b)) = (&j.exposure[f.index()], &then.exposure[f.index()]) else { continue };
+            let (g1, r1, t1) = summary(&j.endpoint, Some(a));
+            let (g2, r2, t2) = summary(&then.endpoint, Some(b));
+            let (g1, g2) = (c.theme.glyph(g1), c.theme.glyph(g2));
+            if y >= c.h() {
+                c.right(30, 0, Role::Dim, "more on a larger screen ");
+                return;
+            }
+            c.put_within(3, y, 25, Role::Text, &j.endpoint.label());
+            c.put(26, y, Role::Dim, f.label());
+            let x = c.put(32, y, r1, &format!("{g1} {t1}"));
+            let x = c.put(x.max(46) + 1, y, Role::Dim, &format!("{arrow} "));
+            c.put(x, y, r2, &format!("{g2} {t2}"));
+            y += 1;
+        }
+    }
+    if y == 1 {
+        c.put(3, 1, Role::Dim, "nothing that is listening now is touched");
+    }
+}
+
+/// The checks, one line each where they fit.
+pub fn checks(c: &mut Canvas, planned: Option<&Planned>) {
+    c.rule(0, "checks");
+    let Some(p) = planned else { return };
+    if let Some((what, hint)) = &p.error {
+        let no = c.theme.glyph(Glyph::No);
+        let mut y = 1;
+        for (i, l) in wrap(&format!("{what}. {hint}"), usize::from(c.w().saturating_sub(6))).iter().enumerate() {
+            if i == 0 {
+                c.put(2, y, Role::Error, no);
+            }
+            c.put(4, y, Role::Text, l);
+            y += 1;
+        }
+        return;
+    }
+    let mut y = 1;
+    // What is wrong comes first.
+    let mut sorted: Vec<_> = p.checks.iter().collect();
+    sorted.sort_by_key(|k| match k.good { Some(false) => 0, None => 2, Some(true) => 1 });
+    for k in sorted {
+        let (glyph, role) = match k.good {
+            Some(true) => (Glyph::Yes, Role::Closed),
+            Some(false) => (Glyph::No, Role::Error),
+            None => (Glyph::Dot, Role::Dim),
+        };
+        let glyph = c.theme.glyph(glyph);
+        for (i, l) in wrap(&k.text, usize::from(c.w().saturating_sub(6))).iter().enumerate() {
+            if i == 0 {
+                c.put(2, y, role, glyph);
+            }
+            c.put(4, y, Role::Text, l);
+            y += 1;
+        }
+    }
+}

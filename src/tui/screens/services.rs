@@ -1,0 +1,382 @@
+//! Services: who can reach what.
+//!
+//! ```text
+//!  RPC services
+//!    service      program  vers   port         IPv4              IPv6
+//!  ▸ portmapper    100000  2-4    111/tcp      ● anyone          ● anyone
+//!  ─ portmapper 111/tcp ─ who gets in ─────────────────────────────────────
+//!    IPv4  0.0.0.0/0   accepted   INPUT policy ACCEPT, no rule matched
+//! ```
+
+use std::sync::Arc;
+
+use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
+use crate::model::{Action as Does, Family, Net, PlanRule};
+use crate::tui::keymap::Action;
+use crate::tui::planned::{count, goal_of};
+use crate::tui::shared::{Open, Seen, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor, wrap};
+
+/// State of the screen.
+#[derive(Default, Debug)]
+pub struct Services {
+    cursor: Cursor,
+    /// Endpoints shown, as places in the report, and headings between them.
+    rows: Vec<Row>,
+    made_from: Option<(usize, String)>,
+    hidden: usize,
+    first_line: u16,
+    first_row: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    Heading(EndpointKind),
+    Endpoint(usize),
+}
+
+/// A short answer to "who gets in".
+pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, String) {
+    if !e.listening {
+        return (Glyph::Nobody, Role::Dim, "not listening".into());
+    }
+    let Some(x) = exposure else { return (Glyph::Unsure, Role::Dim, "not known".into()) };
+    let r = &x.reach;
+    if r.accepted.is_full() {
+        (Glyph::Anyone, Role::Open, "anyone".into())
+    } else if r.blocked.is_full() {
+        (Glyph::Nobody, Role::Closed, "nobody".into())
+    } else if r.accepted.is_empty() && !r.depends.is_empty() {
+        (Glyph::Unsure, Role::Partial, "depends".into())
+    } else {
+        let (inside, outside) = (r.accepted.cidrs().len(), r.blocked.or(&r.depends).cidrs().len());
+        let text = if r.accepted.only().is_some() {
+            "1 address".into()
+        } else if outside < inside {
+            format!("all but {outside}")
+        } else {
+            count(inside, "network")
+        };
+        (Glyph::Some, Role::Partial, text)
+    }
+}
+
+fn version_range(v: &[u32]) -> String {
+    match v {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first, .., last] if (last - first) as usize + 1 == v.len() => format!("{first}-{last}"),
+        more => more.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// Whether an endpoint has a text: a name, a port, an address that gets in, an owner, a verdict.
+fn found(j: &Judged, needle: &str) -> bool {
+    let e = &j.endpoint;
+    let low = needle.to_lowercase();
+    let label = format!("{} {}", e.label(), e.process.as_deref().unwrap_or_default()).to_lowercase();
+    let owner = e.owner.map_or("", crate::analyse::Manager::label);
+    if label.contains(&low) || owner.to_lowercase().contains(&low) {
+        return true;
+    }
+    let sums = Family::BOTH.map(|f| summary(e, j.exposure[f.index()].as_ref()).2);
+    if sums.iter().any(|s| s.contains(&low)) {
+        return true;
+    }
+    Net::parse_any(needle).is_some_and(|n| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.reach.accepted.contains(n.ip())))
+}
+
+impl Services {
+    fn refresh(&mut self, sh: &Shared) {
+        let Some(seen) = &sh.seen else { return };
+        let key = (Arc::as_ptr(seen) as usize, sh.needle.clone());
+        if self.made_from.as_ref() == Some(&key) {
+            return;
+        }
+        let before = self.selected(seen).map(|j| (j.endpoint.kind, j.endpoint.label()));
+        let mut rows = Vec::new();
+        self.hidden = 0;
+        for (i, j) in seen.report.endpoints.iter().enumerate() {
+            if !sh.needle.is_empty() && !found(j, &sh.needle) {
+                self.hidden += 1;
+                continue;
+            }
+            let kind = j.endpoint.kind;
+            if !rows.contains(&Row::Heading(kind)) {
+                rows.push(Row::Heading(kind));
+            }
+            rows.push(Row::Endpoint(i));
+        }
+        self.rows = rows;
+        self.made_from = Some(key);
+        let again = self.rows.iter().position(|r| matches!(r, Row::Endpoint(i) if {
+            let e = &seen.report.endpoints[*i].endpoint;
+            before.as_ref() == Some(&(e.kind, e.label()))
+        }));
+        self.cursor.at = again.unwrap_or(1).min(self.rows.len().saturating_sub(1));
+        self.off_headings(true);
+    }
+
+    fn off_headings(&mut self, down: bool) {
+        if matches!(self.rows.get(self.cursor.at), Some(Row::Heading(_))) {
+            self.cursor.at = if down || self.cursor.at == 0 { self.cursor.at + 1 } else { self.cursor.at - 1 };
+        }
+    }
+
+    fn selected<'a>(&self, seen: &'a Seen) -> Option<&'a Judged> {
+        match self.rows.get(self.cursor.at)? {
+            Row::Endpoint(i) => seen.report.endpoints.get(*i),
+            Row::Heading(_) => None,
+        }
+    }
+
+    /// Why an action does not work now.
+    pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
+        let Some(seen) = &sh.seen else { return Err("the host is still being looked at".into()) };
+        match action {
+            Action::Protect | Action::AllowNode | Action::DropAll | Action::Trace | Action::Follow | Action::Flow if self.selected(seen).is_none() =>
+                Err("there is no service at the cursor".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Acts.
+    pub fn act(&mut self, action: Action, sh: &mut Shared) {
+        self.refresh(sh);
+        if self.cursor.act(action, self.rows.len()) {
+            self.off_headings(!matches!(action, Action::Up | Action::PageUp));
+            return;
+        }
+        let Some(seen) = sh.seen.clone() else { return };
+        if matches!(action, Action::NextMatch | Action::PreviousMatch) {
+            self.act(if action == Action::NextMatch { Action::Down } else { Action::Up }, sh);
+            return;
+        }
+        let Some(j) = self.selected(&seen) else { return };
+        let e = &j.endpoint;
+        let goal = goal_of(e);
+        match action {
+            Action::Protect | Action::AllowNode => {
+                sh.opens.push(Open::Nodes { goals: vec![goal], what: e.label(), drop_rest: action == Action::Protect, rule: None });
+            }
+            Action::DropAll => {
+                let text = format!("staged: drop everybody else to {goal}");
+                sh.stage(|p| {
+                    if !p.rules.iter().any(|r| r.action == Does::Drop && r.to.contains(&goal)) {
+                        p.rules.push(PlanRule { action: Does::Drop, from: vec![crate::model::Node::Any], to: vec![goal.clone()] });
+                    }
+                });
+                sh.say(text);
+            }
+            Action::Trace => sh.opens.push(Open::Trace { packet: Some(sample_packet(j)) }),
+            Action::Flow => sh.opens.push(Open::Flow { packet: sample_packet(j), label: e.label() }),
+            Action::Follow => {
+                let rule = j.exposure.iter().flatten().flat_map(|x| &x.because).find_map(|b| b.rule.clone());
+                match rule {
+                    Some(r) => {
+                        sh.show_rule = Some((r.family, r.table, r.chain, r.rule.unwrap_or(usize::MAX)));
+                        sh.go = Some(super::Tab::Chains);
+                    }
+                    None => sh.complain("no single rule decides here"),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A click into the list.
+    pub fn click(&mut self, y: u16) {
+        if y >= self.first_line {
+            let at = self.first_row + usize::from(y - self.first_line);
+            if matches!(self.rows.get(at), Some(Row::Endpoint(_))) {
+                self.cursor.at = at;
+            }
+        }
+    }
+
+    /// The wheel.
+    pub fn wheel(&mut self, lines: i32) {
+        self.cursor.wheel(lines, self.rows.len());
+        self.off_headings(lines > 0);
+    }
+
+    /// Draws the list above and the detail below.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        self.refresh(sh);
+        let Some(seen) = &sh.seen else { return };
+        if seen.report.endpoints.is_empty() {
+            empty(c, seen);
+            return;
+        }
+        let details = (c.h() / 3).clamp(3, 9);
+        let list = c.h().saturating_sub(details + 1);
+        let wide = c.w() >= 100;
+        let x = Columns::new(c.w());
+        let window = self.cursor.window(self.rows.len(), usize::from(list.saturating_sub(1)));
+        (self.first_line, self.first_row) = (c.area().y + 1, window.start);
+        for (column, name) in [(x.name, "service"), (x.program, "program"), (x.versions, "vers"), (x.port, "port"), (x.v4, "IPv4"), (x.v6, "IPv6")] {
+            c.put(column, 0, Role::Dim, name);
+        }
+        if wide {
+            c.put(x.owner, 0, Role::Dim, "by");
+        }
+        for (line, at) in window.enumerate() {
+            let y = line as u16 + 1;
+            match self.rows[at] {
+                Row::Heading(kind) => {
+                    c.put(1, y, Role::Title, heading(kind));
+                }
+                Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at),
+            }
+        }
+        if self.hidden > 0 {
+            let text = format!("{} hidden by / {}", count(self.hidden, "line"), sh.needle);
+            c.right(x.v6 + 5, 0, Role::Found, &text);
+        }
+        let mut below = c.part(0, list, c.area().width, details + 1);
+        match self.selected(seen) {
+            Some(j) => detail(&mut below, j, seen),
+            None => below.rule(0, "nothing matches; esc or / with nothing shows all"),
+        }
+    }
+}
+
+/// Where columns begin.
+struct Columns {
+    name: u16, program: u16, versions: u16, port: u16, v4: u16, v6: u16, owner: u16,
+}
+
+impl Columns {
+    fn new(w: u16) -> Self {
+        if w < 76 {
+            return Self { name: 3, program: w, versions: w, port: 16, v4: 28, v6: 28 + (w - 28) / 2, owner: w };
+        }
+        // Wider screens get wider names, then the owner.
+        let more = (w - 76).min(16);
+        let rest = (w - 76).saturating_sub(16).min(24) / 2;
+        let port = 31 + more;
+        Self { name: 3, program: 16 + more, versions: 25 + more, port, v4: port + 14 + rest / 2, v6: port + 31 + rest, owner: port + 48 + rest * 2 }
+    }
+}
+
+fn heading(kind: EndpointKind) -> &'static str {
+    match kind {
+        EndpointKind::Rpc => "RPC services",
+        EndpointKind::Published => "Published container ports",
+        EndpointKind::Socket => "Other listening sockets",
+        EndpointKind::Rule => "Ports that rules name (no rpcinfo, no sockets read)",
+    }
+}
+
+fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool) {
+    let e = &j.endpoint;
+    if selected {
+        c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+    }
+    let name_end = x.program.min(x.port) - 1;
+    let name = if e.name.is_empty() { e.process.as_deref().unwrap_or("?") } else { &e.name };
+    c.put_within(x.name, y, name_end, if selected { Role::Selected } else { Role::Text }, name);
+    match e.program {
+        Some(p) => c.put_within(x.program, y, x.versions, Role::Dim, &format!("{p:>7}")),
+        None => c.put_within(x.program, y, x.port, Role::Owner, e.owner.map_or("", crate::analyse::Manager::label)),
+    };
+    c.put_within(x.versions, y, x.port, Role::Dim, &version_range(&e.versions));
+    let port = format!("{}/{}{}", e.port, e.proto, if e.moves { " ~" } else { "" });
+    c.put_within(x.port, y, x.v4, Role::Text, &port);
+    for (column, end, f) in [(x.v4, x.v6 - 1, Family::V4), (x.v6, x.owner.max(x.v6 + 16).min(c.w()), Family::V6)] {
+        let (glyph, role, text) = summary(e, j.exposure[f.index()].as_ref());
+        let glyph = c.theme.glyph(glyph);
+        c.put_within(column, y, end, role, &format!("{glyph} {text}"));
+    }
+    if x.owner < c.w() {
+        let by = e.process.clone().or_else(|| e.owner.map(|o| o.label().to_owned())).unwrap_or_default();
+        c.put(x.owner, y, Role::Owner, &by);
+    }
+}
+
+fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
+    c.rule(0, &format!("{} {} who gets in", j.endpoint.label(), c.theme.glyph(Glyph::Line)));
+    let mut lines: Vec<(Role, String, Role, String)> = Vec::new();
+    for f in Family::BOTH {
+        match &j.exposure[f.index()] {
+            None => lines.push((Role::Dim, f.label().to_owned(), Role::Dim, "not known, or not there".into())),
+            Some(x) => {
+                for b in &x.because {
+                    let (role, word) = match b.outcome {
+                        Verdict::Accept => (Role::Open, "accepted"),
+                        Verdict::Drop => (Role::Closed, "dropped"),
+                        Verdict::Reject => (Role::Closed, "rejected"),
+                        Verdict::Depends => (Role::Partial, "depends"),
+                    };
+                    lines.push((role, format!("{}  {}  {word}", f.label(), part_of(b)), Role::Text, b.text.clone()));
+                }
+                for (iface, r) in x.by_interface.iter().take(4) {
+                    let who = if r.accepted.is_full() { "anyone".to_owned() } else if r.accepted.is_empty() { "nobody for certain".to_owned() } else { count(r.accepted.cidrs().len(), "network") };
+                    lines.push((Role::Dim, format!("{}  arriving on {iface}", f.label()), Role::Text, who));
+                }
+            }
+        }
+    }
+    let label = j.endpoint.label();
+    for w in seen.report.warnings.iter().filter(|w| w.endpoint.as_deref() == Some(&label)) {
+        lines.push((Role::Partial, "!".into(), Role::Text, w.message.clone()));
+    }
+    let room = usize::from(c.h().saturating_sub(1));
+    let wide = c.w() >= 100;
+    let mut y = 1u16;
+    for (i, (role, head, second, text)) in lines.iter().enumerate() {
+        let left = room.saturating_sub(usize::from(y) - 1);
+        if left == 0 {
+            break;
+        }
+        if left == 1 && i + 1 < lines.len() && room > 1 {
+            c.put(3, y, Role::Dim, &format!("{} more: {} shows the deciding rule", lines.len() - i, c.theme.glyph(Glyph::Enter)));
+            break;
+        }
+        let x = c.put(3, y, *role, head) + 2;
+        if head == "!" || wide {
+            for part in wrap(text, usize::from(c.w().saturating_sub(x + 1))).iter().take(left) {
+                c.put(x, y, *second, part);
+                y += 1;
+            }
+        } else {
+            c.put(x, y, *second, text);
+            y += 1;
+        }
+    }
+}
+
+fn part_of(b: &Because) -> String {
+    let nets = b.set.cidrs();
+    match nets.as_slice() {
+        [] => "-".into(),
+        [one] => one.to_string(),
+        [a, b] => format!("{a} {b}"),
+        [a, ..] if nets.len() > 16 => format!("everybody else ({} networks)", nets.len()).replace("everybody else", if a.mask == 0 { "everybody" } else { "the rest" }),
+        [a, b, ..] => format!("{a} {b} +{}", nets.len() - 2),
+    }
+}
+
+fn empty(c: &mut Canvas, seen: &Seen) {
+    c.put(2, 1, Role::Title, "Nothing that can be reached was found.");
+    let mut y = 3;
+    for d in &seen.view.diagnostics {
+        for line in wrap(&d.message, usize::from(c.w().saturating_sub(4))) {
+            c.put(2, y, Role::Text, &line);
+            y += 1;
+        }
+    }
+    c.put(2, y + 1, Role::Dim, "2 shows the chains; a capture of `rpcinfo -p` beside the rules names the RPC services.");
+}
+
+/// A packet of a stranger to the endpoint.
+pub fn sample_packet(j: &Judged) -> Packet {
+    let e = &j.endpoint;
+    let family = if j.exposure[0].is_some() || j.exposure[1].is_none() { Family::V4 } else { Family::V6 };
+    let src = match family {
+        Family::V4 => std::net::IpAddr::from([203, 0, 113, 7]),
+        Family::V6 => std::net::IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7]),
+    };
+    Packet::new(src, e.proto, Some(e.port))
+}

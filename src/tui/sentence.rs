@@ -1,0 +1,218 @@
+//! A rule in columns and in one plain sentence.
+
+use crate::model::{End, Family, Match, NatTo, Policy, PortSet, Rule, Target};
+
+/// A rule in columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// Target, `-` without one.
+    pub target: String,
+    /// Protocol.
+    pub proto: String,
+    /// Interface in.
+    pub input: String,
+    /// Interface out.
+    pub output: String,
+    /// Source.
+    pub source: String,
+    /// Destination.
+    pub destination: String,
+    /// Everything else.
+    pub rest: String,
+}
+
+fn not(n: bool) -> &'static str {
+    if n { "!" } else { "" }
+}
+
+fn ports(set: &PortSet) -> String {
+    set.ranges().take(8).map(|r| if r.start() == r.end() { r.start().to_string() } else { format!("{}-{}", r.start(), r.end()) })
+        .collect::<Vec<_>>().join(",")
+}
+
+/// The columns of a rule.
+pub fn columns(rule: &Rule, family: Family) -> Columns {
+    let spec = rule.spec(family);
+    let mut c = Columns { target: target_word(&spec.target), ..Columns::default() };
+    let mut rest: Vec<String> = Vec::new();
+    for m in &spec.matches {
+        match m {
+            Match::Source(n, net) => c.source = format!("{}{net}", not(*n)),
+            Match::Destination(n, net) => c.destination = format!("{}{net}", not(*n)),
+            Match::InInterface(n, i) => c.input = format!("{}{}", not(*n), i.0),
+            Match::OutInterface(n, i) => c.output = format!("{}{}", not(*n), i.0),
+            Match::Protocol(n, p) => c.proto = format!("{}{p}", not(*n)),
+            Match::DestinationPorts(n, s) => rest.push(format!("{}port {}", not(*n), ports(s))),
+            other => rest.extend(short(other)),
+        }
+    }
+    if let Target::Dnat(Some(to)) = &spec.target {
+        rest.push(format!("to {}", nat(to)));
+    }
+    c.rest = rest.join(" ");
+    c
+}
+
+fn target_word(t: &Target) -> String {
+    match t {
+        Target::None => "-".into(),
+        Target::Accept => "ACCEPT".into(),
+        Target::Drop => "DROP".into(),
+        Target::Reject => "REJECT".into(),
+        Target::Return => "RETURN".into(),
+        Target::Dnat(_) => "DNAT".into(),
+        Target::Redirect(_) => "REDIRECT".into(),
+        Target::Snat => "SNAT".into(),
+        Target::Mark(_) => "MARK".into(),
+        Target::ConnMark(_) | Target::SaveMark | Target::RestoreMark => "CONNMARK".into(),
+        Target::NoTrack => "NOTRACK".into(),
+        Target::Continue(w) => w.split(' ').next().unwrap_or_default().to_owned(),
+        Target::Jump(n, _) => n.clone(),
+        Target::Goto(n) => format!("{n} (goto)"),
+    }
+}
+
+/// The chain that a rule leads to.
+pub fn leads_to(rule: &Rule, family: Family) -> Option<String> {
+    match rule.spec(family).target {
+        Target::Jump(n, _) | Target::Goto(n) => Some(n),
+        _ => None,
+    }
+}
+
+fn nat(to: &NatTo) -> String {
+    let addr = to.addrs.map_or_else(|| "the same address".to_owned(), |(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
+    match &to.ports {
+        Some(p) if p.start() == p.end() => format!("{addr} port {}", p.start()),
+        Some(p) => format!("{addr} ports {}-{}", p.start(), p.end()),
+        None => addr,
+    }
+}
+
+fn side(e: End) -> &'static str {
+    match e {
+        End::Src => "source",
+        End::Dst => "destination",
+    }
+}
+
+/// What is neither address, interface, protocol nor destination port.
+fn short(m: &Match) -> Option<String> {
+    Some(match m {
+        Match::SourcePorts(n, s) => format!("{}from port {}", not(*n), ports(s)),
+        Match::EitherPorts(n, s) => format!("{}either port {}", not(*n), ports(s)),
+        Match::TcpFlags(n, 0x17, 0x02) => format!("{}first packet (SYN)", not(*n)),
+        Match::TcpFlags(n, mask, comp) => format!("{}flags {comp:#04x}/{mask:#04x}", not(*n)),
+        Match::TcpOption(n, o) => format!("{}tcp option {o}", not(*n)),
+        Match::IcmpType(n, t, _) => format!("{}icmp type {t}", not(*n)),
+        Match::Range(n, e, a, b) => format!("{}{} {a}-{b}", not(*n), side(*e)),
+        Match::AddrType(n, e, kinds) => format!("{}{} type {}", not(*n), side(*e), kinds.join(",")),
+        Match::PktType(n, t) => format!("{}packet type {t}", not(*n)),
+        Match::Set(n, name, ends) => format!("{}{} in set {name}", not(*n), ends.iter().map(|e| side(*e)).collect::<Vec<_>>().join(",")),
+        Match::Mark(n, v, _) => format!("{}mark {v:#x}", not(*n)),
+        Match::ConnMark(n, v, _) => format!("{}connection mark {v:#x}", not(*n)),
+        Match::CtState(n, states) => format!("{}state {}", not(*n), states.join(",")),
+        Match::CtDirOriginal(o) => (if *o { "direction original" } else { "direction reply" }).into(),
+        Match::CtOrigSrc(n, net) => format!("{}first source {net}", not(*n)),
+        Match::CtOrigDst(n, net) => format!("{}first destination {net}", not(*n)),
+        Match::CtOrigSrcPort(n, r) => format!("{}first source port {}-{}", not(*n), r.start(), r.end()),
+        Match::CtOrigDstPort(n, r) if r.start() == r.end() => format!("{}host port {}", not(*n), r.start()),
+        Match::CtOrigDstPort(n, r) => format!("{}host port {}-{}", not(*n), r.start(), r.end()),
+        Match::CtProto(n, p) => format!("{}connection protocol {p}", not(*n)),
+        Match::Fragment(n) => format!("{}later fragments", not(*n)),
+        Match::Comment(text) => format!("/* {text} */"),
+        Match::Dates(from, to) => match (from, to) {
+            (None, Some(t)) => format!("until {}", utc(*t)),
+            (Some(f), _) => format!("from {}", utc(*f)),
+            (None, None) => return None,
+        },
+        Match::Unknown(words) => words.clone(),
+        _ => return None,
+    })
+}
+
+/// An instant as text, UTC.
+pub fn utc(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// A rule as one plain sentence.
+pub fn sentence(rule: &Rule, family: Family) -> String {
+    let spec = rule.spec(family);
+    let c = columns(rule, family);
+    let mut who = String::new();
+    who.push_str(match c.proto.as_str() {
+        "" => "Every packet",
+        _ => "Every",
+    });
+    if !c.proto.is_empty() {
+        who = format!("{who} {} packet", c.proto.replace('!', "non-").to_uppercase());
+    }
+    let mut add = |word: &str, value: &str| {
+        if !value.is_empty() {
+            match value.strip_prefix('!') {
+                Some(v) => who = format!("{who} not {word} {v}"),
+                None => who = format!("{who} {word} {value}"),
+            }
+        }
+    };
+    add("from", &c.source);
+    add("to", &c.destination);
+    add("arriving on", &c.input);
+    add("leaving on", &c.output);
+    let conditions: Vec<String> = spec.matches.iter().filter_map(|m| match m {
+        Match::DestinationPorts(n, s) => Some(format!("{}to port {}", if *n { "not " } else { "" }, ports(s))),
+        Match::Comment(_) | Match::Source(..) | Match::Destination(..) | Match::InInterface(..) | Match::OutInterface(..) | Match::Protocol(..) => None,
+        other => short(other).map(|s| s.strip_prefix('!').map_or(s.clone(), |r| format!("not {r}"))),
+    }).collect();
+    if !conditions.is_empty() {
+        who = format!("{who}, {}", conditions.join(", "));
+    }
+    let what = match &spec.target {
+        Target::None => "is only counted".into(),
+        Target::Accept => "is accepted".into(),
+        Target::Drop => "is dropped without an answer".into(),
+        Target::Reject => "is refused with an answer".into(),
+        Target::Return => "goes back to the chain before".into(),
+        Target::Dnat(Some(to)) => format!("gets a new destination: {}", nat(to)),
+        Target::Dnat(None) => "gets a new destination".into(),
+        Target::Redirect(_) => "is redirected to this host".into(),
+        Target::Snat => "gets a new source address on its way out".into(),
+        Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark | Target::RestoreMark => "is marked and goes on".into(),
+        Target::NoTrack => "is not tracked and goes on".into(),
+        Target::Continue(w) => format!("is handled by {} and goes on", w.split(' ').next().unwrap_or_default()),
+        Target::Jump(n, _) => format!("goes through chain {n}"),
+        Target::Goto(n) => format!("goes to chain {n} and does not come back here"),
+    };
+    let note = rule.comment().map_or_else(String::new, |t| format!(" (its comment: {t})"));
+    let unsure = if rule.hidden.interfaces { " The listing hides interfaces: it may be narrower." } else { "" };
+    format!("{who} {what}{note}.{unsure}")
+}
+
+/// A policy as a sentence.
+pub fn policy_sentence(chain: &str, policy: Option<Policy>) -> String {
+    match policy {
+        Some(Policy::Accept) => format!("A packet that no rule of {chain} decides is accepted (policy ACCEPT)."),
+        Some(Policy::Drop) => format!("A packet that no rule of {chain} decides is dropped (policy DROP)."),
+        Some(Policy::Unknown) => format!("The policy of {chain} is not in the text."),
+        None => format!("A packet that no rule of {chain} decides goes back to the rule that called it."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(text: &str) -> String {
+        sentence(&Rule::new(text), Family::V4)
+    }
+
+    #[test]
+    fn rules_read_as_sentences() {
+        assert_eq!(say("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT"), "Every TCP packet from 192.0.2.11/32, to port 111 is accepted.");
+        assert_eq!(say("! -i lo -j PORTCULLIS"), "Every packet not arriving on lo goes through chain PORTCULLIS.");
+        assert_eq!(say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "Every packet, state RELATED,ESTABLISHED is accepted.");
+        assert_eq!(say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"), "Every TCP packet, to port 9042 gets a new destination: 172.17.0.2 port 9042.");
+        assert!(say("-m time --datestop 2026-11-23T22:18:34 -j X").contains("until 2026-11-23 22:18:34 UTC"));
+    }
+}

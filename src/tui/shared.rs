@@ -1,0 +1,289 @@
+//! What all screens see, and the words between the screen and the worker.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ratatui::layout::Rect;
+
+use super::keymap::Action;
+use super::theme::Theme;
+use crate::analyse::{Manager, Packet, Report, Trace};
+use crate::model::{Family, Plan, Source, View};
+
+/// One look at the host and what it means.
+#[derive(Debug)]
+pub struct Seen {
+    /// The host.
+    pub view: View,
+    /// Who can reach what.
+    pub report: Report,
+    /// Chains of both families, for the tree.
+    pub chains: [Vec<ChainRow>; 2],
+    /// Rules that can never match: what shadows them.
+    pub shadowed: HashMap<RulePlace, usize>,
+    /// The plan that is kept on the host.
+    pub kept: Plan,
+}
+
+/// A rule's place: family, table, chain, number from 1.
+pub type RulePlace = (Family, String, String, usize);
+
+/// One chain of the tree.
+#[derive(Clone, Debug)]
+pub struct ChainRow {
+    /// Table.
+    pub table: String,
+    /// Name.
+    pub chain: String,
+    /// The program that made it.
+    pub owner: Option<Manager>,
+    /// Number of rules.
+    pub rules: usize,
+}
+
+/// A staged plan worked out for the host that was seen.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What went wrong, and what to do; nothing else is filled then.
+    pub error: Option<(String, String)>,
+    /// Exposure after the plan, of every endpoint.
+    pub after: Option<Report>,
+    /// One line each.
+    pub checks: Vec<Check>,
+    /// Commands as the operator would type them.
+    pub commands: Vec<String>,
+    /// Restore scripts.
+    pub scripts: String,
+    /// Unified difference.
+    pub diff: String,
+    /// The shell script for export.
+    pub shell: String,
+    /// The plan takes kept rules away.
+    pub takes_away: bool,
+    /// Nothing would change.
+    pub nothing: bool,
+    /// The operator's own way in would be cut.
+    pub lockout: bool,
+}
+
+/// A check of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Good, bad, or to know.
+    pub good: Option<bool>,
+    /// One line.
+    pub text: String,
+}
+
+/// A trial as the screens show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialSeen {
+    /// Its name.
+    pub id: String,
+    /// e.g. `running`.
+    pub state: String,
+    /// It still runs.
+    pub pending: bool,
+    /// Seconds until it reverts by itself.
+    pub left: u64,
+    /// Who began it.
+    pub operator: String,
+    /// When it began, as text (UTC).
+    pub began: String,
+    /// Who ended it.
+    pub by: Option<&'static str>,
+    /// The plan as TOML.
+    pub plan: String,
+    /// What to know about it.
+    pub remarks: Vec<String>,
+    /// The kernel ends it too.
+    pub fuse: bool,
+}
+
+/// What the worker is asked to do.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Request {
+    Look,
+    Work(Plan),
+    Trace(Packet),
+    Resolve(String),
+    Apply { plan: Plan, replace: bool, allow_lockout: bool, without_fuse: bool },
+    Keep { without_proof: bool },
+    Revert,
+    Extend,
+    SavePreview { all: bool },
+    Save { all: bool },
+    Export { path: String, text: String },
+    StoreDraft(Plan),
+    Stop,
+}
+
+/// What the worker answers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Reply {
+    Seen(Arc<Seen>),
+    Planned(Arc<Planned>),
+    Traced(Arc<Trace>),
+    Resolved { name: String, addrs: Result<Vec<IpAddr>, String> },
+    Progress(String),
+    Trial(Option<TrialSeen>),
+    Began(TrialSeen),
+    Past(Vec<TrialSeen>),
+    Draft(Plan),
+    SavePreview { all: bool, text: String },
+    Done(String),
+    Failed { what: String, hint: String, code: &'static str },
+}
+
+/// A message at the foot of the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// It went wrong.
+    pub bad: bool,
+    /// One sentence.
+    pub text: String,
+}
+
+/// What a question leads to when the operator says yes.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Apply the plan.
+    Apply {
+        /// Kept rules may go.
+        replace: bool,
+        /// The operator may be cut.
+        allow_lockout: bool,
+        /// The kernel may lack dates.
+        without_fuse: bool,
+    },
+    /// Keep without proof of access.
+    Keep,
+    /// Take the draft up.
+    Draft(Plan),
+    /// Load a plan of the past.
+    Plan(Plan),
+}
+
+/// A popup to open.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one popup")]
+pub enum Open {
+    Nodes { goals: Vec<crate::model::Goal>, what: String, drop_rest: bool, rule: Option<usize> },
+    Trace { packet: Option<Packet> },
+    Preview,
+    Palette,
+    Find,
+    Ask { title: String, lines: Vec<String>, yes: String, then: Asked },
+    Trial,
+    Save,
+    Help,
+    Guide,
+    Flow { packet: Packet, label: String },
+}
+
+/// What all screens see and leave wishes in.
+#[derive(Debug)]
+pub struct Shared {
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// The screen's size.
+    pub area: Rect,
+    /// The last look; none yet at the start.
+    pub seen: Option<Arc<Seen>>,
+    /// The staged plan.
+    pub plan: Plan,
+    /// Plans before the last changes, for undo.
+    pub before: Vec<Plan>,
+    /// The staged plan worked out; may lag behind.
+    pub planned: Option<Arc<Planned>>,
+    /// The pending trial, or the last one.
+    pub trial: Option<TrialSeen>,
+    /// Trials of the past, newest first.
+    pub past: Vec<TrialSeen>,
+    /// What the worker is busy with.
+    pub busy: Option<String>,
+    /// Message at the foot.
+    pub note: Option<Note>,
+    /// What is searched for; empty: nothing.
+    pub needle: String,
+    /// Wishes for the worker.
+    pub requests: Vec<Request>,
+    /// Popups to open.
+    pub opens: Vec<Open>,
+    /// Screen to show.
+    pub go: Option<super::screens::Tab>,
+    /// Rule to show on the Chains screen.
+    pub show_rule: Option<RulePlace>,
+    /// The way that is lit on the Chains screen.
+    pub lit: Option<Arc<Trace>>,
+    /// Text for the clipboard.
+    pub copy: Option<String>,
+    /// The action that the palette chose.
+    pub act: Option<Action>,
+}
+
+impl Shared {
+    /// Nothing seen yet.
+    pub fn new(theme: Theme, area: Rect) -> Self {
+        Self {
+            theme, area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
+            busy: None, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            lit: None, copy: None, act: None,
+        }
+    }
+
+    /// Says something at the foot of the screen.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.note = Some(Note { bad: false, text: text.into() });
+    }
+
+    /// Says that something does not work.
+    pub fn complain(&mut self, text: impl Into<String>) {
+        self.note = Some(Note { bad: true, text: text.into() });
+    }
+
+    /// Changes the plan: what was before can be had back, the draft is stored, the plan is worked out.
+    pub fn stage(&mut self, change: impl FnOnce(&mut Plan)) {
+        let before = self.plan.clone();
+        change(&mut self.plan);
+        if self.plan != before {
+            self.before.push(before);
+            self.plan_moved();
+        }
+    }
+
+    /// Takes the last change back.
+    pub fn undo(&mut self) {
+        if let Some(p) = self.before.pop() {
+            self.plan = p;
+            self.plan_moved();
+            self.say("the last change of the plan is taken back");
+        }
+    }
+
+    /// Has the plan stored and worked out.
+    pub fn plan_moved(&mut self) {
+        self.requests.push(Request::StoreDraft(self.plan.clone()));
+        self.requests.push(Request::Work(self.plan.clone()));
+    }
+
+    /// Whether a trial is pending.
+    pub fn trial_runs(&self) -> bool {
+        self.trial.as_ref().is_some_and(|t| t.pending)
+    }
+
+    /// Where the rules come from.
+    pub fn source(&self) -> Option<Source> {
+        self.seen.as_ref().map(|s| s.view.source)
+    }
+
+    /// The plan differs from what is kept.
+    pub fn plan_is_new(&self) -> bool {
+        self.seen.as_ref().is_none_or(|s| s.kept != self.plan)
+    }
+}

@@ -1,0 +1,154 @@
+//! Colours and glyphs by role. Only this file names a colour; every role also has a glyph or a word, so that
+//! nothing is lost without colours (<https://no-color.org>) or without UTF-8.
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// What a piece of text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Plain text.
+    Text,
+    /// Less important.
+    Dim,
+    /// Headings and the selected tab.
+    Title,
+    /// The row at the cursor.
+    Selected,
+    /// A key in the footer.
+    Key,
+    /// Open to strangers, or lost.
+    Open,
+    /// Open to some, or not certain.
+    Partial,
+    /// Closed, or done.
+    Closed,
+    /// Something failed.
+    Error,
+    /// Who owns a chain.
+    Owner,
+    /// A line that comes.
+    Added,
+    /// A line that goes.
+    Removed,
+    /// A banner over the whole width.
+    Banner,
+    /// A text field.
+    Field,
+    /// What a search found.
+    Found,
+}
+
+/// How many colours the terminal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// None: bold, dim and reverse only.
+    Mono,
+    /// The sixteen of the terminal's own palette.
+    Sixteen,
+    /// The 256 of xterm.
+    Many,
+}
+
+/// Colours and glyphs in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Theme {
+    /// Colours.
+    pub depth: Depth,
+    /// Glyphs outside ASCII are allowed.
+    pub unicode: bool,
+}
+
+impl Theme {
+    /// From the environment: `NO_COLOR`, `TERM`, `COLORTERM`, `LC_ALL`/`LC_CTYPE`/`LANG`.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name| var(name).filter(|v| !v.is_empty());
+        let term = set("TERM").unwrap_or_default();
+        let depth = if set("NO_COLOR").is_some() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2") {
+            Depth::Mono
+        } else if term.contains("256") || set("COLORTERM").is_some() {
+            Depth::Many
+        } else {
+            Depth::Sixteen
+        };
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_uppercase();
+        // Without any locale (a bare ssh session) almost every terminal still shows UTF-8.
+        let unicode = term != "linux" && (locale.is_empty() || locale.contains("UTF-8") || locale.contains("UTF8") );
+        Self { depth, unicode }
+    }
+
+    /// The style of a role. The terminal's own background and text colour are kept: it may be light.
+    pub fn style(&self, role: Role) -> Style {
+        let plain = Style::new();
+        let (sixteen, many) = match role {
+            Role::Text | Role::Selected | Role::Title | Role::Dim | Role::Banner => (None, None),
+            Role::Open | Role::Error | Role::Removed => (Some(Color::Red), Some(Color::Indexed(160))),
+            Role::Partial => (Some(Color::Yellow), Some(Color::Indexed(172))),
+            Role::Closed | Role::Added => (Some(Color::Green), Some(Color::Indexed(34))),
+            Role::Owner => (Some(Color::Magenta), Some(Color::Indexed(133))),
+            Role::Key | Role::Field | Role::Found => (Some(Color::Cyan), Some(Color::Indexed(37))),
+        };
+        let style = match self.depth {
+            Depth::Mono => plain,
+            Depth::Sixteen => sixteen.map_or(plain, |c| plain.fg(c)),
+            Depth::Many => many.map_or(plain, |c| plain.fg(c)),
+        };
+        match role {
+            Role::Dim => style.add_modifier(Modifier::DIM),
+            Role::Title | Role::Key | Role::Selected | Role::Error => style.add_modifier(Modifier::BOLD),
+            Role::Banner => style.add_modifier(Modifier::REVERSED),
+            Role::Field | Role::Found => style.add_modifier(Modifier::UNDERLINED),
+            _ => style,
+        }
+    }
+
+    /// A glyph, or what stands for it in ASCII.
+    pub fn glyph(&self, glyph: Glyph) -> &'static str {
+        let (nice, ascii) = match glyph {
+            Glyph::Cursor => ("▸", ">"),
+            Glyph::Anyone => ("●", "*"),
+            Glyph::Some => ("◐", "o"),
+            Glyph::Nobody => ("○", "-"),
+            Glyph::Unsure => ("?", "?"),
+            Glyph::Yes => ("✓", "+"),
+            Glyph::No => ("✗", "x"),
+            Glyph::Line => ("─", "-"),
+            Glyph::Bar => ("│", "|"),
+            Glyph::Corners => ("╭╮╰╯", "++++"),
+            Glyph::Arrow => ("→", "->"),
+            Glyph::Dot => ("·", "|"),
+            Glyph::Enter => ("⏎", "enter"),
+            Glyph::Up => ("↑", "^"),
+            Glyph::Down => ("↓", "v"),
+            Glyph::Cut => ("…", "~"),
+            Glyph::Full => ("█", "#"),
+            Glyph::Empty => ("░", "."),
+        };
+        if self.unicode { nice } else { ascii }
+    }
+}
+
+/// The glyphs of the screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table in Theme::glyph shows each")]
+pub enum Glyph {
+    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn theme(vars: &[(&str, &str)]) -> Theme {
+        Theme::from_env(|n| vars.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn the_environment_decides() {
+        let t = theme(&[("TERM", "xterm-256color"), ("LANG", "de_DE.UTF-8")]);
+        assert!(t.depth == Depth::Many && t.unicode);
+        let t = theme(&[("TERM", "xterm"), ("LANG", "C")]);
+        assert!(t.depth == Depth::Sixteen && !t.unicode);
+        assert_eq!(theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]).depth, Depth::Mono);
+        assert!(theme(&[("TERM", "xterm"), ("NO_COLOR", "")]).depth == Depth::Sixteen);
+    }
+}

@@ -1,0 +1,212 @@
+//! Where screens draw: the one place through which text reaches the terminal.
+
+use std::borrow::Cow;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use unicode_width::UnicodeWidthStr;
+
+use crate::tui::theme::{Glyph, Role, Theme};
+
+/// Text without what could steer a terminal or turn the order of signs: control characters and the
+/// bidirectional formatting characters (Unicode UAX 9). Texts from rules and hosts are strangers' texts.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if text.contains(bad) { Cow::Owned(text.chars().filter(|c| !bad(*c)).collect()) } else { Cow::Borrowed(text) }
+}
+
+/// Width of a text in cells.
+pub fn width(text: &str) -> u16 {
+    u16::try_from(UnicodeWidthStr::width(clean(text).as_ref())).unwrap_or(u16::MAX)
+}
+
+/// The text cut to a width, with a mark where it was cut.
+pub fn fit(text: &str, cells: usize, theme: &Theme) -> String {
+    let text = clean(text);
+    if UnicodeWidthStr::width(text.as_ref()) <= cells {
+        return text.into_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let w = unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+        if used + w + 1 > cells {
+            break;
+        }
+        out.push(c);
+        used += w;
+    }
+    if cells > 0 {
+        out.push_str(theme.glyph(Glyph::Cut));
+    }
+    out
+}
+
+/// The text in lines of at most a width, broken at blanks where that is possible.
+pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(4);
+    let mut out = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in clean(paragraph).split(' ') {
+            let mut word = word.to_owned();
+            if !line.is_empty() && UnicodeWidthStr::width(line.as_str()) + 1 + UnicodeWidthStr::width(word.as_str()) > cells {
+                out.push(std::mem::take(&mut line));
+            }
+            while UnicodeWidthStr::width(word.as_str()) > cells {
+                let head: String = word.chars().take(cells / 2).collect();
+                word = word.chars().skip(cells / 2).collect();
+                if !line.is_empty() {
+                    out.push(std::mem::take(&mut line));
+                }
+                out.push(head);
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(&word);
+        }
+        out.push(line);
+    }
+    out
+}
+
+/// A part of the screen, with coordinates from its own corner; nothing is drawn outside it.
+pub struct Canvas<'a> {
+    buf: &'a mut Buffer,
+    area: Rect,
+    /// Colours and glyphs.
+    pub theme: Theme,
+}
+
+impl<'a> Canvas<'a> {
+    /// The whole of a buffer.
+    pub fn new(buf: &'a mut Buffer, theme: Theme) -> Self {
+        let area = buf.area;
+        Self { buf, area, theme }
+    }
+
+    /// A part of this part.
+    pub fn part(&mut self, x: u16, y: u16, w: u16, h: u16) -> Canvas<'_> {
+        let want = Rect::new(self.area.x.saturating_add(x), self.area.y.saturating_add(y), w, h);
+        let area = want.intersection(self.area);
+        Canvas { buf: self.buf, area, theme: self.theme }
+    }
+
+    /// Width in cells.
+    pub fn w(&self) -> u16 {
+        self.area.width
+    }
+
+    /// Height in cells.
+    pub fn h(&self) -> u16 {
+        self.area.height
+    }
+
+    /// Place on the screen, for clicks.
+    pub fn area(&self) -> Rect {
+        self.area
+    }
+
+    /// Writes text; gives the column behind it. What does not fit is cut with a mark.
+    pub fn put(&mut self, x: u16, y: u16, role: Role, text: &str) -> u16 {
+        self.put_within(x, y, self.area.width, role, text)
+    }
+
+    /// Writes text that ends before column `end`.
+    pub fn put_within(&mut self, x: u16, y: u16, end: u16, role: Role, text: &str) -> u16 {
+        let end = end.min(self.area.width);
+        if y >= self.area.height || x >= end {
+            return x;
+        }
+        let text = fit(text, usize::from(end - x), &self.theme);
+        self.buf.set_stringn(self.area.x + x, self.area.y + y, &text, usize::from(end - x), self.theme.style(role));
+        x.saturating_add(width(&text))
+    }
+
+    /// Writes pieces one behind the other.
+    pub fn row(&mut self, x: u16, y: u16, pieces: &[(Role, &str)]) -> u16 {
+        pieces.iter().fold(x, |x, (role, text)| self.put(x, y, *role, text))
+    }
+
+    /// Writes text that ends at the right edge, if there is room behind column `from`.
+    pub fn right(&mut self, from: u16, y: u16, role: Role, text: &str) {
+        let w = width(text);
+        if from + w < self.area.width {
+            self.put(self.area.width - w, y, role, text);
+        }
+    }
+
+    /// A line over the width with a title in it.
+    pub fn rule(&mut self, y: u16, title: &str) {
+        let line = self.theme.glyph(Glyph::Line).repeat(usize::from(self.area.width));
+        self.put(0, y, Role::Dim, &line);
+        if !title.is_empty() {
+            let title = fit(&format!(" {title} "), usize::from(self.area.width.saturating_sub(2)), &self.theme);
+            self.put(1, y, Role::Title, &title);
+        }
+    }
+
+    /// Underlines cells: the tab that is shown.
+    pub fn underline(&mut self, x: u16, y: u16, cells: u16) {
+        for cx in x..x.saturating_add(cells).min(self.area.width) {
+            if let Some(cell) = self.buf.cell_mut((self.area.x + cx, self.area.y + y)) {
+                cell.modifier |= Modifier::UNDERLINED;
+            }
+        }
+    }
+
+    /// Shows where typed text goes.
+    pub fn caret(&mut self, x: u16, y: u16) {
+        if x < self.area.width && y < self.area.height
+            && let Some(cell) = self.buf.cell_mut((self.area.x + x, self.area.y + y))
+        {
+            cell.modifier |= Modifier::REVERSED;
+        }
+    }
+
+    /// Clears the part and draws a frame with a title; gives the inside.
+    pub fn frame(&mut self, title: &str) -> Canvas<'_> {
+        let (w, h) = (self.area.width, self.area.height);
+        for y in 0..h {
+            self.put(0, y, Role::Text, &" ".repeat(usize::from(w)));
+            for x in 0..w {
+                if let Some(cell) = self.buf.cell_mut((self.area.x + x, self.area.y + y)) {
+                    cell.reset();
+                }
+            }
+        }
+        let corners: Vec<char> = self.theme.glyph(Glyph::Corners).chars().collect();
+        let line = self.theme.glyph(Glyph::Line).repeat(usize::from(w.saturating_sub(2)));
+        let bar = self.theme.glyph(Glyph::Bar);
+        let at = |i: usize| corners.get(i).copied().unwrap_or('+');
+        self.put(0, 0, Role::Dim, &format!("{}{line}{}", at(0), at(1)));
+        for y in 1..h.saturating_sub(1) {
+            self.put(0, y, Role::Dim, bar);
+            self.put(w.saturating_sub(1), y, Role::Dim, bar);
+        }
+        self.put(0, h.saturating_sub(1), Role::Dim, &format!("{}{line}{}", at(2), at(3)));
+        let title = fit(&format!(" {title} "), usize::from(w.saturating_sub(4)), &self.theme);
+        self.put(2, 0, Role::Title, &title);
+        self.part(2, 1, w.saturating_sub(4), h.saturating_sub(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_texts_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\x1b[31mb\u{202e}c\u{9b}d\te"), "a[31mbcde");
+        assert_eq!(clean("plain ä"), "plain ä");
+    }
+
+    #[test]
+    fn words_wrap() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("a\nb", 8), ["a", "b"]);
+        assert!(wrap(&"x".repeat(50), 10).iter().all(|l| l.len() <= 10));
+    }
+}

@@ -1,0 +1,77 @@
+//! A cursor in a list of any length of which a window is shown.
+
+use std::ops::Range;
+
+use crate::tui::keymap::Action;
+
+/// Line at the cursor and first line of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The line at the cursor, from 0.
+    pub at: usize,
+    top: usize,
+    height: usize,
+}
+
+impl Cursor {
+    /// A cursor at a line.
+    pub fn at(at: usize) -> Self {
+        Self { at, ..Self::default() }
+    }
+
+    /// Moves by an action; whether it was one that moves.
+    pub fn act(&mut self, action: Action, len: usize) -> bool {
+        let page = self.height.max(2) - 1;
+        let last = len.saturating_sub(1);
+        self.at = match action {
+            Action::Up => self.at.saturating_sub(1),
+            Action::Down => self.at + 1,
+            Action::PageUp => self.at.saturating_sub(page),
+            Action::PageDown => self.at + page,
+            Action::Top => 0,
+            Action::Bottom => last,
+            _ => return false,
+        }
+        .min(last);
+        true
+    }
+
+    /// Moves by lines, as the wheel does.
+    pub fn wheel(&mut self, lines: i32, len: usize) {
+        self.at = self.at.saturating_add_signed(lines as isize).min(len.saturating_sub(1));
+    }
+
+    /// The lines to draw. At an edge the window jumps by half its height: fewer bytes over a slow line.
+    pub fn window(&mut self, len: usize, height: usize) -> Range<usize> {
+        self.height = height;
+        self.at = self.at.min(len.saturating_sub(1));
+        if self.at < self.top || self.at >= self.top + height.max(1) {
+            let near = self.at + height == self.top + height.max(1) - 1 || self.at == self.top + height;
+            let half = height / 2;
+            self.top = if near && self.at > self.top { self.top + half.max(1) }
+                else if self.at < self.top && self.top - self.at == 1 { self.top.saturating_sub(half.max(1)) }
+                else { self.at.saturating_sub(half) };
+        }
+        self.top = self.top.min(len.saturating_sub(height));
+        self.top..(self.top + height).min(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_cursor_is_always_in_the_window(steps: Vec<(u8, u8, u16)>) {
+            let mut c = Cursor::default();
+            for (kind, height, len) in steps {
+                let (height, len) = (usize::from(height % 40) + 1, usize::from(len));
+                c.act([Action::Up, Action::Down, Action::PageUp, Action::PageDown, Action::Top, Action::Bottom][usize::from(kind % 6)], len);
+                let w = c.window(len, height);
+                proptest::prop_assert!(len == 0 || w.contains(&c.at), "{c:?} {w:?} {len}");
+                proptest::prop_assert!(w.len() == height.min(len));
+            }
+        }
+    }
+}

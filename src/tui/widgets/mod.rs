@@ -1,0 +1,9 @@
+//! Small parts that screens are made of.
+
+mod canvas;
+mod cursor;
+mod field;
+
+pub use canvas::{Canvas, clean, fit, wrap};
+pub use cursor::Cursor;
+pub use field::Field;
