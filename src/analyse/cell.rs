@@ -149,8 +149,16 @@ impl Cell {
         match test {
             Test::Always(yes) => self.whole(*yes),
             Test::Src(set) => {
-                let side = (self.src.and(set), self.src.minus(set));
-                self.cut(side, AddrSet::is_empty, |c, v| c.src = v)
+                let inside = self.src.and(set);
+                if inside.is_empty() {
+                    return self.whole(false);
+                }
+                let hit = Self { src: inside, rest: self.rest.clone() };
+                let mut miss = self;
+                // In place: long lists of senders stay linear.
+                miss.src.remove(set);
+                let miss = if miss.src.is_empty() { Vec::new() } else { vec![miss] };
+                Split { hit: vec![hit], miss, unsure: None }
             }
             Test::Dst(set) => {
                 let of = self.rest.dst.clone();
@@ -273,7 +281,7 @@ pub(super) fn join(cells: &mut Vec<Cell>, cell: Cell) {
     for known in cells.iter_mut().rev().take(16) {
         let alike = known.rest == cell.rest || same_but_doubt(&known.rest, &cell.rest);
         if alike {
-            known.src = known.src.or(&cell.src);
+            known.src.unite(cell.src);
             known.rest.doubt = known.rest.doubt.or(cell.rest.doubt);
             return;
         }

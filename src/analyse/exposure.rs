@@ -62,10 +62,10 @@ impl Reach {
         let (mut in_, mut out) = (AddrSet::empty(family), AddrSet::empty(family));
         for e in ends {
             if e.verdict == Verdict::Accept || e.verdict == Verdict::Depends {
-                in_ = in_.or(&e.cell.src);
+                in_.add(&e.cell.src);
             }
             if e.verdict != Verdict::Accept {
-                out = out.or(&e.cell.src);
+                out.add(&e.cell.src);
             }
         }
         Self { accepted: in_.minus(&out), blocked: out.minus(&in_), depends: in_.and(&out) }
@@ -208,7 +208,7 @@ fn reasons(walk: &Walk, reach: &Reach) -> Vec<Because> {
             return;
         }
         match out.iter_mut().find(|b| b.outcome == outcome && b.rule.as_ref() == rule && b.text == text) {
-            Some(b) => b.set = b.set.or(&set),
+            Some(b) => b.set.unite(set),
             None => out.push(Because { set, outcome, text: text.to_owned(), rule: rule.cloned() }),
         }
     };

@@ -14,6 +14,7 @@ mod findings;
 mod hooks;
 mod ifaces;
 mod ipset;
+mod lazy;
 mod lockout;
 mod ownership;
 mod published;

@@ -1,5 +1,7 @@
 //! Rules that can never match, because earlier rules of their chain take every packet that they ask for.
 
+use range_set_blaze::RangeSetBlaze;
+
 use super::walk::RuleRef;
 use crate::model::{AddrSet, Family, IfaceMatch, Match, PortSet, Proto, Rule, Ruleset, Spec, Target};
 
@@ -22,8 +24,7 @@ const MAX_PARTS: usize = 64;
 struct Area {
     src: AddrSet,
     dst: AddrSet,
-    /// Bits of the protocols by number.
-    protos: Vec<u8>,
+    protos: RangeSetBlaze<u8>,
     sport: PortSet,
     dport: PortSet,
     /// The pattern of each interface; `None` for any.
@@ -41,7 +42,13 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
             let at = |i: usize| RuleRef { family: set.family, table: table.name.clone(), chain: chain.name.clone(), rule: Some(i + 1) };
             let mut takers: Vec<(usize, Area)> = Vec::new();
             let mut all: Option<usize> = None;
-            for (i, rule) in chain.rules.iter().enumerate() {
+            // Before the first rule that ends the chain for anybody nothing is shadowed, and most chains of a large
+            // host (a service, its endpoints) have none, or only their last.
+            let first = chain.rules.iter().position(|r| may_end(&r.text)).unwrap_or(chain.rules.len());
+            if first + 1 >= chain.rules.len() {
+                continue;
+            }
+            for (i, rule) in chain.rules.iter().enumerate().skip(first) {
                 if let Some(end) = all {
                     out.push(Shadow { at: at(i), by: vec![at(end)] });
                     continue;
@@ -70,6 +77,16 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     out
 }
 
+/// Whether the words of a rule may name a target that ends the chain; cheap, and `true` when in doubt.
+fn may_end(text: &str) -> bool {
+    const ENDS: &[&str] = &["ACCEPT", "DROP", "REJECT", "RETURN", "DNAT", "REDIRECT", "SNAT", "MASQUERADE", "-g ", "--goto"];
+    // The last `-j` is the target's, unless a comment behind it holds another: then its words are looked at as well.
+    text.find("-j ").or_else(|| text.find("-g ")).or_else(|| text.find("--")).is_some_and(|at| {
+        let rest = text.get(at..).unwrap_or_default();
+        ENDS.iter().any(|e| rest.contains(e))
+    })
+}
+
 /// Whether a target ends the chain for every packet that it gets.
 fn ends(target: &Target) -> bool {
     matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Snat | Target::Goto(_))
@@ -79,7 +96,7 @@ fn ends(target: &Target) -> bool {
 fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
     let all_ports = || PortSet::from_iter([0..=u16::MAX]);
     let mut a = Area {
-        src: AddrSet::full(family), dst: AddrSet::full(family), protos: (0..=255).collect(), sport: all_ports(),
+        src: AddrSet::full(family), dst: AddrSet::full(family), protos: RangeSetBlaze::from_iter([0..=255]), sport: all_ports(),
         dport: all_ports(), iif: None, oif: None, exact: !rule.hidden.interfaces && !rule.hidden.cut,
     };
     let side = |not: bool, set: AddrSet| if not { set.complement() } else { set };
@@ -89,7 +106,10 @@ fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
             Match::Destination(not, n) => a.dst = a.dst.and(&side(*not, AddrSet::from_net(*n)?)),
             Match::Range(not, crate::model::End::Src, x, y) => a.src = a.src.and(&side(*not, AddrSet::range(*x, *y))),
             Match::Range(not, crate::model::End::Dst, x, y) => a.dst = a.dst.and(&side(*not, AddrSet::range(*x, *y))),
-            Match::Protocol(not, Proto(p)) => a.protos.retain(|q| (q == p) != *not),
+            Match::Protocol(not, Proto(p)) => {
+                let one = RangeSetBlaze::from_iter([*p]);
+                a.protos = if *not { &a.protos - &one } else { &a.protos & &one };
+            }
             Match::SourcePorts(not, p) => a.sport = &a.sport & &if *not { !p } else { p.clone() },
             Match::DestinationPorts(not, p) => a.dport = &a.dport & &if *not { !p } else { p.clone() },
             Match::InInterface(false, IfaceMatch(i)) if a.iif.is_none() => a.iif = Some(i.clone()),
@@ -134,7 +154,7 @@ impl Area {
         };
         part(&mut rest, &|p| p.src = p.src.minus(&other.src), &|r| r.src = r.src.and(&other.src));
         part(&mut rest, &|p| p.dst = p.dst.minus(&other.dst), &|r| r.dst = r.dst.and(&other.dst));
-        part(&mut rest, &|p| p.protos.retain(|q| !other.protos.contains(q)), &|r| r.protos.retain(|q| other.protos.contains(q)));
+        part(&mut rest, &|p| p.protos = &p.protos - &other.protos, &|r| r.protos = &r.protos & &other.protos);
         part(&mut rest, &|p| p.sport = &p.sport - &other.sport, &|r| r.sport = &r.sport & &other.sport);
         part(&mut rest, &|p| p.dport = &p.dport - &other.dport, &|r| r.dport = &r.dport & &other.dport);
         if rest.is_empty() { vec![self.clone()] } else { out }
@@ -149,8 +169,8 @@ fn covered(area: &Area, takers: &[(usize, Area)]) -> Option<Vec<usize>> {
         return None;
     }
     for (i, taker) in takers {
-        let touched = left.iter().any(|p| p.src.meets(&taker.src) && p.dst.meets(&taker.dst) && p.protos.iter().any(|q| taker.protos.contains(q))
-            && !p.sport.is_disjoint(&taker.sport) && !p.dport.is_disjoint(&taker.dport));
+        let touched = left.iter().any(|p| p.src.meets(&taker.src) && !p.dport.is_disjoint(&taker.dport) && p.dst.meets(&taker.dst)
+            && !p.protos.is_disjoint(&taker.protos) && !p.sport.is_disjoint(&taker.sport));
         if !touched {
             continue;
         }

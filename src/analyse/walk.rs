@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::cell::{Cell, join, split_all};
-use super::compile::{Ready, compile};
+use super::lazy::Lazy;
 use super::trace::{Step, StepResult, Verdict};
 use super::world::World;
 use crate::model::{Chain, Family, Policy, Proto, Table, Target};
@@ -47,7 +47,7 @@ const MAX_CELLS: usize = 4_000;
 const MAX_PATH: usize = 100_000;
 
 /// The rules of a chain, compiled when it is first reached.
-type Cache = RefCell<HashMap<(usize, usize, Proto), Rc<Vec<Ready>>>>;
+type Cache = RefCell<HashMap<(usize, usize, Proto), Rc<Vec<Lazy>>>>;
 
 /// Compiled chains, shared by all questions about one family.
 #[derive(Default)]
@@ -74,7 +74,7 @@ pub(super) struct Walk<'w, 'a> {
 /// A chain being walked.
 struct Frame<'a> {
     chain: &'a Chain,
-    rules: Rc<Vec<Ready>>,
+    rules: Rc<Vec<Lazy>>,
     next: usize,
     cells: Vec<Cell>,
     /// Left by RETURN, or by the end of a chain that was gone to.
@@ -114,12 +114,12 @@ impl<'w, 'a> Walk<'w, 'a> {
         RuleRef { family: self.world.family, table: table.name.clone(), chain: chain.name.clone(), rule }
     }
 
-    fn ready(&self, table_at: usize, table: &Table, chain: &Chain) -> Rc<Vec<Ready>> {
+    fn ready(&self, table_at: usize, table: &Table, chain: &Chain) -> Rc<Vec<Lazy>> {
         let key = (table_at, table.chain_index(&chain.name).unwrap_or(usize::MAX), self.proto);
         if let Some(known) = self.compiled.chains.borrow().get(&key) {
             return Rc::clone(known);
         }
-        let made = Rc::new(chain.rules.iter().map(|r| compile(self.world, r, self.proto)).collect());
+        let made = Rc::new(chain.rules.iter().map(|r| Lazy::new(r, self.world.family, self.proto)).collect());
         self.compiled.chains.borrow_mut().insert(key, Rc::clone(&made));
         made
     }
@@ -192,7 +192,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         for cell in cells {
             match self.passes.last_mut() {
-                Some(last) if last.rule.as_ref() == Some(at) => last.cell.src = last.cell.src.or(&cell.src),
+                Some(last) if last.rule.as_ref() == Some(at) => last.cell.src.add(&cell.src),
                 _ => self.passes.push(End { cell: cell.clone(), verdict: Verdict::Accept, text: text.to_owned(), rule: Some(at.clone()) }),
             }
         }
@@ -252,7 +252,12 @@ impl<'w, 'a> Walk<'w, 'a> {
     /// One rule on the cells of a frame; the chain it leads to, if any.
     fn rule(&mut self, table_at: usize, table: &'a Table, top: &mut Frame<'a>, at: usize, accepted: &mut Vec<Cell>) -> Option<Frame<'a>> {
         let rules = Rc::clone(&top.rules);
-        let ready = &rules[at];
+        let lazy = &rules[at];
+        if lazy.misses(&top.cells) {
+            self.record(table, top.chain, at, StepResult::Passed);
+            return None;
+        }
+        let ready = lazy.ready(self.world, &top.chain.rules[at], self.proto);
         let missed = top.cells.iter().all(|c| ready.tests.iter().any(|t| c.fails(t)));
         if missed {
             self.record(table, top.chain, at, StepResult::Passed);

@@ -1,6 +1,7 @@
 //! The values everything else speaks in. No I/O, no clock.
 
 mod addr;
+mod addr_set;
 mod apply;
 mod diagnostic;
 mod plan;
@@ -12,7 +13,8 @@ mod spec;
 mod tokens;
 mod view;
 
-pub use addr::{AddrSet, Family, Net};
+pub use addr::{Family, Net};
+pub use addr_set::AddrSet;
 pub use apply::ApplyError;
 pub use diagnostic::Diagnostic;
 pub use plan::{Action, Goal, Node, Plan, PlanRule};

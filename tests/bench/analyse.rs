@@ -1,0 +1,130 @@
+//! How long a user waits for "who can get in" on a large host: 100,000 rules in kube-proxy's shape (services, their
+//! endpoints, 5,000 flat filter rules) and 30 endpoints, beside what `iptables-save` needs to print those rules.
+//!
+//! `cargo bench --bench analyse`
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs tools")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use portcullis::analyse::report;
+use portcullis::model::{Family, LocalAddr, Net, Route, Source, View};
+use portcullis::syntax::iptables_save;
+
+/// About so many rules, 5,000 of them flat ones of the filter table; every service makes eleven.
+fn kube(rules: usize) -> String {
+    let services = (rules - 5_000) / 11;
+    let (mut first, mut svc, mut sep) = (String::new(), String::new(), String::new());
+    let mut chains = String::new();
+    for s in 0..services {
+        let ip = format!("10.{}.{}.{}", 96 + s / 65_536, s / 256 % 256, s % 256);
+        let name = format!("ns{}/service-{s}:http", s % 50);
+        writeln!(first, "-A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport {} -j KUBE-SVC-{s:016}", 80 + s % 7).unwrap();
+        writeln!(chains, ":KUBE-SVC-{s:016} - [0:0]").unwrap();
+        writeln!(svc, "-A KUBE-SVC-{s:016} ! -s 10.244.0.0/16 -d {ip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport {} -j KUBE-MARK-MASQ", 80 + s % 7).unwrap();
+        for e in 0..3 {
+            let pod = format!("10.244.{}.{}", s / 250 % 250, (s + e * 83) % 250 + 1);
+            let n = s * 3 + e;
+            writeln!(chains, ":KUBE-SEP-{n:016} - [0:0]").unwrap();
+            if e < 2 {
+                writeln!(svc, "-A KUBE-SVC-{s:016} -m comment --comment {name} -m statistic --mode random --probability 0.{}000000000 -j KUBE-SEP-{n:016}", 3 + e * 2).unwrap();
+            } else {
+                writeln!(svc, "-A KUBE-SVC-{s:016} -m comment --comment {name} -j KUBE-SEP-{n:016}").unwrap();
+            }
+            writeln!(sep, "-A KUBE-SEP-{n:016} -s {pod}/32 -m comment --comment {name} -j KUBE-MARK-MASQ").unwrap();
+            writeln!(sep, "-A KUBE-SEP-{n:016} -p tcp -m comment --comment {name} -m tcp -j DNAT --to-destination {pod}:8080").unwrap();
+        }
+    }
+    let mut nodeports = String::new();
+    for p in 0..10 {
+        writeln!(nodeports, "-A KUBE-NODEPORTS -p tcp -m comment --comment ns/node-{p} -m tcp --dport {} -j KUBE-SVC-{:016}", 30_000 + p, p * 7).unwrap();
+    }
+    let mut flat = String::new();
+    for i in 0..5_000 {
+        let to = if i % 3 == 0 { "DROP" } else { "ACCEPT" };
+        let port = [22, 80, 111, 443, 2049, 9100, 20048, 30_003][i % 8];
+        writeln!(flat, "-A INPUT -s {}.{}.{}.0/24 -p tcp -m tcp --dport {port} -j {to}", 20 + i % 180, i / 256 % 256, i % 256).unwrap();
+    }
+    format!(
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n{flat}COMMIT\n\
+         *nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE-MARK-MASQ - [0:0]\n\
+         :KUBE-NODEPORTS - [0:0]\n:KUBE-SERVICES - [0:0]\n{chains}-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
+         -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n{nodeports}{first}\
+         -A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports\" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\n{svc}{sep}COMMIT\n"
+    )
+}
+
+/// The host: live addresses, 20 listening sockets beside 10 node ports.
+fn host(text: &str, captured: bool) -> View {
+    let (set, _) = iptables_save::read(text, Family::V4);
+    let mut v = View::empty(if captured { Source::Capture } else { Source::Live }, "bench");
+    v.v4 = Some(set);
+    let socket = |port| portcullis::model::Socket {
+        proto: portcullis::model::Proto::TCP, local: [0, 0, 0, 0].into(), port, device: None, v6only: None, process: None,
+    };
+    v.sockets = Some([22, 80, 111, 443, 2049, 9100, 20048].into_iter().chain(40_000..40_013).map(socket).collect());
+    if !captured {
+        let at = |a: [u8; 4], prefix, i: &str| LocalAddr { addr: a.into(), prefix, interface: i.to_owned() };
+        v.addrs = Some(vec![at([127, 0, 0, 1], 8, "lo"), at([192, 0, 2, 10], 24, "eth0"), at([10, 244, 0, 1], 24, "cni0")]);
+        let to = |n: &str, i: &str| Route { net: Net::parse(n, Family::V4).unwrap(), interface: i.to_owned() };
+        v.routes = Some(vec![to("0.0.0.0/0", "eth0"), to("10.244.0.0/16", "cni0")]);
+        v.forwarding = [Some(true), None];
+    }
+    v
+}
+
+fn best(mut work: impl FnMut()) -> Duration {
+    (0..3).map(|_| {
+        let begun = Instant::now();
+        work();
+        begun.elapsed()
+    }).min().unwrap()
+}
+
+/// The time of `iptables-save` for the rules, in a private namespace; `None` without root.
+fn save_time(text: &str, backend: &str) -> Option<Duration> {
+    let file = std::env::temp_dir().join(format!("portcullis-bench-{}.rules", std::process::id()));
+    std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+    let script = format!(
+        "iptables-{backend}-restore < {0} && for i in 1 2 3; do a=$(date +%s%N); iptables-{backend}-save > /dev/null; b=$(date +%s%N); echo $((b - a)); done",
+        file.display(),
+    );
+    let out = Command::new("unshare").args(["-n", "sh", "-c", &script]).env("XTABLES_LOCKFILE", file.with_extension("lock"))
+        .stderr(Stdio::null()).output().ok()?;
+    let _ = std::fs::remove_file(&file);
+    let _ = std::fs::remove_file(file.with_extension("lock"));
+    String::from_utf8(out.stdout).ok()?.lines().filter_map(|l| l.parse().ok()).map(Duration::from_nanos).min()
+}
+
+fn main() {
+    for rules in [25_000, 50_000, 100_000] {
+        let text = kube(rules);
+        let mut read = Duration::ZERO;
+        for captured in [false, true] {
+            let begun = Instant::now();
+            let view = host(&text, captured);
+            read = begun.elapsed();
+            let judged = report(&view);
+            let time = best(|| assert_eq!(report(&view).endpoints.len(), judged.endpoints.len()));
+            println!(
+                "{rules} rules, {} MB, {}: {} endpoints judged in {:.1} ms", text.len() / 1_000_000,
+                if captured { "captured" } else { "live" }, judged.endpoints.len(), time.as_secs_f64() * 1e3,
+            );
+        }
+        println!("  reading the text: {:.1} ms", read.as_secs_f64() * 1e3);
+        if rules == 100_000 {
+            for backend in ["nft", "legacy"] {
+                match save_time(&text, backend) {
+                    Some(t) => println!("  iptables-{backend}-save: {:.1} ms", t.as_secs_f64() * 1e3),
+                    None => println!("NOT RUN: iptables-{backend}-save (needs root and the tool)"),
+                }
+            }
+            if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+                println!("  {}", status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or("peak memory not known"));
+            }
+        }
+    }
+}
