@@ -1,9 +1,9 @@
 //! One view of a host from captured texts, told apart by content. What a text cannot tell becomes a
 //! plain sentence among the diagnostics; nothing that is left out is left out silently.
 
-use crate::model::{Backend, Diagnostic, Family, Ruleset, Source, Table, View};
+use crate::model::{Backend, Diagnostic, Family, Peer, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
-use crate::syntax::{family, iptables_list, iptables_save, rpcinfo, table_guess};
+use crate::syntax::{docker_ps, exports, family, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
 
 /// One captured text.
 #[derive(Clone, Debug)]
@@ -68,7 +68,40 @@ impl Gather {
                 Kind::Save | Kind::Spec => self.rules(&part, |family| iptables_save::read(&section.text, family)),
                 Kind::List => self.rules(&part, |family| iptables_list::read(&section.text, family)),
                 Kind::Rpcinfo | Kind::RpcinfoShort => self.rpcinfo(&part),
-                _ => self.foreign(&part),
+                Kind::Sockets => {
+                    let (sockets, peers, diags) = sockets::read(&section.text);
+                    self.say(&part, diags);
+                    // A listing of connections alone says nothing about what listens.
+                    if !sockets.is_empty() || peers.is_empty() {
+                        self.view.sockets.get_or_insert_default().extend(sockets);
+                    }
+                    for p in peers {
+                        let peer = Peer { addr: p.peer.0, port: p.local.1, proto: p.proto };
+                        if !self.view.peers.contains(&peer) {
+                            self.view.peers.push(peer);
+                        }
+                    }
+                }
+                Kind::Ipset => {
+                    let (sets, diags) = ipset::read(&section.text);
+                    self.say(&part, diags);
+                    self.view.ipsets.get_or_insert_default().extend(sets);
+                }
+                Kind::Exports => {
+                    let (nodes, diags) = exports::nodes(&section.text);
+                    self.say(&part, diags);
+                    for node in nodes {
+                        if !self.view.exports.contains(&node) {
+                            self.view.exports.push(node);
+                        }
+                    }
+                }
+                Kind::DockerPs => {
+                    let (names, diags) = docker_ps::read(&section.text);
+                    self.say(&part, diags);
+                    self.view.published_names.extend(names);
+                }
+                Kind::Unknown => self.foreign(&part),
             }
         }
     }
@@ -124,7 +157,7 @@ impl Gather {
         if !missing.is_empty() {
             table.partial = true;
             self.view.diagnostics.push(part.note(format!(
-                "only part of table {name} is listed: {} is not shown, so what it does is not known", missing.join(", "))));
+                "only part of table {name} is listed: what {} does is not shown and not known", missing.join(", "))));
         }
     }
 
@@ -162,7 +195,7 @@ impl Gather {
 
     fn rpcinfo(&mut self, part: &Part) {
         let (services, diags) = rpcinfo::read(&part.section.text);
-        self.view.diagnostics.extend(diags.into_iter().map(|d| part.place(d)));
+        self.say(part, diags);
         let Some(services) = services else { return };
         let host = part.section.context.host.clone();
         if self.view.rpc.is_some() {
@@ -172,6 +205,10 @@ impl Gather {
         }
         self.view.rpc = Some(services);
         self.rpc_host = host;
+    }
+
+    fn say(&mut self, part: &Part, diags: Vec<Diagnostic>) {
+        self.view.diagnostics.extend(diags.into_iter().map(|d| part.place(d)));
     }
 
     fn foreign(&mut self, part: &Part) {

@@ -74,7 +74,7 @@ fn names(host: &dyn Host, view: &mut View) {
         view.published_names = docker_ps::read(&text).0;
     }
     if let Ok(bytes) = host.read(Path::new("/etc/exports")) {
-        let (clients, diags) = exports::read(&String::from_utf8_lossy(&bytes));
+        let (clients, diags) = exports::nodes(&String::from_utf8_lossy(&bytes));
         note(view, diags, "/etc/exports");
         view.exports = clients;
     }

@@ -1,75 +1,181 @@
-//! `/etc/exports` (exports(5)): who may mount. BSD's syntax is recognised and said.
+//! `/etc/exports` of Linux (exports(5)); the syntax of BSD and macOS is recognised, used for its clients, and said.
 
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, Net};
 
-/// The clients of all exports, each once, in order: addresses, networks, host names, wildcards, `@netgroups`.
-pub fn read(text: &str) -> (Vec<String>, Vec<Diagnostic>) {
-    let (mut clients, mut diags) = (Vec::<String>::new(), Vec::new());
-    let mut add = |c: &str| {
-        if !c.is_empty() && !clients.iter().any(|x| x == c) {
-            clients.push(c.to_owned());
-        }
-    };
-    for (number, line) in logical_lines(text) {
-        let words = words_of(&line);
-        if words.iter().skip(1).any(|w| w.starts_with("-maproot") || w.starts_with("-network") || w.starts_with("-mapall") || w.starts_with("-alldirs")) {
-            diags.push(Diagnostic::at(number, "this is an exports file of BSD; only Linux's syntax is read here"));
-            continue;
-        }
-        if !words.first().is_some_and(|w| w.starts_with('/')) {
-            diags.push(Diagnostic::at(number, format!("an export begins with a path: {line}")));
-            continue;
-        }
-        for word in words.iter().skip(1).filter(|w| !w.starts_with('-')) {
-            match word.split_once('(') {
-                // `host (rw)`: the blank makes it "host with defaults, and everybody read-write".
-                Some(("", _)) => {
-                    diags.push(Diagnostic::at(number, "options stand apart from their client, so they hold for everybody (exports(5))"));
-                    add("*");
-                }
-                Some((client, _)) => add(client),
-                None => add(word),
-            }
-        }
-    }
-    (clients, diags)
+/// One directory and who may mount it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Directory.
+    pub path: String,
+    /// Clients, in the order of the file.
+    pub clients: Vec<Client>,
+    /// Line, from 1.
+    pub line: usize,
 }
 
-/// Lines without comments, continued ones joined, each with the number of its first.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut out = Vec::<(usize, String)>::new();
-    let mut open = false;
-    for (i, raw) in text.lines().enumerate() {
-        let line = raw.split('#').next().unwrap_or_default();
-        let (body, goes_on) = line.trim_end().strip_suffix('\\').map_or((line.trim(), false), |b| (b.trim(), true));
-        match out.last_mut().filter(|_| open) {
-            Some((_, last)) => {
-                last.push(' ');
-                last.push_str(body);
-            }
-            None => out.push((i + 1, body.to_owned())),
-        }
-        open = goes_on;
-    }
-    out.retain(|(_, l)| !l.trim().is_empty());
-    out
+/// One client of an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// As written: address, network, host name, `*`, `*.example.org`, `@netgroup`.
+    pub name: String,
+    /// Its options, without the parentheses.
+    pub options: Vec<String>,
 }
 
-/// Words; double quotes hold blanks together.
-fn words_of(line: &str) -> Vec<String> {
-    let (mut out, mut word, mut quoted) = (Vec::new(), String::new(), false);
-    for c in line.chars() {
+impl Client {
+    /// The client as a node: a network in its shortest form, or a host name. `None` for what has no addresses of
+    /// its own: everybody, wildcards, netgroups, Kerberos principals.
+    pub fn node(&self) -> Option<String> {
+        if let Some(net) = Net::parse_any(&self.name) {
+            return Some(if net.mask == net.family.max() { net.ip().to_string() } else { net.to_string() });
+        }
+        let host = !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            && self.name.contains(|c: char| c.is_ascii_alphabetic());
+        host.then(|| self.name.clone())
+    }
+}
+
+/// Reads the file. Never fails: what cannot be used is said.
+pub fn read(text: &str) -> (Vec<Export>, Vec<Diagnostic>) {
+    let (mut out, mut diags) = (Vec::new(), Vec::new());
+    let mut whole = String::new();
+    let mut start = 0;
+    for (n, line) in text.lines().enumerate() {
+        if whole.is_empty() {
+            start = n + 1;
+        }
+        // A backslash at the end continues the line.
+        if let Some(head) = line.trim_end().strip_suffix('\\') {
+            whole.push_str(head);
+            whole.push(' ');
+            continue;
+        }
+        whole.push_str(line);
+        entry(&std::mem::take(&mut whole), start, &mut out, &mut diags);
+    }
+    entry(&whole, start, &mut out, &mut diags);
+    (out, diags)
+}
+
+/// The clients of all exports that can be named as nodes, each once, in order.
+pub fn nodes(text: &str) -> (Vec<String>, Vec<Diagnostic>) {
+    let (exports, diags) = read(text);
+    let mut out: Vec<String> = Vec::new();
+    for node in exports.iter().flat_map(|e| &e.clients).filter_map(Client::node) {
+        if !out.contains(&node) {
+            out.push(node);
+        }
+    }
+    (out, diags)
+}
+
+fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic>) {
+    let words = words(line);
+    let Some(path) = words.first() else { return };
+    let bsd = path == "V4:" || words.iter().skip(1).any(|w| {
+        ["-alldirs", "-maproot", "-mapall", "-network", "-ro", "-sec", "-quiet"].iter().any(|o| w.starts_with(o))
+    });
+    if bsd {
+        diags.push(Diagnostic::at(n, "the syntax of BSD or macOS, which Linux does not read; only its clients are used"));
+        out.push(Export { path: words.iter().find(|w| w.starts_with('/')).unwrap_or(path).clone(), clients: bsd_clients(&words), line: n });
+        return;
+    }
+    if !path.starts_with('/') {
+        diags.push(Diagnostic::at(n, format!("not a line of /etc/exports; left out: {}", line.trim())));
+        return;
+    }
+    let mut export = Export { path: path.clone(), clients: Vec::new(), line: n };
+    let mut defaults = Vec::new();
+    for word in &words[1..] {
+        if let Some(options) = word.strip_prefix('-') {
+            defaults = split(options);
+            continue;
+        }
+        let (name, options) = word.split_once('(').map_or((word.as_str(), None), |(n, o)| (n, Some(o)));
+        if options.is_some_and(|o| !o.ends_with(')')) {
+            diags.push(Diagnostic::at(n, format!("the closing parenthesis is missing: {word}")));
+        }
+        if name.is_empty() {
+            diags.push(Diagnostic::at(n, "a blank before the parenthesis exports to everybody with these options (exports(5))"));
+        }
+        let mut all = defaults.clone();
+        all.extend(split(options.unwrap_or_default().trim_end_matches(')')));
+        export.clients.push(Client { name: if name.is_empty() { "*".to_owned() } else { name.to_owned() }, options: all });
+    }
+    if export.clients.is_empty() {
+        export.clients.push(Client { name: "*".to_owned(), options: defaults });
+    }
+    for client in export.clients.iter().filter(|c| c.node().is_none()) {
+        let why = match client.name.as_str() {
+            "*" => "everybody may mount it".to_owned(),
+            name if name.starts_with('@') => format!("the netgroup {name} stands for hosts that the file does not name"),
+            name if name.starts_with("gss/") => format!("{name} names no hosts"),
+            name if name.contains("**") || name.contains("XX") => format!("{name} is not an address any more"),
+            name => format!("the wildcard {name} stands for hosts that the file does not name"),
+        };
+        diags.push(Diagnostic::at(n, format!("{}: {why}", export.path)));
+    }
+    out.push(export);
+}
+
+fn split(options: &str) -> Vec<String> {
+    options.split(',').map(str::trim).filter(|o| !o.is_empty()).map(str::to_owned).collect()
+}
+
+/// Hosts, and `-network N -mask M` or `-network=N/len`.
+fn bsd_clients(words: &[String]) -> Vec<Client> {
+    let value = |name: &str| words.iter().enumerate().find_map(|(i, w)| {
+        w.strip_prefix(&format!("{name}=")).map(str::to_owned).or_else(|| (w == name).then(|| words.get(i + 1).cloned()).flatten())
+    });
+    let network = value("-network").map(|net| match value("-mask") {
+        Some(mask) => format!("{net}/{mask}"),
+        None => net,
+    });
+    let hosts = words.iter().enumerate()
+        .filter(|(i, w)| !w.starts_with(['-', '/']) && *w != "V4:" && !(*i > 0 && matches!(words[i - 1].as_str(), "-network" | "-mask")))
+        .map(|(_, w)| w.clone());
+    hosts.chain(network).map(|name| Client { name, options: Vec::new() }).collect()
+}
+
+/// Blanks separate, double quotes group, `\040` is a blank, `#` begins a comment; blanks inside parentheses stay.
+fn words(line: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut word = String::new();
+    let (mut quoted, mut inside, mut any) = (false, false, false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
-            '"' => quoted = !quoted,
+            '"' => {
+                quoted = !quoted;
+                any = true;
+            }
+            '\\' => {
+                let digits: String = std::iter::from_fn(|| chars.next_if(|d| d.is_digit(8))).take(3).collect();
+                match u8::from_str_radix(&digits, 8) {
+                    Ok(byte) => word.push(char::from(byte)),
+                    Err(_) => word.push('\\'),
+                }
+                any = true;
+            }
+            '#' if !quoted && word.is_empty() => break,
             c if c.is_whitespace() && !quoted => {
-                if !word.is_empty() {
+                if !inside && any {
                     out.push(std::mem::take(&mut word));
+                    any = false;
                 }
             }
-            c => word.push(c),
+            c => {
+                inside = match c {
+                    '(' => true,
+                    ')' => false,
+                    _ => inside,
+                };
+                word.push(c);
+                any = true;
+            }
         }
     }
-    if !word.is_empty() {
+    if any {
         out.push(word);
     }
     out
@@ -79,17 +185,40 @@ fn words_of(line: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn clients_in_every_form() {
-        let (c, d) = read("# comment\n/srv/a 192.0.2.11(rw,sync) 192.0.2.0/24(ro) \\\n  *.example.org(ro) @trusted(rw)\n\"/srv/b c\" -rw,sync 192.0.2.11 2001:db8::/64(ro)\n");
-        assert!(d.is_empty(), "{d:?}");
-        assert_eq!(c, ["192.0.2.11", "192.0.2.0/24", "*.example.org", "@trusted", "2001:db8::/64"]);
+    fn clients(text: &str) -> Vec<String> {
+        read(text).0.into_iter().flat_map(|e| e.clients).map(|c| c.name).collect()
     }
 
     #[test]
-    fn what_is_odd_is_said() {
-        assert_eq!(read("/srv host (rw)\n").0, ["host", "*"]);
-        assert!(read("/usr -maproot=root host1\n").1[0].message.contains("BSD"));
-        assert_eq!(read("srv host\n").1.len(), 1);
+    fn clients_options_and_defaults() {
+        let (exports, diags) = read("# comment\n\"/srv/my data\" -sync,rw 10.0.0.0/255.0.0.0(no_root_squash) node1 \\\n  2001:db8::/32(ro) # trailing\n/a\\040b host(rw, sync)\n");
+        assert_eq!(diags, []);
+        assert_eq!(exports[0].path, "/srv/my data");
+        assert_eq!(exports[0].clients[0].options, ["sync", "rw", "no_root_squash"]);
+        assert_eq!(exports[0].clients.iter().map(|c| c.node().unwrap()).collect::<Vec<_>>(), ["10.0.0.0/8", "node1", "2001:db8::/32"]);
+        assert_eq!((exports[1].path.as_str(), &exports[1].clients[0].options[..]), ("/a b", &["rw".to_owned(), "sync".to_owned()][..]));
+    }
+
+    #[test]
+    fn everybody_netgroups_and_wildcards_are_no_nodes() {
+        let (exports, diags) = read("/srv * @trusted *.example.org server[0-20] gss/krb5i(rw)\n/pub\n/x 192.168.0.10/24(rw)\n");
+        let nodes: Vec<_> = exports.iter().flat_map(|e| &e.clients).filter_map(Client::node).collect();
+        assert_eq!(nodes, ["192.168.0.0/24"]);
+        assert_eq!(diags.len(), 6);
+    }
+
+    #[test]
+    fn a_blank_before_the_parenthesis_opens_it_to_everybody() {
+        assert_eq!(clients("/srv host (rw)\n"), ["host", "*"]);
+        assert!(read("/srv host (rw)\n").1[0].message.contains("everybody"));
+        assert!(read("/srv host(rw\n").1[0].message.contains("missing"));
+    }
+
+    #[test]
+    fn bsd_is_recognised_and_said() {
+        let (exports, diags) = read("/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n/a /b 10.0.0.1 10.0.0.2 -alldirs\n");
+        assert_eq!(exports[0].clients[0].node().as_deref(), Some("192.168.99.0/24"));
+        assert_eq!(exports[2].clients.len(), 2);
+        assert_eq!(diags.len(), 3);
     }
 }

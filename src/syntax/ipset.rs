@@ -1,34 +1,70 @@
-//! `ipset save` (ipset(8)).
+//! `ipset save` (ipset(8)): sets and their entries.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use crate::model::{Diagnostic, Family, IpSet};
 
-/// Reads `create NAME TYPE ...` and `add NAME ENTRY ...` lines.
+/// Reads the sets in order. Entries keep the words behind the set's name.
 pub fn read(text: &str) -> (Vec<IpSet>, Vec<Diagnostic>) {
-    let (mut sets, mut diags) = (Vec::<IpSet>::new(), Vec::new());
-    for (i, line) in text.lines().enumerate() {
-        let mut words = line.split_whitespace();
-        let (verb, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let rest: Vec<&str> = words.collect();
-        match (verb, rest.first()) {
-            ("" | "#", _) => {}
-            ("create", Some(kind)) => {
-                let family = rest.iter().position(|w| *w == "family").and_then(|at| rest.get(at + 1)).copied();
-                let family = match (*kind, family) {
-                    ("list:set", _) => None,
-                    (_, Some("inet6")) => Some(Family::V6),
-                    _ => Some(Family::V4),
-                };
-                sets.push(IpSet { name: name.to_owned(), kind: (*kind).to_owned(), family, entries: Vec::new() });
+    let (mut sets, mut diags): (Vec<IpSet>, _) = (Vec::new(), Vec::new());
+    let mut at: HashMap<String, usize> = HashMap::new();
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let mut words = line.splitn(3, char::is_whitespace);
+        let (command, name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default().trim());
+        match command {
+            "" => {}
+            c if c.starts_with('#') => {}
+            "create" | "-N" if !rest.is_empty() => {
+                at.insert(name.to_owned(), sets.len());
+                sets.push(create(name, rest));
             }
-            ("add", Some(_)) => match sets.iter_mut().rev().find(|s| s.name == name) {
-                Some(set) => set.entries.push(rest.join(" ")),
-                None => diags.push(Diagnostic::at(i + 1, format!("an entry of a set that was not created before: {name}"))),
-            },
-            _ if line.trim_start().starts_with('#') => {}
-            _ => diags.push(Diagnostic::at(i + 1, format!("not a line of ipset save: {}", line.trim()))),
+            "add" | "-A" if !rest.is_empty() => {
+                let index = *at.entry(name.to_owned()).or_insert_with(|| {
+                    diags.push(Diagnostic::at(n + 1, format!("set {name} is filled but not created in this text; its type is not known")));
+                    sets.push(create(name, ""));
+                    sets.len() - 1
+                });
+                if let Some(set) = sets.get_mut(index) {
+                    set.entries.push(rest.to_owned());
+                }
+            }
+            _ => diags.push(Diagnostic::at(n + 1, format!("not a line of ipset save; left out: {line}"))),
         }
     }
     (sets, diags)
+}
+
+fn create(name: &str, rest: &str) -> IpSet {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let kind = words.first().copied().unwrap_or_default().to_owned();
+    let family = words.iter().position(|w| *w == "family").and_then(|i| words.get(i + 1)).and_then(|f| match *f {
+        "inet" => Some(Family::V4),
+        "inet6" => Some(Family::V6),
+        _ => None,
+    });
+    // IPv4 where nothing is said; bitmap types never say it (ipset(8)).
+    let addresses = kind.starts_with("bitmap:ip") || kind.starts_with("hash:");
+    let family = family.or_else(|| addresses.then_some(Family::V4));
+    IpSet { name: name.to_owned(), kind, family, entries: Vec::new() }
+}
+
+/// Writes sets so that `read` gives them back; creation options other than the family are not kept by the model.
+pub fn write(sets: &[IpSet]) -> String {
+    let mut out = String::new();
+    for set in sets {
+        let family = match set.family {
+            Some(Family::V4) if !set.kind.starts_with("bitmap") => " family inet",
+            Some(Family::V6) => " family inet6",
+            _ => "",
+        };
+        let _ = writeln!(out, "create {} {}{family}", set.name, set.kind);
+        for entry in &set.entries {
+            let _ = writeln!(out, "add {} {entry}", set.name);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -37,8 +73,19 @@ mod tests {
 
     #[test]
     fn sets_and_entries() {
-        let (s, d) = read("create nodes hash:net family inet hashsize 1024 maxelem 65536\nadd nodes 192.0.2.0/24 nomatch\ncreate all list:set size 8\nadd all nodes\nadd gone 1.2.3.4\n");
-        assert_eq!((s.len(), s[0].family, s[1].family, s[0].entries[0].as_str()), (2, Some(Family::V4), None, "192.0.2.0/24 nomatch"));
-        assert_eq!(d.len(), 1);
+        let text = "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked 192.0.2.0/24\nadd blocked 198.51.100.7 timeout 60\n\
+            create six hash:ip family inet6\ncreate ports bitmap:port range 0-1024\n";
+        let (sets, diags) = read(text);
+        assert_eq!(diags, []);
+        assert_eq!(sets[0].entries, ["192.0.2.0/24", "198.51.100.7 timeout 60"]);
+        assert_eq!(sets.iter().map(|s| s.family).collect::<Vec<_>>(), [Some(Family::V4), Some(Family::V6), None]);
+        assert_eq!(read(&write(&sets)).0, sets);
+    }
+
+    #[test]
+    fn an_entry_of_an_unknown_set_is_kept_and_said() {
+        let (sets, diags) = read("add x 10.0.0.1\nwhat\n");
+        assert_eq!(sets[0].entries, ["10.0.0.1"]);
+        assert_eq!(diags.len(), 2);
     }
 }

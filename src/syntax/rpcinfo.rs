@@ -9,39 +9,64 @@ const PROGRAMS: &[(u32, &str)] = &[
 ];
 
 /// Reads the table; versions of one program on one (protocol, port) are gathered. An error text of
-/// `rpcinfo` is a diagnostic, never "no services": then the value is `None`.
+/// `rpcinfo` is a diagnostic, never "no services": then the value is `None`. `rpcinfo -s` is refused: no ports.
 pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
     let mut found: Vec<RpcService> = Vec::new();
     let mut diags = Vec::new();
-    let mut table = false;
+    let (mut table, mut short) = (false, false);
     for (n, line) in text.lines().enumerate() {
+        let line = line.replace("&nbsp;", " ");
         let words: Vec<&str> = line.split_whitespace().collect();
-        if words.is_empty() {
+        let heading = words.iter().position(|w| *w == "program");
+        if heading.is_some_and(|i| words.get(i + 1) == Some(&"version(s)")) {
+            short = true;
+            diags.push(Diagnostic::at(n + 1, SHORT));
             continue;
         }
-        if words[0] == "program" {
-            table = true;
-            if words.get(1) == Some(&"version(s)") {
-                diags.push(Diagnostic::at(n + 1, "`rpcinfo -s` lists no ports; use `rpcinfo -p`"));
-            }
-            continue;
-        }
+        table |= heading.is_some() && !short;
         if line.contains("No remote programs registered") {
             table = true;
             diags.push(Diagnostic::at(n + 1, "rpcinfo says: no remote programs registered"));
             continue;
         }
-        match row(&words) {
-            Ok(Some(service)) => {
-                table = true;
-                gather(&mut found, service);
+        if words.is_empty() {
+            continue;
+        }
+        let rows = if short { Vec::new() } else { rows(&words) };
+        if !rows.is_empty() {
+            table = true;
+        } else if heading.is_none() {
+            diags.extend(remark(&words, short).map(|why| Diagnostic::at(n + 1, why)));
+        }
+        for row in rows {
+            match row {
+                Row::Service(service) => gather(&mut found, service),
+                Row::Local => {}
+                Row::Bad(why) => diags.push(Diagnostic::at(n + 1, why)),
             }
-            Ok(None) => {}
-            Err(why) => diags.push(Diagnostic::at(n + 1, why)),
         }
     }
     found.sort_by_key(|s| (s.program, s.proto, s.port));
     (table.then_some(found), diags)
+}
+
+/// Why `rpcinfo -s` is of no use here.
+const SHORT: &str = "rpcinfo -s lists no ports, so nothing can be said about the firewall; use rpcinfo -p";
+
+/// What to say about a line without a row; `None` when it was said already.
+fn remark(words: &[&str], short: bool) -> Option<String> {
+    if words[0] == "rpcinfo:" {
+        return Some(words.join(" "));
+    }
+    if short && words.len() >= 3 {
+        return Some(format!("program {} of rpcinfo -s, without a port; left out", words[0]));
+    }
+    let line = words.join(" ");
+    Some(if super::iptables_list::is_gap(&line) {
+        "lines are left out here: the list of services is not complete".to_owned()
+    } else {
+        format!("not a row of rpcinfo -p; left out: {line}")
+    })
 }
 
 fn gather(found: &mut Vec<RpcService>, service: RpcService) {
@@ -56,26 +81,58 @@ fn gather(found: &mut Vec<RpcService>, service: RpcService) {
     }
 }
 
-/// A row of either layout; `Ok(None)` is a row without an IP port (`local`).
-fn row(words: &[&str]) -> Result<Option<RpcService>, String> {
-    const NOT: &str = "not a row of rpcinfo -p; left out";
-    let program: u32 = words[0].parse().map_err(|_| if words[0] == "rpcinfo:" { words.join(" ") } else { NOT.to_owned() })?;
-    let version: u32 = words.get(1).and_then(|w| w.parse().ok()).ok_or(NOT)?;
-    let netid = *words.get(2).ok_or(NOT)?;
-    let place = *words.get(3).ok_or(NOT)?;
-    if netid == "local" {
-        return Ok(None);
+/// One row of either layout.
+enum Row {
+    Service(RpcService),
+    /// A transport without an IP port.
+    Local,
+    Bad(String),
+}
+
+/// The rows of a line: nearly always one, all of them where a web page lost the line ends; running numbers and
+/// `grep -n` prefixes in front are skipped.
+fn rows(words: &[&str]) -> Vec<Row> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at + 2 < words.len() {
+        match row(&words[at..]) {
+            Some((row, used)) => {
+                out.push(row);
+                at += used;
+            }
+            None => at += 1,
+        }
     }
-    let proto = Proto::parse(netid.trim_end_matches('6')).ok_or(NOT)?;
+    out
+}
+
+const LOCAL: &[&str] = &["local", "ticlts", "ticots", "ticotsord", "unix"];
+
+/// `program version netid port-or-address [name [owner]]`, and how many words of the line it takes.
+fn row(words: &[&str]) -> Option<(Row, usize)> {
+    let first = words[0].rsplit_once(':').map_or(words[0], |(_, w)| w);
+    let program: u32 = first.parse().ok()?;
+    let version: u32 = words[1].parse().ok().filter(|v| *v < 1000)?;
+    let netid = words[2];
+    if LOCAL.contains(&netid) {
+        return Some((Row::Local, words.len().min(4)));
+    }
+    let named = matches!(netid, "tcp" | "udp" | "tcp6" | "udp6" | "sctp" | "sctp6");
+    // An unknown transport is listed by its number.
+    if !named && (netid.parse::<u8>().is_err() || words.len() > 5 || program < 1000) {
+        return None;
+    }
+    let proto = Proto::parse(netid.trim_end_matches('6')).or_else(|| Proto::parse(netid))?;
+    let cut = || Row::Bad(format!("the row of program {program} is cut; left out"));
+    let Some(place) = words.get(3) else { return Some((cut(), 3)) };
     // A plain row has a universal address (RFC 5665): the port is in its last two numbers.
-    let (port, name) = match place.parse::<u16>() {
-        Ok(port) => (port, words.get(4)),
-        Err(_) => (universal_port(place).ok_or(NOT)?, words.get(4)),
-    };
+    let Some(port) = place.parse::<u16>().ok().or_else(|| universal_port(place)) else { return Some((cut(), 4)) };
+    let name = words.get(4).filter(|w| !w.starts_with(|c: char| c.is_ascii_digit() || c == '<'));
     let listed = name.filter(|n| **n != "-").map(|n| n.trim_matches(['(', ')']).to_owned());
     let known = || PROGRAMS.iter().find(|(p, _)| *p == program).map(|(_, n)| (*n).to_owned());
+    let name_words = usize::from(name.is_some());
     let name = listed.or_else(known).unwrap_or_else(|| program.to_string());
-    Ok(Some(RpcService { program, versions: vec![version], proto, port, name }))
+    Some((Row::Service(RpcService { program, versions: vec![version], proto, port, name }), 4 + name_words))
 }
 
 fn universal_port(addr: &str) -> Option<u16> {
@@ -114,5 +171,30 @@ mod tests {
         let (services, diags) = read("rpcinfo: can't contact portmapper: RPC: Remote system error - Connection refused\n");
         assert_eq!(services, None);
         assert_eq!(diags.len(), 1);
+    }
+
+    #[test]
+    fn the_short_form_is_refused_with_a_sentence() {
+        let text = "   program version(s) netid(s)                         service     owner\n    100000  2,3,4     local,udp,tcp,udp6,tcp6          portmapper  superuser\n";
+        let (services, diags) = read(text);
+        assert_eq!(services, None);
+        assert_eq!((diags[0].message.as_str(), diags.len()), (SHORT, 2));
+    }
+
+    #[test]
+    fn a_table_on_one_line_and_numbered_rows() {
+        let (services, _) = read("program vers proto port 100000 2 tcp 111 portmapper 100000 2 udp 111 portmapper 100003 3 tcp 2049 nfs 100227 3 tcp 2049\n");
+        assert_eq!(services.unwrap().iter().map(|s| (s.program, s.port, s.name.as_str())).collect::<Vec<_>>(),
+            [(100_000, 111, "portmapper"), (100_000, 111, "portmapper"), (100_003, 2049, "nfs"), (100_227, 2049, "nfs_acl")]);
+        let (services, diags) = read("16     100000    2   tcp    111  portmapper\n8:    100024    1   udp  36310  (status)\n9:100021 0 7 5 x\n");
+        assert_eq!(services.unwrap().len(), 3);
+        assert_eq!(diags, []);
+    }
+
+    #[test]
+    fn gaps_and_cut_rows_are_said() {
+        let (services, diags) = read("    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome prose\n");
+        assert_eq!(services.unwrap().len(), 1);
+        assert_eq!(diags.iter().map(|d| d.line).collect::<Vec<_>>(), [2, 3, 4]);
     }
 }

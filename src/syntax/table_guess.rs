@@ -1,27 +1,33 @@
 //! Which table a listing without a name shows: `iptables -S` and `-L` print one table and do not say which.
 
-use crate::model::{Table, Target};
-use crate::model::Family;
+use crate::model::{Rule, Table};
+
+/// Targets that only the nat table takes, and those that only mangle takes (iptables-extensions(8)).
+const NAT: &[&str] = &["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
+const MANGLE: &[&str] = &["MARK", "CONNMARK", "TOS", "DSCP", "TTL", "HL", "ECN", "CLASSIFY", "CHECKSUM", "TPROXY"];
 
 /// The likely table of these chains, and whether the chains leave no doubt.
 pub fn of(table: &Table) -> (String, bool) {
     let has = |name: &str| table.chain(name).is_some();
-    let nat_target = || table.chains.iter().flat_map(|c| &c.rules).any(|r| {
-        // The family only matters for addresses, which are not asked for here.
-        matches!(r.spec(Family::V4).target, Target::Jump(name, _)
-            if matches!(name.as_str(), "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP"))
-    });
+    let uses = |targets: &[&str]| table.chains.iter().flat_map(|c| &c.rules).any(|r| target(r).is_some_and(|t| targets.contains(&t)));
     let (name, sure) = match (has("PREROUTING"), has("INPUT"), has("FORWARD"), has("OUTPUT"), has("POSTROUTING")) {
-        (true, _, true, _, _) | (_, _, true, _, true) => ("mangle", true),
+        (true, _, true, ..) | (_, _, true, _, true) => ("mangle", true),
+        _ if uses(NAT) => ("nat", true),
         // Kernels before 2.6.34 have no nat INPUT.
         (true, _, false, true, true) => ("nat", true),
-        (true, false, false, true, false) => ("raw", !nat_target()),
-        (_, _, false, _, true) | (true, _, false, _, false) => ("nat", nat_target()),
-        (false, _, true, _, false) => ("filter", true),
-        (false, true, false, ..) | (false, false, false, true, false) => ("filter", !nat_target()),
-        (false, false, false, false, false) => if nat_target() { ("nat", true) } else { ("filter", false) },
+        (true, false, false, true, false) => ("raw", true),
+        (_, _, false, _, true) | (true, _, false, _, false) => if uses(MANGLE) { ("mangle", false) } else { ("nat", false) },
+        (false, false, false, false, false) => ("filter", false),
+        (false, _, _, _, false) => ("filter", true),
     };
-    if nat_target() { ("nat".to_owned(), true) } else { (name.to_owned(), sure) }
+    (name.to_owned(), sure)
+}
+
+/// The word behind `-j`. Quoted words cannot be taken for it: their quote comes first.
+fn target(rule: &Rule) -> Option<&str> {
+    let mut words = rule.text.split(' ');
+    words.find(|w| *w == "-j")?;
+    words.next()
 }
 
 /// Gives the table its name.

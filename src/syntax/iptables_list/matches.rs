@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::targets;
 use super::text::Text;
-use crate::model::{Family, Proto, quote};
+use crate::model::{Family, quote};
 use crate::syntax::{icmp_names, services};
 
 /// What the text behind the addresses says.
@@ -25,6 +25,8 @@ pub(super) struct Found {
 
 /// Reads the text behind the addresses.
 pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
+    // A remark that somebody wrote behind the rule, set off by ideographic blanks.
+    let text = text.split_once("\u{3000}").filter(|(rule, _)| !rule.contains(['"', '`'])).map_or(text, |(rule, _)| rule);
     // iptables before 1.4.11 glues the target's text to that of tcpmss.
     let unglued = text.replace("TCPMSS ", " TCPMSS ");
     let text = if text.contains("TCPMSS ") && !text.contains(" TCPMSS ") { unglued.as_str() } else { text };
