@@ -1,0 +1,117 @@
+//! A real dockerd with real containers: who reaches their published ports must be as `report` says of the live host.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
+
+mod common;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use common::{Backend, Lab, net::within, wait_for};
+use portcullis::model::Net;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+/// Starts dockerd and four containers' worth of ports: published on all addresses, on loopback only, from a second
+/// network, and over UDP.
+const SETUP: &str = r#"
+mount -t tmpfs docker /mnt
+mkdir -p /run/lock /mnt/root/bin
+export DOCKER_HOST=unix:///run/docker.sock
+nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H $DOCKER_HOST -p /run/docker.pid >/run/dockerd.log 2>&1 &
+for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; sleep 0.1; done
+cp "$(command -v busybox)" /mnt/root/bin/busybox
+tar -C /mnt/root -c . | docker import - box >/dev/null
+docker run -d --name web -p 8080:80 -p 127.0.0.1:8081:80 box /bin/busybox httpd -f -p 80 -h / >/dev/null
+docker network create second >/dev/null
+docker run -d --name other --network second -p 8082:80 box /bin/busybox httpd -f -p 80 -h / >/dev/null
+docker run -d --name names -p 5353:53/udp box /bin/busybox sleep 1000 >/dev/null
+"#;
+
+/// One source of each kind is shut out by DOCKER-USER; rules in INPUT must not matter for what NAT sends on.
+const RULES: &str = "*filter
+-I DOCKER-USER -s 192.0.2.3/32 -p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 8080 -j DROP
+-I DOCKER-USER -s 192.0.2.4/32 -p udp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 5353 -j DROP
+-I DOCKER-USER -s 192.0.2.4/31 -p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 8082 -j DROP
+-A INPUT -s 192.0.2.5/32 -p tcp -m tcp --dport 8080 -j DROP
+COMMIT
+";
+
+fn answers(lab: &Lab, udp: bool, from: IpAddr, to: SocketAddr) -> bool {
+    within(&lab.clients[0], || {
+        let s = Socket::new(Domain::for_address(to), if udp { Type::DGRAM } else { Type::STREAM }, None).unwrap();
+        s.bind(&SocketAddr::new(from, 0).into()).unwrap();
+        s.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+        if udp {
+            s.connect(&to.into()).unwrap();
+            s.send(b"?").unwrap();
+            std::io::Read::read(&mut &s, &mut [0; 16]).is_ok()
+        } else {
+            // A user-space proxy accepts before its container does: only an answer counts.
+            s.connect_timeout(&to.into(), Duration::from_millis(700)).is_ok()
+                && std::io::Write::write_all(&mut &s, b"GET / HTTP/1.0\r\n\r\n").is_ok()
+                && std::io::Read::read(&mut &s, &mut [0; 16]).is_ok_and(|n| n > 0)
+        }
+    })
+}
+
+/// Answers datagrams in the container `names`: busybox has no server for them, so the test is one, in its network.
+fn serve_names(lab: &Lab) {
+    let pid = lab.server.sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.State.Pid}}' names");
+    let ns = std::fs::File::open(format!("/proc/{}/root/proc/{}/ns/net", lab.server.pid(), pid.trim())).unwrap();
+    std::thread::spawn(move || {
+        move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        let socket = UdpSocket::bind(("0.0.0.0", 53)).unwrap();
+        drop(ns);
+        let mut bytes = [0; 64];
+        while let Ok((n, from)) = socket.recv_from(&mut bytes) {
+            let _ = socket.send_to(&bytes[..n], from);
+        }
+    });
+}
+
+#[test]
+fn published_ports_are_reached_as_the_report_says() {
+    let Some(lab) = Lab::new(Backend::Nft, 1, &["dockerd", "docker", "docker-proxy", "busybox"]) else { return };
+    lab.server.sh(SETUP);
+    serve_names(&lab);
+    lab.server.restore("", RULES);
+    lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8::3/128 -p tcp -m tcp --dport 8080 -j DROP\nCOMMIT\n");
+    lab.clients[0].sh("for i in 3 4 5 6; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
+    let (to4, to6) = (Lab::server4(0), Lab::server6(0));
+    wait_for("the containers answer", Duration::from_secs(20), || {
+        answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8080)) && answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8082))
+            && answers(&lab, true, Lab::client4(0), SocketAddr::new(to4, 5353))
+    });
+    let out = lab.portcullis(&["report", "--json"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let mut asked = 0;
+    for (port, udp, name) in [(8080, false, "web"), (8081, false, "web"), (8082, false, "other"), (5353, true, "names")] {
+        let proto = if udp { "udp" } else { "tcp" };
+        let endpoint = report["endpoints"].as_array().unwrap().iter().find(|e| e["port"] == port && e["proto"] == proto)
+            .unwrap_or_else(|| panic!("{port}/{proto} is not in {report:#}"));
+        assert_eq!(endpoint["kind"], "published", "{endpoint:#}");
+        assert_eq!(endpoint["name"], name, "{endpoint:#}");
+        for last in 2..=6u8 {
+            for (family, from, to) in [
+                ("ipv4", IpAddr::from([192, 0, 2, last]), to4),
+                ("ipv6", IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)]), to6),
+            ] {
+                // Over UDP the proxy answers from an address of its own choice: not a question of rules.
+                if udp && family == "ipv6" {
+                    continue;
+                }
+                let came = answers(&lab, udp, from, SocketAddr::new(to, port));
+                let x = &endpoint["exposure"][family];
+                let reach = x["by_interface"].get("lan0").unwrap_or(x);
+                let within = |part: &str| reach[part].as_array().unwrap().iter().any(|n| Net::parse_any(n.as_str().unwrap()).unwrap().contains(from));
+                assert!(within(if came { "accepted" } else { "blocked" }), "{from} to {port}/{proto}: the kernel says {came}\n{endpoint:#}");
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, 35);
+}
