@@ -15,7 +15,8 @@ pub(super) struct Lazy {
     src: Option<Net>,
     dst: Option<Net>,
     dport: Option<u16>,
-    ready: OnceCell<Ready>,
+    /// Boxed: most rules never need it.
+    ready: OnceCell<Box<Ready>>,
 }
 
 impl Lazy {
@@ -72,6 +73,6 @@ impl Lazy {
 
     /// The rule, worked out.
     pub(super) fn ready(&self, world: &World, rule: &Rule, proto: Proto) -> &Ready {
-        self.ready.get_or_init(|| compile(world, rule, proto))
+        self.ready.get_or_init(|| Box::new(compile(world, rule, proto)))
     }
 }

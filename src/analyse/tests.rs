@@ -1,6 +1,8 @@
 //! Rulesets as text, and what becomes of packets: one case a line. The kernel judges the same in
 //! `tests/kernel_judge.rs`; these say what the kernel cannot be asked.
 
+use std::fmt::Write as _;
+
 use super::*;
 use crate::model::{Chain, Family, LocalAddr, Net, Policy, Proto, Route, Rule, Source, View};
 
@@ -195,4 +197,60 @@ fn redirect_leads_to_another_port_of_the_host() {
         *filter\n-A INPUT -p tcp --dport 8080 -j DROP";
     check(rules, "10.1.1.1 80", Verdict::Drop);
     check(rules, "10.1.1.1 81", Verdict::Accept);
+}
+
+#[test]
+fn the_bridges_own_address_is_the_hosts() {
+    let v = view(&DOCKER.replace("-P INPUT DROP", "-P INPUT ACCEPT"));
+    let mut p = Packet::new("192.0.2.1".parse().unwrap(), Proto::TCP, Some(22));
+    p.dst = "172.17.0.1".parse().ok();
+    assert_eq!(trace(&v, &p).verdict, Verdict::Accept);
+    p.dst = "172.17.0.9".parse().ok();
+    assert_eq!(trace(&v, &p).verdict, Verdict::Drop);
+}
+
+const PARTS: &[&str] = &[
+    "-s 10.0.0.0/8 ", "! -s 10.1.0.0/16 ", "-s 192.0.2.11/32 ", "-s 0.0.0.1/0.0.0.1 ", "-i eth0 ", "! -i eth0 ", "-d 10.0.0.1/32 ",
+    "-p tcp -m tcp --dport 80 ", "-p tcp -m tcp ! --sport 1024:65535 ", "-m mark --mark 0x1 ", "-m limit --limit 1/sec ",
+    "-m conntrack --ctstate NEW ", "-m conntrack --ctstate DNAT ", "-m addrtype --dst-type LOCAL ", "",
+];
+const TARGETS: &[&str] = &["-j ACCEPT", "-j DROP", "-j REJECT", "-j RETURN", "-j A", "-g A", "-j B", "", "-j LOG"];
+
+proptest::proptest! {
+    /// What `trace` says of one packet is what the exposure of its port says of its sender.
+    #[test]
+    fn trace_and_exposure_never_disagree(
+        rules in proptest::collection::vec((0..3usize, 0..PARTS.len(), 0..PARTS.len(), 0..TARGETS.len()), 0..12),
+        nat in proptest::collection::vec((0..PARTS.len(), 0..3usize), 0..3), drop: bool,
+    ) {
+        let mut text = format!("*nat\n-P PREROUTING ACCEPT\n*filter\n-P INPUT {}\n-P FORWARD DROP\n-N A\n-N B\n", if drop { "DROP" } else { "ACCEPT" });
+        for (chain, x, y, target) in rules {
+            // B jumps nowhere and A only to B, so that nothing loops.
+            let target = match (chain, TARGETS[target]) {
+                (2, "-j A" | "-g A" | "-j B") | (1, "-j A" | "-g A") => "-j DROP",
+                (_, t) => t,
+            };
+            writeln!(text, "-A {} {}{}{target}", ["INPUT", "A", "B"][chain], PARTS[x], PARTS[y]).unwrap();
+        }
+        text.push_str("*nat\n");
+        for (part, target) in nat {
+            let to = ["-p tcp -j REDIRECT --to-ports 81", "-p tcp -j DNAT --to-destination 172.17.0.2:80", "-j ACCEPT"][target];
+            writeln!(text, "-A PREROUTING {}{to}", PARTS[part].replace("-p tcp ", "")).unwrap();
+        }
+        let v = live(&text);
+        let x = reach(&v, 80, Family::V4);
+        for src in ["10.0.0.9", "10.1.0.8", "192.0.2.11", "192.0.2.12", "203.0.113.7"] {
+            for interface in ["eth0", "docker0"] {
+                for (dst, sport) in [("10.0.0.1", 53), ("172.17.0.1", 40_000)] {
+                    let mut p = Packet::new(src.parse().unwrap(), Proto::TCP, Some(80));
+                    (p.dst, p.sport, p.interface) = (dst.parse().ok(), Some(sport), Some(interface.to_owned()));
+                    let verdict = trace(&v, &p).verdict;
+                    for r in [Some(&x.reach), x.by_interface.get(interface)].into_iter().flatten() {
+                        proptest::prop_assert!(!r.accepted.contains(p.src) || verdict == Verdict::Accept, "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                        proptest::prop_assert!(!r.blocked.contains(p.src) || matches!(verdict, Verdict::Drop | Verdict::Reject), "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -40,10 +40,13 @@ impl<'a> World<'a> {
         let bridges = if view.addrs.is_none() { bridges(Some(rules)) } else { Vec::new() };
         let mut foreign = unreachable(family);
         for (net, _) in &bridges {
-            // The bridge's own address is in its network, but as a container's address it is not the host's.
             if let Some(set) = AddrSet::from_net(*net) {
                 foreign = foreign.or(&set);
             }
+        }
+        // The bridge's own address, by custom the first behind the network's, is the host's.
+        for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
+            foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
         if view.addrs.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
@@ -195,6 +198,9 @@ fn net_set(text: &str, family: Family) -> AddrSet {
     Net::parse(text, family).and_then(AddrSet::from_net).unwrap_or_else(|| AddrSet::empty(family))
 }
 
+/// How managers name their bridges.
+const BRIDGES: &[&str] = &["docker", "br-", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr"];
+
 /// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
 /// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` of published ports (Docker).
 pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
@@ -205,6 +211,7 @@ pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
             out.push((net, iface));
         }
     };
+    let docker = rules.chain("nat", "DOCKER").is_some();
     for rule in rules.chain("nat", "POSTROUTING").map(|c| c.rules.as_slice()).unwrap_or_default() {
         if !rule.text.contains("MASQUERADE") {
             continue;
@@ -215,7 +222,9 @@ pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
             Match::OutInterface(true, IfaceMatch(i)) if !i.ends_with('+') => Some(i.clone()),
             _ => None,
         });
-        if let (Some(net), Some(iface)) = (net, out_of) {
+        // The same words on another interface are a gateway's, and its network may be anywhere.
+        let managed = |i: &str| docker || BRIDGES.iter().any(|b| i.starts_with(b));
+        if let (Some(net), Some(iface)) = (net, out_of.filter(|i| managed(i))) {
             add(net, iface);
         }
     }

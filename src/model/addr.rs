@@ -136,6 +136,11 @@ impl Net {
         (prefix_mask(self.family, len) == self.mask).then_some(len)
     }
 
+    /// The address behind the network's first: by custom its gateway's.
+    pub fn first_host(&self) -> IpAddr {
+        self.family.show((self.addr | 1) & self.family.max())
+    }
+
     /// The network's first address.
     pub fn ip(&self) -> IpAddr {
         self.family.show(self.addr)
