@@ -1,6 +1,6 @@
 //! Ports that NAT publishes (Docker, Podman, CNI, Kubernetes NodePort, REDIRECT), and ports that rules name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::endpoint::{Endpoint, EndpointKind, add_doors};
@@ -140,6 +140,9 @@ pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
         for table in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
             for (chain, inherited) in reached(table, family) {
                 for rule in chain.rules.iter().filter(|r| r.text.contains("port")) {
+                    if plain_port(&rule.text).is_some_and(|k| out.contains_key(&k)) {
+                        continue;
+                    }
                     let spec = rule.spec(family);
                     let proto = spec.matches.iter().find_map(|m| match m {
                         Match::Protocol(false, p) => Some(*p),
@@ -162,23 +165,31 @@ pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
     out.into_values().collect()
 }
 
+/// The port and protocol that a rule's words seem to name: enough to know that it brings nothing new.
+fn plain_port(text: &str) -> Option<(u16, Proto)> {
+    let behind = |option: &str| text.split(' ').skip_while(|w| *w != option).nth(1);
+    Some((behind("--dport")?.parse().ok()?, Proto::parse(behind("-p")?)?))
+}
+
 /// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
 fn reached(table: &Table, family: Family) -> Vec<(&Chain, Vec<Proto>)> {
     let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut out = Vec::new();
     while let Some(name) = todo.pop() {
-        if seen.contains(&name) {
+        let Some(chain) = table.chain(name) else { continue };
+        if !seen.insert(&chain.name) {
             continue;
         }
-        let Some(chain) = table.chain(name) else { continue };
-        seen.push(&chain.name);
         out.push((chain, vec![Proto::TCP, Proto::UDP]));
         for rule in &chain.rules {
-            if let Target::Jump(to, _) | Target::Goto(to) = rule.spec(family).target
-                && let Some(c) = table.chain(&to) {
+            // By its words: a comment that names a chain only makes one more chain reached.
+            let mut words = rule.text.split(' ');
+            while let Some(w) = words.next() {
+                if matches!(w, "-j" | "-g") && let Some(c) = words.next().and_then(|to| table.chain(to)) && !seen.contains(c.name.as_str()) {
                     todo.push(&c.name);
                 }
+            }
         }
     }
     out
