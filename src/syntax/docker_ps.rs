@@ -1,15 +1,19 @@
 //! Names of published ports: `docker ps --format '{{.Names}}\t{{.Ports}}'`, or the table of plain `docker ps`.
 
+use std::collections::HashSet;
+
 use crate::model::{Diagnostic, Proto, PublishedName};
 
 /// Reads names and published ports. A container without ports is none of our business.
 pub fn read(text: &str) -> (Vec<PublishedName>, Vec<Diagnostic>) {
     let mut out = Vec::<PublishedName>::new();
+    // A published range can have thousands of ports: a set, not a search.
+    let mut seen = HashSet::new();
     for line in text.lines().filter(|l| !l.starts_with("CONTAINER ID")) {
         let Some(name) = name_of(line) else { continue };
         for part in line.split([' ', '\t', ',']).filter(|w| w.contains("->")) {
             for (proto, port) in ports(part) {
-                if !out.iter().any(|p| p.proto == proto && p.host_port == port && p.name == name) {
+                if seen.insert((proto, port, name)) {
                     out.push(PublishedName { addr: None, host_port: port, proto, name: name.to_owned() });
                 }
             }

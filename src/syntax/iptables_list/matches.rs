@@ -30,7 +30,13 @@ pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
     // iptables before 1.4.11 glues the target's text to that of tcpmss.
     let unglued = text.replace("TCPMSS ", " TCPMSS ");
     let text = if text.contains("TCPMSS ") && !text.contains(" TCPMSS ") { unglued.as_str() } else { text };
-    let mut reader = Reader { text: Text::new(text), family, found: Found::default(), last: "" };
+    whole(text, family, target, false)
+}
+
+/// `inner`: the text behind a comment's possible end is tried; there, comments end at their first `*/`, so that
+/// a row full of comment marks is not tried in every combination.
+fn whole(text: &str, family: Family, target: &str, inner: bool) -> Found {
+    let mut reader = Reader { text: Text::new(text), family, found: Found::default(), last: "", inner };
     reader.run(target);
     reader.found
 }
@@ -53,6 +59,7 @@ pub(super) struct Reader<'a> {
     pub(super) found: Found,
     /// The module named last: its further options need no second `-m`.
     last: &'static str,
+    inner: bool,
 }
 
 impl Reader<'_> {
@@ -91,7 +98,7 @@ impl Reader<'_> {
         let Some(inner) = self.text.rest.trim_start().strip_prefix("/*") else { return false };
         let ends: Vec<usize> = inner.match_indices("*/").map(|(i, _)| i).take(8).collect();
         let understood = |at: &usize| {
-            ends.len() == 1 || read(&inner[at + 2..], self.family, target).unread.is_none()
+            ends.len() == 1 || self.inner || whole(&inner[at + 2..], self.family, target, true).unread.is_none()
         };
         let Some(at) = ends.iter().find(|at| understood(at)).or(ends.first()).copied() else { return false };
         let body = inner[..at].strip_prefix(' ').unwrap_or(&inner[..at]);
