@@ -138,7 +138,7 @@ pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
     let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
     for family in Family::BOTH {
         for table in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
-            for (chain, inherited) in reached(table, family) {
+            for (chain, inherited) in reached(table) {
                 for rule in chain.rules.iter().filter(|r| r.text.contains("port")) {
                     if plain_port(&rule.text).is_some_and(|k| out.contains_key(&k)) {
                         continue;
@@ -172,7 +172,7 @@ fn plain_port(text: &str) -> Option<(u16, Proto)> {
 }
 
 /// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
-fn reached(table: &Table, family: Family) -> Vec<(&Chain, Vec<Proto>)> {
+fn reached(table: &Table) -> Vec<(&Chain, Vec<Proto>)> {
     let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
     let mut seen: HashSet<&str> = HashSet::new();
     let mut out = Vec::new();
