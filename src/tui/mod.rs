@@ -14,6 +14,8 @@ mod sentence;
 pub mod shared;
 pub mod terminal;
 pub mod theme;
+#[cfg(test)]
+mod tests;
 mod widgets;
 pub mod worker;
 

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ struct Worker<E> {
 }
 
 /// Runs until it is told to stop, or the screen is gone. A panic becomes a sentence on the screen.
-pub fn run<E: From<Reply> + Send + 'static>(subject: Subject, requests: &Receiver<Request>, out: Sender<E>) {
+pub fn run<E: From<Reply> + Send + 'static>(subject: Subject, requests: &Receiver<Request>, out: Sender<E>, drafts: bool) {
     let host = host_of(&subject);
-    let draft = draft_path(&subject, host.as_deref());
+    let draft = draft_path(&subject, host.as_deref()).filter(|_| drafts);
     let mut w = Worker { subject, host, out, seen: None, clock: Arc::new(AtomicBool::new(false)), draft };
     let mut queue: std::collections::VecDeque<Request> = std::collections::VecDeque::from([Request::Look]);
     let mut first = true;
@@ -305,10 +305,17 @@ fn draft_path(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Opt
 
 /// A worker on a thread; the answers are sent as events.
 pub fn start<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> std::io::Result<Sender<Request>> {
+    spawn(subject, out, true)
+}
+
+/// A worker that leaves the operator's drafts alone.
+#[cfg(test)]
+pub fn start_without_drafts<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> std::io::Result<Sender<Request>> {
+    spawn(subject, out, false)
+}
+
+fn spawn<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>, drafts: bool) -> std::io::Result<Sender<Request>> {
     let (to, from) = std::sync::mpsc::channel();
-    let held = Arc::new(Mutex::new(from));
-    thread::Builder::new().name("worker".into()).spawn(move || {
-        run(subject, &held.lock().unwrap_or_else(PoisonError::into_inner), out);
-    })?;
+    thread::Builder::new().name("worker".into()).spawn(move || run(subject, &from, out, drafts))?;
     Ok(to)
 }

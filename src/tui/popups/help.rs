@@ -71,8 +71,8 @@ impl Help {
             c.put(21, y, Role::Text, text);
         }
         if lines.len() > height {
-            let more = format!("{} lines, {} of them here", lines.len(), height);
-            area.right(2, h - 1, Role::Dim, &format!(" {more} "));
+            let more = format!(" {} of {} lines ", self.cursor.at + 1, lines.len());
+            area.put(w.saturating_sub(more.len() as u16 + 2), h - 1, Role::Dim, &more);
         }
     }
 }

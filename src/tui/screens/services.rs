@@ -256,7 +256,7 @@ impl Columns {
         let more = (w - 76).min(16);
         let rest = (w - 76).saturating_sub(16).min(24) / 2;
         let port = 31 + more;
-        Self { name: 3, program: 16 + more, versions: 25 + more, port, v4: port + 14 + rest / 2, v6: port + 31 + rest, owner: port + 48 + rest * 2 }
+        Self { name: 3, program: 16 + more, versions: 25 + more, port, v4: port + 14 + rest / 2, v6: port + 31 + rest, owner: port + 49 + rest }
     }
 }
 

@@ -47,6 +47,9 @@ pub fn fit(text: &str, cells: usize, theme: &Theme) -> String {
 pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(4);
     let mut out = Vec::new();
+    if text.is_empty() {
+        return vec![String::new()];
+    }
     for paragraph in text.lines() {
         let mut line = String::new();
         for word in clean(paragraph).split(' ') {

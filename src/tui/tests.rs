@@ -1,0 +1,284 @@
+//! The whole cockpit on the demo host: pictures of every screen and popup, and a monkey at the keys.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::app::{App, Turn};
+use super::input::Input;
+use super::shared::{Reply, Request};
+use super::theme::{Depth, Theme};
+use super::worker::{self, Subject};
+
+/// A cockpit with its worker, driven by keys.
+struct Cockpit {
+    app: App,
+    to: Sender<Request>,
+    from: Receiver<Reply>,
+}
+
+impl Cockpit {
+    fn on(subject: Subject, w: u16, h: u16, guide: bool) -> Self {
+        let (out, from) = channel();
+        let to = worker::start_without_drafts(subject, out).unwrap();
+        let theme = Theme { depth: Depth::Many, unicode: true };
+        let mut c = Self { app: App::new(theme, Rect::new(0, 0, w, h), guide), to, from };
+        c.until(|a| a.shared.planned.is_some());
+        c.app.draw();
+        c
+    }
+
+    fn demo(w: u16, h: u16) -> Self {
+        Self::on(Subject::Demo, w, h, false)
+    }
+
+    /// Takes answers of the worker until something holds; a test that hangs says on which screen.
+    fn until(&mut self, holds: impl Fn(&App) -> bool) {
+        loop {
+            for r in std::mem::take(&mut self.app.shared.requests) {
+                self.to.send(r).unwrap();
+            }
+            if holds(&self.app) {
+                return;
+            }
+            match self.from.recv_timeout(Duration::from_secs(20)) {
+                Ok(r) => self.app.reply(r),
+                Err(e) => panic!("{e}; the screen:\n{}", text(&self.app.draw())),
+            }
+        }
+    }
+
+    /// Presses keys by name: `"p"`, `"enter"`, `"text:192.0.2.11"`.
+    fn press(&mut self, keys: &[&str]) -> &mut Self {
+        for k in keys {
+            if let Some(t) = k.strip_prefix("text:") {
+                for c in t.chars() {
+                    self.app.input(Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
+                }
+                continue;
+            }
+            let code = match *k {
+                "enter" => KeyCode::Enter,
+                "esc" => KeyCode::Esc,
+                "tab" => KeyCode::Tab,
+                "down" => KeyCode::Down,
+                "up" => KeyCode::Up,
+                c => KeyCode::Char(c.chars().next().unwrap()),
+            };
+            self.app.input(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+            // As the loop does: draws after each key.
+            self.app.draw();
+        }
+        self.until(|a| a.shared.requests.is_empty());
+        self
+    }
+
+    fn picture(&mut self) -> String {
+        self.until(|a| a.shared.requests.is_empty());
+        text(&self.app.draw())
+    }
+}
+
+/// A picture as text, what differs from run to run made the same.
+fn text(buf: &Buffer) -> String {
+    let mut out = String::new();
+    for y in 0..buf.area.height {
+        let mut line = String::new();
+        for x in 0..buf.area.width {
+            line.push_str(buf[(x, y)].symbol());
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    let mut mask = |pattern: &str, with: &str| out = regex::Regex::new(pattern).unwrap().replace_all(&out, with).into_owned();
+    mask(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-01-01 00:00:00 UTC");
+    mask(r"\b1[5-9]\d{8}-\d+", "TRIAL");
+    mask(r"(come back in|runs:) \d+ s", "$1 59 s");
+    mask(r"█░", "██");
+    out
+}
+
+/// Pictures of one state at both sizes, beside each other in one file.
+fn pictures(name: &str, way: impl Fn(&mut Cockpit)) {
+    for (w, h) in [(80, 24), (120, 40)] {
+        let mut c = Cockpit::demo(w, h);
+        way(&mut c);
+        let picture = c.picture();
+        assert!(!picture.lines().next().unwrap().contains('…'), "the title is clipped:\n{picture}");
+        insta::assert_snapshot!(format!("{name}_{w}x{h}"), picture);
+    }
+}
+
+const STAGE: &[&str] = &["p", "text:192.0.2.11 2001:db8::11", "enter"];
+
+fn staged(c: &mut Cockpit) {
+    c.press(STAGE);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+}
+
+fn on_trial(c: &mut Cockpit) {
+    staged(c);
+    c.press(&["3", "y", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+}
+
+fn kept(c: &mut Cockpit) {
+    on_trial(c);
+    c.press(&["k"]);
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && a.shared.busy.is_none() && !a.shared.plan_is_new());
+}
+
+#[test]
+fn services() {
+    pictures("services", |_| {});
+}
+
+#[test]
+fn services_found() {
+    pictures("services_found", |c| { c.press(&["/", "text:9042", "enter"]); });
+}
+
+#[test]
+fn chains() {
+    pictures("chains", |c| { c.press(&["2", "j", "enter", "enter"]); });
+}
+
+#[test]
+fn nodes_with_a_mistake() {
+    pictures("nodes", |c| { c.press(&["p", "text:192.0.2.300 ", "enter"]); });
+}
+
+#[test]
+fn plan() {
+    pictures("plan", |c| { staged(c); c.press(&["3"]); });
+}
+
+#[test]
+fn preview() {
+    pictures("preview", |c| { staged(c); c.press(&["v"]); });
+}
+
+#[test]
+fn trace_and_way() {
+    let traced = |c: &mut Cockpit| c.until(|a| a.shared.lit.is_some());
+    pictures("trace", |c| { c.press(&["t"]); traced(c); });
+    pictures("way", |c| { c.press(&["w"]); traced(c); });
+}
+
+#[test]
+fn help_palette_and_question() {
+    pictures("help", |c| { c.press(&["?"]); });
+    pictures("palette", |c| { c.press(&[":", "text:rule"]); });
+    pictures("question", |c| { staged(c); c.press(&["3", "y"]); });
+}
+
+#[test]
+fn trial_and_history() {
+    pictures("trial", on_trial);
+    pictures("history", |c| { kept(c); c.press(&["esc", "4"]); });
+}
+
+#[test]
+fn save() {
+    pictures("save", |c| {
+        kept(c);
+        c.press(&["esc", "3", "s"]);
+        c.until(|a| a.shared.requests.is_empty());
+        // The difference comes from the worker.
+        let shown = |c: &mut Cockpit| text(&c.app.draw()).contains("rules.v4");
+        while !shown(c) {
+            let r = c.from.recv_timeout(Duration::from_secs(20)).unwrap();
+            c.app.reply(r);
+        }
+    });
+}
+
+#[test]
+fn guided_steps() {
+    for (w, h) in [(80, 24), (120, 40)] {
+        let mut c = Cockpit::on(Subject::Demo, w, h, true);
+        let shot = |c: &mut Cockpit, n: u8| insta::assert_snapshot!(format!("guide{n}_{w}x{h}"), c.picture());
+        shot(&mut c, 1);
+        c.press(&["enter"]);
+        shot(&mut c, 2);
+        c.press(&["enter", "enter", "text:192.0.2.11 2001:db8::11", "enter"]);
+        shot(&mut c, 3);
+        c.press(&["enter"]);
+        c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+        shot(&mut c, 4);
+        c.press(&["enter", "enter"]);
+        c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+        c.press(&["k"]);
+        c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && a.shared.busy.is_none());
+        c.press(&["esc", "enter"]);
+        shot(&mut c, 6);
+        c.press(&["enter"]);
+        c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
+        shot(&mut c, 7);
+    }
+}
+
+#[test]
+fn small_screens() {
+    let mut c = Cockpit::demo(60, 15);
+    insta::assert_snapshot!("services_60x15", c.picture());
+    staged(&mut c);
+    c.press(&["3"]);
+    insta::assert_snapshot!("plan_60x15", c.picture());
+    c.press(&["2", "enter"]);
+    insta::assert_snapshot!("chains_60x15", c.picture());
+    c.app.shared.area = Rect::new(0, 0, 59, 14);
+    assert!(c.picture().contains("needs 60x15"));
+    assert_eq!(c.app.input(Input::Key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE))), Turn::Quit);
+}
+
+/// A small generator of its own, so that a run can be had again from its seed (xorshift, Marsaglia 2003).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+#[test]
+fn no_key_panics() {
+    let mut c = Cockpit::demo(80, 24);
+    let mut dice = Dice(0x5eed_cafe);
+    let special = [KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down, KeyCode::Left, KeyCode::Right,
+        KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home, KeyCode::End, KeyCode::Backspace, KeyCode::Delete, KeyCode::F(1)];
+    for n in 0..100_000 {
+        match dice.roll(40) {
+            0 => c.app.shared.area = Rect::new(0, 0, 1 + dice.roll(220) as u16, 1 + dice.roll(70) as u16),
+            1 => { c.app.input(Input::Click(dice.roll(220) as u16, dice.roll(70) as u16)); }
+            2 => { c.app.input(Input::Wheel(dice.roll(220) as u16, 0, dice.roll(7) as i32 - 3)); }
+            3 => { c.app.input(Input::Paste("192.0.2.7 \x1b[31m nfs\n".into())); }
+            r => {
+                let code = if r < 20 { special[dice.roll(special.len() as u64) as usize] } else { KeyCode::Char(char::from(b' ' + dice.roll(95) as u8)) };
+                let mods = if dice.roll(12) == 0 { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+                c.app.input(Input::Key(KeyEvent::new(code, mods)));
+            }
+        }
+        // Exports would write files; all else goes to the demo.
+        let requests = std::mem::take(&mut c.app.shared.requests);
+        for r in requests.into_iter().filter(|r| !matches!(r, Request::Export { .. })) {
+            c.to.send(r).unwrap();
+        }
+        while let Ok(r) = c.from.try_recv() {
+            assert!(!matches!(&r, Reply::Failed { code: "defect", .. }), "{r:?}");
+            c.app.reply(r);
+        }
+        c.app.shared.copy = None;
+        if n % 5 == 0 {
+            c.app.draw();
+        }
+    }
+}
