@@ -64,7 +64,7 @@ impl App {
         match action {
             Action::Trial if sh.trial.is_none() => return Err("no trial was begun here".into()),
             Action::Undo if sh.before.is_empty() => return Err("nothing was changed yet".into()),
-            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.busy.is_some() => {
+            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing => {
                 return Err(format!("busy: {}", sh.busy.as_deref().unwrap_or_default()));
             }
             _ => {}
@@ -203,6 +203,8 @@ impl App {
             }
             self.popups.push(popup);
         }
+        self.shared.changing |= self.shared.requests.iter()
+            .any(|r| matches!(r, Request::Apply { .. } | Request::Keep { .. } | Request::Revert | Request::Save { .. }));
         match self.shared.act.take() {
             Some(action) => self.act(action),
             None => Turn::On,
@@ -248,6 +250,7 @@ impl App {
             p.reply(&reply, &mut self.shared);
         }
         let sh = &mut self.shared;
+        sh.changing &= !matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Failed { .. });
         match reply {
             Reply::Seen(seen) => {
                 sh.busy = None;

@@ -207,6 +207,8 @@ pub struct Shared {
     pub past: Vec<TrialSeen>,
     /// What the worker is busy with.
     pub busy: Option<String>,
+    /// A change of the firewall or of files is under way; another has to wait.
+    pub changing: bool,
     /// Message at the foot.
     pub note: Option<Note>,
     /// What is searched for; empty: nothing.
@@ -232,7 +234,7 @@ impl Shared {
     pub fn new(theme: Theme, area: Rect) -> Self {
         Self {
             theme, area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            busy: None, changing: false, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, copy: None, act: None,
         }
     }

@@ -1,0 +1,269 @@
+//! The real program in a real pseudo-terminal, driven by keys; every wait is for something on the screen.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
+
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// The program behind a terminal emulator.
+struct Pty {
+    master: Box<dyn MasterPty + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    bytes: Receiver<Vec<u8>>,
+    emulator: vt100::Parser,
+    received: usize,
+    _data: tempfile::TempDir,
+}
+
+impl Pty {
+    fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_in(args, env, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(args: &[&str], env: &[(&str, &str)], data: tempfile::TempDir) -> Self {
+        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(args);
+        command.env_clear();
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        command.env("XDG_DATA_HOME", data.path());
+        for (k, v) in env {
+            command.env(k, v);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (send, bytes) = channel();
+        std::thread::spawn(move || {
+            let mut buf = [0u8; 65536];
+            while let Ok(n) = reader.read(&mut buf) {
+                if n == 0 || send.send(buf[..n].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Self { master: pair.master, child, keys, bytes, emulator: vt100::Parser::new(24.try_into().unwrap(), 80.try_into().unwrap(), 0), received: 0, _data: data }
+    }
+
+    fn screen(&self) -> String {
+        self.emulator.screen().contents()
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn take(&mut self, wait: Duration) -> bool {
+        match self.bytes.recv_timeout(wait) {
+            Ok(b) => {
+                self.received += b.len();
+                self.emulator.process(&b);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Waits until a text is on the screen; a test that hangs says what is there instead.
+    fn see(&mut self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.screen().contains(text) {
+            assert!(Instant::now() < end, "{text:?} does not come up; the screen:\n{}", self.screen());
+            self.take(Duration::from_millis(100));
+        }
+    }
+
+    /// Bytes that come until nothing comes any more for a while.
+    fn quiet(&mut self) -> usize {
+        let before = self.received;
+        while self.take(Duration::from_millis(80)) {}
+        self.received - before
+    }
+
+    /// Waits for the end of the program; its exit code.
+    fn end(&mut self) -> u32 {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            self.take(Duration::from_millis(20));
+            if let Some(s) = self.child.try_wait().unwrap() {
+                while self.take(Duration::from_millis(50)) {}
+                return s.exit_code();
+            }
+            assert!(Instant::now() < end, "the program does not end; the screen:\n{}", self.screen());
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+const ESC: &str = "\x1b";
+
+#[test]
+fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
+    let mut p = Pty::start(&["demo"], &[]);
+    p.see("portmapper");
+    p.see("nothing real is touched");
+    p.press("p");
+    p.see("Who may use portmapper");
+    p.press("node1 nosuch.example\r");
+    p.see("does not resolve");
+    // Nothing is lost: the wrong word goes, the rest stays.
+    p.press("\x17\r");
+    p.see("staged: 1 node");
+    p.press("3");
+    p.see("allow node1");
+    p.see("a new login still gets in");
+    p.press("v");
+    p.see("-A PORTCULLIS-A");
+    p.press("y");
+    p.see("Apply on trial for 60 s");
+    p.press("\r");
+    p.see("The old rules come back in");
+    p.press("+");
+    p.see("1 min");
+    p.press("k");
+    p.see("This trial has ended: kept");
+    p.press(ESC);
+    p.see("this is what is kept");
+    p.press("s");
+    p.see("rules.v4");
+    p.press("\r");
+    p.see("saved: wrote /etc/iptables/rules.v4");
+    p.press("1");
+    p.see("1 address");
+    p.press("q");
+    assert_eq!(p.end(), 0);
+    assert!(!p.emulator.screen().alternate_screen() && !p.emulator.screen().hide_cursor(), "the terminal was not given back");
+}
+
+#[test]
+fn the_guide_leads_a_beginner_who_errs_and_recovers() {
+    let mut p = Pty::start(&["demo"], &[]);
+    p.see("portmapper");
+    p.press("g");
+    p.see("What is open now?");
+    p.press("\r");
+    p.see("[x] portmapper");
+    p.press("\r");
+    p.see("Nobody yet");
+    p.press("\r");
+    p.see("Who may use");
+    p.press("\r");
+    p.see("enter at least one node");
+    p.press("10.0.0.5 192.0.2.0/24\r");
+    p.see("adds nodes");
+    p.press("\r");
+    p.see("What will change?");
+    p.see("your SSH session");
+    p.press("\r");
+    p.see("Apply on trial for 60 s");
+    p.press("\r");
+    p.see("The old rules come back in");
+    // The mistake: reverted, and tried again.
+    p.press("r");
+    p.see("This trial has ended: reverted");
+    p.press(ESC);
+    p.see("Guided hardening: step 5");
+    p.see("The old rules are back.");
+    p.press("\r");
+    p.see("your SSH session");
+    p.press("\r");
+    p.see("Apply on trial for 60 s");
+    p.press("\r");
+    p.see("unless you keep the new ones");
+    p.press("k");
+    p.see("This trial has ended: kept");
+    p.press(ESC);
+    p.see("Guided hardening: step 5");
+    p.see("Kept.");
+    p.press("\r");
+    p.see("Save for the next boot?");
+    p.press("\r");
+    p.see("Done.");
+    p.press("\x03");
+    assert_eq!(p.end(), 0);
+}
+
+#[test]
+fn a_dropped_session_leaves_the_draft_and_a_whole_terminal() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_owned();
+    let mut p = Pty::start_in(&["demo"], &[("XDG_DATA_HOME", path.to_str().unwrap())], data);
+    p.see("portmapper");
+    p.press("p");
+    p.see("Who may use");
+    p.press("192.0.2.11\r");
+    p.see("staged: 1 node");
+    let draft = path.join("portcullis/draft-demo-nfs1.toml");
+    let end = Instant::now() + Duration::from_secs(10);
+    while !draft.exists() {
+        assert!(Instant::now() < end, "no draft at {}", draft.display());
+        p.take(Duration::from_millis(20));
+    }
+    p.signal(rustix::process::Signal::HUP);
+    p.end();
+    let mut again = Pty::start(&["demo"], &[("XDG_DATA_HOME", path.to_str().unwrap())]);
+    again.see("A draft from before");
+    again.press("\r");
+    again.see("allow 192.0.2.11");
+    again.signal(rustix::process::Signal::TERM);
+    again.end();
+    assert!(!again.emulator.screen().alternate_screen(), "the terminal was not given back");
+}
+
+#[test]
+fn stop_and_go_on_draws_everything_again() {
+    let mut p = Pty::start(&["demo"], &[]);
+    p.see("portmapper");
+    p.master.resize(PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 }).unwrap();
+    p.emulator.screen_mut().set_size(40.try_into().unwrap(), 120.try_into().unwrap());
+    p.see("iptables v1.8.9");
+    p.signal(rustix::process::Signal::CONT);
+    p.see("portmapper");
+    p.press("q");
+    assert_eq!(p.end(), 0);
+}
+
+#[test]
+fn few_bytes_and_quick_answers() {
+    let mut p = Pty::start(&["demo"], &[]);
+    p.see("portmapper");
+    p.quiet();
+    let (mut bytes, mut times, steps) = (0, Vec::new(), 40);
+    for i in 0..steps {
+        let begun = Instant::now();
+        p.press(if i % 16 < 8 { "\x1b[B" } else { "\x1b[A" });
+        let had = p.received;
+        assert!(p.take(Duration::from_secs(5)), "no answer to a cursor key");
+        times.push(begun.elapsed());
+        bytes += p.received - had + p.quiet();
+    }
+    times.sort();
+    let each = bytes / steps;
+    println!("bytes a cursor step: {each}; first byte after a key, median: {:?}", times[steps / 2]);
+    assert!(each <= 300, "{each} bytes a cursor step");
+    // Idle: neither bytes nor wake-ups.
+    let pid = p.child.process_id().unwrap();
+    let switches = || -> u64 {
+        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().map(|t| {
+            let status = std::fs::read_to_string(t.path().join("status")).unwrap();
+            status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse::<u64>().unwrap()
+        }).sum()
+    };
+    let before = switches();
+    let had = p.received;
+    assert!(!p.take(Duration::from_secs(2)), "bytes while idle");
+    assert_eq!((p.received, switches()), (had, before), "it woke up while idle");
+    p.press("q");
+    p.end();
+}
