@@ -267,3 +267,55 @@ fn few_bytes_and_quick_answers() {
     p.press("q");
     p.end();
 }
+
+/// The screen as SVG, cell by cell, with the terminal's colours on a dark ground.
+fn svg(screen: &vt100::Screen) -> String {
+    use std::fmt::Write as _;
+    let (rows, cols) = (screen.size().0.get(), screen.size().1.get());
+    let (cw, ch) = (8.4, 18.0);
+    let (w, h) = (f64::from(cols) * cw + 16.0, f64::from(rows) * ch + 16.0);
+    let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"14\">\n\
+        <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n");
+    for y in 0..rows {
+        for x in 0..cols {
+            let Some(cell) = screen.cell(y, x).filter(|c| c.has_contents() && c.contents() != " ") else { continue };
+            let fill = match cell.fgcolor() {
+                vt100::Color::Idx(160) => "#ff5f5f",
+                vt100::Color::Idx(172) => "#e5a13c",
+                vt100::Color::Idx(34) => "#4ec46a",
+                vt100::Color::Idx(133) => "#c58af9",
+                vt100::Color::Idx(37) => "#4cc3c7",
+                _ if cell.dim() => "#8a919e",
+                _ => "#dfe3ea",
+            };
+            let text = cell.contents().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let bold = if cell.bold() { " font-weight=\"bold\"" } else { "" };
+            let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{fill}\"{bold}>{text}</text>", 8.0 + f64::from(x) * cw, 22.0 + f64::from(y) * ch);
+        }
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+/// Makes the pictures that the README shows: `cargo test --test pty_demo pictures -- --ignored`.
+#[test]
+#[ignore = "writes assets/*.svg; run it by name when the screens change"]
+fn pictures() {
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let save = |p: &mut Pty, name: &str| {
+        p.quiet();
+        std::fs::write(assets.join(name), svg(p.emulator.screen())).unwrap();
+    };
+    let mut p = Pty::start(&["demo"], &[]);
+    p.see("portmapper");
+    save(&mut p, "services.svg");
+    p.press("p");
+    p.see("Who may use");
+    p.press("node1 10.0.0.5\r");
+    p.see("staged: 2 nodes");
+    p.press("3");
+    p.see("your SSH session");
+    save(&mut p, "plan.svg");
+    p.press("q");
+    p.end();
+}
