@@ -40,7 +40,7 @@ impl Pty {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let (send, bytes) = channel();
         std::thread::spawn(move || {
-            let mut buf = [0u8; 65536];
+            let mut buf = [0u8; 8192];
             while let Ok(n) = reader.read(&mut buf) {
                 if n == 0 || send.send(buf[..n].to_vec()).is_err() {
                     return;

@@ -36,7 +36,7 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
         if !rows.is_empty() {
             table = true;
         } else if heading.is_none() {
-            diags.extend(remark(&words, short).map(|why| Diagnostic::at(n + 1, why)));
+            diags.push(Diagnostic::at(n + 1, remark(&words, short)));
         }
         for row in rows {
             match row {
@@ -53,20 +53,20 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
 /// Why `rpcinfo -s` is of no use here.
 const SHORT: &str = "rpcinfo -s lists no ports, so nothing can be said about the firewall; use rpcinfo -p";
 
-/// What to say about a line without a row; `None` when it was said already.
-fn remark(words: &[&str], short: bool) -> Option<String> {
+/// What to say about a line without a row.
+fn remark(words: &[&str], short: bool) -> String {
     if words[0] == "rpcinfo:" {
-        return Some(words.join(" "));
+        return words.join(" ");
     }
     if short && words.len() >= 3 {
-        return Some(format!("program {} of rpcinfo -s, without a port; left out", words[0]));
+        return format!("program {} of rpcinfo -s, without a port; left out", words[0]);
     }
     let line = words.join(" ");
-    Some(if super::iptables_list::is_gap(&line) {
+    if super::iptables_list::is_gap(&line) {
         "lines are left out here: the list of services is not complete".to_owned()
     } else {
         format!("not a row of rpcinfo -p; left out: {line}")
-    })
+    }
 }
 
 fn gather(found: &mut Vec<RpcService>, service: RpcService) {

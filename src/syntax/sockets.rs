@@ -99,7 +99,6 @@ fn row(line: &str, old: bool) -> Option<Row> {
 }
 
 /// `0.0.0.0:22`, `[::]:22`, `*:22`, `127.0.0.53%lo:53`, `[fe80::1]%eth0:546`, `:::22`; the address is `None` for `*`.
-#[expect(clippy::type_complexity, reason = "address, interface, port of one column")]
 fn end(word: &str, old: bool) -> Option<(Option<IpAddr>, Option<String>, Option<u16>)> {
     let (host, port) = word.rsplit_once(':')?;
     let port = port.parse().ok().or_else(|| services::port(port));

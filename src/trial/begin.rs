@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { confirm_within: Duration::from_secs(60), replace: false, allow_lockout: false, without_fuse: false, without_rehearsal: false, seen: None }
+        Self { confirm_within: Duration::from_mins(1), replace: false, allow_lockout: false, without_fuse: false, without_rehearsal: false, seen: None }
     }
 }
 
@@ -125,8 +125,11 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The host, and everything loaded word for word: whole, with `filter` by name.
-fn look(host: &dyn Host) -> Result<(View, Vec<(&'static str, String)>), Refusal> {
+/// Everything loaded, word for word, with the suffix of its snapshot.
+type Texts = Vec<(&'static str, String)>;
+
+/// The host, and everything loaded: whole, with `filter` by name.
+fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
     let mut view = live::observe(host);
     let mut texts = Vec::new();
     for (family, suffix) in [(Family::V4, "v4"), (Family::V6, "v6")] {

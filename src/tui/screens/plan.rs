@@ -241,13 +241,9 @@ pub fn checks(c: &mut Canvas, planned: Option<&Planned>) {
     let Some(p) = planned else { return };
     if let Some((what, hint)) = &p.error {
         let no = c.theme.glyph(Glyph::No);
-        let mut y = 1;
-        for (i, l) in wrap(&format!("{what}. {hint}"), usize::from(c.w().saturating_sub(6))).iter().enumerate() {
-            if i == 0 {
-                c.put(2, y, Role::Error, no);
-            }
-            c.put(4, y, Role::Text, l);
-            y += 1;
+        c.put(2, 1, Role::Error, no);
+        for (y, l) in (1..).zip(wrap(&format!("{what}. {hint}"), usize::from(c.w().saturating_sub(6)))) {
+            c.put(4, y, Role::Text, &l);
         }
         return;
     }
