@@ -125,6 +125,7 @@ impl Guide {
 
     fn accept(&mut self, step: Step, sh: &mut Shared) {
         match step {
+            Step::Who if self.nodes(sh).is_empty() => self.ask_nodes(sh),
             Step::Open | Step::Who => self.next(),
             Step::Which if self.ticked().is_empty() => sh.complain("tick at least one service with space, or leave with esc"),
             Step::Which => {
@@ -138,7 +139,6 @@ impl Guide {
                 }
                 self.next();
             }
-            Step::Who if self.nodes(sh).is_empty() => self.ask_nodes(sh),
             Step::Change => match plan::can_apply(sh) {
                 Ok(()) => plan::apply(sh),
                 Err(why) => sh.complain(format!("not now: {why}")),
