@@ -6,9 +6,10 @@
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use common::{Backend, Lab, not_run};
+use common::{Backend, Lab};
 use portcullis::model::{Family, Ruleset, View};
 use portcullis::observe::capture::{Input, captured};
 use portcullis::syntax::iptables_save;
@@ -18,7 +19,9 @@ fn corpus() -> Option<PathBuf> {
     if dir.is_dir() {
         return Some(dir);
     }
-    not_run("the corpus of real listings is not here (PORTCULLIS_CORPUS)");
+    // No part of the project, so a fresh checkout never has it: said loudly, but no failure in CI.
+    let said = "NOT RUN, optional: the corpus of real listings is not here (PORTCULLIS_CORPUS)\n";
+    let _ = std::io::stderr().lock().write_all(said.as_bytes());
     None
 }
 
