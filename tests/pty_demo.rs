@@ -131,6 +131,8 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.see("The old rules come back in");
     p.press("+");
     p.see("1 min");
+    // More time asks for a new login; the operator there tries one.
+    p.see("proof of access: root logged in from 10.0.0.5");
     p.press("k");
     p.see("This trial has ended: kept");
     p.press(ESC);
@@ -181,6 +183,7 @@ fn the_guide_leads_a_beginner_who_errs_and_recovers() {
     p.see("Apply on trial for 60 s");
     p.press("\r");
     p.see("unless you keep the new ones");
+    p.see("proof of access");
     p.press("k");
     p.see("This trial has ended: kept");
     p.press(ESC);

@@ -350,3 +350,62 @@ fn p_started_twice() {
         run.comes_back(GUARD);
     });
 }
+
+/// What `status --json` says of the proof: user and peer.
+fn proof(run: &Run) -> Option<(String, String)> {
+    let out = run.lab.portcullis(&["status", "--json"]);
+    let v: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let p = &v["trial"]["proof"];
+    Some((p["user"].as_str()?.to_owned(), p["peer"].as_str()?.to_owned()))
+}
+
+/// Keeping asks for a new, authenticated login: nothing else counts.
+#[test]
+fn only_a_new_login_proves_access() {
+    on_both('P', true, |run| {
+        run.lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
+        let control = run.lab.dir.path().join("mux");
+        let mut master = run.lab.master(0, Lab::server4(0), &control);
+        let command = format!("{PORTCULLIS} apply {}/plan.toml --yes --confirm-within 5m; exec bash --norc", run.lab.dir.path().display());
+        let mut session = Terminal::ssh(&run.lab, 0, Lab::server4(0), &command);
+        session.wait("the old rules come back", SOON);
+        let (keep, status) = (format!("{PORTCULLIS} keep; echo \"exit $?\""), format!("{PORTCULLIS} status; echo \"exit $?\""));
+        let refused = |run: &Run| {
+            let out = run.lab.portcullis(&["keep"]);
+            assert_eq!(out.status.code(), Some(3), "{out:?}");
+            assert_eq!(proof(run), None);
+        };
+        refused(run);
+        // A handshake of a scanner, and a login that is refused.
+        assert!(run.connects());
+        run.lab.clients[0].output(&["bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/22; read -r banner <&3; echo SSH-2.0-scan >&3; sleep 1"]);
+        assert!(!run.lab.clients[0].output(&["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "nobody@192.0.2.1", "true"]).status.success());
+        refused(run);
+        // Another channel of an old connection, and the host with itself.
+        let (ok, said) = run.lab.through(&control, 0, Lab::server4(0), &keep);
+        assert!(ok && said.contains("exit 3"), "{said}");
+        let own = format!("ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {}/user_key root@192.0.2.1 sleep 1", run.lab.dir.path().display());
+        run.lab.server.run(&["bash", "-c", &own]);
+        refused(run);
+        // Without sudo's help: the variable is gone, the ancestors are not.
+        session.send(&format!("env -u SSH_CONNECTION {keep}\r"));
+        session.wait("exit 3", SOON);
+        // A new login, closed again before anybody keeps.
+        let (ok, _) = remote(&run.lab, 0, Lab::server6(0), "sleep 0.3");
+        assert!(ok);
+        wait_for("the guard saw the login", SOON, || proof(run).is_some());
+        assert_eq!(proof(run), Some(("root".into(), Lab::client6(0).to_string())), "another peer than the operator's");
+        let (_, said) = remote(&run.lab, 0, Lab::server4(0), &status);
+        assert!(said.contains(&format!("proof of access: root logged in from {} under these rules\n", Lab::client4(0))), "{said}");
+        // With the proof the old session may keep.
+        let rules = run.lab.server.rules();
+        session.send(&format!("clear; {keep}\r"));
+        session.wait("exit 0", SOON);
+        assert!(rules.contains("--date") && !run.lab.server.rules().contains("--date"));
+        let out = run.lab.portcullis(&["status", "--json"]);
+        assert!(String::from_utf8_lossy(&out.stdout).contains(&format!("\"peer\":\"{}\"", Lab::client4(0))), "{out:?}");
+        drop(session);
+        master.kill().unwrap();
+        master.wait().unwrap();
+    });
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, print};
 use crate::host::live::Live;
-use crate::trial::{self, By, Status};
+use crate::trial::{self, By, State, Status};
 
 /// Shows the pending trial, or what became of the last one.
 pub fn run(as_json: bool) -> Result<(), Failure> {
@@ -20,32 +20,44 @@ fn instant(second: i64) -> String {
 
 fn json_of(s: &Status) -> Value {
     let trial = s.trial.as_ref().map(|r| {
-        let deadline = r.began + i64::try_from(r.left(std::time::Duration::ZERO)).unwrap_or(0) - (r.began - r.offset);
+        let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(&r.operator)}));
         json!({
             "id": r.id, "state": r.state.word(), "by": r.by.map(By::word), "began": instant(r.began),
-            "deadline": instant(deadline), "seconds_left": s.left, "operator": r.operator,
-            "proof": null, "remarks": r.remarks,
+            "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator,
+            "guarded": s.guarded, "proof": proof, "remarks": r.remarks,
         })
     });
-    json!({"version": 1, "trial": trial, "unrecorded_until": s.unrecorded.map(instant)})
+    json!({"version": 1, "trial": trial})
 }
 
 fn text_of(s: &Status) -> String {
+    let Some(r) = &s.trial else { return "no trial was ever begun here\n".to_owned() };
     let mut out = String::new();
-    if let Some(until) = s.unrecorded {
-        let _ = writeln!(out, "the kernel holds a trial that no file tells of, until {}; `portcullis revert` ends it", instant(until));
+    match r.state {
+        State::Expired => {
+            let _ = writeln!(out, "trial {} has expired: nobody kept it and the kernel switched back to the old rules by itself\n\
+                `portcullis revert` takes what is left of it out", r.id);
+        }
+        state if state.is_pending() => {
+            let _ = writeln!(out, "trial {} is {}: the old rules come back in {} s (begun {} by {})\n\
+                `portcullis keep` keeps it, `portcullis revert` ends it", r.id, state.word(), s.left, instant(r.began), r.operator);
+            match &s.proof {
+                Some(p) => { let _ = writeln!(out, "proof of access: {} logged in from {} under these rules{}", p.user, p.peer,
+                    if p.is_from(&r.operator) { "" } else { ", which is not where the operator comes from" }); }
+                None if r.operator != trial::CONSOLE => out.push_str("no proof of access yet: open a new SSH login\n"),
+                None => {}
+            }
+            if !s.guarded {
+                out.push_str("its guard is gone: only the dates in the kernel end it\n");
+            }
+        }
+        state => {
+            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}", r.id, state.word(),
+                r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
+                r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))));
+        }
     }
-    match &s.trial {
-        None if s.unrecorded.is_none() => out.push_str("no trial was ever begun here\n"),
-        None => {}
-        Some(r) if r.state.is_pending() => { let _ = write!(out, 
-            "trial {} is {}: the old rules come back in {} s (begun {} by {})\n`portcullis keep` keeps it, `portcullis revert` ends it\n",
-            r.id, r.state.word(), s.left, instant(r.began), r.operator); }
-        Some(r) => { let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}", r.id, r.state.word(),
-            r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
-            r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t)))); }
-    }
-    for r in s.trial.iter().flat_map(|r| &r.remarks) {
+    for r in &r.remarks {
         let _ = writeln!(out, "note: {r}");
     }
     out

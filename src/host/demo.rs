@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError, Tools};
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
 use crate::model::{Family, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -39,6 +39,15 @@ const NAMES: &[(&str, &[&str])] = &[
 /// Runs the guard of a trial by its id; `host/` does not know the guard, so that its owner brings it.
 pub type RunGuard = Arc<dyn Fn(Demo, &str) + Send + Sync>;
 
+/// Whether the loaded rules let a new SSH login of the operator in; the judge is above `host/`.
+pub type LetsIn = Arc<dyn Fn(&Demo) -> bool + Send + Sync>;
+
+/// The operator there opens a second login this long after the rules were changed last.
+const SECOND_LOGIN: Duration = Duration::from_secs(4);
+
+/// The operator's own address.
+const OPERATOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
+
 /// The host in memory. Clones are other processes on the same machine.
 #[derive(Clone)]
 pub struct Demo {
@@ -48,6 +57,7 @@ pub struct Demo {
     pid: u32,
     booted: Instant,
     guard: Option<RunGuard>,
+    lets_in: Option<LetsIn>,
 }
 
 /// What all processes on the machine share.
@@ -61,6 +71,11 @@ struct Machine {
     wall_at_boot: i64,
     /// Tools that fail the next times that they are called.
     broken: BTreeMap<String, u32>,
+    /// When the rules were changed last (time since boot), and whether the operator tried a second login since.
+    changed: Option<(Duration, bool)>,
+    sessions: Vec<SshSession>,
+    /// What tests added to the time since boot.
+    skipped: Duration,
 }
 
 impl Default for Demo {
@@ -92,10 +107,14 @@ impl Demo {
                 announced: Vec::new(),
                 wall_at_boot: jiff::Timestamp::now().as_second(),
                 broken: BTreeMap::new(),
+                changed: None,
+                sessions: vec![SshSession { user: "root".to_owned(), peer: OPERATOR, port: 22, began: Duration::ZERO }],
+                skipped: Duration::ZERO,
             })),
             pid,
             booted: Instant::now(),
             guard: None,
+            lets_in: None,
         }
     }
 
@@ -104,6 +123,18 @@ impl Demo {
     pub fn with_guard(mut self, guard: impl Fn(Self, &str) + Send + Sync + 'static) -> Self {
         self.guard = Some(Arc::new(guard));
         self
+    }
+
+    /// The same host with somebody who tries a second login after each change; `lets_in` says whether it succeeds.
+    #[must_use]
+    pub fn with_second_login(mut self, lets_in: impl Fn(&Self) -> bool + Send + Sync + 'static) -> Self {
+        self.lets_in = Some(Arc::new(lets_in));
+        self
+    }
+
+    /// Lets time pass on both clocks.
+    pub fn pass(&self, time: Duration) {
+        self.machine().skipped += time;
     }
 
     /// Steps the wall clock, as an administrator or NTP may; the clock that deadlines are kept in goes on.
@@ -161,8 +192,11 @@ fn not_there(path: &Path) -> io::Error {
 
 impl Tools for Demo {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
-        let wall = self.now().wall;
+        let Now { wall, boot } = self.now();
         let mut machine = self.machine();
+        if cmd.tool.ends_with("tables-restore") {
+            machine.changed = Some((boot, false));
+        }
         if let Some(left) = machine.broken.get_mut(&cmd.tool).filter(|n| **n > 0) {
             *left -= 1;
             return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
@@ -193,8 +227,9 @@ impl Host for Demo {
     }
 
     fn now(&self) -> Now {
-        let boot = self.booted.elapsed();
-        Now { wall: self.machine().wall_at_boot + i64::try_from(boot.as_secs()).unwrap_or(0), boot }
+        let machine = self.machine();
+        let boot = self.booted.elapsed() + machine.skipped;
+        Now { wall: machine.wall_at_boot + i64::try_from(boot.as_secs()).unwrap_or(0), boot }
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the host's clock")]
@@ -261,7 +296,25 @@ impl Host for Demo {
     }
 
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
-        Some((IpAddr::from([10, 0, 0, 5]), 22))
+        Some((OPERATOR, 22))
+    }
+
+    fn ssh_sessions(&self) -> Vec<SshSession> {
+        let now = self.now().boot;
+        let due = {
+            let mut machine = self.machine();
+            match &mut machine.changed {
+                Some((at, tried)) if !*tried && now >= *at + SECOND_LOGIN => {
+                    *tried = true;
+                    true
+                }
+                _ => false,
+            }
+        };
+        if due && self.lets_in.as_ref().is_some_and(|f| f(self)) {
+            self.machine().sessions.push(SshSession { user: "root".to_owned(), peer: OPERATOR, port: 22, began: now });
+        }
+        self.machine().sessions.clone()
     }
 
     fn start_guard(&self, id: &str) -> io::Result<()> {

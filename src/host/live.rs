@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, ToolError, Tools};
+use super::ssh::Sessions;
+use super::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
 use crate::model::Source;
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
@@ -28,6 +30,7 @@ const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
 #[derive(Clone, Debug)]
 pub struct Live {
     paths: Paths,
+    sessions: Arc<Mutex<Sessions>>,
 }
 
 impl Default for Live {
@@ -42,6 +45,7 @@ impl Default for Live {
                     place("PORTCULLIS_RULES_V6", "/etc/iptables/rules.v6"),
                 ],
             },
+            sessions: Arc::default(),
         }
     }
 }
@@ -194,7 +198,11 @@ impl Host for Live {
     }
 
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
-        super::ssh::peer_of_this_session()
+        super::ssh::peer_of_this_session(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ssh_sessions(&self) -> Vec<SshSession> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).look()
     }
 
     fn start_guard(&self, id: &str) -> io::Result<()> {

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use ssh::SshSession;
+
 use crate::model::Source;
 
 /// One run of a tool: an argument vector and standard input, never a shell string.
@@ -210,6 +212,8 @@ pub trait Host: Tools {
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
     /// The address and the local port of the SSH connection that we are used through, if any.
     fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
+    /// The SSH sessions that sshd let in from other hosts and that are open now.
+    fn ssh_sessions(&self) -> Vec<SshSession>;
     /// Starts the guard of a trial, detached from us; it says itself when it is ready.
     fn start_guard(&self, id: &str) -> io::Result<()>;
     /// Whether the process is still the one that it was (pid and its start time in clock ticks).

@@ -1,50 +1,188 @@
-//! The SSH connection that we are used through. `sudo` clears SSH_CONNECTION, so the ancestors' sockets
-//! are asked when it is not there (proc(5)).
+//! SSH as the host sees it: the connection that we are used through, and the sessions that sshd let in.
+//!
+//! `sudo` clears SSH_CONNECTION and a terminal multiplexer keeps an old one, so the ancestors' sockets and the
+//! processes of sshd are asked (proc(5)). After authentication sshd names its process after the session, e.g.
+//! `sshd: root@pts/0`; before, the title ends in `[priv]`, `[net]`, `[accepted]` or `[preauth]` (sshd's
+//! `session_proctitle`). From OpenSSH 9.8 on the process is called `sshd-session`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
-use procfs::process::{FDTarget, Process};
-use procfs::net::TcpState;
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::{FDTarget, Process, Stat};
 
-/// Peer address and local port of the nearest ancestor that holds an established TCP connection as sshd does.
-pub fn peer_of_this_session() -> Option<(IpAddr, u16)> {
-    from_environment().or_else(from_ancestors)
+/// An SSH session that was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSession {
+    /// Whose.
+    pub user: String,
+    /// From where.
+    pub peer: IpAddr,
+    /// The port of ours that it came to.
+    pub port: u16,
+    /// When sshd took the connection, on CLOCK_BOOTTIME; a second channel of a connection does not begin anew.
+    pub began: Duration,
 }
 
-/// `SSH_CONNECTION`: client address, client port, server address, server port (ssh(1)).
-fn from_environment() -> Option<(IpAddr, u16)> {
+/// The connection of the session that this process runs in: peer address and local port.
+pub fn peer_of_this_session(sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
+    let me = Process::myself().ok()?;
+    let tcp = connections(&me);
+    from_environment(&tcp).or_else(|| from_ancestors(&me)).or_else(|| behind_multiplexer(&me, sessions))
+}
+
+/// `SSH_CONNECTION`: client address, client port, server address, server port (ssh(1)); only while it is established.
+fn from_environment(tcp: &[TcpNetEntry]) -> Option<(IpAddr, u16)> {
     let text = std::env::var("SSH_CONNECTION").ok()?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    Some((plain(words.first()?.parse().ok()?), words.get(3)?.parse().ok()?))
+    let (peer, port) = (plain(words.first()?.parse().ok()?), words.get(3)?.parse().ok()?);
+    let from: u16 = words.get(1)?.parse().ok()?;
+    let lives = |e: &TcpNetEntry| e.local_address.port() == port && e.remote_address.port() == from && plain(e.remote_address.ip()) == peer;
+    // Where the connections cannot be read at all, the word counts.
+    (tcp.is_empty() || tcp.iter().any(lives)).then_some((peer, port))
 }
 
-fn from_ancestors() -> Option<(IpAddr, u16)> {
-    let mut process = Process::myself().ok()?;
-    loop {
-        let stat = process.stat().ok()?;
+fn from_ancestors(me: &Process) -> Option<(IpAddr, u16)> {
+    let mut stat = me.stat().ok()?;
+    while stat.ppid > 1 {
+        let process = Process::new(stat.ppid).ok()?;
+        stat = process.stat().ok()?;
         if stat.comm.starts_with("sshd")
-            && let Some(found) = connection_of(&process)
+            && let Some(e) = connection_of(&process)
         {
-            return Some(found);
+            return Some((plain(e.remote_address.ip()), e.local_address.port()));
         }
-        if stat.ppid <= 1 {
-            return None;
+    }
+    None
+}
+
+/// In tmux or screen sshd is no ancestor: the session whose terminal was used last is the operator's.
+fn behind_multiplexer(me: &Process, sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
+    let stat = me.stat().ok()?;
+    // Major numbers 136 to 143 are pseudo-terminals (devices.txt); a console is not reached through SSH.
+    if !(136..=143).contains(&((stat.tty_nr >> 8) & 0xfff)) {
+        return None;
+    }
+    let used = |s: &(SshSession, Option<String>)| {
+        let tty = s.1.as_ref().filter(|t| t.starts_with("pts/"))?;
+        std::fs::metadata(format!("/dev/{tty}")).ok().map(|m| (m.atime(), m.atime_nsec()))
+    };
+    sessions.look_with_terminals().into_iter().filter(|s| used(s).is_some()).max_by_key(used).map(|(s, _)| (s.peer, s.port))
+}
+
+/// The sessions of sshd on this host. It remembers which processes are not sshd's, so that looking often costs little.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    /// How often a process was seen that is none of sshd's, by its number.
+    others: HashMap<i32, u8>,
+}
+
+/// Looks after which a process without sshd's name is left alone: one may be seen between its fork and its exec.
+const LOOKS: u8 = 5;
+
+impl Sessions {
+    /// All sessions that are open now in our network namespace, from another host.
+    pub fn look(&mut self) -> Vec<SshSession> {
+        self.look_with_terminals().into_iter().map(|(s, _)| s).collect()
+    }
+
+    fn look_with_terminals(&mut self) -> Vec<(SshSession, Option<String>)> {
+        let pids: Vec<i32> = std::fs::read_dir("/proc").into_iter().flatten().flatten()
+            .filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        let there: HashSet<i32> = pids.iter().copied().collect();
+        self.others.retain(|p, _| there.contains(p));
+        let Some(here) = netns("self") else { return Vec::new() };
+        let mut found = Vec::new();
+        for pid in pids {
+            let looks = self.others.entry(pid).or_default();
+            if *looks >= LOOKS {
+                continue;
+            }
+            let Some(process) = Process::new(pid).ok().filter(|_| netns(&pid.to_string()) == Some(here)) else {
+                *looks += 1;
+                continue;
+            };
+            let Some(stat) = process.stat().ok().filter(|s| s.comm.starts_with("sshd")) else {
+                *looks += 1;
+                continue;
+            };
+            *looks = 0;
+            found.extend(session(&process, &stat));
         }
-        process = Process::new(stat.ppid).ok()?;
+        found
     }
 }
 
-fn connection_of(process: &Process) -> Option<(IpAddr, u16)> {
+fn netns(pid: &str) -> Option<u64> {
+    std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|m| m.ino())
+}
+
+/// The session of an sshd process, with its terminal, if it was let in and comes from another host.
+fn session(process: &Process, stat: &Stat) -> Option<(SshSession, Option<String>)> {
+    let (user, tty) = title(&process.cmdline().ok()?.join(" "))?;
+    // Root's own sshd: anybody can name a process like this, but not start it under root's.
+    let parent = Process::new(stat.ppid).ok();
+    let of_root = process.uid().ok()? == 0
+        || parent.as_ref().is_some_and(|p| p.uid().is_ok_and(|u| u == 0) && p.stat().is_ok_and(|s| s.comm.starts_with("sshd")));
+    if !of_root {
+        return None;
+    }
+    // With privilege separation the monitor took the connection; the user's process is forked after authentication.
+    let monitor = parent.filter(|p| p.cmdline().is_ok_and(|c| c.join(" ").trim_end().ends_with("[priv]")));
+    let born = monitor.as_ref().and_then(|p| p.stat().ok()).map_or(stat.starttime, |s| s.starttime);
+    let e = connection_of(process).or_else(|| monitor.as_ref().and_then(connection_of))?;
+    let peer = plain(e.remote_address.ip());
+    // From this host to itself it came through lo, where our rules do not stand.
+    let back = (e.remote_address, e.local_address);
+    let own = peer.is_loopback() || connections(process).iter().any(|c| (c.local_address, c.remote_address) == back);
+    let ticks = procfs::ticks_per_second();
+    let began = Duration::from_millis(born.saturating_mul(1000) / ticks.max(1));
+    (!own).then(|| (SshSession { user, peer, port: e.local_address.port(), began }, tty))
+}
+
+/// User and terminal from the title of a process that authenticated: `sshd: alice@pts/0`, `sshd-session: root@notty`.
+fn title(text: &str) -> Option<(String, Option<String>)> {
+    let text = text.trim_matches(['\0', ' ']);
+    let (name, rest) = text.split_once(": ")?;
+    if !matches!(name, "sshd" | "sshd-session") || rest.ends_with(']') {
+        return None;
+    }
+    let (user, tty) = rest.rsplit_once('@')?;
+    let known = |t: &str| t.starts_with("pts/") || matches!(t, "notty" | "internal-sftp") || t.starts_with("tty");
+    (!user.is_empty() && tty.split(',').all(known)).then(|| (user.to_owned(), tty.split(',').next().map(str::to_owned)))
+}
+
+fn connections(process: &Process) -> Vec<TcpNetEntry> {
+    [process.tcp().ok(), process.tcp6().ok()].into_iter().flatten().flatten().filter(|e| e.state == TcpState::Established).collect()
+}
+
+fn connection_of(process: &Process) -> Option<TcpNetEntry> {
     let inodes: Vec<u64> = process.fd().ok()?.flatten()
         .filter_map(|fd| if let FDTarget::Socket(inode) = fd.target { Some(inode) } else { None })
         .collect();
-    let tables = [process.tcp().ok(), process.tcp6().ok()];
-    tables.into_iter().flatten().flatten()
-        .find(|e| e.state == TcpState::Established && inodes.contains(&e.inode))
-        .map(|e| (plain(e.remote_address.ip()), e.local_address.port()))
+    connections(process).into_iter().find(|e| inodes.contains(&e.inode))
 }
 
 /// An IPv4 address that an IPv6 socket shows (`::ffff:192.0.2.1`) is an IPv4 address to the firewall.
 fn plain(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::title;
+
+    #[test]
+    fn only_an_authenticated_session_has_a_session_title() {
+        let user = |t: &str| title(t).map(|(u, _)| u);
+        assert_eq!(user("sshd: root@pts/0"), Some("root".into()));
+        assert_eq!(user("sshd-session: alice@notty\0\0"), Some("alice".into()));
+        assert_eq!(user("sshd: alice@example.org@pts/3,pts/4"), Some("alice@example.org".into()));
+        for none in ["sshd: root [priv]", "sshd: alice@example.org [priv]", "sshd: [accepted]", "sshd: unknown [net]", "sshd: alice", "sshd: alice@example.org",
+            "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", "/usr/sbin/sshd -D", "sshd: @pts/0", "vi sshd: x@pts/0", ""] {
+            assert_eq!(user(none), None, "{none}");
+        }
+    }
 }

@@ -226,6 +226,22 @@ impl FamilyChange {
         Self { v6: set.family == Family::V6, doors }
     }
 
+    /// Our unused chains that rules of others refer to, each with one such rule: they cannot be taken out.
+    pub fn held_by_others(&self, after: &Ruleset) -> Vec<(String, String)> {
+        let Some(filter) = after.table("filter") else { return Vec::new() };
+        let ours = |name: &str| self.doors.iter().any(|d| name.starts_with(&d.switch));
+        let mut out = Vec::new();
+        for empty in filter.chains.iter().filter(|c| ours(&c.name) && c.rules.is_empty()) {
+            let rule = filter.chains.iter().filter(|c| !ours(&c.name)).find_map(|c| {
+                c.rules.iter().find(|r| !self.doors.iter().any(|d| *r.text == *d.jump)
+                    && matches!(r.spec(after.family).target, Target::Jump(ref n, _) | Target::Goto(ref n) if *n == empty.name))
+                    .map(|r| r.line_in(&c.name))
+            });
+            out.extend(rule.map(|r| (empty.name.clone(), r)));
+        }
+        out
+    }
+
     /// Takes out what nothing of ours needs any more, each line a transaction of its own: our jump by its exact text,
     /// then our unused chains. `after` is a fresh reading: what it does not show is not removed.
     pub fn cleanup_scripts(&self, after: &Ruleset) -> Vec<String> {
@@ -260,6 +276,11 @@ impl FamilyChange {
 }
 
 impl DoorChange {
+    /// Whether the door is that of forwarded packets; else that of the host's own ports.
+    pub fn is_forwarded(&self) -> bool {
+        self.switch == DOORS[1]
+    }
+
     /// Adds the declarations and the rules of one act. Declaring one of our chains empties it.
     fn lines(&self, act: Act, head: &mut String, body: &mut String) {
         let _ = writeln!(head, ":{} - [0:0]", self.switch);

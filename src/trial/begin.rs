@@ -6,7 +6,7 @@ use super::end::{self, FUSE_AFTER};
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
-use super::record::{self, By, Record, Who};
+use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, rehearse};
 use crate::analyse::{Access, lockout};
@@ -106,6 +106,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
         return Err(Refusal::failed("apply-failed", format!("the plan was not applied: {why}{undone}"), hint));
     }
     record.state = step(record.state, Event::Applied).map_or(record.state, |s| s.0);
+    record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     if let Err(e) = record::store(host, &record) {
         let undone = undo(host, &mut record);
         return Err(Refusal::failed("run-dir", format!("the plan was not applied: {e}{undone}"), "free some space and apply again"));
@@ -115,14 +116,17 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
 }
 
 fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
-    let hint = "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it";
-    if let Some(r) = record::load(host).filter(|r| r.state.is_pending() && r.is_here(host)) {
-        return Err(Refusal::refused("pending", format!("a trial is pending ({}, {} s left)", r.state.word(), r.left(host.now().boot)), hint));
+    let status = super::status::status(host);
+    match status.trial.filter(|r| r.state.is_pending()) {
+        None => Ok(()),
+        Some(r) => {
+            let what = match r.state {
+                State::Expired => "a trial has expired: the kernel switched back by itself, its rules are still to be taken out".to_owned(),
+                state => format!("a trial is pending ({}, {} s left)", state.word(), status.left),
+            };
+            Err(Refusal::refused("pending", what, "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it"))
+        }
     }
-    if super::status::dated_in_kernel(host).is_some() {
-        return Err(Refusal::refused("pending", "the kernel holds a trial that no file tells of", "`portcullis revert` ends it"));
-    }
-    Ok(())
 }
 
 /// Everything loaded, word for word, with the suffix of its snapshot.
@@ -211,15 +215,17 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         began: now.wall,
         ended: None,
         deadline,
+        applied: u64::MAX,
         latest: millis(now.boot) + LIMITS.1 * 1000,
         fuse: (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER),
         offset: now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0),
         revert: families.iter().map(FamilyChange::revert_script).collect(),
         families,
         plan: plan_file::write(plan),
-        operator: view.ssh_peer.map_or_else(|| "console".to_owned(), |(a, _)| a.to_string()),
+        operator: view.ssh_peer.map_or_else(|| CONSOLE.to_owned(), |(a, _)| a.to_string()),
         holder: Some(Who { pid, started }),
         guard: None,
+        proof: None,
         remarks: Vec::new(),
     }
 }
@@ -261,7 +267,7 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
 /// Both families or neither: what was put in is taken back at once.
 fn undo(host: &dyn Host, record: &mut Record) -> String {
     record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
-    match end::put_old_back(host, record, By::Operator) {
+    match end::put_old_back(host, record, By::Operator, 0) {
         Ok(()) => {
             record.state = State::Failed;
             let _ = record::store(host, record).and_then(|()| history::write(host, record));

@@ -5,14 +5,20 @@ use std::time::Duration;
 use super::history;
 use super::kernel;
 use super::machine::{Act, Event, State, step};
-use super::record::{self, By, Record, Who};
+use super::proof::{self, proof};
+use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
+use super::status::{UNRECORDED, unrecorded};
 use crate::host::{Held, Host};
 use crate::model::Family;
-use crate::plan::{FamilyChange, standing};
+use crate::plan::FamilyChange;
+use crate::syntax::iptables_save;
 
-/// A keep needs this much of the fuse left, so that it is over before the kernel switches by itself.
-const KEEP_MARGIN: i64 = 3;
+/// A keep needs this many seconds on the clock and on the fuse, so that it is over before guard or kernel switch back.
+const KEEP_MARGIN: u64 = 3;
+
+/// After this many tries in vain the guard puts the snapshot of the table back, which nothing else of ours does.
+const LAST_RESORT: u32 = 5;
 
 /// The fuse burns this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
@@ -42,16 +48,32 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     let record = record::load(host);
     match record {
         Some(r) if r.state.is_pending() && r.is_here(host) => Ok((lock, r)),
+        other if unrecorded(host, host.now()).is_some() => {
+            Err(Refusal { what: "the kernel holds a trial that no file here tells of".to_owned(), hint: "`portcullis revert` ends it; it also ends by itself".to_owned(), ..no_trial(other.as_ref()) })
+        }
         other => Err(no_trial(other.as_ref())),
     }
 }
 
-/// Keeps the trial: both families without dates, read back, then written down.
-pub fn keep(host: &dyn Host) -> Result<Record, Refusal> {
-    let (_lock, mut record) = pending(host)?;
-    if record.fuse.is_some_and(|f| f - host.now().wall < KEEP_MARGIN) || record.left(host.now().boot) == 0 {
+/// Why a trial cannot be kept now, if so.
+fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
+    let now = host.now();
+    let burns = record.fuse.map_or(u64::MAX, |f| u64::try_from(f - now.wall).unwrap_or(0));
+    if burns.min(record.left(now.boot)) < KEEP_MARGIN || record.state == State::Expired {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
     }
+    if record.proof.is_none() && !without_proof && record.operator != CONSOLE {
+        return Err(Refusal::refused("no-proof", "no new SSH login has shown yet that the way in is open; this session was open before",
+            "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without"));
+    }
+    Ok(())
+}
+
+/// Keeps the trial: both families without dates, read back, then written down.
+pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
+    let (_lock, mut record) = pending(host)?;
+    record.proof = proof(host, &record);
+    refuse_keep(host, &record, without_proof)?;
     enter(host, &mut record, Event::Keep)?;
     record::store(host, &record)
         .map_err(|e| Refusal::failed("run-dir", format!("nothing was kept: {e}"), "free some space and keep again; the clock still runs"))?;
@@ -62,7 +84,7 @@ pub fn keep(host: &dyn Host) -> Result<Record, Refusal> {
     if let Err(why) = done {
         enter(host, &mut record, Event::KeepFailed)?;
         record.remarks.push(format!("keeping failed: {why}"));
-        put_old_back(host, &mut record, By::Operator)?;
+        put_old_back(host, &mut record, By::Operator, 0)?;
         return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules are back: {why}"), "apply the plan again"));
     }
     record.state = step(record.state, Event::KeepDone).map_or(State::Kept, |s| s.0);
@@ -78,6 +100,7 @@ pub fn keep(host: &dyn Host) -> Result<Record, Refusal> {
     if let Err(e) = history::write(host, &record) {
         record.remarks.push(e);
     }
+    proof::forget(host, &record.id);
     host.announce(&format!("portcullis: trial {} was kept", record.id));
     Ok(record)
 }
@@ -94,6 +117,8 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted", "wait for the revert, then apply the plan again"));
     }
     enter(host, &mut record, Event::Extend)?;
+    // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after it.
+    record::store(host, &record).map_err(|e| Refusal::failed("run-dir", e, "the first deadline still holds"))?;
     let left = i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
     for change in &record.families {
@@ -104,6 +129,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     record.fuse = fuse;
     record.offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
     record.deadline = deadline;
+    record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     record::store(host, &record).map_err(|e| Refusal::failed("run-dir", format!("the guard does not know of the extension: {e}"), "the first deadline still holds"))?;
     Ok(record)
 }
@@ -127,41 +153,58 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
     };
     enter(host, &mut record, Event::Revert)?;
     host.end_leftovers(&record.id, None);
-    put_old_back(host, &mut record, By::Operator)?;
+    put_old_back(host, &mut record, By::Operator, 0)?;
     Ok(Reverted::Trial(Box::new(record)))
 }
 
-/// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended.
-pub fn revert_by_guard(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
+/// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
+/// in vain before.
+pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32) -> Result<(), Refusal> {
     let lock = record::lock(host, Duration::from_secs(3)).ok().flatten();
-    if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
+    let refresh = |record: &mut Record| if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
         *record = fresh;
+    };
+    refresh(record);
+    if record.state.is_pending() {
+        let holder = if lock.is_some() { None } else { record.holder.map(|w| (w.pid, w.started)) };
+        host.end_leftovers(&record.id, holder);
+        // It may have come through just before its end.
+        refresh(record);
     }
     if !record.state.is_pending() {
         return Ok(());
     }
-    let holder = if lock.is_some() { None } else { record.holder.map(|w| (w.pid, w.started)) };
-    host.end_leftovers(&record.id, holder);
     enter(host, record, Event::Deadline)?;
-    put_old_back(host, record, By::Guard)
+    put_old_back(host, record, By::Guard, tries)
 }
 
-pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By) -> Result<(), Refusal> {
+pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) -> Result<(), Refusal> {
     // Kernel first, files second: what cannot be written must not stop a revert.
     let _ = record::store(host, record);
     let mut failed = Vec::new();
+    let mut remarks = Vec::new();
     for (change, script) in record.families.iter().zip(&record.revert) {
         match kernel::restore_and_check(host, &record.id, change, script) {
-            Ok(now) => record.remarks.extend(kernel::clean_up(host, &record.id, change, &now)),
-            Err(why) => {
+            Ok(now) => remarks.extend(kernel::clean_up(host, &record.id, change, &now)),
+            Err(why) if kernel::restore(host, &record.id, change.family(), &change.empty_script()).is_ok() => {
                 // The next best: our switches decide nothing.
-                let emptied = kernel::restore(host, &record.id, change.family(), &change.empty_script());
-                failed.push(format!("{why}{}", if emptied.is_ok() { "; our chains were emptied instead" } else { "" }));
+                failed.push(format!("{why}; our chains were emptied instead"));
             }
+            Err(why) if tries >= LAST_RESORT && !why.contains("lock") => match snapshot_back(host, &record.id, change) {
+                Ok(touched) => {
+                    remarks.push(format!("{why}; so the whole {} filter table was put back as it was before the trial", change.family().label()));
+                    remarks.extend(touched);
+                }
+                Err(e) => failed.push(format!("{why}; {e}")),
+            },
+            Err(why) => failed.push(why),
         }
     }
+    record.remarks.extend(remarks);
     if !failed.is_empty() {
-        record.remarks.extend(failed.iter().cloned());
+        for f in failed.iter().filter(|f| !record.remarks.contains(f)).cloned().collect::<Vec<_>>() {
+            record.remarks.push(f);
+        }
         let _ = record::store(host, record);
         return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", failed.join("; ")), "run `portcullis revert` again; the guard goes on trying"));
     }
@@ -172,25 +215,47 @@ pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By) -> Resu
     if let Err(e) = stored.and_then(|()| history::write(host, record)) {
         record.remarks.push(e);
     }
+    proof::forget(host, &record.id);
     host.announce(&format!("portcullis: the old firewall rules are back (trial {}, by the {})", record.id, by.word()));
     Ok(())
 }
 
+/// The last resort: the filter table of one family as it was before the trial, and what else that changed.
+fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Vec<String>, String> {
+    let family = change.family();
+    let text = history::snapshot(host, id, if family == Family::V6 { "v6" } else { "v4" }).ok_or("the snapshot cannot be read")?;
+    let mut old = iptables_save::read(&text, family).0;
+    old.tables.retain(|t| t.name == "filter");
+    if old.tables.is_empty() {
+        return Err("the snapshot holds no filter table".to_owned());
+    }
+    let before = kernel::read(host, family, None).ok();
+    kernel::replace_tables(host, id, family, &iptables_save::write(&old, true))?;
+    let mut now = kernel::read(host, family, None)?;
+    now.tables.retain(|t| t.name == "filter");
+    if !now.same_rules(&old) {
+        return Err("the snapshot reads back differently".to_owned());
+    }
+    let lines = |r: &crate::model::Ruleset| -> Vec<String> {
+        r.tables.iter().filter(|t| t.name == "filter").flat_map(|t| &t.chains)
+            .flat_map(|c| c.rules.iter().map(|r| r.line_in(&c.name))).filter(|l| !l.contains("PORTCULLIS")).collect()
+    };
+    let Some(before) = before.as_ref().map(lines) else { return Ok(vec!["what others had changed meanwhile is not known".to_owned()]) };
+    let after = lines(&now);
+    let lost = before.iter().filter(|l| !after.contains(l)).map(|l| format!("lost with it: {l}"));
+    let back = after.iter().filter(|l| !before.contains(l)).map(|l| format!("back with it: {l}"));
+    Ok(lost.chain(back).collect())
+}
+
+/// A trial that only the kernel tells of is ended by what it tells.
 fn revert_from_kernel(host: &dyn Host, none: Refusal) -> Result<Reverted, Refusal> {
-    let mut found = false;
-    for family in Family::BOTH {
-        let Ok(now) = kernel::read(host, family, None) else { continue };
-        if standing(&now, false).fuse.or(standing(&now, true).fuse).is_none() {
-            continue;
-        }
-        found = true;
-        let change = FamilyChange::from_kernel(&now);
-        kernel::restore_and_check(host, "lost", &change, &change.revert_script())
-            .map(|now| kernel::clean_up(host, "lost", &change, &now))
+    let Some(found) = unrecorded(host, host.now()) else {
+        return record::load(host).map(|r| Reverted::EndedBefore(Box::new(r))).ok_or(none);
+    };
+    for change in &found.families {
+        kernel::restore_and_check(host, UNRECORDED, change, &change.revert_script())
+            .map(|now| kernel::clean_up(host, UNRECORDED, change, &now))
             .map_err(|e| Refusal::failed("revert-failed", e, "run `portcullis revert` again"))?;
     }
-    if found {
-        return Ok(Reverted::Unrecorded);
-    }
-    record::load(host).map(|r| Reverted::EndedBefore(Box::new(r))).ok_or(none)
+    Ok(Reverted::Unrecorded)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::end;
 use super::machine::State;
+use super::proof::proof;
 use super::record::{self, Record, Who};
 use crate::host::Host;
 use crate::plan::FamilyChange;
@@ -44,14 +45,22 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         // Once begun, a revert goes on until it is through.
         if tries > 0 || stop.load(Ordering::Relaxed) || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
             tries += 1;
-            if end::revert_by_guard(host, &mut trial).is_ok() {
+            if end::revert_by_guard(host, &mut trial, tries - 1).is_ok() {
                 break;
             }
             // Somebody holds the xtables lock, or a tool fails: go on trying.
             host.pause(Duration::from_millis(u64::from(tries.min(10)) * 100));
             continue;
         }
-        follow_clock(host, &mut trial);
+        if !follow_clock(host, &mut trial) {
+            // The kernel's own end of the trial cannot be kept right: then it ends now.
+            tries = 1;
+            continue;
+        }
+        if trial.state == State::Running {
+            // Seen while it lasts: the operator may close the second login before he keeps.
+            let _ = proof(host, &trial);
+        }
         host.pause(TICK);
     }
     let _ = host.remove(&file(host, id));
@@ -65,19 +74,23 @@ fn abandoned(host: &dyn Host, trial: &Record) -> bool {
 }
 
 /// The fuse follows the wall clock: when that steps, the fuse is set again, or it would burn too early or too late.
-fn follow_clock(host: &dyn Host, trial: &mut Record) {
+/// `false`: that did not work.
+fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let now = host.now();
     let offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
-    let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else { return };
-    let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return };
-    if record::load(host).is_some_and(|r| r.id == trial.id && r.state != State::Running) {
-        return;
+    let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else { return true };
+    // Somebody changes the trial right now: the next tick sees to it.
+    let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return true };
+    if record::load(host).is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset)) {
+        return true;
     }
     let moved = fuse + offset - trial.offset;
     let script = |c: &FamilyChange| c.extend_script(Some(moved));
-    if trial.families.iter().all(|c| super::kernel::restore_and_check(host, &trial.id, c, &script(c)).is_ok()) {
-        trial.fuse = Some(moved);
-        trial.offset = offset;
-        let _ = record::store(host, trial);
+    if !trial.families.iter().all(|c| super::kernel::restore_and_check(host, &trial.id, c, &script(c)).is_ok()) {
+        return false;
     }
+    trial.fuse = Some(moved);
+    trial.offset = offset;
+    let _ = record::store(host, trial);
+    true
 }

@@ -13,8 +13,17 @@ const LOCK_WAIT: &str = "5";
 
 /// Runs a restore script of ours for one family.
 pub fn restore(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), String> {
+    run(host, trial, family, &["--noflush", "-w", LOCK_WAIT], script)
+}
+
+/// Replaces the tables that a script names whole, also what others have in them: the last resort only.
+pub fn replace_tables(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), String> {
+    run(host, trial, family, &["-c", "-w", LOCK_WAIT], script)
+}
+
+fn run(host: &dyn Tools, trial: &str, family: Family, args: &[&str], script: &str) -> Result<(), String> {
     let tool = firewall::tool(family, "-restore");
-    let cmd = Cmd::new(&tool, &["--noflush", "-w", LOCK_WAIT])
+    let cmd = Cmd::new(&tool, args)
         .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", trial);
     let out = host.run(&cmd).map_err(|e| e.to_string())?;
     if out.status == 0 { Ok(()) } else { Err(format!("{tool} refused: {}", out.complaint())) }
@@ -36,11 +45,16 @@ pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, s
     }
 }
 
-/// Takes our unused chains and jumps out, as far as the fresh reading shows them; what stays is empty and neutral.
+/// Takes our unused chains and jumps out, as far as the fresh reading shows them. Says what had to stay, empty and
+/// neutral.
 pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
-    change.cleanup_scripts(now).iter()
+    let mut said: Vec<String> = change.cleanup_scripts(now).iter()
         .filter_map(|s| restore(host, trial, change.family(), s).err())
-        .collect()
+        .collect();
+    said.extend(change.held_by_others(now).into_iter().map(|(chain, rule)| {
+        format!("{} chain {chain} stays, empty: somebody else's rule refers to it: {rule}", change.family().label())
+    }));
+    said
 }
 
 /// Whether the tool would take a whole file, without changing anything.

@@ -1,5 +1,6 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
-//! state file), [`rehearse`], [`begin`], [`guard`], [`end`], [`history`]. Only this station changes the firewall or the saved rules.
+//! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
+//! [`history`]. Only this station changes the firewall or the saved rules.
 
 mod begin;
 mod end;
@@ -7,6 +8,7 @@ pub mod guard;
 pub mod history;
 mod kernel;
 mod machine;
+mod proof;
 mod record;
 mod refusal;
 mod rehearse;
@@ -16,6 +18,7 @@ mod status;
 pub use begin::{Options, apply, fingerprint, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
-pub use record::{By, Record, load};
+pub use proof::{Proof, proof};
+pub use record::{By, CONSOLE, Record};
 pub use refusal::Refusal;
 pub use status::{Status, status};

@@ -6,8 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::machine::State;
+use super::proof::Proof;
 use crate::host::{Held, Host, Identity};
 use crate::plan::FamilyChange;
+
+/// The operator of a trial that was not begun over SSH.
+pub const CONSOLE: &str = "console";
 
 /// Who ended a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,9 @@ pub struct Record {
     pub ended: Option<i64>,
     /// Deadline on CLOCK_BOOTTIME, milliseconds.
     pub deadline: u64,
+    /// When the plan was read back live, or the time was extended last: CLOCK_BOOTTIME, milliseconds.
+    #[serde(default)]
+    pub applied: u64,
     /// The latest deadline that extensions may reach.
     pub latest: u64,
     /// The fuse's last second on the wall clock; `None` with `--without-fuse`.
@@ -81,6 +88,9 @@ pub struct Record {
     pub holder: Option<Who>,
     /// The guard, when it is ready.
     pub guard: Option<Who>,
+    /// The login that showed that the way in is open, when it was kept with one.
+    #[serde(default)]
+    pub proof: Option<Proof>,
     /// What went wrong, or what else an end touched.
     pub remarks: Vec<String>,
 }
@@ -89,6 +99,11 @@ impl Record {
     /// Seconds that are left on the boot clock.
     pub fn left(&self, boot: Duration) -> u64 {
         self.deadline.saturating_sub(u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).div_ceil(1000)
+    }
+
+    /// The deadline on the wall clock, seconds since 1970 UTC, as long as that is not set.
+    pub fn deadline_on_the_wall(&self) -> i64 {
+        self.offset + i64::try_from(self.deadline / 1000).unwrap_or(0)
     }
 
     /// Whether it was started here: the same boot and network namespace.

@@ -6,7 +6,7 @@ use similar::TextDiff;
 
 use super::kernel;
 use super::refusal::Refusal;
-use super::{State, status::status};
+use super::status::status;
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::Host;
 use crate::model::{Family, Ruleset};
@@ -50,7 +50,7 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         return Err(Refusal::not_root());
     }
     let now = status(host);
-    if now.unrecorded.is_some() || now.trial.as_ref().is_some_and(|t| t.state.is_pending() || t.state == State::Expired) {
+    if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         return Err(Refusal::refused("pending", "a trial is pending; only what was kept is saved", "`portcullis keep` or `portcullis revert` ends the trial"));
     }
     let mut files = Vec::new();

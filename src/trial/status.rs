@@ -3,10 +3,15 @@
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
+use super::proof::{Proof, proof};
 use super::record::{self, By, Record};
-use crate::host::Host;
-use crate::model::Family;
-use crate::plan::standing;
+use crate::host::{Host, Now};
+use crate::model::{Family, Plan, Ruleset};
+use crate::plan::{FamilyChange, standing};
+use crate::syntax::plan as plan_file;
+
+/// The name of a trial that only the kernel tells of.
+pub const UNRECORDED: &str = "unrecorded";
 
 /// What there is to say about trials on this host.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +20,10 @@ pub struct Status {
     pub trial: Option<Record>,
     /// Seconds left on the clock of a pending trial.
     pub left: u64,
-    /// The last second of dated rules in the kernel that no file tells of.
-    pub unrecorded: Option<i64>,
+    /// The guard of a pending trial lives.
+    pub guarded: bool,
+    /// The login that shows that the way in is open.
+    pub proof: Option<Proof>,
 }
 
 /// Looks at the state file, the history and (as root) the kernel.
@@ -24,12 +31,7 @@ pub fn status(host: &dyn Host) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
     if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
-        let guarded = super::guard::ready(host, &r.id).is_some_and(|w| host.alive(w.pid, w.started));
-        let burnt = r.fuse.is_some_and(|f| now.wall > f);
-        if burnt && !guarded && let Some((state, _)) = step(r.state, Event::FusePassed) {
-            r.state = state;
-            r.by = Some(By::Fuse);
-        }
+        expire(r, now);
     } else if trial.as_ref().is_none_or(|r| r.state.is_pending()) {
         // A trial from before the last boot is gone from the kernel.
         let here = trial.take().filter(|r| r.home.boot_id != host.identity().boot_id);
@@ -39,17 +41,45 @@ pub fn status(host: &dyn Host) -> Status {
             r
         });
     }
-    let pending = trial.as_ref().is_some_and(|r| r.state.is_pending());
-    let unrecorded = if pending || !host.is_root() { None } else { dated_in_kernel(host) };
+    if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
+        // The truth is the kernel's, whatever the files say.
+        trial = unrecorded(host, now).or(trial);
+    }
     let trial = trial.or_else(|| history::all(host).into_iter().next());
     let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired).map_or(0, |r| r.left(now.boot));
-    Status { trial, left, unrecorded }
+    let guarded = trial.as_ref().is_some_and(|r| super::guard::ready(host, &r.id).is_some_and(|w| host.alive(w.pid, w.started)));
+    let proof = trial.as_ref().and_then(|r| proof(host, r));
+    Status { trial, left, guarded, proof }
 }
 
-/// A dated rule in our chains is a trial, whatever the files say.
-pub(super) fn dated_in_kernel(host: &dyn Host) -> Option<i64> {
-    Family::BOTH.into_iter().find_map(|family| {
-        let rules = kernel::read(host, family, None).ok()?;
-        standing(&rules, false).fuse.or(standing(&rules, true).fuse)
-    })
+/// A passed fuse has switched the kernel back: that is never shown as running.
+fn expire(r: &mut Record, now: Now) {
+    if r.fuse.is_some_and(|f| now.wall > f) && let Some((state, _)) = step(r.state, Event::FusePassed) {
+        r.state = state;
+        r.by = Some(By::Fuse);
+    }
+}
+
+/// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
+pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
+    let rules: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| kernel::read(host, f, None).ok()).collect();
+    let fuse = rules.iter().filter_map(dated).max()?;
+    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
+    let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
+    let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
+    let mut r = Record {
+        version: 1, id: UNRECORDED.to_owned(), state: State::Running, by: None, home: host.identity(), began: now.wall, ended: None,
+        // The guard that knows of it may come before the fuse; the fuse is what is certain.
+        deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
+        revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),
+        operator: "unknown".to_owned(), holder: None, guard: None, proof: None,
+        remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
+    };
+    expire(&mut r, now);
+    Some(r)
+}
+
+/// A trial's last second by the dates in our chains.
+pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
+    standing(rules, false).fuse.or(standing(rules, true).fuse)
 }

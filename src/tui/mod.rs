@@ -36,7 +36,7 @@ pub use worker::Subject;
 /// Everything that can happen.
 enum Event {
     Input(Input),
-    Reply(Reply),
+    Reply(Box<Reply>),
     Signal(i32),
 }
 
@@ -48,7 +48,7 @@ impl From<Input> for Event {
 
 impl From<Reply> for Event {
     fn from(r: Reply) -> Self {
-        Self::Reply(r)
+        Self::Reply(Box::new(r))
     }
 }
 
@@ -96,7 +96,7 @@ fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker
                     Turn::Quit => return Ok(()),
                     Turn::Suspend => suspend(terminal)?,
                 },
-                Event::Reply(r) => app.reply(r),
+                Event::Reply(r) => app.reply(*r),
                 Event::Signal(SIGWINCH) => app.shared.area = terminal.area(),
                 Event::Signal(SIGTSTP) => suspend(terminal)?,
                 Event::Signal(SIGCONT) => {

@@ -89,6 +89,12 @@ pub struct TrialSeen {
     pub pending: bool,
     /// Seconds until it reverts by itself.
     pub left: u64,
+    /// The guard lives.
+    pub guarded: bool,
+    /// It was begun over SSH: keeping it asks for a new login first.
+    pub needs_proof: bool,
+    /// The login (user, peer) that shows that the way in is open.
+    pub proof: Option<(String, String)>,
     /// Who began it.
     pub operator: String,
     /// When it began, as text (UTC).

@@ -127,8 +127,14 @@ fn on_trial(c: &mut Cockpit) {
     c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
 }
 
+/// A new login was seen, as the demo host's operator tries one.
+fn proven(a: &App) -> bool {
+    a.shared.trial.as_ref().is_some_and(|t| t.proof.is_some())
+}
+
 fn kept(c: &mut Cockpit) {
     on_trial(c);
+    c.until(proven);
     c.press(&["k"]);
     c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && a.shared.busy.is_none() && !a.shared.plan_is_new());
 }
@@ -213,6 +219,7 @@ fn guided_steps() {
         shot(&mut c, 4);
         c.press(&["enter", "enter"]);
         c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+        c.until(proven);
         c.press(&["k"]);
         c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && a.shared.busy.is_none());
         c.press(&["esc", "enter"]);

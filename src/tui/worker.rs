@@ -12,14 +12,14 @@ use std::time::Duration;
 use super::planned;
 use super::sentence::utc;
 use super::shared::{Reply, Request, Seen, TrialSeen};
-use crate::analyse::trace;
+use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
-use crate::model::{Plan, Source, View};
+use crate::model::{Plan, Proto, Source, View};
 use crate::observe::live::observe;
 use crate::syntax::plan as plan_file;
-use crate::trial::{self, By, Options, Record, Refusal, save};
+use crate::trial::{self, By, Options, Record, Refusal, Status, save};
 
 /// What the cockpit looks at.
 #[derive(Clone)]
@@ -36,13 +36,19 @@ pub enum Subject {
 fn host_of(subject: &Subject) -> Option<Arc<dyn Host + Send + Sync>> {
     match subject {
         Subject::Live => Some(Arc::new(Live::default())),
-        Subject::Demo => Some(Arc::new(Demo::new().with_guard(|host, id| {
+        Subject::Demo => Some(Arc::new(Demo::new().with_second_login(login_works).with_guard(|host, id| {
             let never = AtomicBool::new(false);
             // The demo's guard has no log: what it could not do, the screen reads from the state file.
             let _ = trial::guard::watch(&host, id, &never);
         }))),
         Subject::Captured(_) => None,
     }
+}
+
+/// Whether the rules of the demo host let a new login of its operator in.
+fn login_works(host: &Demo) -> bool {
+    let Some((peer, port)) = host.ssh_peer() else { return false };
+    trace(&observe(host), &Packet::new(peer, Proto::TCP, Some(port))).verdict == Verdict::Accept
 }
 
 struct Worker<E> {
@@ -140,8 +146,8 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
         let Some(host) = self.host.clone() else { return };
         let status = trial::status(host.as_ref());
         let pending = status.trial.as_ref().is_some_and(|t| t.state.is_pending());
-        self.tell(Reply::Trial(status.trial.as_ref().map(|r| shown(r, status.left))));
-        self.tell(Reply::Past(trial::history::all(host.as_ref()).iter().map(|r| shown(r, 0)).collect()));
+        self.tell(Reply::Trial(status.trial.as_ref().map(|r| shown(r, &status))));
+        self.tell(Reply::Past(trial::history::all(host.as_ref()).iter().map(|r| shown(r, &Status::default())).collect()));
         if pending {
             self.watch_clock(host);
         }
@@ -158,10 +164,10 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
                 host.pause(Duration::from_secs(1));
                 let status = trial::status(host.as_ref());
                 let pending = status.trial.as_ref().is_some_and(|t| t.state.is_pending());
-                let sent = out.send(E::from(Reply::Trial(status.trial.as_ref().map(|r| shown(r, status.left)))));
+                let sent = out.send(E::from(Reply::Trial(status.trial.as_ref().map(|r| shown(r, &status)))));
                 if sent.is_err() || !pending {
                     flag.store(false, Ordering::SeqCst);
-                    let _ = out.send(E::from(Reply::Past(trial::history::all(host.as_ref()).iter().map(|r| shown(r, 0)).collect())));
+                    let _ = out.send(E::from(Reply::Past(trial::history::all(host.as_ref()).iter().map(|r| shown(r, &Status::default())).collect())));
                     return;
                 }
             }
@@ -190,11 +196,11 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
                 let options = Options { replace, allow_lockout, without_fuse, seen, ..Options::default() };
                 let out = self.out.clone();
                 let mut progress = |what: &str| { let _ = out.send(E::from(Reply::Progress(what.to_owned()))); };
-                trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, r.left(host.now().boot))))
+                trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))
             }
             Request::Keep { without_proof } => keep(host, without_proof),
             Request::Revert => trial::revert(host).map(|_| Reply::Done("reverted: the old rules are back".into())),
-            Request::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, r.left(host.now().boot))))),
+            Request::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
             Request::SavePreview { all } => save::preview(host, mode(all)).map(|p| Reply::SavePreview { all, text: preview_text(&p) }),
             Request::Save { all } => save::preview(host, mode(all)).and_then(|p| save::save(host, &p).map(|done| {
                 Reply::Done(if done.is_empty() { "the files are as they should be already".into() } else { format!("saved: {}", done.join("; ")) })
@@ -270,18 +276,18 @@ fn preview_text(p: &save::Preview) -> String {
 }
 
 fn keep(host: &dyn Host, without_proof: bool) -> Result<Reply, Refusal> {
-    if !without_proof {
-        return Err(Refusal::refused("no-proof", "no new login has shown yet that the way in is open", "open a second login first"));
-    }
-    trial::keep(host).map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into()))
+    trial::keep(host, without_proof).map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into()))
 }
 
-fn shown(r: &Record, left: u64) -> TrialSeen {
+fn shown(r: &Record, status: &Status) -> TrialSeen {
     TrialSeen {
         id: r.id.clone(),
         state: r.state.word().to_owned(),
         pending: r.state.is_pending(),
-        left,
+        left: status.left,
+        guarded: status.guarded,
+        needs_proof: r.operator != trial::CONSOLE,
+        proof: status.proof.as_ref().or(r.proof.as_ref()).map(|p| (p.user.clone(), p.peer.to_string())),
         operator: r.operator.clone(),
         began: utc(r.began),
         by: r.by.map(By::word),

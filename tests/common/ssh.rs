@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,6 +54,25 @@ pub fn remote(lab: &Lab, client: usize, to: IpAddr, command: &str) -> (bool, Str
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let out = lab.clients[client].output(&words);
     (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+}
+
+impl Lab {
+    /// A connection that others may share: the client that holds it.
+    pub fn master(&self, client: usize, to: IpAddr, control: &Path) -> std::process::Child {
+        let mut words = ssh(self, to);
+        words.splice(1..1, ["-M", "-N", "-S", &control.display().to_string()].map(str::to_owned));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let child = self.clients[client].command(&words).spawn().unwrap();
+        wait_for("the shared connection stands", Duration::from_secs(10), || control.exists());
+        child
+    }
+
+    /// Runs a command through a shared connection; whether it succeeded, and what it said.
+    pub fn through(&self, control: &Path, client: usize, to: IpAddr, command: &str) -> (bool, String) {
+        let control = control.display().to_string();
+        let out = self.clients[client].output(&["ssh", "-F", "none", "-S", &control, &format!("root@{to}"), command]);
+        (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    }
 }
 
 /// A program in a terminal of the test; what it draws is kept as a screen.

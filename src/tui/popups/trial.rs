@@ -46,13 +46,22 @@ impl TrialPopup {
             let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
             c.put(1, 1, Role::Title, &format!("The old rules come back in {} unless you keep the new ones.", clock(t.left)));
             c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
-            lines.push((Role::Text, "Now test from another terminal that a new login gets in. This session proves nothing: it was open before.".into()));
+            lines.push(match &t.proof {
+                Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
+                Some((user, peer)) => (Role::Partial, format!("{} {user} logged in from {peer} under these rules, but you come from {}: try from there too", c.theme.glyph(Glyph::Yes), t.operator)),
+                None if !t.needs_proof => (Role::Text, "Now test from another host that what should work does.".into()),
+                None => (Role::Text, "Now log in from another terminal: this session proves nothing, it was open before. A new login shows up here.".into()),
+            });
             lines.push((Role::Text, String::new()));
             lines.push((Role::Text, "k  keeps the plan and stops the clock".into()));
             lines.push((Role::Text, "r  reverts now".into()));
             lines.push((Role::Text, "+  adds a minute".into()));
             lines.push((Role::Text, String::new()));
-            lines.push((Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes))));
+            lines.push(if t.guarded {
+                (Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes)))
+            } else {
+                (Role::Error, format!("{} the guard is gone: r reverts, else the kernel does by its dates", c.theme.glyph(Glyph::No)))
+            });
             lines.push(if t.fuse {
                 (Role::Closed, format!("{} the kernel switches back by itself even if every process dies (dated rules)", c.theme.glyph(Glyph::Yes)))
             } else {
@@ -81,19 +90,18 @@ impl TrialPopup {
     }
 }
 
-/// Keeps, after asking where no proof of access can be had.
+/// Keeps, after asking where no login has shown yet that the way in is open.
 fn keep(sh: &mut Shared) {
-    let ssh = sh.seen.as_ref().and_then(|s| s.view.ssh_peer).filter(|_| sh.source() == Some(Source::Live));
-    if let Some((peer, _)) = ssh {
+    if let Some(t) = sh.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
         let lines = vec![
-            format!("You came over SSH from {peer}. Established sessions go on even when new logins are blocked, so this session proves nothing."),
-            "Keep only if a login that you opened after the trial began got in.".into(),
+            format!("No new login was seen yet. You came over SSH from {}, and that session goes on even when new logins are blocked: it proves nothing.", t.operator),
+            "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
-        sh.opens.push(Open::Ask { title: "Keep".into(), lines, yes: "A new login got in: keep".into(), then: Asked::Keep });
+        sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "Keep without proof".into(), then: Asked::Keep });
         return;
     }
     sh.busy = Some("keeping".into());
-    sh.requests.push(Request::Keep { without_proof: true });
+    sh.requests.push(Request::Keep { without_proof: false });
 }
 
 /// `43 s`, `2 min 05 s`.
