@@ -2,111 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
 
-use std::io::{Read, Write};
-use std::sync::mpsc::{Receiver, channel};
+#[path = "common/pty.rs"]
+mod pty;
+
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-
-/// The program behind a terminal emulator.
-struct Pty {
-    master: Box<dyn MasterPty + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
-    bytes: Receiver<Vec<u8>>,
-    emulator: vt100::Parser,
-    received: usize,
-    _data: tempfile::TempDir,
-}
-
-impl Pty {
-    fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::start_in(args, env, tempfile::tempdir().unwrap())
-    }
-
-    fn start_in(args: &[&str], env: &[(&str, &str)], data: tempfile::TempDir) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.args(args);
-        command.env_clear();
-        command.env("TERM", "xterm-256color");
-        command.env("LANG", "C.UTF-8");
-        command.env("XDG_DATA_HOME", data.path());
-        for (k, v) in env {
-            command.env(k, v);
-        }
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let (send, bytes) = channel();
-        std::thread::spawn(move || {
-            let mut buf = [0u8; 8192];
-            while let Ok(n) = reader.read(&mut buf) {
-                if n == 0 || send.send(buf[..n].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        let keys = pair.master.take_writer().unwrap();
-        Self { master: pair.master, child, keys, bytes, emulator: vt100::Parser::new(24.try_into().unwrap(), 80.try_into().unwrap(), 0), received: 0, _data: data }
-    }
-
-    fn screen(&self) -> String {
-        self.emulator.screen().contents()
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    fn take(&mut self, wait: Duration) -> bool {
-        match self.bytes.recv_timeout(wait) {
-            Ok(b) => {
-                self.received += b.len();
-                self.emulator.process(&b);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Waits until a text is on the screen; a test that hangs says what is there instead.
-    fn see(&mut self, text: &str) {
-        let end = Instant::now() + Duration::from_secs(30);
-        while !self.screen().contains(text) {
-            assert!(Instant::now() < end, "{text:?} does not come up; the screen:\n{}", self.screen());
-            self.take(Duration::from_millis(100));
-        }
-    }
-
-    /// Bytes that come until nothing comes any more for a while.
-    fn quiet(&mut self) -> usize {
-        let before = self.received;
-        while self.take(Duration::from_millis(80)) {}
-        self.received - before
-    }
-
-    /// Waits for the end of the program; its exit code.
-    fn end(&mut self) -> u32 {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            self.take(Duration::from_millis(20));
-            if let Some(s) = self.child.try_wait().unwrap() {
-                while self.take(Duration::from_millis(50)) {}
-                return s.exit_code();
-            }
-            assert!(Instant::now() < end, "the program does not end; the screen:\n{}", self.screen());
-        }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-}
-
-const ESC: &str = "\x1b";
+use pty::{ESC, Pty};
 
 #[test]
 fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
@@ -228,8 +129,7 @@ fn a_dropped_session_leaves_the_draft_and_a_whole_terminal() {
 fn stop_and_go_on_draws_everything_again() {
     let mut p = Pty::start(&["demo"], &[]);
     p.see("portmapper");
-    p.master.resize(PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 }).unwrap();
-    p.emulator.screen_mut().set_size(40.try_into().unwrap(), 120.try_into().unwrap());
+    p.resize(120, 40);
     p.see("iptables v1.8.9");
     p.signal(rustix::process::Signal::CONT);
     p.see("portmapper");
@@ -241,7 +141,7 @@ fn stop_and_go_on_draws_everything_again() {
 fn few_bytes_and_quick_answers() {
     let mut p = Pty::start(&["demo"], &[]);
     p.see("portmapper");
-    p.quiet();
+    p.quiet(Duration::from_millis(80));
     let (mut bytes, mut times, steps) = (0, Vec::new(), 40);
     for i in 0..steps {
         let begun = Instant::now();
@@ -249,24 +149,17 @@ fn few_bytes_and_quick_answers() {
         let had = p.received;
         assert!(p.take(Duration::from_secs(5)), "no answer to a cursor key");
         times.push(begun.elapsed());
-        bytes += p.received - had + p.quiet();
+        bytes += p.received - had + p.quiet(Duration::from_millis(80));
     }
     times.sort();
     let each = bytes / steps;
     println!("bytes a cursor step: {each}; first byte after a key, median: {:?}", times[steps / 2]);
     assert!(each <= 300, "{each} bytes a cursor step");
     // Idle: neither bytes nor wake-ups.
-    let pid = p.child.process_id().unwrap();
-    let switches = || -> u64 {
-        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().map(|t| {
-            let status = std::fs::read_to_string(t.path().join("status")).unwrap();
-            status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse::<u64>().unwrap()
-        }).sum()
-    };
-    let before = switches();
+    let before = p.switches();
     let had = p.received;
     assert!(!p.take(Duration::from_secs(2)), "bytes while idle");
-    assert_eq!((p.received, switches()), (had, before), "it woke up while idle");
+    assert_eq!((p.received, p.switches()), (had, before), "it woke up while idle");
     p.press("q");
     p.end();
 }
@@ -306,7 +199,7 @@ fn svg(screen: &vt100::Screen) -> String {
 fn pictures() {
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
     let save = |p: &mut Pty, name: &str| {
-        p.quiet();
+        p.quiet(Duration::from_millis(80));
         std::fs::write(assets.join(name), svg(p.emulator.screen())).unwrap();
     };
     let mut p = Pty::start(&["demo"], &[]);
