@@ -6,7 +6,7 @@ use clap::CommandFactory;
 
 use super::{Failure, print};
 use crate::cli::Cli;
-use crate::tui::keymap::{Place, place_name, rows};
+use crate::tui::keymap::{Keymap, Place, place_name};
 
 /// Writes the manual page.
 pub fn man() -> Result<(), Failure> {
@@ -20,11 +20,12 @@ pub fn man() -> Result<(), Failure> {
 /// The keys of the cockpit, from the one table of keys (roff).
 fn keys() -> String {
     let escape = |s: &str| s.replace('\\', "\\\\").replace('-', "\\-");
-    let mut out = String::from(".SH KEYS\n");
+    let keys = Keymap::default();
+    let mut out = String::from(".SH KEYS\nBehind each key stands the name of its action for the [keys] table of config.toml.\n");
     for place in [Place::Services, Place::Chains, Place::Plan, Place::History, Place::Preview, Place::Trial] {
         let _ = writeln!(out, ".SS {}", place_name(place));
-        for b in rows(place) {
-            let _ = writeln!(out, ".TP\n\\fB{}\\fR\n{}", escape(b.keys), escape(b.help));
+        for b in keys.rows(place) {
+            let _ = writeln!(out, ".TP\n\\fB{}\\fR \\(em {}\n{}", escape(&b.keys), escape(&b.action.name()), escape(b.help));
         }
     }
     out

@@ -1,16 +1,19 @@
 //! State and update of the whole cockpit: which screen, which popups, what a key does.
 
+use std::cell::Cell;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::input::Input;
-use super::keymap::{Action, Place, lookup, rows, shown};
+use super::keymap::{Action, Place, shown};
 use super::planned::count;
 use super::popups::{After, Popup, trial::clock};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::{Asked, Open, Reply, Request, Shared};
-use super::theme::{Glyph, Role, Theme};
+use super::config::Config;
+use super::theme::{Glyph, Role};
 use super::widgets::{Canvas, wrap};
 use crate::model::{Plan, Source};
 
@@ -26,6 +29,14 @@ pub enum Turn {
     Quit,
     /// Stop like any program on Ctrl-Z.
     Suspend,
+}
+
+/// What the terminal shows.
+pub struct Picture {
+    /// The cells.
+    pub cells: Buffer,
+    /// Where the terminal's cursor stands; `None`: it is hidden.
+    pub cursor: Option<(u16, u16)>,
 }
 
 /// The cockpit.
@@ -46,9 +57,18 @@ pub struct App {
 
 impl App {
     /// An empty cockpit; `guide`: opened on the guided steps.
-    pub fn new(theme: Theme, area: Rect, guide: bool) -> Self {
+    pub fn new(config: Config, area: Rect, guide: bool) -> Self {
+        let mut shared = Shared::new(config.theme, config.keys, area);
+        if !config.remarks.is_empty() {
+            let mut lines: Vec<String> = config.remarks.iter().take(8).map(|d| d.message.clone()).collect();
+            if config.remarks.len() > lines.len() {
+                lines.push(format!("and {} more", config.remarks.len() - lines.len()));
+            }
+            lines.push("All other settings hold.".into());
+            shared.opens.push(Open::Tell { title: "Not understood in your configuration".into(), lines });
+        }
         Self {
-            shared: Shared::new(theme, area), tab: Tab::Services, services: Services::default(), chains: Chains::default(),
+            shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
             plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), started: false, guide,
         }
     }
@@ -113,8 +133,8 @@ impl App {
         }
         let typing = self.popups.last().is_some_and(Popup::takes_text);
         let plain = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-        match lookup(self.place(), key) {
-            Some(b) if !(typing && plain) => self.act(b.action),
+        match self.shared.keys.lookup(self.place(), key).map(|b| b.action) {
+            Some(action) if !(typing && plain) => self.act(action),
             _ => {
                 if let Some(p) = self.popups.last_mut() {
                     p.key(key, &mut self.shared);
@@ -199,7 +219,7 @@ impl App {
             let mut popup = Popup::open(open, self.place(), &mut self.shared);
             if let Popup::Palette(p) = &mut popup {
                 p.below = Some(self.tab.place());
-                p.entries = rows(self.tab.place()).map(|b| (b.action, self.available(b.action).err())).collect();
+                p.entries = self.shared.keys.rows(self.tab.place()).map(|b| (b.action, self.available(b.action).err())).collect();
             }
             self.popups.push(popup);
         }
@@ -316,18 +336,23 @@ impl App {
     }
 
     /// Draws everything.
-    pub fn draw(&mut self) -> Buffer {
+    pub fn draw(&mut self) -> Picture {
         let area = self.shared.area;
-        let mut buf = Buffer::empty(area);
-        let mut c = Canvas::new(&mut buf, self.shared.theme);
+        let (mut cells, spot) = (Buffer::empty(area), Cell::new(None));
+        self.draw_into(&mut Canvas::new(&mut cells, &spot, self.shared.theme));
+        Picture { cells, cursor: spot.get().filter(|_| self.shared.theme.reader) }
+    }
+
+    fn draw_into(&mut self, c: &mut Canvas) {
+        let area = self.shared.area;
         if self.too_small() {
             let text = format!("portcullis needs {}x{} cells, this is {}x{}. Make the window larger, or press q.", SMALLEST.0, SMALLEST.1, area.width, area.height);
             for (y, l) in wrap(&text, usize::from(area.width)).iter().enumerate() {
                 c.put(0, y as u16, Role::Text, l);
             }
-            return buf;
+            return;
         }
-        self.header(&mut c);
+        self.header(c);
         let banner = u16::from(self.shared.trial_runs());
         if banner == 1 {
             let left = self.shared.trial.as_ref().map_or(0, |t| t.left);
@@ -348,11 +373,10 @@ impl App {
                 }
             }
         }
-        self.footer(&mut c);
+        self.footer(c);
         for p in &mut self.popups {
-            p.draw(&mut c, &self.shared);
+            p.draw(c, &self.shared);
         }
-        buf
     }
 
     fn header(&mut self, c: &mut Canvas) {
@@ -411,7 +435,7 @@ impl App {
             let at = c.put(w + 1, y, Role::Key, "q") + 1;
             c.put(at, y, Role::Text, "quit");
         }
-        for b in rows(self.place()).filter(|b| !b.short.is_empty() && b.action != Action::Quit) {
+        for b in self.shared.keys.rows(self.place()).filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit) {
             let key = shown(b, self.shared.theme.unicode);
             let width = (key.chars().count() + b.short.chars().count() + 1) as u16;
             if x + width > w {

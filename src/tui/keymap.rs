@@ -1,5 +1,7 @@
 //! The one table of keys: dispatch, footer, help, palette and man page all read it.
 
+use std::borrow::Cow;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use Place::{Chains, Choice, Find, Flow, Guide, Help, History, Nodes, Palette, Plan, Preview, Save, Services, Trace, Trial};
@@ -22,11 +24,12 @@ pub enum Action {
 }
 
 /// One row: an action, its keys, where it is, the word in the footer (empty: not there), a sentence.
+#[derive(Clone, Debug)]
 pub struct Binding {
     /// What it does.
     pub action: Action,
-    /// Keys, separated by blanks.
-    pub keys: &'static str,
+    /// Keys, separated by blanks; empty when the operator gave them to another action.
+    pub keys: Cow<'static, str>,
     /// Where.
     pub places: &'static [Place],
     /// Word in the footer; empty when it is only in the help.
@@ -42,7 +45,7 @@ const EVERYWHERE: &[Place] = &[Services, Chains, Plan, History, Help, Nodes, Tra
 const CLOSING: &[Place] = &[Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow];
 
 const fn row(action: Action, keys: &'static str, places: &'static [Place], short: &'static str, help: &'static str) -> Binding {
-    Binding { action, keys, places, short, help }
+    Binding { action, keys: Cow::Borrowed(keys), places, short, help }
 }
 
 /// All keys. The order is that of footer and help.
@@ -61,8 +64,8 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Preview, "v", &[Services, Plan], "preview", "Show the commands, the scripts and the difference that the plan makes"),
     row(Action::Edit, "e enter", &[Plan], "edit", "Change the nodes of the rule at the cursor"),
     row(Action::Remove, "x delete", &[Plan], "remove", "Remove the rule at the cursor from the plan"),
-    row(Action::MoveUp, "K shift-up alt-up", &[Plan], "", "Move the rule up: the first rule that matches decides"),
-    row(Action::MoveDown, "J shift-down alt-down", &[Plan], "down, K up", "Move the rule down"),
+    row(Action::MoveUp, "K shift-up alt-up", &[Plan], "move up", "Move the rule up: the first rule that matches decides"),
+    row(Action::MoveDown, "J shift-down alt-down", &[Plan], "move down", "Move the rule down"),
     row(Action::Cycle, "c", &[Plan], "", "Change the rule to allow, drop or reject"),
     row(Action::Undo, "u", &[Services, Plan], "undo", "Take back the last change of the plan"),
     row(Action::Again, "enter", &[History], "plan again", "Load the plan of this trial as the new plan"),
@@ -118,14 +121,104 @@ pub fn place_name(place: Place) -> &'static str {
     }
 }
 
-/// The row for a key at a place.
-pub fn lookup(place: Place, key: KeyEvent) -> Option<&'static Binding> {
-    KEYMAP.iter().find(|b| b.places.contains(&place) && b.keys.split(' ').any(|k| matches(k, key)))
+/// The keys in force: the table, and what the operator changed of it.
+#[derive(Clone, Debug)]
+pub struct Keymap(Vec<Binding>);
+
+impl Default for Keymap {
+    fn default() -> Self {
+        Self(KEYMAP.to_vec())
+    }
 }
 
-/// The rows of a place, in order.
-pub fn rows(place: Place) -> impl Iterator<Item = &'static Binding> {
-    KEYMAP.iter().filter(move |b| b.places.contains(&place))
+/// Keys that nobody can take away or give another meaning: with them every place can be left.
+const FIXED: &[&str] = &["enter", "esc", "up", "down", "left", "right", "ctrl-c", "ctrl-z"];
+
+impl Keymap {
+    /// The row for a key at a place.
+    pub fn lookup(&self, place: Place, key: KeyEvent) -> Option<&Binding> {
+        self.0.iter().find(|b| b.places.contains(&place) && b.keys.split(' ').any(|k| matches(k, key)))
+    }
+
+    /// The rows of a place, in order.
+    pub fn rows(&self, place: Place) -> impl Iterator<Item = &Binding> {
+        self.0.iter().filter(move |b| b.places.contains(&place))
+    }
+
+    /// Gives actions other keys: `(line of the file, action, keys)`. Says what could not be done, by line.
+    pub fn rebind(&mut self, given: &[(usize, Action, String)]) -> Vec<(usize, String)> {
+        let mut said = Vec::new();
+        let mut taken: Vec<(&str, Action)> = Vec::new();
+        for (line, action, keys) in given {
+            let places: Vec<Place> = self.0.iter().filter(|b| b.action == *action).flat_map(|b| b.places).copied().collect();
+            let mut good: Vec<&str> = Vec::new();
+            for key in keys.split_whitespace() {
+                let shares = |other: Action| KEYMAP.iter().any(|b| b.action == other && b.places.iter().any(|p| places.contains(p)));
+                if code(key).is_none() {
+                    said.push((*line, format!("{key} is no key; write a character, or e.g. ctrl-x, alt-x, f1, tab, space, pgdn")));
+                } else if FIXED.contains(&key) {
+                    said.push((*line, format!("{key} stays what it is, so that every place can be left")));
+                } else if let Some((_, other)) = taken.iter().find(|(k, other)| *k == key && other != action && shares(*other)) {
+                    said.push((*line, format!("{key} is the key of {} already", other.name())));
+                } else {
+                    taken.push((key, *action));
+                    good.push(key);
+                }
+            }
+            if good.is_empty() {
+                continue;
+            }
+            for b in self.0.iter_mut().filter(|b| b.action == *action) {
+                let stay: Vec<String> = b.keys.split(' ').filter(|k| FIXED.contains(k)).map(str::to_owned).collect();
+                let all: Vec<&str> = good.iter().copied().chain(stay.iter().map(String::as_str)).collect();
+                b.keys = Cow::Owned(all.join(" "));
+            }
+        }
+        // A key that was given away is no longer that of another action at the same place.
+        for (line, action, _) in given {
+            let mine: Vec<&str> = taken.iter().filter(|(_, a)| a == action).map(|(k, _)| *k).collect();
+            let places: Vec<Place> = KEYMAP.iter().filter(|b| b.action == *action).flat_map(|b| b.places).copied().collect();
+            for b in self.0.iter_mut().filter(|b| b.action != *action && b.places.iter().any(|p| places.contains(p))) {
+                let (gone, left): (Vec<String>, Vec<String>) = b.keys.split(' ').filter(|k| !k.is_empty()).map(str::to_owned).partition(|k| mine.contains(&k.as_str()));
+                if gone.is_empty() {
+                    continue;
+                }
+                if left.is_empty() {
+                    said.push((*line, format!("{} was the key of {}, which has none now: give it one, or find it with : (all actions)", gone.join(" "), b.action.name())));
+                }
+                b.keys = Cow::Owned(left.join(" "));
+            }
+        }
+        said
+    }
+}
+
+impl Action {
+    /// Its name in `config.toml` and the manual page, e.g. `next-tab`.
+    pub fn name(self) -> String {
+        let mut out = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_uppercase() && !out.is_empty() {
+                out.push('-');
+            }
+            out.push(c.to_ascii_lowercase());
+        }
+        out
+    }
+}
+
+/// The action of a name.
+pub fn action_named(name: &str) -> Option<Action> {
+    KEYMAP.iter().map(|b| b.action).find(|a| a.name() == name)
+}
+
+/// The action whose name is nearly this.
+pub fn near(name: &str) -> Option<String> {
+    let apart = |a: &str| -> usize {
+        let same = |x: &str, y: &str| x.chars().filter(|c| y.contains(*c)).count();
+        a.len().max(name.len()) - same(a, name).min(same(name, a))
+    };
+    KEYMAP.iter().map(|b| b.action.name()).min_by_key(|n| apart(n)).filter(|n| apart(n) <= 2)
 }
 
 /// The first key of a row as the screen shows it.
@@ -137,7 +230,8 @@ pub fn shown(binding: &Binding, unicode: bool) -> String {
     }
 }
 
-fn matches(name: &str, key: KeyEvent) -> bool {
+/// Code and modifiers of a key by its name.
+fn code(name: &str) -> Option<(KeyCode, KeyModifiers)> {
     let (mut mods, mut rest) = (KeyModifiers::NONE, name);
     for (prefix, m) in [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)] {
         if let Some(r) = rest.strip_prefix(prefix) {
@@ -162,11 +256,22 @@ fn matches(name: &str, key: KeyEvent) -> bool {
         "end" => KeyCode::End,
         "f1" => KeyCode::F(1),
         "f5" => KeyCode::F(5),
-        one => KeyCode::Char(one.chars().next().unwrap_or('\0')),
+        one => {
+            let mut signs = one.chars();
+            let c = signs.next().filter(|c| !c.is_control())?;
+            if signs.next().is_some() {
+                return None;
+            }
+            KeyCode::Char(c)
+        }
     };
+    Some((code, mods))
+}
+
+fn matches(name: &str, key: KeyEvent) -> bool {
     // Shift is part of a character already.
     let pressed = if matches!(key.code, KeyCode::Char(_)) { key.modifiers - KeyModifiers::SHIFT } else { key.modifiers };
-    code == key.code && pressed == mods
+    code(name) == Some((key.code, pressed))
 }
 
 #[cfg(test)]
@@ -177,8 +282,9 @@ mod tests {
     fn no_key_means_two_things_at_a_place() {
         for place in EVERYWHERE {
             let mut seen: Vec<(&str, Action)> = Vec::new();
-            for b in rows(*place) {
+            for b in KEYMAP.iter().filter(|b| b.places.contains(place)) {
                 for k in b.keys.split(' ') {
+                    assert!(code(k).is_some(), "{k}");
                     assert!(seen.iter().all(|(s, _)| *s != k), "{k} at {place:?}: {:?}", b.action);
                     seen.push((k, b.action));
                 }
@@ -197,6 +303,8 @@ mod tests {
     #[test]
     fn keys_are_found() {
         let key = |c, m| KeyEvent::new(c, m);
+        let keys = Keymap::default();
+        let lookup = |place, key| keys.lookup(place, key);
         assert_eq!(lookup(Services, key(KeyCode::Char('p'), KeyModifiers::NONE)).map(|b| b.action), Some(Action::Protect));
         assert_eq!(lookup(Services, key(KeyCode::Char('p'), KeyModifiers::CONTROL)).map(|b| b.action), Some(Action::Palette));
         assert_eq!(lookup(Plan, key(KeyCode::Char('K'), KeyModifiers::SHIFT)).map(|b| b.action), Some(Action::MoveUp));

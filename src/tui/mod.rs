@@ -5,6 +5,7 @@
 //! there are taken before one picture is drawn, so that held keys never queue up.
 
 pub mod app;
+pub mod config;
 pub mod input;
 pub mod keymap;
 mod planned;
@@ -27,10 +28,10 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use app::{App, Turn};
+pub use config::Config;
 use input::Input;
 use shared::{Reply, Request};
 use terminal::Terminal;
-use theme::Theme;
 pub use worker::Subject;
 
 /// Everything that can happen.
@@ -53,9 +54,9 @@ impl From<Reply> for Event {
 }
 
 /// Runs the cockpit until the operator leaves. `guide`: opened on the guided steps.
-pub fn run(subject: Subject, guide: bool) -> io::Result<()> {
+pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<()> {
     let keys = terminal::keys()?;
-    let mut terminal = Terminal::take()?;
+    let mut terminal = Terminal::take(config.mouse)?;
     let (out, events) = channel();
     let to_input = out.clone();
     thread::Builder::new().name("keys".into()).spawn(move || input::pump(keys, &to_input))?;
@@ -69,7 +70,7 @@ pub fn run(subject: Subject, guide: bool) -> io::Result<()> {
         }
     })?;
     let worker = worker::start(subject, out)?;
-    let mut app = App::new(Theme::from_env(|n| std::env::var(n).ok()), terminal.area(), guide);
+    let mut app = App::new(config, terminal.area(), guide);
     let done = turn(&mut app, &mut terminal, &events, &worker);
     let _ = worker.send(Request::Stop);
     done

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ratatui::layout::Rect;
 
-use super::keymap::Action;
+use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
 use crate::model::{Family, Plan, Source, View};
@@ -173,6 +173,8 @@ pub enum Asked {
     Draft(Plan),
     /// Load a plan of the past.
     Plan(Plan),
+    /// It was only said.
+    Nothing,
 }
 
 /// A popup to open.
@@ -185,6 +187,7 @@ pub enum Open {
     Palette,
     Find,
     Ask { title: String, lines: Vec<String>, yes: String, then: Asked },
+    Tell { title: String, lines: Vec<String> },
     Trial,
     Save,
     Help,
@@ -197,6 +200,8 @@ pub enum Open {
 pub struct Shared {
     /// Colours and glyphs.
     pub theme: Theme,
+    /// Keys.
+    pub keys: Arc<Keymap>,
     /// The screen's size.
     pub area: Rect,
     /// The last look; none yet at the start.
@@ -237,12 +242,18 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing seen yet.
-    pub fn new(theme: Theme, area: Rect) -> Self {
+    pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self {
-            theme, area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
+            theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: false, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, copy: None, act: None,
         }
+    }
+
+    /// The key of an action at a place, as the texts of the screens name it.
+    pub fn key(&self, place: Place, action: Action) -> String {
+        let found = self.keys.rows(place).find(|b| b.action == action && !b.keys.is_empty());
+        found.map_or_else(|| ":".to_owned(), |b| super::keymap::shown(b, self.theme.unicode))
     }
 
     /// Says something at the foot of the screen.

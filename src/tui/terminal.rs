@@ -10,8 +10,12 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Alternate screen, no cursor, bracketed paste, clicks and wheel (xterm's ctlseqs; no motion reports).
-const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1000h\x1b[?1006h\x1b[0m\x1b[2J";
+use super::app::Picture;
+
+/// Alternate screen, no cursor, bracketed paste (xterm's ctlseqs).
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J";
+/// Clicks and wheel; no motion reports.
+const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 
 /// A terminal that we hold.
@@ -19,7 +23,9 @@ pub struct Terminal {
     tty: File,
     before: Termios,
     held: bool,
+    mouse: bool,
     shown: Buffer,
+    cursor: Option<(u16, u16)>,
     out: Vec<u8>,
 }
 
@@ -34,14 +40,14 @@ pub fn keys() -> io::Result<File> {
 
 impl Terminal {
     /// Takes the terminal over. A panic on this thread gives it back before the message is printed.
-    pub fn take() -> io::Result<Self> {
+    pub fn take(mouse: bool) -> io::Result<Self> {
         let stdout = io::stdout();
         let tty = if stdout.is_terminal() { File::from(rustix::io::dup(&stdout)?) } else {
             return Err(io::Error::other("standard output is not a terminal"));
         };
         let before = tcgetattr(&tty)?;
         give_back_on_panic(&tty, before.clone())?;
-        let mut t = Self { tty, before, held: false, shown: Buffer::empty(Rect::ZERO), out: Vec::new() };
+        let mut t = Self { tty, before, held: false, mouse, shown: Buffer::empty(Rect::ZERO), cursor: None, out: Vec::new() };
         t.hold()?;
         Ok(t)
     }
@@ -52,8 +58,9 @@ impl Terminal {
         raw.make_raw();
         tcsetattr(&self.tty, OptionalActions::Now, &raw)?;
         self.held = true;
-        self.shown = Buffer::empty(Rect::ZERO);
-        self.tty.write_all(ENTER)
+        self.forget();
+        self.tty.write_all(ENTER)?;
+        if self.mouse { self.tty.write_all(MOUSE) } else { Ok(()) }
     }
 
     /// Gives the terminal back as it was.
@@ -73,14 +80,23 @@ impl Terminal {
         }
     }
 
-    /// Shows a picture: writes only what differs from the last one.
-    pub fn show(&mut self, next: Buffer) -> io::Result<()> {
+    /// Shows a picture: writes only what differs from the last one, in one piece.
+    pub fn show(&mut self, next: Picture) -> io::Result<()> {
         self.out.clear();
+        let Picture { cells: next, cursor } = next;
         if self.shown.area != next.area {
             self.out.extend_from_slice(b"\x1b[0m\x1b[2J");
             self.shown = Buffer::empty(next.area);
         }
         write_difference(&self.shown, &next, &mut self.out);
+        // What was written moved the cursor as well.
+        if cursor != self.cursor || (cursor.is_some() && !self.out.is_empty()) {
+            match cursor {
+                Some((x, y)) => self.out.extend_from_slice(format!("\x1b[{};{}H{}", y + 1, x + 1, if self.cursor.is_none() { "\x1b[?25h" } else { "" }).as_bytes()),
+                None => self.out.extend_from_slice(b"\x1b[?25l"),
+            }
+            self.cursor = cursor;
+        }
         self.shown = next;
         if self.out.is_empty() { Ok(()) } else { self.tty.write_all(&self.out) }
     }
@@ -93,6 +109,7 @@ impl Terminal {
     /// Draws everything anew next time.
     pub fn forget(&mut self) {
         self.shown = Buffer::empty(Rect::ZERO);
+        self.cursor = None;
     }
 }
 

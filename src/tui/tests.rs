@@ -12,7 +12,8 @@ use ratatui::layout::Rect;
 use super::app::{App, Turn};
 use super::input::Input;
 use super::shared::{Reply, Request};
-use super::theme::{Depth, Theme};
+use super::config::Config;
+use super::theme::{Depth, Ground, Theme};
 use super::worker::{self, Subject};
 
 /// A cockpit with its worker, driven by keys.
@@ -24,10 +25,14 @@ struct Cockpit {
 
 impl Cockpit {
     fn on(subject: Subject, w: u16, h: u16, guide: bool) -> Self {
+        let theme = Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false };
+        Self::with(subject, Config::usual(theme), w, h, guide)
+    }
+
+    fn with(subject: Subject, config: Config, w: u16, h: u16, guide: bool) -> Self {
         let (out, from) = channel();
         let to = worker::start_without_drafts(subject, out).unwrap();
-        let theme = Theme { depth: Depth::Many, unicode: true };
-        let mut c = Self { app: App::new(theme, Rect::new(0, 0, w, h), guide), to, from };
+        let mut c = Self { app: App::new(config, Rect::new(0, 0, w, h), guide), to, from };
         c.until(|a| a.shared.planned.is_some());
         c.app.draw();
         c
@@ -48,7 +53,7 @@ impl Cockpit {
             }
             match self.from.recv_timeout(Duration::from_secs(20)) {
                 Ok(r) => self.app.reply(r),
-                Err(e) => panic!("{e}; the screen:\n{}", text(&self.app.draw())),
+                Err(e) => panic!("{e}; the screen:\n{}", text(&self.app.draw().cells)),
             }
         }
     }
@@ -80,7 +85,7 @@ impl Cockpit {
 
     fn picture(&mut self) -> String {
         self.until(|a| a.shared.requests.is_empty());
-        text(&self.app.draw())
+        text(&self.app.draw().cells)
     }
 }
 
@@ -196,7 +201,7 @@ fn save() {
         c.press(&["esc", "3", "s"]);
         c.until(|a| a.shared.requests.is_empty());
         // The difference comes from the worker.
-        let shown = |c: &mut Cockpit| text(&c.app.draw()).contains("rules.v4");
+        let shown = |c: &mut Cockpit| text(&c.app.draw().cells).contains("rules.v4");
         while !shown(c) {
             let r = c.from.recv_timeout(Duration::from_secs(20)).unwrap();
             c.app.reply(r);
@@ -262,7 +267,9 @@ fn no_key_panics() {
     let mut dice = Dice(0x5eed_cafe);
     let special = [KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down, KeyCode::Left, KeyCode::Right,
         KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home, KeyCode::End, KeyCode::Backspace, KeyCode::Delete, KeyCode::F(1)];
-    for n in 0..100_000 {
+    // The whole run takes a minute and a half in a debug build; it is part of `tests/run --full`.
+    let keys = if std::env::var_os("PORTCULLIS_FULL").is_some_and(|v| !v.is_empty()) { 100_000 } else { 5_000 };
+    for n in 0..keys {
         match dice.roll(40) {
             0 => c.app.shared.area = Rect::new(0, 0, 1 + dice.roll(220) as u16, 1 + dice.roll(70) as u16),
             1 => { c.app.input(Input::Click(dice.roll(220) as u16, dice.roll(70) as u16)); }

@@ -49,13 +49,28 @@ pub enum Depth {
     Many,
 }
 
+/// The ground that colours have to be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Not known: colours that can be read on both.
+    Either,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
 /// Colours and glyphs in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Theme {
     /// Colours.
     pub depth: Depth,
+    /// The terminal's background.
+    pub ground: Ground,
     /// Glyphs outside ASCII are allowed.
     pub unicode: bool,
+    /// Somebody listens: no frames and bars, and the terminal's cursor stands where the selection is.
+    pub reader: bool,
 }
 
 impl Theme {
@@ -70,27 +85,55 @@ impl Theme {
         } else {
             Depth::Sixteen
         };
+        // rxvt, Konsole and others: `foreground;background` by number; 7 and 15 are light.
+        let ground = match set("COLORFGBG").as_deref().and_then(|v| v.rsplit(';').next()) {
+            Some("7" | "15") => Ground::Light,
+            Some(_) => Ground::Dark,
+            None => Ground::Either,
+        };
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_uppercase();
         // Without any locale (a bare ssh session) almost every terminal still shows UTF-8.
         let unicode = term != "linux" && (locale.is_empty() || locale.contains("UTF-8") || locale.contains("UTF8") );
-        Self { depth, unicode }
+        Self { depth, ground, unicode, reader: false }
+    }
+
+    /// Takes the looks of a name: `auto`, `dark`, `light`, `16`, `none`; whether there is such a name.
+    pub fn choose(&mut self, name: &str) -> bool {
+        // NO_COLOR holds over a file.
+        let coloured = self.depth != Depth::Mono;
+        match name {
+            "auto" => {}
+            "dark" => self.ground = Ground::Dark,
+            "light" => self.ground = Ground::Light,
+            "16" if coloured => self.depth = Depth::Sixteen,
+            "16" => {}
+            "none" => self.depth = Depth::Mono,
+            _ => return false,
+        }
+        true
     }
 
     /// The style of a role. The terminal's own background and text colour are kept: it may be light.
     pub fn style(&self, role: Role) -> Style {
         let plain = Style::new();
+        // Of the 256: on either ground, on a dark one, on a light one.
         let (sixteen, many) = match role {
             Role::Text | Role::Selected | Role::Title | Role::Dim | Role::Banner => (None, None),
-            Role::Open | Role::Error | Role::Removed => (Some(Color::Red), Some(Color::Indexed(160))),
-            Role::Partial => (Some(Color::Yellow), Some(Color::Indexed(172))),
-            Role::Closed | Role::Added => (Some(Color::Green), Some(Color::Indexed(34))),
-            Role::Owner => (Some(Color::Magenta), Some(Color::Indexed(133))),
-            Role::Key | Role::Field | Role::Found => (Some(Color::Cyan), Some(Color::Indexed(37))),
+            Role::Open | Role::Error | Role::Removed => (Some(Color::Red), Some([160, 203, 124])),
+            Role::Partial => (Some(Color::Yellow), Some([172, 214, 130])),
+            Role::Closed | Role::Added => (Some(Color::Green), Some([34, 77, 22])),
+            Role::Owner => (Some(Color::Magenta), Some([133, 176, 90])),
+            Role::Key | Role::Field | Role::Found => (Some(Color::Cyan), Some([37, 80, 24])),
+        };
+        let tone = match self.ground {
+            Ground::Either => 0,
+            Ground::Dark => 1,
+            Ground::Light => 2,
         };
         let style = match self.depth {
             Depth::Mono => plain,
             Depth::Sixteen => sixteen.map_or(plain, |c| plain.fg(c)),
-            Depth::Many => many.map_or(plain, |c| plain.fg(c)),
+            Depth::Many => many.map_or(plain, |c| plain.fg(Color::Indexed(c[tone]))),
         };
         match role {
             Role::Dim => style.add_modifier(Modifier::DIM),
@@ -122,8 +165,18 @@ impl Theme {
             Glyph::Cut => ("…", "~"),
             Glyph::Full => ("█", "#"),
             Glyph::Empty => ("░", "."),
+            Glyph::Into => ("├─", "+-"),
+            Glyph::Last => ("╰─", "+-"),
+            Glyph::Step => ("▼", "v"),
         };
-        if self.unicode { nice } else { ascii }
+        match glyph {
+            // What only draws is left out where it would be read aloud.
+            Glyph::Line | Glyph::Bar | Glyph::Corners | Glyph::Full | Glyph::Empty if self.reader => "",
+            Glyph::Yes if self.reader => "good:",
+            Glyph::No if self.reader => "bad:",
+            _ if self.unicode => nice,
+            _ => ascii,
+        }
     }
 }
 
@@ -131,7 +184,7 @@ impl Theme {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table in Theme::glyph shows each")]
 pub enum Glyph {
-    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty,
+    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty, Into, Last, Step,
 }
 
 #[cfg(test)]
@@ -150,5 +203,8 @@ mod tests {
         assert!(t.depth == Depth::Sixteen && !t.unicode);
         assert_eq!(theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]).depth, Depth::Mono);
         assert!(theme(&[("TERM", "xterm"), ("NO_COLOR", "")]).depth == Depth::Sixteen);
+        assert_eq!(theme(&[("TERM", "rxvt"), ("COLORFGBG", "0;15")]).ground, Ground::Light);
+        let mut bare = theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]);
+        assert!(bare.choose("16") && bare.depth == Depth::Mono && !bare.choose("pink"));
     }
 }

@@ -3,7 +3,7 @@
 use super::{After, middle};
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Asked, Open, Request, Shared};
-use crate::tui::theme::{Glyph, Role};
+use crate::tui::theme::Role;
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
 /// State.
@@ -11,7 +11,7 @@ use crate::tui::widgets::{Canvas, Cursor, wrap};
 pub struct Ask {
     title: String,
     lines: Vec<String>,
-    yes: String,
+    answers: Vec<String>,
     then: Asked,
     cursor: Cursor,
 }
@@ -20,12 +20,17 @@ impl Ask {
     /// A question; the cursor stands on "no" where yes may hurt.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
         let risky = matches!(then, Asked::Apply { allow_lockout: true, .. } | Asked::Keep);
-        Self { title, lines, yes, then, cursor: Cursor::at(usize::from(risky)) }
+        Self { title, lines, answers: vec![yes, "No, go back".into()], then, cursor: Cursor::at(usize::from(risky)) }
+    }
+
+    /// Something to read, with nothing to decide.
+    pub fn tell(title: String, lines: Vec<String>) -> Self {
+        Self { title, lines, answers: vec!["Go on".into()], then: Asked::Nothing, cursor: Cursor::default() }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        if self.cursor.act(action, 2) {
+        if self.cursor.act(action, self.answers.len()) {
             return After::Stay;
         }
         match action {
@@ -55,6 +60,7 @@ impl Ask {
                 sh.go = Some(crate::tui::screens::Tab::Plan);
                 sh.say("the draft is staged again");
             }
+            Asked::Nothing => {}
             Asked::Plan(plan) => {
                 sh.stage(|p| *p = plan);
                 sh.go = Some(crate::tui::screens::Tab::Plan);
@@ -67,7 +73,7 @@ impl Ask {
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let w = c.w().min(70);
         let text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
-        let h = text.len() as u16 + 6;
+        let h = (text.len() + self.answers.len()) as u16 + 4;
         let mut area = middle(c, w, h);
         let mut c = area.frame(&self.title);
         let mut y = 0;
@@ -75,11 +81,11 @@ impl Ask {
             c.put(1, y, Role::Text, l);
             y += 1;
         }
-        for (i, answer) in [self.yes.as_str(), "No, go back"].into_iter().enumerate() {
+        for (i, answer) in self.answers.iter().enumerate() {
             let y = y + 1 + i as u16;
             let here = i == self.cursor.at;
             if here {
-                c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(1, y);
             }
             c.put(3, y, if here { Role::Selected } else { Role::Text }, answer);
         }

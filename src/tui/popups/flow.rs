@@ -113,7 +113,7 @@ impl Flow {
                 },
             };
             if at == self.cursor.at {
-                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y);
             }
             c.put(30.max(x + 24), y, if hit.is_some() { Role::Text } else { Role::Dim }, &what);
         }

@@ -214,7 +214,7 @@ impl Guide {
             let (g, y) = (&self.goals[at], y as u16);
             let here = at == self.cursor.at;
             if here {
-                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y);
             }
             c.put(2, y, Role::Key, if g.ticked { "[x]" } else { "[ ]" });
             c.put_within(6, y, 27, if here { Role::Selected } else { Role::Text }, &g.goal.to_string());

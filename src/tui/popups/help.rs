@@ -1,9 +1,9 @@
 //! What the keys do at the place below, and what the glyphs mean.
 
 use super::{After, middle};
-use crate::tui::keymap::{Action, Place, place_name, rows};
+use crate::tui::keymap::{Action, Binding, Place, place_name};
 use crate::tui::shared::Shared;
-use crate::tui::theme::{Glyph, Role, Theme};
+use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
 /// State.
@@ -19,11 +19,18 @@ impl Help {
         Self { place, cursor: Cursor::default() }
     }
 
-    fn lines(&self, theme: &Theme, w: usize) -> Vec<(String, String, Role)> {
+    fn lines(&self, sh: &Shared, w: usize) -> Vec<(String, String, Role)> {
+        let theme = &sh.theme;
         let mut out = Vec::new();
-        for b in rows(self.place) {
+        let rows: Vec<&Binding> = sh.keys.rows(self.place).collect();
+        for (n, b) in rows.iter().enumerate() {
+            // All keys of one action stand on one line.
+            if rows[..n].iter().any(|o| o.action == b.action) {
+                continue;
+            }
+            let keys: Vec<&str> = rows.iter().filter(|o| o.action == b.action).flat_map(|o| o.keys.split(' ')).filter(|k| !k.is_empty()).collect();
             for (i, l) in wrap(b.help, w.saturating_sub(22)).into_iter().enumerate() {
-                out.push((if i == 0 { b.keys.to_owned() } else { String::new() }, l, Role::Key));
+                out.push((if i == 0 { keys.join(" ") } else { String::new() }, l, Role::Key));
             }
         }
         out.push((String::new(), String::new(), Role::Text));
@@ -48,17 +55,17 @@ impl Help {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let len = self.lines(&sh.theme, usize::from(sh.area.width.min(86))).len();
+        let len = self.lines(sh, usize::from(sh.area.width.min(86))).len();
         self.cursor.act(action, len);
         if matches!(action, Action::Cancel | Action::Help) { After::Close } else { After::Stay }
     }
 
     /// Draws.
-    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(90), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
         let mut c = area.frame(&format!("Help: {}", place_name(self.place)));
-        let lines = self.lines(&c.theme, usize::from(c.w()));
+        let lines = self.lines(sh, usize::from(c.w()));
         let height = usize::from(c.h());
         for (y, at) in self.cursor.window(lines.len(), height).enumerate() {
             let (keys, text, role) = &lines[at];

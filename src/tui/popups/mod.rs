@@ -72,6 +72,7 @@ impl Popup {
             Open::Palette => Self::Palette(palette::Palette::default()),
             Open::Find => Self::Find(find::Find::new(sh)),
             Open::Ask { title, lines, yes, then } => Self::Ask(ask::Ask::new(title, lines, yes, then)),
+            Open::Tell { title, lines } => Self::Ask(ask::Ask::tell(title, lines)),
             Open::Trial => Self::Trial(trial::TrialPopup::default()),
             Open::Save => Self::Save(save::Save::new(sh)),
             Open::Help => Self::Help(help::Help::new(below)),

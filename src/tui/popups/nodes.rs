@@ -283,7 +283,7 @@ impl Nodes {
             let y = y + line as u16;
             let here = at == self.cursor.at;
             if here {
-                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y);
             }
             if chosen.contains(node) {
                 c.put(2, y, Role::Closed, c.theme.glyph(Glyph::Yes));

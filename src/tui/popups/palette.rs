@@ -3,9 +3,9 @@
 use crossterm::event::KeyEvent;
 
 use super::{After, middle};
-use crate::tui::keymap::{Action, Binding, Place, rows, shown};
+use crate::tui::keymap::{Action, Binding, Keymap, Place, shown};
 use crate::tui::shared::Shared;
-use crate::tui::theme::{Glyph, Role};
+use crate::tui::theme::Role;
 use crate::tui::widgets::{Canvas, Cursor, Field};
 
 /// State.
@@ -20,11 +20,11 @@ pub struct Palette {
 }
 
 impl Palette {
-    fn matching(&self) -> Vec<(&'static Binding, Option<&str>)> {
+    fn matching<'a>(&'a self, keys: &'a Keymap) -> Vec<(&'a Binding, Option<&'a str>)> {
         let words: Vec<String> = self.field.text().to_lowercase().split_whitespace().map(str::to_owned).collect();
         let place = self.below.unwrap_or(Place::Services);
         let mut seen = Vec::new();
-        rows(place)
+        keys.rows(place)
             .filter(|b| words.iter().all(|w| b.help.to_lowercase().contains(w) || b.keys.contains(w.as_str()) || b.short.contains(w.as_str())))
             .filter(|b| {
                 let new = !seen.contains(&b.action) && !matches!(b.action, Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom | Action::Palette);
@@ -37,7 +37,8 @@ impl Palette {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let found = self.matching();
+        let keys = sh.keys.clone();
+        let found = self.matching(&keys);
         let len = found.len();
         match action {
             Action::Cancel => After::Close,
@@ -77,14 +78,14 @@ impl Palette {
         let mut c = area.frame("All actions");
         let w = c.w();
         self.field.draw(&mut c, 0, 0, w, true);
-        let found: Vec<(&'static Binding, Option<String>)> = self.matching().into_iter().map(|(b, w)| (b, w.map(str::to_owned))).collect();
+        let found: Vec<(Binding, Option<String>)> = self.matching(&sh.keys).into_iter().map(|(b, w)| (b.clone(), w.map(str::to_owned))).collect();
         let height = usize::from(c.h().saturating_sub(2));
         for (line, at) in self.cursor.window(found.len(), height).enumerate() {
             let (b, why) = &found[at];
             let y = line as u16 + 2;
             let here = at == self.cursor.at;
             if here {
-                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y);
             }
             c.put_within(2, y, 12, if why.is_some() { Role::Dim } else { Role::Key }, &shown(b, sh.theme.unicode));
             match why {

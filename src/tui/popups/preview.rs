@@ -6,7 +6,7 @@ use super::After;
 use crate::tui::keymap::Action;
 use crate::tui::screens::plan;
 use crate::tui::shared::{Request, Shared};
-use crate::tui::theme::{Glyph, Role};
+use crate::tui::theme::Role;
 use crate::tui::widgets::{Canvas, Cursor, Field};
 
 const VIEWS: [&str; 3] = ["Difference", "Commands", "Restore scripts"];
@@ -123,7 +123,7 @@ impl Preview {
                 _ => Role::Text,
             };
             if at == self.cursor.at {
-                body.put(0, y as u16, Role::Title, body.theme.glyph(Glyph::Cursor));
+                body.mark(0, y as u16);
             }
             body.put(2, y as u16, role, line);
         }

@@ -67,7 +67,7 @@ impl Save {
         for (i, m) in MODES.iter().enumerate() {
             let chosen = self.all == (i == 1);
             if self.cursor.at == i {
-                c.put(0, i as u16, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, i as u16);
             }
             let mark = c.theme.glyph(if chosen { Glyph::Anyone } else { Glyph::Nobody });
             c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {m}"));
@@ -91,7 +91,7 @@ impl Save {
                 _ => Role::Text,
             };
             if self.cursor.at >= 2 && at + 2 == self.cursor.at {
-                c.put(0, y as u16 + 4, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y as u16 + 4);
             }
             c.put(2, y as u16 + 4, role, line);
         }

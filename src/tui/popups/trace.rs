@@ -140,7 +140,7 @@ impl Tracer {
             let y = y + line as u16;
             let here = at == self.cursor.at;
             if here {
-                c.put(0, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(0, y);
             }
             let role = match s.result { StepResult::Passed => Role::Dim, StepResult::Matched => Role::Found, _ => Role::Partial };
             c.put(2, y, role, &s.result.to_string());

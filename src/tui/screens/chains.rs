@@ -326,7 +326,7 @@ impl Chains {
                 Line::Chain(i) => {
                     let here = at == self.tree.at;
                     if here {
-                        c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                        c.mark(1, y);
                     }
                     let number = rows[*i].rules.to_string();
                     let end = c.w().saturating_sub(number.len() as u16 + 1);
@@ -373,7 +373,7 @@ impl Chains {
             let y = y as u16 + 2;
             let here = self.inside && at == self.rules.at;
             if here {
-                c.put(w.number, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(w.number, y);
             }
             let Some(rule) = chain.rules.get(at) else {
                 let text = chain.policy.map_or_else(|| "back to the rule that called".to_owned(), |p| format!("policy {p}"));

@@ -82,7 +82,7 @@ impl History {
             let (t, y) = (&sh.past[at], y as u16 + 1);
             let here = at == self.cursor.at;
             if here {
-                c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                c.mark(1, y);
             }
             c.put(3, y, if here { Role::Selected } else { Role::Text }, &t.began);
             let role = match t.state.as_str() { "kept" => Role::Closed, "failed" => Role::Error, _ => Role::Partial };

@@ -175,7 +175,7 @@ impl PlanScreen {
                 let here = at == self.cursor.at;
                 let y = y as u16 + 1;
                 if here {
-                    c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+                    c.mark(1, y);
                 }
                 let role = match r.action { Does::Allow => Role::Open, Does::Drop | Does::Reject => Role::Closed };
                 let words = rule_words(r, arrow);

@@ -272,7 +272,7 @@ fn heading(kind: EndpointKind) -> &'static str {
 fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool) {
     let e = &j.endpoint;
     if selected {
-        c.put(1, y, Role::Title, c.theme.glyph(Glyph::Cursor));
+        c.mark(1, y);
     }
     let name_end = x.program.min(x.port) - 1;
     let name = if e.name.is_empty() { e.process.as_deref().unwrap_or("?") } else { &e.name };

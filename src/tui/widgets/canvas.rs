@@ -1,6 +1,7 @@
 //! Where screens draw: the one place through which text reaches the terminal.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -79,22 +80,24 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
 pub struct Canvas<'a> {
     buf: &'a mut Buffer,
     area: Rect,
+    /// Where the terminal's cursor belongs: the selection or the caret that was drawn last.
+    spot: &'a Cell<Option<(u16, u16)>>,
     /// Colours and glyphs.
     pub theme: Theme,
 }
 
 impl<'a> Canvas<'a> {
     /// The whole of a buffer.
-    pub fn new(buf: &'a mut Buffer, theme: Theme) -> Self {
+    pub fn new(buf: &'a mut Buffer, spot: &'a Cell<Option<(u16, u16)>>, theme: Theme) -> Self {
         let area = buf.area;
-        Self { buf, area, theme }
+        Self { buf, area, spot, theme }
     }
 
     /// A part of this part.
     pub fn part(&mut self, x: u16, y: u16, w: u16, h: u16) -> Canvas<'_> {
         let want = Rect::new(self.area.x.saturating_add(x), self.area.y.saturating_add(y), w, h);
         let area = want.intersection(self.area);
-        Canvas { buf: self.buf, area, theme: self.theme }
+        Canvas { buf: self.buf, area, spot: self.spot, theme: self.theme }
     }
 
     /// Width in cells.
@@ -126,6 +129,19 @@ impl<'a> Canvas<'a> {
         let text = fit(text, usize::from(end - x), &self.theme);
         self.buf.set_stringn(self.area.x + x, self.area.y + y, &text, usize::from(end - x), self.theme.style(role));
         x.saturating_add(width(&text))
+    }
+
+    /// Marks the line of the selection.
+    pub fn mark(&mut self, x: u16, y: u16) {
+        let glyph = self.theme.glyph(Glyph::Cursor);
+        self.put(x, y, Role::Title, glyph);
+        self.point(x, y);
+    }
+
+    fn point(&self, x: u16, y: u16) {
+        if x < self.area.width && y < self.area.height {
+            self.spot.set(Some((self.area.x + x, self.area.y + y)));
+        }
     }
 
     /// Writes pieces one behind the other.
@@ -167,6 +183,7 @@ impl<'a> Canvas<'a> {
         {
             cell.modifier |= Modifier::REVERSED;
         }
+        self.point(x, y);
     }
 
     /// Clears the part and draws a frame with a title; gives the inside.
@@ -179,6 +196,11 @@ impl<'a> Canvas<'a> {
                     cell.reset();
                 }
             }
+        }
+        self.spot.set(None);
+        if self.theme.reader {
+            self.put(0, 0, Role::Title, title);
+            return self.part(1, 1, w.saturating_sub(1), h.saturating_sub(1));
         }
         let corners: Vec<char> = self.theme.glyph(Glyph::Corners).chars().collect();
         let line = self.theme.glyph(Glyph::Line).repeat(usize::from(w.saturating_sub(2)));
