@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 
 use super::Failure;
-use crate::host::live::{Live, detach};
+use crate::host::home::detach;
+use crate::host::live::Live;
 use crate::trial::guard::watch;
 
 /// Watches over a trial until it ends.
@@ -18,5 +19,7 @@ pub fn run(id: &str) -> Result<(), Failure> {
     [SIGHUP, SIGINT, SIGQUIT, SIGPIPE].into_iter().try_for_each(|s| listen(s, &unheard))
         .and_then(|()| listen(SIGTERM, &stop))
         .map_err(|e| Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard"))?;
-    watch(&Live::default(), id, &stop).map_err(|e| Failure::failed(e, "the guard is started by `portcullis apply`"))
+    // Exit status 3 tells systemd that another start would find nothing to guard either.
+    watch(&Live::default(), id, &stop)
+        .map_err(|e| Failure { word: "no-trial", what: e, hint: "the guard is started by `portcullis apply`".into(), code: 3 })
 }

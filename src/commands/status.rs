@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, print};
 use crate::host::live::Live;
-use crate::trial::{self, By, State, Status};
+use crate::host::Home;
+use crate::trial::{self, By, Record, State, Status};
 
 /// Shows the pending trial, or what became of the last one.
 pub fn run(as_json: bool) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ fn json_of(s: &Status) -> Value {
         json!({
             "id": r.id, "state": r.state.word(), "by": r.by.map(By::word), "began": instant(r.began),
             "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator,
-            "guarded": s.guarded, "proof": proof, "remarks": r.remarks,
+            "guarded": s.guard.is_some(), "guard": s.guard.map(|w| json!({"pid": w.pid, "home": r.guard_home})), "proof": proof, "remarks": r.remarks,
         })
     });
     json!({"version": 1, "trial": trial})
@@ -47,9 +48,7 @@ fn text_of(s: &Status) -> String {
                 None if r.operator != trial::CONSOLE => out.push_str("no proof of access yet: open a new SSH login\n"),
                 None => {}
             }
-            if !s.guarded {
-                out.push_str("its guard is gone: only the dates in the kernel end it\n");
-            }
+            let _ = writeln!(out, "{}", guard_of(s, r));
         }
         state => {
             let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}", r.id, state.word(),
@@ -61,4 +60,13 @@ fn text_of(s: &Status) -> String {
         let _ = writeln!(out, "note: {r}");
     }
     out
+}
+
+fn guard_of(s: &Status, r: &Record) -> String {
+    match (s.guard, r.guard_home, r.fuse) {
+        (Some(w), Some(Home::Service), _) => format!("guard: process {}, a service of systemd, which starts it again if it dies", w.pid),
+        (Some(w), ..) => format!("guard: process {}, in a session of its own", w.pid),
+        (None, _, Some(fuse)) => format!("guard: dead; the kernel itself goes back to the old rules at {}", instant(fuse + 1)),
+        (None, _, None) => "guard: dead, and the trial has no fuse: end it yourself".to_owned(),
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
+use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
 use crate::model::{Family, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -317,7 +317,11 @@ impl Host for Demo {
         self.machine().sessions.clone()
     }
 
-    fn start_guard(&self, id: &str) -> io::Result<()> {
+    fn guard_homes(&self) -> Vec<Home> {
+        vec![Home::Detached]
+    }
+
+    fn start_guard(&self, id: &str, _home: Home) -> io::Result<Stop> {
         let run = self.guard.clone().ok_or_else(|| io::Error::other("nobody runs guards on this demo host"))?;
         let mut other = self.clone();
         {
@@ -330,7 +334,8 @@ impl Host for Demo {
             let process = Process(other);
             run(process.0.clone(), &id);
         })?;
-        Ok(())
+        // A thread cannot be ended; the guard goes when its trial is over.
+        Ok(Box::new(|| ()))
     }
 
     fn alive(&self, pid: u32, started: u64) -> bool {
@@ -343,6 +348,10 @@ impl Host for Demo {
 
     fn end_leftovers(&self, _trial: &str, _holder: Option<(u32, u64)>) {
         // A command here is done when it returns; nothing is ever left.
+    }
+
+    fn log(&self, _text: &str) {
+        // Nobody reads the log of a machine in memory.
     }
 
     fn announce(&self, text: &str) {
@@ -411,7 +420,7 @@ mod tests {
             tell.send((host.me(), id.to_owned())).unwrap();
             let _ = ended.lock().unwrap().recv();
         });
-        host.start_guard("t1").unwrap();
+        let _stop = host.start_guard("t1", Home::Detached).unwrap();
         let ((pid, started), id) = told.recv().unwrap();
         assert_eq!(id, "t1");
         assert_ne!(pid, host.me().0);

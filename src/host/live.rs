@@ -17,11 +17,11 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group,
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
-use super::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
+use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
 use crate::model::Source;
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
-const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+pub(super) const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
 /// The environment variable that marks processes of a trial.
 const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
@@ -59,7 +59,7 @@ fn clock(id: ClockId) -> Duration {
 }
 
 /// The start time of a process in clock ticks since boot (proc(5), stat field 22).
-fn started(pid: u32) -> Option<u64> {
+pub(super) fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
@@ -205,26 +205,17 @@ impl Host for Live {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).look()
     }
 
-    fn start_guard(&self, id: &str) -> io::Result<()> {
-        let exe = fs::read_link("/proc/self/exe")?;
-        let child = command(&exe)
-            .args(["guard", id])
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(k, _)| k.to_string_lossy().starts_with("PORTCULLIS_")))
-            .env("PATH", TOOL_DIRS.join(":"))
-            .current_dir("/")
-            .stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
-            .spawn()?;
-        // The guard outlives us; while we live we must collect it when it ends.
-        thread::spawn(move || {
-            let mut child = child;
-            let _ = child.wait();
-        });
-        Ok(())
+    fn guard_homes(&self) -> Vec<Home> {
+        super::home::homes(self)
+    }
+
+    fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> {
+        super::home::start(self, id, home)
     }
 
     fn alive(&self, pid: u32, start: u64) -> bool {
-        started(pid) == Some(start)
+        // One that waits to be collected does nothing any more.
+        started(pid) == Some(start) && !zombie(pid)
     }
 
     fn me(&self) -> (u32, u64) {
@@ -252,18 +243,30 @@ impl Host for Live {
         }
         // A killed process may still hold the kernel for a moment.
         for _ in 0..50 {
-            if !ended.iter().any(|&(p, s)| self.alive(p, s) && !zombie(p)) {
+            if !ended.iter().any(|&(p, s)| self.alive(p, s)) {
                 return;
             }
             self.pause(Duration::from_millis(20));
         }
     }
 
+    fn log(&self, text: &str) {
+        // A log that does not answer must not hold anybody up.
+        let (live, text) = (self.clone(), text.to_owned());
+        thread::spawn(move || live.write_log(&text));
+    }
+
     fn announce(&self, text: &str) {
-        for (tool, args) in [("logger", vec!["-t", "portcullis", "-p", "auth.notice", "--", text]), ("wall", vec![text])] {
-            // Nobody listening is no reason to stop a revert.
-            let _ = self.run(&Cmd::new(tool, &args).within(Duration::from_secs(2)));
-        }
+        self.write_log(text);
+        // Nobody listening is no reason to stop a revert.
+        let _ = self.run(&Cmd::new("wall", &[text]).within(Duration::from_secs(2)));
+    }
+}
+
+impl Live {
+    /// To syslog or the journal, whichever listens.
+    fn write_log(&self, text: &str) {
+        let _ = self.run(&Cmd::new("logger", &["-t", "portcullis", "-p", "auth.notice", "--", text]).within(Duration::from_secs(2)));
     }
 }
 
@@ -324,12 +327,4 @@ fn stop(child: &mut Child) {
         let _ = kill_process_group(pid, Signal::KILL);
     }
     let _ = child.wait();
-}
-
-/// Makes this process a session of its own that the out-of-memory killer spares.
-pub fn detach() {
-    // It fails for a process that leads its group already, which then is as far from the terminal's signals.
-    let _ = rustix::process::setsid();
-    // Needs root; without it the kernel's fuse is still there.
-    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
 }

@@ -2,6 +2,7 @@
 //! the built-in demo host runs the same code as the live one.
 
 pub mod demo;
+pub mod home;
 pub mod live;
 mod nested;
 mod ssh;
@@ -170,6 +171,19 @@ pub struct Paths {
 /// Something that holds the lock of a directory until it is dropped.
 pub trait Held: Send {}
 
+/// Where a guard lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Home {
+    /// A service of systemd, which starts it again whatever ends it.
+    Service,
+    /// A process and session of its own.
+    Detached,
+}
+
+/// Ends a guard that did not get ready.
+pub type Stop = Box<dyn FnOnce() + Send>;
+
 /// Where tools run: a machine, or a throw-away network namespace on it.
 pub trait Tools: Send + Sync {
     /// Runs a tool and waits for its end.
@@ -214,14 +228,18 @@ pub trait Host: Tools {
     fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
     /// The SSH sessions that sshd let in from other hosts and that are open now.
     fn ssh_sessions(&self) -> Vec<SshSession>;
+    /// Where a guard can live here, the best one first; never empty.
+    fn guard_homes(&self) -> Vec<Home>;
     /// Starts the guard of a trial, detached from us; it says itself when it is ready.
-    fn start_guard(&self, id: &str) -> io::Result<()>;
+    fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop>;
     /// Whether the process is still the one that it was (pid and its start time in clock ticks).
     fn alive(&self, pid: u32, started: u64) -> bool;
     /// Our own process: pid and start time.
     fn me(&self) -> (u32, u64);
     /// Ends what is left of an apply: the process, and every process whose environment names the trial.
     fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>);
+    /// Tells the log, without waiting for it.
+    fn log(&self, text: &str);
     /// Tells the log and every logged-in terminal.
     fn announce(&self, text: &str);
 }

@@ -226,6 +226,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         holder: Some(Who { pid, started }),
         guard: None,
         proof: None,
+        guard_home: None,
         remarks: Vec::new(),
     }
 }
@@ -234,26 +235,11 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
 fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     let refused = |what: String| Refusal::refused("no-guard", what, "nothing was changed; see that the run directory can be written");
     record::store(host, record).map_err(refused)?;
-    let started = host.start_guard(&record.id).map_err(|e| e.to_string());
-    let mut ready = None;
-    for _ in 0..250 {
-        ready = super::guard::ready(host, &record.id);
-        if ready.is_some() || started.is_err() {
-            break;
-        }
-        host.pause(Duration::from_millis(20));
-    }
-    match (started, ready) {
-        (Ok(()), Some(who)) if host.alive(who.pid, who.started) => {
-            record.guard = Some(who);
-            Ok(())
-        }
-        (started, _) => {
-            record.state = State::Failed;
-            let _ = record::store(host, record);
-            Err(refused(format!("the guard did not get ready{}", started.err().map_or_else(String::new, |e| format!(": {e}")))))
-        }
-    }
+    super::guard::start(host, record).map_err(|why| {
+        record.state = State::Failed;
+        let _ = record::store(host, record);
+        refused(why)
+    })
 }
 
 fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {

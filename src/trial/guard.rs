@@ -8,7 +8,7 @@ use super::end;
 use super::machine::State;
 use super::proof::proof;
 use super::record::{self, Record, Who};
-use crate::host::Host;
+use crate::host::{Home, Host};
 use crate::plan::FamilyChange;
 
 /// How often the guard looks at the clock and at the state file.
@@ -23,17 +23,81 @@ pub fn ready(host: &dyn Host, id: &str) -> Option<Who> {
     serde_json::from_slice(&host.read(&file(host, id)).ok()?).ok()
 }
 
+/// How long a guard may take until it says that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts the guard in the best home that can be had and writes it down once it is ready. One that does not get ready
+/// is ended before the next home is tried.
+pub(super) fn start(host: &dyn Host, record: &mut Record) -> Result<(), String> {
+    let mut why = Vec::new();
+    for home in host.guard_homes() {
+        let stop = match host.start_guard(&record.id, home) {
+            Ok(stop) => stop,
+            Err(e) => {
+                why.push(format!("{} could not be started: {e}", word(home)));
+                continue;
+            }
+        };
+        let Some(who) = wait_until_ready(host, &record.id) else {
+            stop();
+            let _ = host.remove(&file(host, &record.id));
+            why.push(format!("{} did not say that it is ready", word(home)));
+            continue;
+        };
+        record.guard = Some(who);
+        record.guard_home = Some(home);
+        record.remarks.append(&mut why);
+        let stored = record::store(host, record);
+        if stored.is_err() {
+            stop();
+        }
+        return stored;
+    }
+    Err(format!("the guard did not get ready: {}", why.join("; ")))
+}
+
+fn wait_until_ready(host: &dyn Host, id: &str) -> Option<Who> {
+    let end = host.now().boot + READY_WITHIN;
+    while host.now().boot < end {
+        if let Some(who) = ready(host, id).filter(|w| host.alive(w.pid, w.started)) {
+            return Some(who);
+        }
+        host.pause(Duration::from_millis(20));
+    }
+    None
+}
+
+/// The words for a guard in this home.
+fn word(home: Home) -> &'static str {
+    match home {
+        Home::Service => "the guard as a service of systemd",
+        Home::Detached => "the guard as a process of its own",
+    }
+}
+
 /// Watches over one trial until it is kept or reverted. `stop`: revert now (SIGTERM, shutdown).
 /// The error is one sentence, for a trial that is not there.
 pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String> {
+    let (pid, started) = host.me();
+    let me = Who { pid, started };
     let mut trial = record::load(host).filter(|r| r.id == id).ok_or_else(|| format!("there is no trial {id}"))?;
     if !trial.is_here(host) {
         return Err(format!("trial {id} was begun in another network namespace or before the last boot"));
     }
-    let (pid, started) = host.me();
-    let me = serde_json::to_vec(&Who { pid, started }).map_err(|e| e.to_string())?;
-    host.write(&file(host, id), &me, 0o600).map_err(|e| format!("the guard cannot say that it is ready: {e}"))?;
+    if other_guard(host, &trial, me) {
+        return Ok(());
+    }
+    let again = trial.guard.is_some();
+    let word = serde_json::to_vec(&me).map_err(|e| e.to_string())?;
+    if let Err(e) = host.write(&file(host, id), &word, 0o600) {
+        // Nobody relies on a guard that was not heard; but one that was started again has a trial to end.
+        host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));
+    }
+    if again && trial.state.is_pending() {
+        host.log(&format!("portcullis: the guard of trial {id} was started again, {} s are left", trial.left(host.now().boot)));
+    }
     let mut tries = 0_u32;
+    let mut said = String::new();
     loop {
         // The state file may be gone; what was read last still holds.
         if let Some(fresh) = record::load(host).filter(|r| r.id == id) {
@@ -42,13 +106,26 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         if !trial.state.is_pending() {
             break;
         }
+        if other_guard(host, &trial, me) {
+            return Ok(());
+        }
+        let told = stop.load(Ordering::Relaxed);
+        if told && trial.guard.is_none() {
+            // Nothing is applied before a guard is acknowledged: this one was given up.
+            break;
+        }
         // Once begun, a revert goes on until it is through.
-        if tries > 0 || stop.load(Ordering::Relaxed) || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
+        if tries > 0 || told || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
             tries += 1;
-            if end::revert_by_guard(host, &mut trial, tries - 1).is_ok() {
-                break;
+            match end::revert_by_guard(host, &mut trial, tries - 1) {
+                Ok(()) => break,
+                // Somebody holds the xtables lock, or a tool fails: go on trying.
+                Err(e) if e.what != said => {
+                    host.log(&format!("portcullis: trial {id}: {}; trying again", e.what));
+                    said = e.what;
+                }
+                Err(_) => {}
             }
-            // Somebody holds the xtables lock, or a tool fails: go on trying.
             host.pause(Duration::from_millis(u64::from(tries.min(10)) * 100));
             continue;
         }
@@ -65,6 +142,12 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
     }
     let _ = host.remove(&file(host, id));
     Ok(())
+}
+
+/// Whether another guard was acknowledged and lives: two must never fight. One that was started again in place of a
+/// dead one takes over.
+fn other_guard(host: &dyn Host, trial: &Record, me: Who) -> bool {
+    trial.guard.is_some_and(|w| w != me && host.alive(w.pid, w.started))
 }
 
 /// Somebody who was changing the kernel died half-way.

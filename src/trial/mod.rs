@@ -19,6 +19,6 @@ pub use begin::{Options, apply, fingerprint, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
 pub use proof::{Proof, proof};
-pub use record::{By, CONSOLE, Record};
+pub use record::{By, CONSOLE, Record, Who};
 pub use refusal::Refusal;
 pub use status::{Status, status};

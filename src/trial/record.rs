@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::State;
 use super::proof::Proof;
-use crate::host::{Held, Host, Identity};
+use crate::host::{Held, Home, Host, Identity};
 use crate::plan::FamilyChange;
 
 /// The operator of a trial that was not begun over SSH.
@@ -88,6 +88,9 @@ pub struct Record {
     pub holder: Option<Who>,
     /// The guard, when it is ready.
     pub guard: Option<Who>,
+    /// Where that guard lives.
+    #[serde(default)]
+    pub guard_home: Option<Home>,
     /// The login that showed that the way in is open, when it was kept with one.
     #[serde(default)]
     pub proof: Option<Proof>,

@@ -4,7 +4,7 @@ use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
-use super::record::{self, By, Record};
+use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
 use crate::model::{Family, Plan, Ruleset};
 use crate::plan::{FamilyChange, standing};
@@ -20,8 +20,8 @@ pub struct Status {
     pub trial: Option<Record>,
     /// Seconds left on the clock of a pending trial.
     pub left: u64,
-    /// The guard of a pending trial lives.
-    pub guarded: bool,
+    /// The guard of a pending trial, if it lives; one that was started again is not the one that the state file names.
+    pub guard: Option<Who>,
     /// The login that shows that the way in is open.
     pub proof: Option<Proof>,
 }
@@ -47,9 +47,9 @@ pub fn status(host: &dyn Host) -> Status {
     }
     let trial = trial.or_else(|| history::all(host).into_iter().next());
     let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired).map_or(0, |r| r.left(now.boot));
-    let guarded = trial.as_ref().is_some_and(|r| super::guard::ready(host, &r.id).is_some_and(|w| host.alive(w.pid, w.started)));
+    let guard = trial.as_ref().and_then(|r| super::guard::ready(host, &r.id)).filter(|w| host.alive(w.pid, w.started));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
-    Status { trial, left, guarded, proof }
+    Status { trial, left, guard, proof }
 }
 
 /// A passed fuse has switched the kernel back: that is never shown as running.
@@ -72,7 +72,7 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
         // The guard that knows of it may come before the fuse; the fuse is what is certain.
         deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
         revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),
-        operator: "unknown".to_owned(), holder: None, guard: None, proof: None,
+        operator: "unknown".to_owned(), holder: None, guard: None, guard_home: None, proof: None,
         remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
     };
     expire(&mut r, now);

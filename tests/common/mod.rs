@@ -9,6 +9,7 @@
 
 pub mod net;
 pub mod ssh;
+pub mod systemd;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -79,6 +80,7 @@ pub fn holds_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
 /// A network, mount and process namespace of its own.
 pub struct Space {
     holder: Child,
+    pid: u32,
     env: Vec<(String, String)>,
 }
 
@@ -96,12 +98,12 @@ impl Space {
             line.clear();
             assert!(out.read_line(&mut line).unwrap() > 0, "the namespace was not set up:\n{setup}");
         }
-        Self { holder, env: Vec::new() }
+        Self { pid: holder.id(), holder, env: Vec::new() }
     }
 
     /// The process that stands for the namespaces, as the test sees it.
     pub fn pid(&self) -> u32 {
-        self.holder.id()
+        self.pid
     }
 
     /// The words that run a command in here, for those who start it themselves (a pty).
@@ -208,6 +210,11 @@ pub struct Lab {
 impl Lab {
     /// A lab, or `None` (said loudly) where it cannot be had. `tools` are needed besides those of the lab itself.
     pub fn new(backend: Backend, clients: usize, tools: &[&str]) -> Option<Self> {
+        Self::with(backend, clients, tools, |_| Some(Space::new(&server_setup(backend))))
+    }
+
+    /// The same with a server of another kind, made from the directory of the test.
+    fn with(backend: Backend, clients: usize, tools: &[&str], server: impl FnOnce(&Path) -> Option<Space>) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             not_run("private firewalls need root");
             return None;
@@ -224,7 +231,7 @@ impl Lab {
             fs::create_dir(dir.path().join(sub)).unwrap();
             fs::set_permissions(dir.path().join(sub), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         }
-        let mut server = Space::new(&server_setup(backend));
+        let mut server = server(dir.path())?;
         let path = |name: &str| dir.path().join(name).display().to_string();
         server.env = [("RUN_DIR", "run"), ("STATE_DIR", "state"), ("RULES_V4", "rules.v4"), ("RULES_V6", "rules.v6")]
             .map(|(var, name)| (format!("PORTCULLIS_{var}"), path(name))).to_vec();

@@ -13,6 +13,13 @@ use super::{Lab, Space, wait_for};
 
 /// Starts sshd on port 22 of the server with keys of its own, and waits until it listens.
 pub fn start_sshd(lab: &Lab) {
+    let config = configure_sshd(lab, "UsePAM no");
+    lab.server.sh(&format!("mkdir -p /run/sshd; /usr/sbin/sshd -f {config} -E {}/sshd.log", lab.dir.path().display()));
+    wait_for_sshd(lab);
+}
+
+/// Makes keys and writes the configuration; its path.
+pub fn configure_sshd(lab: &Lab, more: &str) -> String {
     let dir = lab.dir.path().display();
     for key in ["host_key", "user_key"] {
         let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{dir}/{key}")]).status().unwrap();
@@ -20,11 +27,14 @@ pub fn start_sshd(lab: &Lab) {
     }
     let env: String = lab.server.env().iter().fold(String::new(), |all, (k, v)| format!("{all} {k}={v}"));
     let config = format!(
-        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nUsePAM no\nStrictModes no\nUseDNS no\n\
-         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\nSetEnv{env}\n"
+        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\nSetEnv{env}\n{more}\n"
     );
-    let config = lab.file("sshd_config", &config);
-    lab.server.sh(&format!("mkdir -p /run/sshd; /usr/sbin/sshd -f {config} -E {dir}/sshd.log"));
+    lab.file("sshd_config", &config)
+}
+
+/// Waits until the first client can log in.
+pub fn wait_for_sshd(lab: &Lab) {
     if !lab.clients.is_empty() {
         wait_for("sshd lets the first client in", Duration::from_secs(10), || login_works(lab, 0, Lab::server4(0)));
     }

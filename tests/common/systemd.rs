@@ -1,0 +1,89 @@
+//! A server whose first process is a real systemd, with journal, logind and sshd: an overlay of this machine's root in
+//! namespaces of its own. Everything in there ends with the test process, however that ends: a shell outside reads a
+//! pipe that only the test holds, and kills the namespaces' first process when it closes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::ssh::{configure_sshd, wait_for_sshd};
+use super::{Backend, Lab, PORTCULLIS, Space, holds_within, not_run, server_setup};
+
+/// Units that would do something to the machine below, or take time for nothing.
+const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service systemd-random-seed.service \
+    systemd-remount-fs.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service systemd-tmpfiles-clean.timer \
+    systemd-sysusers.service systemd-machine-id-commit.service systemd-firstboot.service systemd-udevd.service \
+    systemd-udev-trigger.service systemd-networkd.service systemd-resolved.service systemd-timesyncd.service \
+    kmod-static-nodes.service proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount dev-mqueue.mount \
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount modprobe@.service \
+    systemd-ask-password-console.path systemd-ask-password-wall.path getty.target console-getty.service";
+
+/// A lab with such a server and one client; `None` (said loudly) where it cannot be had.
+pub fn lab(backend: Backend) -> Option<Lab> {
+    let lab = Lab::with(backend, 1, &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen", "dbus-daemon", "logger"], |dir| boot(backend, dir))?;
+    let config = configure_sshd(&lab, "UsePAM yes");
+    lab.server.sh(&format!("mkdir -p /run/sshd; systemd-run --quiet --unit=lab-sshd --property=KillMode=process /usr/sbin/sshd -D -f {config}"));
+    wait_for_sshd(&lab);
+    Some(lab)
+}
+
+fn boot(backend: Backend, dir: &Path) -> Option<Space> {
+    for (file, what) in [("/lib/systemd/systemd", "systemd"), ("/usr/share/pam-configs/systemd", "libpam-systemd")] {
+        if !Path::new(file).exists() {
+            not_run(&format!("{what} is not installed"));
+            return None;
+        }
+    }
+    let shared = dir.display();
+    // The network is set up by the lab, the firewall's tools are chosen as in its other servers.
+    let inside = format!(
+        "set -e\nroot={shared}/systemd/root\nmkdir -p $root\nmount -t tmpfs -o mode=755 systemd {shared}/systemd\n\
+         mkdir {shared}/systemd/upper {shared}/systemd/work $root\n\
+         mount -t overlay overlay -o lowerdir=/,upperdir={shared}/systemd/upper,workdir={shared}/systemd/work $root\n\
+         ip link set lo up\n\
+         mount -t proc proc $root/proc\nmount -t sysfs sysfs $root/sys\nmount -t cgroup2 cgroup2 $root/sys/fs/cgroup\n\
+         mount -t tmpfs -o mode=755 dev $root/dev\nmkdir $root/dev/pts $root/dev/shm\n\
+         for n in null zero full random urandom tty; do : > $root/dev/$n; mount --bind /dev/$n $root/dev/$n; done\n\
+         mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $root/dev/pts\nln -s pts/ptmx $root/dev/ptmx\n\
+         ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 $root/dev/stderr\n\
+         mount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\nmount -t tmpfs -o mode=1777 tmp $root/tmp\n\
+         mkdir -p $root{shared} $root/run/lock\nmount --bind {shared} $root{shared}\n\
+         : > $root{PORTCULLIS} 2>/dev/null || {{ mkdir -p $(dirname $root{PORTCULLIS}); : > $root{PORTCULLIS}; }}\n\
+         mount --bind {PORTCULLIS} $root{PORTCULLIS}\n\
+         mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
+         for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\
+         : > $root/etc/fstab\ntr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\n\
+         mkdir -p $root/etc/systemd/logind.conf.d\n\
+         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=0\\n' > $root/etc/systemd/logind.conf.d/lab.conf\n\
+         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target\\nWants=systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
+         mkdir $root/run/below\ncd $root\npivot_root . run/below\numount -l /run/below\n{}\n\
+         mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
+         echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=lab.target >/dev/null 2>&1 </dev/null",
+        server_setup(backend)
+    );
+    let outside = "groups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir $groups || exit 1\n\
+        ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child --mount-proc bash -c \"$0\" ) </dev/null &\n\
+        first=$!\necho \"pid $first\"\nread -r _\nexec 2>/dev/null\nkill -KILL $first\nwait $first\n\
+        for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep 0.05; done";
+    let mut holder = Command::new("bash").args(["-c", outside, &inside])
+        .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut pid = 0;
+    for line in BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        match line.strip_prefix("pid ") {
+            Some(first) => pid = first.parse().unwrap(),
+            None if line == "booting" => break,
+            None => {}
+        }
+    }
+    let space = Space { holder, pid, env: Vec::new() };
+    let up = pid != 0 && holds_within(Duration::from_secs(30), || {
+        let said = space.output(&["systemctl", "is-active", "lab.target"]);
+        String::from_utf8_lossy(&said.stdout).trim() == "active"
+    });
+    if !up {
+        not_run("a real systemd does not boot in a namespace here");
+        return None;
+    }
+    Some(space)
+}
