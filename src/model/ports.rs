@@ -15,7 +15,7 @@ const NAMES: &[(u8, &str)] = &[
     (1, "icmp"), (2, "igmp"), (4, "ipencap"), (6, "tcp"), (8, "egp"), (17, "udp"), (33, "dccp"),
     (41, "ipv6"), (43, "ipv6-route"), (44, "ipv6-frag"), (46, "rsvp"), (47, "gre"), (50, "esp"), (51, "ah"),
     (58, "ipv6-icmp"), (59, "ipv6-nonxt"), (60, "ipv6-opts"), (88, "eigrp"), (89, "ospf"), (94, "ipip"), (103, "pim"), (108, "ipcomp"),
-    (112, "vrrp"), (115, "l2tp"), (132, "sctp"), (135, "mh"), (136, "udplite"),
+    (112, "vrrp"), (115, "l2tp"), (132, "sctp"), (135, "mobility-header"), (136, "udplite"),
 ];
 
 impl Proto {
@@ -37,7 +37,7 @@ impl Proto {
         match low.as_str() {
             "icmpv6" => Some(Self::ICMP6),
             "ipv4" => Some(Self(4)),
-            "mobility-header" | "ipv6-mh" => Some(Self(135)),
+            "mh" | "ipv6-mh" => Some(Self(135)),
             name => NAMES.iter().find(|(_, n)| *n == name).map(|(num, _)| Self(*num)),
         }
     }

@@ -30,10 +30,13 @@ fn of_word(word: &str) -> Option<Family> {
         return None;
     }
     let host = word.split('/').next().unwrap_or(word);
-    if colons >= 2 && host.parse::<Ipv6Addr>().is_ok() {
+    let host = host.strip_prefix("to:").unwrap_or(host);
+    // `[fd00::1]:80`, `fd00::1-fd00::9`.
+    let v6 = host.strip_prefix('[').and_then(|h| h.split(']').next()).unwrap_or(host).split('-').next().unwrap_or(host);
+    if colons >= 2 && v6.parse::<Ipv6Addr>().is_ok() {
         return Some(Family::V6);
     }
-    let v4 = host.strip_prefix("to:").unwrap_or(host).split([':', '-']).next().unwrap_or(host);
+    let v4 = host.split([':', '-']).next().unwrap_or(host);
     v4.parse::<Ipv4Addr>().is_ok().then_some(Family::V4)
 }
 
@@ -47,6 +50,7 @@ mod tests {
         assert_eq!(of_text("ACCEPT     all  --  0.0.0.0/0            0.0.0.0/0\n"), Some(Family::V4));
         assert_eq!(of_text("-A INPUT -j ACCEPT\n-A INPUT -p ipv6-icmp -j ACCEPT\n"), Some(Family::V6));
         assert_eq!(of_text(":INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment \"::1 and 10.0.0.1\" -j ACCEPT\n"), None);
+        assert_eq!(of_text("DNAT all -- anywhere anywhere to:[fd00::1]:80-90\n"), Some(Family::V6));
         assert_eq!(of_text("-A X -m mac --mac-source 00:11:22:33:44:55 -j ACCEPT\n"), None);
         assert_eq!(of_text("-A X -s 10.137.2.0/255.255.255.0 -j ACCEPT\n"), Some(Family::V4));
     }

@@ -27,10 +27,16 @@ pub(super) struct Found {
 pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
     // A remark that somebody wrote behind the rule, set off by ideographic blanks.
     let text = text.split_once("\u{3000}").filter(|(rule, _)| !rule.contains(['"', '`'])).map_or(text, |(rule, _)| rule);
-    // iptables before 1.4.11 glues the target's text to that of tcpmss.
-    let unglued = text.replace("TCPMSS ", " TCPMSS ");
-    let text = if text.contains("TCPMSS ") && !text.contains(" TCPMSS ") { unglued.as_str() } else { text };
+    let unglued = unglue(text);
+    let text = unglued.as_deref().unwrap_or(text);
     whole(text, family, target, false)
+}
+
+/// What iptables prints without a blank in front: the target of tcpmss (before 1.4.11), and bpf, which ends in NUL.
+fn unglue(text: &str) -> Option<String> {
+    let words = ["TCPMSS ", "match bpf "].into_iter().filter(|w| text.contains(w) && !text.contains(&format!(" {w}")));
+    let fixed = words.fold(text.replace('\0', " "), |t, w| t.replace(w, &format!(" {w}")));
+    (fixed != text && !text.contains(['"', '`']) && !text.contains("/*")).then_some(fixed)
 }
 
 /// `inner`: the text behind a comment's possible end is tried; there, comments end at their first `*/`, so that
@@ -46,9 +52,8 @@ const SIMPLE: &[(&str, &str, &str)] = &[
     ("mark match", "mark", "--mark"), ("MARK match", "mark", "--mark"),
     ("connmark match", "connmark", "--mark"), ("CONNMARK match", "connmark", "--mark"),
     ("length", "length", "--length"), ("tcpmss match", "tcpmss", "--mss"), ("DSCP match", "dscp", "--dscp"),
-    ("tos match", "tos", "--tos"), ("TOS match", "tos", "--tos"), ("cpu", "cpu", "--cpu"), ("realm", "realm", "--realm"), ("cgroup", "cgroup", "--cgroup"),
+    ("cpu", "cpu", "--cpu"), ("realm", "realm", "--realm"),
     ("src-group", "devgroup", "--src-group"), ("dst-group", "devgroup", "--dst-group"),
-    ("esp spi:", "esp", "--espspi"), ("ah spi:", "ah", "--ahspi"), ("rt type:", "rt", "--rt-type"),
     ("MAC", "mac", "--mac-source"), ("source IP range", "iprange", "--src-range"), ("destination IP range", "iprange", "--dst-range"),
     ("nfacct-name", "nfacct", "--nfacct-name"), ("OS fingerprint match", "osf", "--genre"),
 ];
@@ -143,6 +148,9 @@ impl Reader<'_> {
             "policy" => return self.policy(),
             "#conn" => return self.connlimit(),
             "rpfilter" | "socket" => return self.flags(),
+            "rateest" => return self.rateest(),
+            "bpf" | "match" => return self.bpf(),
+            w if w.starts_with("vproto") || matches!(w, "ipvs" | "vaddr" | "vport" | "vdir" | "vmethod" | "vportctl") => return self.ipvs(not),
             "state" => {
                 self.text.word();
                 let states = self.text.word();
@@ -152,15 +160,13 @@ impl Reader<'_> {
             w if w.starts_with("ct") => return self.conntrack(not),
             _ => {}
         }
-        self.transport().or_else(|| self.icmp()).or_else(|| self.simple(not)).or_else(|| self.rest(not))
+        self.transport().or_else(|| self.icmp()).or_else(|| self.header()).or_else(|| self.simple(not)).or_else(|| self.rest(not))
     }
 
     fn simple(&mut self, outer: bool) -> Option<()> {
         for (words, module, option) in SIMPLE {
             let mut ahead = self.text;
-            // Only `spi:` and the old `tos match0x10` have their value glued on.
-            let glued = words.ends_with([':', 'h']) && ahead.eat_glued(words);
-            if glued || ahead.eat(words) {
+            if ahead.eat(words) {
                 let (not, value) = ahead.value()?;
                 self.text = ahead;
                 self.module(module);
@@ -176,6 +182,8 @@ impl Reader<'_> {
             self.text.rest.trim_start().strip_prefix(m).is_some_and(|r| r.is_empty() || r.starts_with(char::is_whitespace) || r.starts_with("flags:"))
         })?;
         self.text.eat_glued(module);
+        // Named twice, it is there twice.
+        self.last = "";
         self.module(module);
         loop {
             let word = self.text.peek();
@@ -183,15 +191,7 @@ impl Reader<'_> {
                 .into_iter().find(|(p, _)| word.starts_with(p));
             if let Some((prefix, option)) = ports {
                 self.text.eat_glued(prefix);
-                let mut ahead = self.text;
-                let mut value = ahead.word();
-                match value.find("flags:") {
-                    Some(at) => {
-                        value = &value[..at];
-                        self.text.eat_glued(value);
-                    }
-                    None => self.text = ahead,
-                }
+                let value = self.text.word_until("flags:");
                 let (not, value) = value.strip_prefix('!').map_or((false, value), |v| (true, v));
                 self.option(not, option, &services::ports_as_numbers(some(value)?));
             } else if self.text.eat_glued("flags:") {
@@ -201,12 +201,8 @@ impl Reader<'_> {
                 self.option(not, "--tcp-flags", &value);
             } else if self.text.eat_glued("option=") {
                 let (not, value) = self.text.value()?;
-                self.option(not, "--tcp-option", value);
-            } else if module == "sctp" && matches!(word, "any" | "all" | "only") {
-                self.text.word();
-                let chunks = self.text.word();
-                self.option(false, "--chunk-types", &format!("{word} {chunks}"));
-            } else {
+                self.option(not, if module == "dccp" { "--dccp-option" } else { "--tcp-option" }, value);
+            } else if !(module == "sctp" && self.sctp_chunks().is_some() || module == "dccp" && self.dccp_types().is_some()) {
                 return Some(());
             }
         }

@@ -4,6 +4,7 @@
 //! What the text hides is marked: interfaces without `-v`, cut lines, chains that are not shown whole. What is
 //! not understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and a walk cannot decide.
 
+mod headers;
 mod matches;
 mod modules;
 mod row;

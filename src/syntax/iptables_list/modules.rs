@@ -6,37 +6,42 @@ use super::matches::{Reader, some};
 use crate::model::{Proto, quote};
 
 impl Reader<'_> {
-    /// `limit: avg 3/min burst 5` is limit; with `mode` it is hashlimit, whose name the listing does not show.
+    /// `limit: avg 3/min burst 5` is limit; `up to`, `above` and what has a `mode` is hashlimit, whose name the
+    /// listing does not show.
     pub(super) fn limit(&mut self) -> Option<()> {
         self.text.word();
         let above = self.text.eat("above");
-        let upto = above || self.text.eat("up to") || self.text.eat("avg");
-        let rate = self.text.word();
-        let burst = if self.text.eat("burst") { self.text.word() } else { "5" };
-        if !upto || rate.is_empty() {
-            return None;
-        }
-        if self.text.peek() != "mode" {
+        let upto = !above && self.text.eat("up to");
+        (above || upto || self.text.eat("avg")).then_some(())?;
+        let rate = some(self.text.word())?;
+        let burst = if self.text.eat("burst") { self.text.word() } else { "" };
+        if !above && !upto && self.text.peek() != "mode" {
             self.module("limit");
             self.option(false, "--limit", rate);
-            if burst != "5" {
+            if !matches!(burst, "" | "5") {
                 self.option(false, "--limit-burst", burst);
             }
             return Some(());
         }
         self.module("hashlimit");
         self.option(false, if above { "--hashlimit-above" } else { "--hashlimit-upto" }, rate);
-        self.option(false, "--hashlimit-burst", burst);
+        if !burst.is_empty() {
+            self.option(false, "--hashlimit-burst", burst);
+        }
         loop {
             let word = self.text.peek();
-            match word {
+            let value = match word {
                 "mode" | "htable-size" | "htable-max" | "htable-gcinterval" | "htable-expire" | "srcmask" | "dstmask" | "rate-interval" => {
                     self.text.word();
-                    let value = self.text.word().replace('-', ",");
-                    self.option(false, &format!("--hashlimit-{word}"), &value);
+                    some(self.text.word())?.replace('-', ",")
+                }
+                "rate-match" => {
+                    self.text.word();
+                    String::new()
                 }
                 _ => return Some(()),
-            }
+            };
+            self.option(false, &format!("--hashlimit-{word}"), &value);
         }
     }
 
@@ -128,10 +133,15 @@ impl Reader<'_> {
                 _ => return None,
             };
             self.text.eat("match").then_some(())?;
-            (option, self.text.word())
+            // Without -n it looks names up; only one is the same everywhere.
+            (option, match some(self.text.word())? { "root" => "0", who => who })
         };
         self.module("owner");
-        self.option(not, option, value)
+        self.option(not, option, value);
+        if self.text.eat("incl. suppl. groups") {
+            self.option(false, "--suppl-groups", "");
+        }
+        Some(())
     }
 
     pub(super) fn set(&mut self, not: bool) -> Option<()> {
@@ -177,7 +187,8 @@ impl Reader<'_> {
     pub(super) fn time(&mut self) -> Option<()> {
         self.text.word();
         self.module("time");
-        let (mut dates, mut utc, mut contiguous) = (String::new(), false, false);
+        // iptables-save prints the days of the month first, iptables -L those of the week.
+        let (mut days, mut dates, mut utc, mut contiguous) = (String::new(), String::new(), false, false);
         loop {
             if self.text.eat("from") {
                 let from = self.text.word();
@@ -186,12 +197,12 @@ impl Reader<'_> {
                 self.option(false, "--timestart", from);
                 self.option(false, "--timestop", to);
             } else if self.text.eat("on") {
-                let days = self.text.word();
-                if days.starts_with(|c: char| c.is_ascii_digit()) {
-                    let plain: Vec<&str> = days.split(',').map(|d| d.trim_end_matches(|c: char| c.is_ascii_alphabetic())).collect();
-                    self.option(false, "--monthdays", &plain.join(","));
+                let list = some(self.text.word())?;
+                if list.starts_with(|c: char| c.is_ascii_digit()) {
+                    let plain: Vec<&str> = list.split(',').map(|d| d.trim_end_matches(|c: char| c.is_ascii_alphabetic())).collect();
+                    days.insert_str(0, &format!(" --monthdays {}", plain.join(",")));
                 } else {
-                    self.option(false, "--weekdays", days);
+                    let _ = write!(days, " --weekdays {list}");
                 }
             } else if self.text.eat("starting from") {
                 let _ = write!(dates, " --datestart {}T{}", self.text.word(), self.text.word());
@@ -209,6 +220,7 @@ impl Reader<'_> {
             // The kernel's last instant: the listing leaves it out, iptables-save prints it.
             dates.push_str(" --datestop 2038-01-19T03:14:07");
         }
+        self.found.matches.push_str(&days);
         self.found.matches.push_str(&dates);
         if !utc {
             self.option(false, "--kerneltz", "");
@@ -298,6 +310,83 @@ impl Reader<'_> {
         }
     }
 
+    /// `rateest match RE1 bps 625 gt`, `... delta pps 8 lt 9`, `... lt RE2 bps`; with `-n` rates are in bytes.
+    pub(super) fn rateest(&mut self) -> Option<()> {
+        self.text.eat("rateest match").then_some(())?;
+        let first = some(self.text.word())?;
+        let delta = self.text.eat("delta");
+        let (mut what, mut one, mut two, mut how, mut second) = ("", "", "", "", "");
+        let mut not = false;
+        loop {
+            match self.text.peek() {
+                "bps" | "pps" => what = self.text.word(),
+                "!" => {
+                    self.text.word();
+                    not = true;
+                }
+                "eq" | "lt" | "gt" => how = self.text.word(),
+                w if w.starts_with(|c: char| c.is_ascii_digit()) && !what.is_empty() => {
+                    let slot = if one.is_empty() { &mut one } else { &mut two };
+                    *slot = self.text.word();
+                }
+                "" => break,
+                _ if second.is_empty() && !how.is_empty() && what.is_empty() => second = self.text.word(),
+                _ => break,
+            }
+        }
+        (!what.is_empty() && !how.is_empty()).then_some(())?;
+        let unit = |v: &str| match v.parse::<u64>() {
+            Ok(bytes) if what == "bps" => rate(bytes.saturating_mul(8)),
+            _ => v.to_owned(),
+        };
+        self.module("rateest");
+        if delta {
+            self.option(false, "--rateest-delta", "");
+        }
+        self.option(false, if second.is_empty() { "--rateest" } else { "--rateest1" }, first);
+        if delta {
+            self.option(false, &format!("--rateest-{what}1"), &unit(some(one)?));
+        }
+        self.option(not, &format!("--rateest-{how}"), "");
+        let last = if delta { two } else { one };
+        self.option(false, &format!("--rateest-{what}{}", if delta { "2" } else { "" }), &unit(last));
+        if !second.is_empty() {
+            self.option(false, "--rateest2", second);
+        }
+        Some(())
+    }
+
+    /// `match bpf 48 0 0 9,21 0 1 6,6 0 0 1` or `match bpf pinned /path`.
+    pub(super) fn bpf(&mut self) -> Option<()> {
+        self.text.eat("match bpf").then_some(())?;
+        if self.text.eat("pinned") {
+            let path = some(self.text.word())?;
+            self.module("bpf");
+            return self.option(false, "--object-pinned", path);
+        }
+        let code = self.text.rest.trim_start();
+        let end = code.find(|c: char| !(c.is_ascii_digit() || c == ' ' || c == ',')).unwrap_or(code.len());
+        // Four numbers an instruction; a number behind the last one belongs to the next module.
+        let mut program: Vec<&str> = code[..end].trim_end().split(',').collect();
+        let count = program.len();
+        let last = program.last_mut()?;
+        let used = last.split(' ').take(4).map(|w| w.len() + 1).sum::<usize>().saturating_sub(1);
+        *last = last.get(..used)?;
+        program.iter().all(|i| i.split(' ').count() == 4).then_some(())?;
+        let program = program.join(",");
+        self.text.rest = &code[program.len()..];
+        self.module("bpf");
+        self.option(false, "--bytecode", &format!("\"{count},{program}\""))
+    }
+
+    /// `vaddr 10.0.0.1 vport 80 vdir ORIGINAL`, or `ipvs` alone.
+    pub(super) fn ipvs(&mut self, not: bool) -> Option<()> {
+        let word = self.text.word();
+        let value = if word == "ipvs" { "" } else { some(self.text.word())? };
+        self.module("ipvs");
+        self.option(not, &format!("--{word}"), value)
+    }
+
     pub(super) fn rest(&mut self, not: bool) -> Option<()> {
         let first = self.text.word();
         match first {
@@ -352,23 +441,61 @@ impl Reader<'_> {
                 self.module("u32");
                 self.option(not, "--u32", &quoted(&program))
             }
-            "ECN" if self.text.eat("match") => {
-                let neg = self.text.eat_glued("!");
-                let what = self.text.word();
-                self.module("ecn");
-                match what {
-                    "CWR" => self.option(neg, "--ecn-tcp-cwr", ""),
-                    "ECE" => self.option(neg, "--ecn-tcp-ece", ""),
-                    w => self.option(neg, "--ecn-ip-ect", w.strip_prefix("ECT=")?),
+            "tos" | "TOS" => {
+                let value = self.text.word().strip_prefix("match")?;
+                let value = if value.is_empty() { self.text.word() } else { value };
+                let (neg, value) = value.strip_prefix('!').map_or((not, value), |v| (!not, v));
+                let value = tos_number(value).map_or_else(|| some(value).map(str::to_owned), |n| Some(n.to_owned()))?;
+                self.module("tos");
+                self.option(neg, "--tos", &value)
+            }
+            "cgroup" => {
+                let (neg, value) = self.text.value()?;
+                self.module("cgroup");
+                if value.bytes().all(|b| b.is_ascii_digit()) {
+                    self.option(neg, "--cgroup", value)
+                } else {
+                    self.option(neg, "--path", &quoted(value))
                 }
+            }
+            "connlabel" => {
+                let neg = self.text.eat("!");
+                let label = some(self.text.word().trim_matches('\''))?;
+                self.module("connlabel");
+                self.option(neg, "--label", &quoted(label));
+                if self.text.eat("set") {
+                    self.option(false, "--set", "");
+                }
+                Some(())
             }
             _ => None,
         }
     }
 }
 
+/// Bits a second as `iptables-save` prints them (libxt_rateest.c).
+fn rate(bits: u64) -> String {
+    match bits {
+        1_000_000_000.. => format!("{}Mbit", bits / 1_000_000),
+        1_000_000.. => format!("{}Kbit", bits / 1000),
+        _ => format!("{bits}bit"),
+    }
+}
+
+/// Names of types of service, which listings without `-n` show (libxtables tos_values.c).
+pub(super) fn tos_number(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Minimize-Delay" => "0x10/0x3f",
+        "Maximize-Throughput" => "0x08/0x3f",
+        "Maximize-Reliability" => "0x04/0x3f",
+        "Minimize-Cost" => "0x02/0x3f",
+        "Normal-Service" => "0x00/0x3f",
+        _ => return None,
+    })
+}
+
 /// A value that `iptables-save` always puts in quotes.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     let quoted = quote(value);
     if quoted.starts_with('"') { quoted } else { format!("\"{quoted}\"") }
 }

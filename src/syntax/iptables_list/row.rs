@@ -217,12 +217,25 @@ fn address_argument(word: &str, not: bool, family: Family) -> Option<String> {
         Family::V4 => "0.0.0.0/0",
         Family::V6 => "::/0",
     };
+    if word == "anywhere" && not && family == Family::V6 {
+        // ip6tables without -n calls `::/128` and `::/64` so too: a name that says nothing.
+        return Some(word.to_owned());
+    }
     if word == "anywhere" || word == any {
         return not.then(|| any.to_owned());
     }
-    // The one address 0.0.0.0, by its name in /etc/networks.
-    if word == "default" && family == Family::V4 {
-        return Some("0.0.0.0/32".to_owned());
+    if family == Family::V4 {
+        // Names of /etc/networks, which the listing has for networks as /etc/hosts for hosts.
+        let (name, length) = word.split_once('/').unwrap_or((word, "32"));
+        let network = match name {
+            "default" => Some("0.0.0.0"),
+            "loopback" => Some("127.0.0.0"),
+            "link-local" => Some("169.254.0.0"),
+            _ => None,
+        };
+        if let Some(network) = network {
+            return Some(format!("{network}/{length}"));
+        }
     }
     let plain = !word.contains('/') && crate::model::Net::parse(word, family).is_some();
     Some(if plain { format!("{word}/{}", family.bits()) } else { word.to_owned() })

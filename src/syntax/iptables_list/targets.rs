@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::matches::some;
+use super::modules::tos_number;
 use super::text::Text;
 use crate::model::quote;
 
@@ -44,10 +46,7 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         ])?,
         "TPROXY" => tproxy(&mut out, text)?,
         "DSCP" => one(&mut out, text, "DSCP set", "--set-dscp")?,
-        "TOS" => {
-            text.eat_glued("TOS set").then_some(())?;
-            add(&mut out, "--set-tos", text.word());
-        }
+        "TOS" => tos(&mut out, text)?,
         "CLASSIFY" => {
             text.eat("CLASSIFY set").then_some(())?;
             let (major, minor) = text.word().split_once(':')?;
@@ -65,6 +64,29 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
             add(&mut out, "--gateway", text.word());
         }
         "SET" => set(&mut out, text)?,
+        "RATEEST" => {
+            for (word, option) in [("name", "--rateest-name"), ("interval", "--rateest-interval"), ("ewmalog", "--rateest-ewmalog")] {
+                one(&mut out, text, word, option)?;
+            }
+        }
+        "TCPOPTSTRIP" => {
+            text.eat("TCPOPTSTRIP options").then_some(())?;
+            let numbers: Vec<&str> = text.word().split(',').map(tcp_option).collect();
+            add(&mut out, "--strip-options", &numbers.join(","));
+        }
+        "DNPT" | "SNPT" => words(&mut out, text, target, &[("src-pfx", "--src-pfx", true), ("dst-pfx", "--dst-pfx", true)])?,
+        "IDLETIMER" => {
+            for (key, option) in [("timeout:", "--timeout"), ("label:", "--label")] {
+                text.eat_glued(key).then_some(())?;
+                add(&mut out, option, text.word());
+            }
+            if text.eat("alarm") {
+                add(&mut out, "--alarm", "");
+            }
+        }
+        "LED" => led(&mut out, text)?,
+        "CLUSTERIP" => cluster_ip(&mut out, text)?,
+        "HMARK" => hmark(&mut out, text)?,
         "ECN" if text.eat("ECN TCP remove") => add(&mut out, "--ecn-tcp-remove", ""),
         "CONNSECMARK" => words(&mut out, text, "CONNSECMARK", &[("save", "--save", false), ("restore", "--restore", false)])?,
         "SECMARK" => one(&mut out, text, "SECMARK selctx", "--selctx")?,
@@ -115,7 +137,7 @@ const LOG_FLAGS: &[(u32, &str, &str)] = &[
 
 fn log(out: &mut Options, text: &mut Text) -> Option<()> {
     text.eat("LOG").then_some(())?;
-    let (mut flags, mut level, mut prefix) = (0u32, 4usize, None);
+    let (mut flags, mut level, mut prefix, mut old) = (0u32, 4usize, None, false);
     while !text.is_empty() {
         match text.word() {
             "flags" => flags = text.word().parse().ok()?,
@@ -125,6 +147,7 @@ fn log(out: &mut Options, text: &mut Text) -> Option<()> {
             }
             "prefix" => {
                 let rest = text.rest.trim();
+                old = rest.starts_with('`');
                 let inner = rest.strip_prefix(['"', '`'])?;
                 prefix = Some(inner.strip_suffix(['"', '\''])?.to_owned());
                 text.rest = "";
@@ -134,8 +157,8 @@ fn log(out: &mut Options, text: &mut Text) -> Option<()> {
     }
     if let Some(prefix) = prefix {
         let quoted = quote(&prefix);
-        // iptables-save quotes what holds more than letters, digits and a few signs.
-        add(out, "--log-prefix", &if quoted.starts_with('"') { quoted } else { format!("\"{prefix}\"") });
+        // Versions that list it as `x' save it in quotes always, later ones where it must be.
+        add(out, "--log-prefix", &if old && !quoted.starts_with('"') { format!("\"{prefix}\"") } else { quoted });
     }
     if level != 4 {
         add(out, "--log-level", &level.to_string());
@@ -181,8 +204,9 @@ fn mark(out: &mut Options, text: &mut Text, name: &str) -> Option<()> {
                         let m = hex(text.word())?;
                         masks = (m, m);
                     }
-                    "nfmask" => masks.0 = hex(text.word())?,
-                    "ctmask" => masks.1 = hex(text.word())?,
+                    // The mask that is negated has a `~` in front (libxt_CONNMARK.c).
+                    "nfmask" => masks.0 = hex(text.word().trim_start_matches('~'))?,
+                    "ctmask" => masks.1 = hex(text.word().trim_start_matches('~'))?,
                     _ => return None,
                 }
             }
@@ -203,6 +227,97 @@ fn mark(out: &mut Options, text: &mut Text, name: &str) -> Option<()> {
             let _ = write!(out.options, " --set-xmark {v:#x}/{m:#x}");
         }
     }
+    Some(())
+}
+
+/// `TOS set 0x10/0x3f`; without `-n` a name is glued on, or `and`, `or`, `xor` and a value (libxt_TOS.c).
+fn tos(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat("TOS").then_some(())?;
+    let how = text.word();
+    if let Some(name) = how.strip_prefix("set").filter(|n| !n.is_empty()) {
+        add(out, "--set-tos", tos_number(name).unwrap_or(name));
+        return Some(());
+    }
+    let value = text.word();
+    if how == "set" {
+        add(out, "--set-tos", some(value)?);
+        return Some(());
+    }
+    let bits = u8::try_from(hex(value)?).ok()?;
+    let (value, mask) = match how {
+        "and" => (0, !bits),
+        "or" => (bits, bits),
+        "xor" => (bits, 0),
+        _ => return None,
+    };
+    add(out, "--set-tos", &format!("{value:#04x}/{mask:#04x}"));
+    Some(())
+}
+
+/// Names of TCP options, which TCPOPTSTRIP shows without `-n`.
+fn tcp_option(name: &str) -> &str {
+    match name {
+        "mss" => "2",
+        "wscale" => "3",
+        "sack-permitted" => "4",
+        "sack" => "5",
+        "timestamp" => "8",
+        "md5" => "19",
+        other => other,
+    }
+}
+
+fn led(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat_glued("led-trigger-id:").then_some(())?;
+    let id = text.quoted(" led-delay:")?;
+    add(out, "--led-trigger-id", &format!("\"{id}\""));
+    text.eat_glued("led-delay:").then_some(())?;
+    match text.word() {
+        "0ms" => {}
+        delay => add(out, "--led-delay", delay.trim_end_matches("ms")),
+    }
+    if text.eat("led-always-blink") {
+        add(out, "--led-always-blink", "");
+    }
+    Some(())
+}
+
+fn cluster_ip(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat("CLUSTERIP").then_some(())?;
+    if text.is_empty() {
+        return Some(());
+    }
+    add(out, "--new", "");
+    let keys = [("hashmode=", "--hashmode"), ("clustermac=", "--clustermac"), ("total_nodes=", "--total-nodes"), ("local_node=", "--local-node"), ("hash_init=", "--hash-init")];
+    for (key, option) in keys {
+        text.eat_glued(key).then_some(())?;
+        add(out, option, text.word());
+    }
+    Some(())
+}
+
+/// `HMARK mod 42 + 0x1 ct, src-prefix 32 ... rnd 0x4`; the modulus comes last in `iptables-save`.
+fn hmark(out: &mut Options, text: &mut Text) -> Option<()> {
+    text.eat("HMARK").then_some(())?;
+    let mut last = Options::default();
+    while !text.is_empty() {
+        let word = text.word();
+        if word == "ct," {
+            add(&mut last, "--hmark-tuple", "ct");
+            continue;
+        }
+        let value = some(text.word())?;
+        match word {
+            "mod" => add(&mut last, "--hmark-mod", value),
+            "+" => add(&mut last, "--hmark-offset", &hex(value)?.to_string()),
+            "src-prefix" | "dst-prefix" => add(out, &format!("--hmark-{word}"), value),
+            "sport-mask" | "dport-mask" | "sport" | "dport" => add(out, &format!("--hmark-{word}"), &format!("{:#06x}", hex(value)?)),
+            "proto-mask" => add(out, "--hmark-proto-mask", &format!("{:#04x}", hex(value)?)),
+            "spi-mask" | "spi" | "rnd" => add(out, &format!("--hmark-{word}"), &format!("{:#010x}", hex(value)?)),
+            _ => return None,
+        }
+    }
+    out.options.push_str(&last.options);
     Some(())
 }
 

@@ -59,6 +59,42 @@ fn old_and_glued_texts() {
 }
 
 #[test]
+fn modules_that_few_kernels_have() {
+    let rows = "           all  --  anywhere             anywhere             vproto 6 vaddr 1.2.3.4 ! vport 22 vdir ORIGINAL vmethod GATE\n\
+        DROP       all  --  anywhere             anywhere             ! ipvs\n\
+        ACCEPT     all  --  anywhere             anywhere             match bpf pinned /sys/fs/bpf/x tcp dpt:22\n\
+        ACCEPT     all  --  anywhere             anywhere            match bpf 6 0 0 1\0 limit: avg 1/sec burst 5\n\
+        ACCEPT     all  --  anywhere             anywhere             cgroup ! /user.slice\n\
+        ACCEPT     all  --  anywhere             anywhere             ! owner UID match root incl. suppl. groups\n\
+        LED        all  --  anywhere             anywhere             led-trigger-id:\"foo\" led-delay:42ms led-always-blink\n\
+        CLUSTERIP  all  --  anywhere             anywhere             CLUSTERIP hashmode=sourceip clustermac=01:00:5E:00:00:01 total_nodes=2 local_node=1 hash_init=0\n\
+        TOS        all  --  anywhere             anywhere             TOS setMinimize-Delay\n\
+        TOS        all  --  anywhere             anywhere             TOS and 0x12\n\
+        ACCEPT     all  --  default/8            loopback/8           tos match!Minimize-Cost\n";
+    assert_eq!(rules(PLAIN, rows), [
+        "-m ipvs --vproto 6 --vaddr 1.2.3.4 ! --vport 22 --vdir ORIGINAL --vmethod GATE",
+        "-m ipvs ! --ipvs -j DROP",
+        "-m bpf --object-pinned /sys/fs/bpf/x -m tcp --dport 22 -j ACCEPT",
+        "-m bpf --bytecode \"1,6 0 0 1\" -m limit --limit 1/sec -j ACCEPT",
+        "-m cgroup ! --path \"/user.slice\" -j ACCEPT",
+        "-m owner ! --uid-owner 0 --suppl-groups -j ACCEPT",
+        "-j LED --led-trigger-id \"foo\" --led-delay 42 --led-always-blink",
+        "-j CLUSTERIP --new --hashmode sourceip --clustermac 01:00:5E:00:00:01 --total-nodes 2 --local-node 1 --hash-init 0",
+        "-j TOS --set-tos 0x10/0x3f",
+        "-j TOS --set-tos 0x00/0xed",
+        "-s 0.0.0.0/8 -d 127.0.0.0/8 -m tos ! --tos 0x02/0x3f -j ACCEPT",
+    ]);
+}
+
+#[test]
+fn anywhere_of_ip6tables_may_be_a_network() {
+    let (set, _) = read(&format!("Chain INPUT (policy ACCEPT)\n{PLAIN}\nDROP all -- !anywhere anywhere ah spi:5length:!7 reserved\n"), Family::V6);
+    let rule = &set.chain("filter", "INPUT").unwrap().rules[0];
+    assert_eq!(&*rule.text, "! -s anywhere -m ah --ahspi 5 ! --ahlen 7 --ahres -j DROP");
+    assert!(rule.spec(Family::V6).matches.iter().any(|m| matches!(m, crate::model::Match::Unknown(_))));
+}
+
+#[test]
 fn old_ip6tables_leaves_the_opt_column_empty() {
     let text = "Chain INPUT (policy DROP)\nnum  target     prot opt source               destination         \n\
         1    ACCEPT     icmpv6    ::/0                 ::/0                \n\

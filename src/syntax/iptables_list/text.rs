@@ -29,6 +29,18 @@ impl<'a> Text<'a> {
         word
     }
 
+    /// Takes the next word, which also ends in front of `stop`, glued on.
+    pub(super) fn word_until(&mut self, stop: &str) -> &'a str {
+        let mut ahead = *self;
+        let word = ahead.word();
+        if let Some(at) = word.find(stop).filter(|at| *at > 0) {
+            self.eat_glued(&word[..at]);
+            return &word[..at];
+        }
+        *self = ahead;
+        word
+    }
+
     /// Takes these words if they come next.
     pub(super) fn eat(&mut self, words: &str) -> bool {
         let mut ahead = *self;
