@@ -132,6 +132,22 @@ impl Demo {
         self
     }
 
+    /// Another process on the same machine.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut other = self.clone();
+        let mut machine = self.machine();
+        other.pid = machine.processes.last().copied().unwrap_or(self.pid) + 7;
+        machine.processes.insert(other.pid);
+        drop(machine);
+        other
+    }
+
+    /// The process is no more.
+    pub fn end(&self) {
+        self.machine().processes.remove(&self.pid);
+    }
+
     /// Lets time pass on both clocks.
     pub fn pass(&self, time: Duration) {
         self.machine().skipped += time;
@@ -142,7 +158,7 @@ impl Demo {
         self.machine().wall_at_boot += seconds;
     }
 
-    /// Makes a tool fail the next `times` that it is called.
+    /// Makes a tool, or a tool with its first argument, fail the next `times` that it is called.
     pub fn break_tool(&self, tool: &str, times: u32) {
         self.machine().broken.insert(tool.to_owned(), times);
     }
@@ -182,7 +198,7 @@ struct Process(Demo);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.0.machine().processes.remove(&self.0.pid);
+        self.0.end();
     }
 }
 
@@ -197,7 +213,10 @@ impl Tools for Demo {
         if cmd.tool.ends_with("tables-restore") {
             machine.changed = Some((boot, false));
         }
-        if let Some(left) = machine.broken.get_mut(&cmd.tool).filter(|n| **n > 0) {
+        let named = cmd.args.first().map_or_else(|| cmd.tool.clone(), |a| format!("{} {a}", cmd.tool));
+        if let Some(left) = [&cmd.tool, &named].into_iter().find(|n| machine.broken.get(*n).is_some_and(|left| *left > 0))
+            .and_then(|n| machine.broken.get_mut(n))
+        {
             *left -= 1;
             return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
         }
@@ -323,12 +342,7 @@ impl Host for Demo {
 
     fn start_guard(&self, id: &str, _home: Home) -> io::Result<Stop> {
         let run = self.guard.clone().ok_or_else(|| io::Error::other("nobody runs guards on this demo host"))?;
-        let mut other = self.clone();
-        {
-            let mut machine = self.machine();
-            other.pid = machine.processes.last().copied().unwrap_or(self.pid) + 7;
-            machine.processes.insert(other.pid);
-        }
+        let other = self.fork();
         let id = id.to_owned();
         thread::Builder::new().name("demo guard".into()).spawn(move || {
             let process = Process(other);

@@ -59,7 +59,7 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
 fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
     let now = host.now();
     let burns = record.fuse.map_or(u64::MAX, |f| u64::try_from(f - now.wall).unwrap_or(0));
-    if burns.min(record.left(now.boot)) < KEEP_MARGIN || record.state == State::Expired {
+    if burns < KEEP_MARGIN || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0 || record.state == State::Expired {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
     }
     if record.proof.is_none() && !without_proof && record.operator != CONSOLE {

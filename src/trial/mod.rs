@@ -3,6 +3,9 @@
 //! [`history`]. Only this station changes the firewall or the saved rules.
 
 mod begin;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod crash;
 mod end;
 pub mod guard;
 pub mod history;

@@ -31,6 +31,11 @@ pub fn status(host: &dyn Host) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
     if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
+        let holder = r.holder.is_some_and(|w| host.alive(w.pid, w.started));
+        if r.state == State::Armed && !holder && guard(host, r).is_none() && unrecorded(host, now).is_none() {
+            // Whoever was about to apply died before a guard was there: the kernel was not touched.
+            r.state = State::Failed;
+        }
         expire(r, now);
     } else if trial.as_ref().is_none_or(|r| r.state.is_pending()) {
         // A trial from before the last boot is gone from the kernel.
@@ -47,9 +52,14 @@ pub fn status(host: &dyn Host) -> Status {
     }
     let trial = trial.or_else(|| history::all(host).into_iter().next());
     let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired).map_or(0, |r| r.left(now.boot));
-    let guard = trial.as_ref().and_then(|r| super::guard::ready(host, &r.id)).filter(|w| host.alive(w.pid, w.started));
+    let guard = trial.as_ref().and_then(|r| guard(host, r));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
     Status { trial, left, guard, proof }
+}
+
+/// The guard of a trial, if it lives.
+fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
+    super::guard::ready(host, &trial.id).filter(|w| host.alive(w.pid, w.started))
 }
 
 /// A passed fuse has switched the kernel back: that is never shown as running.

@@ -1,0 +1,337 @@
+//! Killed between any two steps: apply, extend, keep and revert die at each thing that they do to the machine, before
+//! and after it, and so does the guard. What is left must come to its end: kept whole, or exactly as it was before.
+
+use std::io;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::machine::State;
+use super::{Options, apply, extend, guard, keep, record, revert};
+use crate::analyse::{Packet, trace};
+use crate::host::demo::Demo;
+use crate::host::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
+use crate::model::{Family, Plan, Proto, Source};
+use crate::observe::live::observe;
+use crate::syntax::plan;
+
+/// A process that is killed at one of its steps.
+struct Mortal {
+    host: Demo,
+    /// Steps until the end; 0: it lives.
+    left: AtomicU32,
+    /// Killed when the step is done; else before.
+    after: bool,
+    /// Steps done.
+    done: AtomicU32,
+}
+
+impl Mortal {
+    fn new(host: &Demo, dies_at: u32, after: bool) -> Self {
+        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0) }
+    }
+
+    fn step<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        let dies = self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1;
+        if dies && !self.after {
+            self.die();
+        }
+        let out = work();
+        if dies {
+            self.die();
+        }
+        out
+    }
+
+    fn die(&self) -> ! {
+        self.host.end();
+        // Without a message: it is no failure of the test.
+        std::panic::resume_unwind(Box::new("killed"))
+    }
+}
+
+impl Tools for Mortal {
+    fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+        if cmd.tool.ends_with("-restore") { self.step(|| self.host.run(cmd)) } else { self.host.run(cmd) }
+    }
+}
+
+impl Host for Mortal {
+    fn source(&self) -> Source { self.host.source() }
+    fn name(&self) -> String { self.host.name() }
+    fn is_root(&self) -> bool { true }
+    fn paths(&self) -> &Paths { self.host.paths() }
+    fn identity(&self) -> Identity { self.host.identity() }
+    fn now(&self) -> Now { self.host.now() }
+    fn pause(&self, time: Duration) { self.host.pause(time); }
+    fn throwaway(&self) -> Result<Box<dyn Tools>, String> { self.host.throwaway() }
+    fn find(&self, tool: &str) -> Option<PathBuf> { self.host.find(tool) }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> { self.host.read(path) }
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> { self.step(|| self.host.write(path, bytes, mode)) }
+    fn remove(&self, path: &Path) -> io::Result<()> { self.step(|| self.host.remove(path)) }
+    fn list(&self, dir: &Path) -> Vec<String> { self.host.list(dir) }
+    fn make_dir(&self, dir: &Path) -> io::Result<()> { self.host.make_dir(dir) }
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> { self.step(|| self.host.lock(path, wait)) }
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> { self.host.resolve(name) }
+    fn ssh_peer(&self) -> Option<(IpAddr, u16)> { self.host.ssh_peer() }
+    fn ssh_sessions(&self) -> Vec<SshSession> { self.host.ssh_sessions() }
+    fn start_guard(&self, id: &str) -> io::Result<()> { self.step(|| self.host.start_guard(id)) }
+    fn alive(&self, pid: u32, started: u64) -> bool { self.host.alive(pid, started) }
+    fn me(&self) -> (u32, u64) { self.host.me() }
+    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) { self.host.end_leftovers(trial, holder); }
+    fn announce(&self, text: &str) { self.host.announce(text); }
+}
+
+fn cure(node: &str) -> Plan {
+    plan::read(&format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
+        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n")).unwrap()
+}
+
+/// The operation that dies.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Apply,
+    Extend,
+    Keep,
+    Revert,
+}
+
+fn options() -> Options {
+    Options { replace: true, without_rehearsal: true, ..Options::default() }
+}
+
+/// A machine with a guard for each trial, and with an earlier plan kept if `second`.
+fn machine(second: bool, guard_dies_at: u32, after: bool) -> Demo {
+    let host = Demo::new().with_guard(move |host, id| {
+        let mortal = Mortal::new(&host, guard_dies_at, after);
+        let _ = catch_unwind(AssertUnwindSafe(|| guard::watch(&mortal, id, &AtomicBool::new(false))));
+        mortal.host.end();
+    });
+    if second {
+        // Its guard must not die: it is another one's trial.
+        let first = host.clone().with_guard(|host, id| {
+            let _ = guard::watch(&host, id, &AtomicBool::new(false));
+        });
+        apply(&first, &cure("192.0.2.99"), &options(), &mut |_| {}).unwrap();
+        keep(&first, true).unwrap();
+        settled(&first);
+    }
+    host
+}
+
+fn rules(host: &Demo) -> String {
+    let text = Family::BOTH.map(|f| crate::syntax::iptables_save::write(&host.loaded(f), false)).concat();
+    text.lines().map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l }).flat_map(|l| [l, "\n"]).collect()
+}
+
+/// Waits until no guard lives, letting a second pass every few milliseconds.
+fn settled(host: &Demo) {
+    for _ in 0..3000 {
+        let Some(trial) = record::load(host) else { return };
+        if guard::ready(host, &trial.id).is_none_or(|w| !host.alive(w.pid, w.started)) {
+            return;
+        }
+        host.pause(Duration::from_millis(10));
+        host.pass(Duration::from_millis(500));
+    }
+    panic!("the guard does not come to an end: {:?}", record::load(host).map(|r| (r.state, r.remarks)));
+}
+
+/// One operation that dies at one step; how many steps it has when it lives.
+fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
+    let host = machine(second, 0, false);
+    let before = rules(&host);
+    let earlier = record::load(&host).map(|r| r.id);
+    let begin = |host: &dyn Host| apply(host, &cure("192.0.2.11"), &options(), &mut |_| {});
+    if !matches!(op, Op::Apply) {
+        begin(&host).unwrap();
+    }
+    let mortal = Mortal::new(&host, dies_at, after);
+    let outcome = catch_unwind(AssertUnwindSafe(|| match op {
+        Op::Apply => begin(&mortal).map(|_| ()),
+        Op::Extend => extend(&mortal).map(|_| ()),
+        Op::Keep => keep(&mortal, true).map(|_| ()),
+        Op::Revert => revert(&mortal).map(|_| ()),
+    }));
+    let steps = mortal.done.load(Ordering::Relaxed);
+    mortal.host.end();
+    settled(&host);
+    let what = format!("{op:?} {} step {dies_at} of {steps}, second: {second}", if after { "after" } else { "before" });
+    // The state file may still tell of the trial before.
+    let trial = record::load(&host).filter(|r| Some(&r.id) != earlier.as_ref());
+    let state = trial.map(|r| r.state);
+    let now = rules(&host);
+    match state {
+        Some(State::Kept) => {
+            assert!(matches!(op, Op::Keep) && !now.contains("--date") && now.contains("192.0.2.11/32"), "{what}: {now}");
+        }
+        // A revert that died after the kernel was done and before that was written leaves nothing to do either.
+        Some(State::Reverted | State::Failed) | None => assert_eq!(now, before, "{what}: {state:?}"),
+        other => {
+            // No guard was there yet: then the kernel was not touched.
+            assert!(matches!(other, Some(State::Armed)) && now == before, "{what}: {other:?}\n{now}");
+            assert_eq!(super::status(&host).trial.unwrap().state, State::Failed, "{what}");
+            begin(&host).unwrap();
+        }
+    }
+    assert!(dies_at != 0 || outcome.is_ok_and(|r| r.is_ok()), "{what}");
+    steps
+}
+
+#[test]
+fn whoever_dies_at_whatever_step_the_trial_comes_to_its_end() {
+    let mut cases = Vec::new();
+    for op in [Op::Apply, Op::Extend, Op::Keep, Op::Revert] {
+        for second in [false, true] {
+            let steps = one(op, second, 0, false);
+            assert!(steps > 4, "{op:?} does {steps} things");
+            cases.extend((1..=steps).flat_map(|n| [(op, second, n, false), (op, second, n, true)]));
+        }
+    }
+    in_parallel(&cases, |&(op, second, n, after)| { one(op, second, n, after); });
+}
+
+fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicU32::new(0);
+    thread::scope(|s| {
+        for _ in 0..16 {
+            s.spawn(|| while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed) as usize) { work(case) });
+        }
+    });
+}
+
+/// The guard dies at one of its steps. The kernel's dates alone bring the old behaviour back; a guard that is started
+/// again, or an operator, brings the old rules back.
+fn guard_dies(second: bool, dies_at: u32, after: bool) {
+    let host = machine(second, dies_at, after);
+    let before = rules(&host);
+    let verdicts = |host: &Demo| -> Vec<String> {
+        let view = observe(host);
+        ["192.0.2.11", "192.0.2.99", "203.0.113.9", "2001:db8::11", "2001:db8:ffff::9"].iter().flat_map(|src| [(Proto::TCP, 111), (Proto::UDP, 111), (Proto::TCP, 9042)]
+            .map(|(proto, port)| trace(&view, &Packet::new(src.parse().unwrap(), proto, Some(port))).verdict.to_string())).collect()
+    };
+    let usual = verdicts(&host);
+    let begun = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {});
+    settled(&host);
+    let what = format!("guard {} step {dies_at}, second: {second}", if after { "after" } else { "before" });
+    let Ok(trial) = begun else {
+        // It died before it said that it was ready: nothing was applied.
+        assert_eq!(rules(&host), before, "{what}");
+        return;
+    };
+    host.pass(Duration::from_secs(70));
+    assert_eq!(verdicts(&host), usual, "{what}: the kernel by itself");
+    if record::load(&host).is_some_and(|r| r.state.is_pending()) {
+        if after {
+            let again = host.fork();
+            guard::watch(&again, &trial.id, &AtomicBool::new(false)).unwrap();
+        } else {
+            revert(&host).unwrap();
+        }
+    }
+    assert_eq!(rules(&host), before, "{what}: {:?}", record::load(&host));
+}
+
+#[test]
+fn when_the_guard_dies_the_kernel_switches_and_the_next_one_cleans_up() {
+    let cases: Vec<(bool, u32, bool)> = [false, true].into_iter()
+        .flat_map(|second| (1..=24).flat_map(move |n| [(second, n, false), (second, n, true)])).collect();
+    in_parallel(&cases, |&(second, n, after)| guard_dies(second, n, after));
+}
+
+#[test]
+fn an_extension_asks_for_a_new_login_and_ends_at_an_hour() {
+    let host = machine(false, 0, false).with_second_login(|_| true);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    host.pass(Duration::from_secs(5));
+    assert!(super::proof(&host, &record::load(&host).unwrap()).is_some());
+    let longer = extend(&host).unwrap();
+    assert_eq!(longer.deadline, trial.deadline + 60_000);
+    assert_eq!(longer.fuse.unwrap() - trial.fuse.unwrap(), 60);
+    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    while extend(&host).is_ok() {}
+    assert_eq!(extend(&host).unwrap_err().code, "too-long");
+    assert!(record::load(&host).unwrap().left(host.now().boot) <= 3600);
+    host.pass(Duration::from_secs(5));
+    assert_eq!(keep(&host, false).unwrap().proof.unwrap().peer, IpAddr::from([10, 0, 0, 5]));
+}
+
+#[test]
+fn the_fuse_follows_the_wall_clock_and_a_passed_one_is_never_shown_as_running() {
+    for step in [3600, -3600, 5, -5] {
+        let host = machine(false, 0, false);
+        let before = rules(&host);
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        let set = record::load(&host).unwrap().fuse.unwrap();
+        host.step_wall(step);
+        let end = host.now().boot + Duration::from_secs(20);
+        while record::load(&host).unwrap().fuse != Some(set + step) {
+            // In between a fuse that has passed is no running trial.
+            let shown = super::status(&host).trial.unwrap();
+            assert!(shown.state == State::Expired || host.now().wall <= shown.fuse.unwrap());
+            assert!(host.now().boot < end, "{step}: {:?}", record::load(&host));
+            host.pause(Duration::from_millis(5));
+        }
+        assert_eq!(super::status(&host).trial.unwrap().state, State::Running);
+        settled(&host);
+        assert_eq!(rules(&host), before, "{step}");
+    }
+}
+
+#[test]
+fn a_fuse_that_cannot_follow_the_clock_ends_the_trial() {
+    let host = machine(false, 0, false);
+    let before = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.break_tool("iptables-restore", 1);
+    host.step_wall(-3600);
+    let end = host.now().boot + Duration::from_secs(20);
+    while record::load(&host).unwrap().state != State::Reverted {
+        assert!(host.now().boot < end, "{:?}", record::load(&host));
+        host.pause(Duration::from_millis(5));
+    }
+    assert_eq!(rules(&host), before);
+}
+
+#[test]
+fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
+    let host = machine(false, 0, false);
+    let before = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.run(&Cmd::new("iptables-restore", &["--noflush"]).input("*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n")).unwrap();
+    host.break_tool("iptables-restore --noflush", u32::MAX);
+    settled(&host);
+    let ended = record::load(&host).unwrap();
+    assert_eq!((ended.state, rules(&host)), (State::Reverted, before));
+    assert!(ended.remarks.iter().any(|r| r == "lost with it: -A INPUT -s 203.0.113.9/32 -j DROP"), "{:?}", ended.remarks);
+}
+
+#[test]
+fn what_only_the_kernel_tells_of_is_a_trial() {
+    let host = machine(false, 0, false);
+    let before = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.remove(&host.paths().run.join("trial.json")).unwrap();
+    let seen = super::status(&host);
+    assert_eq!((seen.trial.as_ref().unwrap().state, seen.trial.unwrap().id.as_str()), (State::Running, "unrecorded"));
+    assert!(seen.left > 50 && seen.left <= 66, "{}", seen.left);
+    assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, "pending");
+    assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
+    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+    assert_eq!(rules(&host), before);
+}
+
+#[test]
+fn too_late_is_too_late() {
+    let host = machine(false, 0, false);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.pass(Duration::from_millis(57_500));
+    assert_eq!(keep(&host, true).unwrap_err().code, "too-late");
+    settled(&host);
+    assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
+}
