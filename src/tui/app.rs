@@ -307,9 +307,15 @@ impl App {
                 sh.busy = None;
                 sh.say(text);
             }
-            Reply::Failed { what, hint, .. } => {
+            Reply::Failed { what, hint, code } => {
                 sh.busy = None;
-                sh.complain(format!("{what}; {hint}"));
+                match sh.allowed.and(code) {
+                    Some(allowed) => sh.opens.push(Open::Ask {
+                        title: "The change was refused; nothing was changed".into(), lines: vec![format!("{what}.")],
+                        yes: "To apply all the same".into(), then: Asked::Apply(allowed),
+                    }),
+                    None => sh.complain(format!("{what}; {hint}")),
+                }
             }
         }
         let _ = self.settle();

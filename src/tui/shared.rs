@@ -117,7 +117,7 @@ pub enum Request {
     Work(Plan),
     Trace(Packet),
     Resolve(String),
-    Apply { plan: Plan, replace: bool, allow_lockout: bool, without_fuse: bool },
+    Apply { plan: Plan, allowed: Allowed },
     Keep { without_proof: bool },
     Revert,
     Extend,
@@ -155,18 +155,49 @@ pub struct Note {
     pub text: String,
 }
 
+/// What the operator allows although a check says no.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Kept rules may go.
+    pub replace: bool,
+    /// The operator may be cut.
+    pub lockout: bool,
+    /// The kernel may lack dates.
+    pub without_fuse: bool,
+    /// No throw-away namespace can be had.
+    pub without_rehearsal: bool,
+}
+
+impl Allowed {
+    /// The same and what the refusal with this code asks for; `None`: nobody can allow that.
+    pub fn and(mut self, code: &str) -> Option<Self> {
+        let before = self;
+        match code {
+            "replace" => self.replace = true,
+            "lockout" => self.lockout = true,
+            "no-fuse" => self.without_fuse = true,
+            "no-rehearsal" => self.without_rehearsal = true,
+            _ => {}
+        }
+        (self != before).then_some(self)
+    }
+
+    /// The words that must be typed before it is done; `None`: a plain yes is enough.
+    pub fn phrase(self) -> Option<&'static str> {
+        match self {
+            Self { lockout: true, .. } => Some("lock me out"),
+            Self { without_fuse: true, .. } => Some("without fuse"),
+            Self { without_rehearsal: true, .. } => Some("without rehearsal"),
+            _ => None,
+        }
+    }
+}
+
 /// What a question leads to when the operator says yes.
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// Apply the plan.
-    Apply {
-        /// Kept rules may go.
-        replace: bool,
-        /// The operator may be cut.
-        allow_lockout: bool,
-        /// The kernel may lack dates.
-        without_fuse: bool,
-    },
+    Apply(Allowed),
     /// Keep without proof of access.
     Keep,
     /// Take the draft up.
@@ -204,6 +235,8 @@ pub struct Shared {
     pub keys: Arc<Keymap>,
     /// The screen's size.
     pub area: Rect,
+    /// What the operator allowed when the plan was applied last.
+    pub allowed: Allowed,
     /// The last look; none yet at the start.
     pub seen: Option<Arc<Seen>>,
     /// The staged plan.
@@ -243,7 +276,7 @@ pub struct Shared {
 impl Shared {
     /// Nothing seen yet.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
-        Self {
+        Self { allowed: Allowed::default(),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: false, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, copy: None, act: None,

@@ -191,9 +191,12 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
 
     fn change(&mut self, host: &dyn Host, request: Request) {
         let done = match request {
-            Request::Apply { plan, replace, allow_lockout, without_fuse } => {
+            Request::Apply { plan, allowed } => {
                 let seen = self.seen.as_ref().map(|s| trial::fingerprint(&s.view));
-                let options = Options { replace, allow_lockout, without_fuse, seen, ..Options::default() };
+                let options = Options {
+                    replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
+                    without_rehearsal: allowed.without_rehearsal, seen, ..Options::default()
+                };
                 let out = self.out.clone();
                 let mut progress = |what: &str| { let _ = out.send(E::from(Reply::Progress(what.to_owned()))); };
                 trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))

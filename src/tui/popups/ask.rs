@@ -1,10 +1,12 @@
 //! A question whose answer has a consequence; it names it.
 
+use crossterm::event::KeyEvent;
+
 use super::{After, middle};
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Asked, Open, Request, Shared};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 
 /// State.
 #[derive(Debug)]
@@ -14,22 +16,47 @@ pub struct Ask {
     answers: Vec<String>,
     then: Asked,
     cursor: Cursor,
+    /// Words that must be typed, and what is typed of them.
+    phrase: Option<(&'static str, Field)>,
 }
 
 impl Ask {
-    /// A question; the cursor stands on "no" where yes may hurt.
+    /// A question. Where yes may hurt it has to be typed.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
-        let risky = matches!(then, Asked::Apply { allow_lockout: true, .. } | Asked::Keep);
-        Self { title, lines, answers: vec![yes, "No, go back".into()], then, cursor: Cursor::at(usize::from(risky)) }
+        let phrase = match &then {
+            Asked::Apply(allowed) => allowed.phrase(),
+            Asked::Keep => Some("without proof"),
+            _ => None,
+        };
+        let answers = if phrase.is_some() { vec![yes] } else { vec![yes, "No, go back".into()] };
+        Self { title, lines, answers, then, cursor: Cursor::default(), phrase: phrase.map(|p| (p, Field::default())) }
     }
 
     /// Something to read, with nothing to decide.
     pub fn tell(title: String, lines: Vec<String>) -> Self {
-        Self { title, lines, answers: vec!["Go on".into()], then: Asked::Nothing, cursor: Cursor::default() }
+        Self { title, lines, answers: vec!["Go on".into()], then: Asked::Nothing, cursor: Cursor::default(), phrase: None }
+    }
+
+    /// Whether keys are text here.
+    pub fn takes_text(&self) -> bool {
+        self.phrase.is_some()
+    }
+
+    /// Typed text.
+    pub fn key(&mut self, key: KeyEvent) {
+        if let Some((_, field)) = &mut self.phrase {
+            field.key(key);
+        }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        if let Some((phrase, field)) = &self.phrase
+            && action == Action::Accept && field.text().trim() != *phrase
+        {
+            sh.complain(format!("type the words {phrase} to go on, or esc to go back"));
+            return After::Stay;
+        }
         if self.cursor.act(action, self.answers.len()) {
             return After::Stay;
         }
@@ -47,9 +74,10 @@ impl Ask {
 
     fn done(&self, sh: &mut Shared) {
         match self.then.clone() {
-            Asked::Apply { replace, allow_lockout, without_fuse } => {
+            Asked::Apply(allowed) => {
                 sh.busy = Some("applying".into());
-                sh.requests.push(Request::Apply { plan: sh.plan.clone(), replace, allow_lockout, without_fuse });
+                sh.allowed = allowed;
+                sh.requests.push(Request::Apply { plan: sh.plan.clone(), allowed });
             }
             Asked::Keep => {
                 sh.busy = Some("keeping".into());
@@ -73,13 +101,18 @@ impl Ask {
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let w = c.w().min(70);
         let text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
-        let h = (text.len() + self.answers.len()) as u16 + 4;
+        let h = (text.len() + if self.phrase.is_some() { 2 } else { self.answers.len() }) as u16 + 4;
         let mut area = middle(c, w, h);
         let mut c = area.frame(&self.title);
         let mut y = 0;
         for l in &text {
             c.put(1, y, Role::Text, l);
             y += 1;
+        }
+        if let Some((phrase, field)) = &self.phrase {
+            c.put(1, y + 1, Role::Partial, &format!("{}: type the words \"{phrase}\"", self.answers[0]));
+            field.draw(&mut c, 1, y + 2, 30, true);
+            return;
         }
         for (i, answer) in self.answers.iter().enumerate() {
             let y = y + 1 + i as u16;

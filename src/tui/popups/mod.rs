@@ -121,6 +121,7 @@ impl Popup {
             Self::Find(p) => p.key(key, sh),
             Self::Preview(p) => p.key(key),
             Self::Guide(p) => p.key(key, sh),
+            Self::Ask(p) => p.key(key),
             _ => {}
         }
     }
@@ -141,6 +142,7 @@ impl Popup {
         match self {
             Self::Nodes(_) | Self::Trace(_) | Self::Palette(_) | Self::Find(_) => true,
             Self::Preview(p) => p.takes_text(),
+            Self::Ask(p) => p.takes_text(),
             _ => false,
         }
     }

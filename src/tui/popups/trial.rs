@@ -97,7 +97,7 @@ fn keep(sh: &mut Shared) {
             format!("No new login was seen yet. You came over SSH from {}, and that session goes on even when new logins are blocked: it proves nothing.", t.operator),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
-        sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "Keep without proof".into(), then: Asked::Keep });
+        sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "To keep all the same".into(), then: Asked::Keep });
         return;
     }
     sh.busy = Some("keeping".into());

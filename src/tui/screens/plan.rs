@@ -12,7 +12,7 @@ use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::Action;
 use crate::tui::planned::{concerns, count};
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Asked, Open, Planned, Shared};
+use crate::tui::shared::{Allowed, Asked, Open, Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -65,8 +65,8 @@ pub fn apply(sh: &mut Shared) {
     if sh.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
-    let then = Asked::Apply { replace: takes_away, allow_lockout: lockout, without_fuse: false };
-    let yes = if lockout { "Apply, although it may lock me out" } else { "Apply on trial for 60 s" };
+    let then = Asked::Apply(Allowed { replace: takes_away, lockout, ..Allowed::default() });
+    let yes = if lockout { "To apply although it locks you out" } else { "Apply on trial for 60 s" };
     sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes: yes.into(), then });
 }
 
