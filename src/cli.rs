@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::trial_time;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A terminal cockpit for the firewall of one Linux host: who can reach what, changes on trial, automatic revert.
@@ -104,7 +105,7 @@ impl Command {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TrialArgs {
     /// The old rules come back after this time, 10s to 1h
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s", value_parser = trial_time)]
     pub confirm_within: Duration,
     /// Do not ask
     #[arg(long)]
@@ -138,17 +139,6 @@ pub struct SaveArgs {
     /// Show the difference only
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// Reads `90`, `90s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.find(|c: char| !c.is_ascii_digit()).map_or((text, "s"), |i| text.split_at(i));
-    let scale = match unit { "s" => 1, "m" => 60, "h" => 3600, _ => 0 };
-    number.parse::<u64>().ok().filter(|_| scale > 0)
-        .and_then(|n| n.checked_mul(scale))
-        .filter(|n| (10..=3600).contains(n))
-        .map(Duration::from_secs)
-        .ok_or_else(|| "a time from 10s to 1h, like 60s or 5m".to_owned())
 }
 
 /// What `export` writes.

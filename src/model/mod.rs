@@ -11,6 +11,7 @@ mod rule;
 mod service;
 mod spec;
 mod tokens;
+mod trial_time;
 mod view;
 
 pub use addr::{Family, Net};
@@ -24,4 +25,5 @@ pub use ruleset::{Chain, Policy, Ruleset, Table};
 pub use service::{Peer, PublishedName, RpcService, Socket};
 pub use spec::{BitOp, End, IfaceMatch, Match, NatTo, Spec, Target};
 pub use tokens::{quote, split_args};
+pub use trial_time::{TRIAL_LIMITS, trial_time};
 pub use view::{Backend, IpSet, LocalAddr, Route, Source, View};

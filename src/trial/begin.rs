@@ -11,13 +11,10 @@ use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, rehearse};
 use crate::analyse::{Access, lockout};
 use crate::host::Host;
-use crate::model::{Family, Node, Plan, View};
+use crate::model::{Family, Node, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, FamilyChange};
 use crate::syntax::{iptables_save, plan as plan_file};
-
-/// Shortest and longest trial, seconds.
-pub const LIMITS: (u64, u64) = (10, 3600);
 
 /// How a trial is wanted.
 #[derive(Clone, Debug)]
@@ -73,7 +70,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
         return Err(Refusal::not_root());
     }
     let seconds = options.confirm_within.as_secs();
-    if !(LIMITS.0..=LIMITS.1).contains(&seconds) {
+    if !(TRIAL_LIMITS.0..=TRIAL_LIMITS.1).contains(&seconds) {
         return Err(Refusal::failed("limits", format!("a trial of {seconds} s is not possible"), "10 s to 1 h, e.g. --confirm-within 60s"));
     }
     let _lock = record::lock(host, Duration::from_secs(2))
@@ -216,7 +213,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         ended: None,
         deadline,
         applied: u64::MAX,
-        latest: millis(now.boot) + LIMITS.1 * 1000,
+        latest: millis(now.boot) + TRIAL_LIMITS.1 * 1000,
         fuse: (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER),
         offset: now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0),
         revert: families.iter().map(FamilyChange::revert_script).collect(),

@@ -59,6 +59,7 @@ impl App {
     /// An empty cockpit; `guide`: opened on the guided steps.
     pub fn new(config: Config, area: Rect, guide: bool) -> Self {
         let mut shared = Shared::new(config.theme, config.keys, area);
+        shared.trial_time = config.trial;
         if !config.remarks.is_empty() {
             let mut lines: Vec<String> = config.remarks.iter().take(8).map(|d| d.message.clone()).collect();
             if config.remarks.len() > lines.len() {

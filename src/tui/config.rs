@@ -5,19 +5,21 @@
 //! ascii = true             # no signs outside ASCII
 //! screen-reader = true     # no frames; the terminal's cursor stands where the selection is
 //! mouse = false            # leaves the mouse to the terminal
+//! trial = "2m"             # how long a trial lasts that is begun here, 10s to 1h
 //!
 //! [keys]
 //! protect = "P ctrl-e"     # the action's name in the manual page, and its keys
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::keymap::{self, Keymap};
 use super::theme::Theme;
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, trial_time};
 
 /// What the operator likes.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Config {
     pub keys: Keymap,
     /// Clicks and the wheel are ours; else the terminal keeps them for its own selection.
     pub mouse: bool,
+    /// How long a trial lasts.
+    pub trial: Duration,
     /// What was not understood.
     pub remarks: Vec<Diagnostic>,
 }
@@ -46,7 +50,7 @@ fn line(text: &str, offset: usize) -> usize {
 impl Config {
     /// What holds without a file, and the base for one.
     pub fn usual(theme: Theme) -> Self {
-        Self { theme, keys: Keymap::default(), mouse: true, remarks: Vec::new() }
+        Self { theme, keys: Keymap::default(), mouse: true, trial: Duration::from_mins(1), remarks: Vec::new() }
     }
 
     /// Reads a file on top of what the environment says.
@@ -100,8 +104,12 @@ impl Config {
                 self.theme.unicode &= !reader;
             }
             ("mouse", Value::Boolean(mouse)) => self.mouse = *mouse,
+            ("trial", v) => match v.as_str().map(trial_time) {
+                Some(Ok(time)) => self.trial = time,
+                _ => self.remark(at, format!("trial = {v} is not {}", "a time from 10s to 1h, like \"60s\" or \"5m\"")),
+            },
             ("ascii" | "screen-reader" | "mouse", _) if flag.is_none() => self.remark(at, format!("{name} must be true or false")),
-            _ => self.remark(at, format!("{name} is not known here: theme, ascii, screen-reader, mouse and [keys] are")),
+            _ => self.remark(at, format!("{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] are")),
         }
     }
 }

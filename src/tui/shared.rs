@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratatui::layout::Rect;
 
@@ -117,7 +118,7 @@ pub enum Request {
     Work(Plan),
     Trace(Packet),
     Resolve(String),
-    Apply { plan: Plan, allowed: Allowed },
+    Apply { plan: Plan, within: Duration, allowed: Allowed },
     Keep { without_proof: bool },
     Revert,
     Extend,
@@ -235,6 +236,8 @@ pub struct Shared {
     pub keys: Arc<Keymap>,
     /// The screen's size.
     pub area: Rect,
+    /// How long a trial lasts that is begun here.
+    pub trial_time: Duration,
     /// What the operator allowed when the plan was applied last.
     pub allowed: Allowed,
     /// The last look; none yet at the start.
@@ -276,7 +279,7 @@ pub struct Shared {
 impl Shared {
     /// Nothing seen yet.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
-        Self { allowed: Allowed::default(),
+        Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: false, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, copy: None, act: None,

@@ -191,9 +191,10 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
 
     fn change(&mut self, host: &dyn Host, request: Request) {
         let done = match request {
-            Request::Apply { plan, allowed } => {
+            Request::Apply { plan, within, allowed } => {
                 let seen = self.seen.as_ref().map(|s| trial::fingerprint(&s.view));
                 let options = Options {
+                    confirm_within: within,
                     replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
                     without_rehearsal: allowed.without_rehearsal, seen, ..Options::default()
                 };

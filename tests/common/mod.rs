@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, runs tools and waits for conditions")]
 
 pub mod net;
+pub mod outlive;
 pub mod ssh;
 pub mod systemd;
 

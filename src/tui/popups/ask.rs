@@ -77,7 +77,7 @@ impl Ask {
             Asked::Apply(allowed) => {
                 sh.busy = Some("applying".into());
                 sh.allowed = allowed;
-                sh.requests.push(Request::Apply { plan: sh.plan.clone(), allowed });
+                sh.requests.push(Request::Apply { plan: sh.plan.clone(), within: sh.trial_time, allowed });
             }
             Asked::Keep => {
                 sh.busy = Some("keeping".into());

@@ -94,7 +94,7 @@ impl TrialPopup {
 fn keep(sh: &mut Shared) {
     if let Some(t) = sh.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
         let lines = vec![
-            format!("No new login was seen yet. You came over SSH from {}, and that session goes on even when new logins are blocked: it proves nothing.", t.operator),
+            format!("No new login was seen yet. You came over SSH from {}, and a session that is open may go on where a new login is blocked: it proves nothing.", t.operator),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
         sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "To keep all the same".into(), then: Asked::Keep });

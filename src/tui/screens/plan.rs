@@ -10,6 +10,7 @@
 
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::Action;
+use crate::tui::popups::trial::clock;
 use crate::tui::planned::{concerns, count};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Open, Planned, Shared};
@@ -55,9 +56,10 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
 /// Asks what must be asked, then applies.
 pub fn apply(sh: &mut Shared) {
     let Some((lockout, takes_away)) = current(sh).map(|p| (p.lockout, p.takes_away)) else { return };
-    let mut lines = vec!["The new rules become live at once, in IPv4 and IPv6. After 60 s the old rules come back by themselves, whatever happens to this session, unless you keep the trial.".to_owned()];
+    let time = clock(sh.trial_time.as_secs());
+    let mut lines = vec![format!("The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, whatever happens to this session, unless you keep the trial.")];
     if lockout {
-        lines.push("This would cut a new SSH login from where you are. Established sessions go on, new ones do not get in until the trial ends.".into());
+        lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
     }
     if takes_away {
         lines.push("Rules that were kept before go away.".into());
@@ -66,8 +68,8 @@ pub fn apply(sh: &mut Shared) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
     let then = Asked::Apply(Allowed { replace: takes_away, lockout, ..Allowed::default() });
-    let yes = if lockout { "To apply although it locks you out" } else { "Apply on trial for 60 s" };
-    sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes: yes.into(), then });
+    let yes = if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
+    sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }
 
 impl PlanScreen {

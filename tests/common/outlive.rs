@@ -1,0 +1,166 @@
+//! One trial that locks the operator out, as every scenario of `trial_*.rs` needs it: a lab with sshd, a session that
+//! applies, what was there before, and the judgement at the end.
+
+use std::io::Write;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use super::net::tcp_connects_within;
+use super::ssh::{Terminal, login_works, start_sshd};
+use super::{Backend, Lab, PORTCULLIS, full, holds_within};
+
+/// With the guard alive, and with the fuse alone.
+pub const GUARD: f64 = 2.0;
+pub const FUSE: f64 = 7.0;
+
+pub const LOCK_OUT: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n";
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// Rules that others have loaded: Docker's and somebody's own.
+pub const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
+pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n";
+
+/// One run: a lab with sshd, a session, and what was there before.
+pub struct Run {
+    pub lab: Lab,
+    pub letter: char,
+    pub before: String,
+    /// What boot would load.
+    pub saved: [String; 2],
+    pub session: Option<Terminal>,
+}
+
+/// How long a trial lasts, seconds.
+pub fn trial() -> u64 {
+    if full() { 15 } else { 10 }
+}
+
+/// Milliseconds of CLOCK_BOOTTIME.
+pub fn boot_millis() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    t.tv_sec * 1000 + t.tv_nsec / 1_000_000
+}
+
+impl Run {
+    pub fn new(letter: char, backend: Backend, rules: bool) -> Option<Self> {
+        let lab = Lab::new(backend, 2, &["sshd", "ssh", "ssh-keygen"])?;
+        if rules {
+            lab.server.restore("", THEIRS);
+            lab.server.restore("6", THEIRS6);
+        }
+        start_sshd(&lab);
+        let saved = ["rules.v4", "rules.v6"].map(|f| {
+            lab.file(f, "# what boot loads\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
+            std::fs::read_to_string(lab.dir.path().join(f)).unwrap()
+        });
+        lab.file("plan.toml", LOCK_OUT);
+        let before = lab.server.rules();
+        Some(Self { lab, letter, before, saved, session: None })
+    }
+
+    pub fn apply_command(&self) -> String {
+        format!("{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}s", self.lab.dir.path().display(), trial())
+    }
+
+    /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
+    pub fn apply(&mut self) {
+        let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{}; exec cat", self.apply_command()));
+        session.wait("the old rules come back", SOON);
+        self.session = Some(session);
+        assert!(!self.connects(), "{}: the plan locks the client out", self.letter);
+    }
+
+    pub fn connects(&self) -> bool {
+        tcp_connects_within(&self.lab.clients[0], Lab::server4(0), 22, Duration::from_millis(200))
+    }
+
+    /// The deadline as the state file has it, boot clock in milliseconds.
+    pub fn deadline(&self) -> i64 {
+        let file = std::fs::read(self.lab.dir.path().join("run/trial.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&file).unwrap()["deadline"].as_i64().unwrap()
+    }
+
+    pub fn until_deadline(&self, less: i64) {
+        let left = self.deadline() - less - boot_millis();
+        std::thread::sleep(Duration::from_millis(left.max(0).cast_unsigned()));
+    }
+
+    /// Waits for the first new login of both families; it must come in time after the deadline.
+    pub fn login_comes_back(&self, deadline: i64, limit: f64) {
+        let patience = Duration::from_millis((deadline - boot_millis()).max(0).cast_unsigned()) + Duration::from_secs(20);
+        let back = holds_within(patience, || self.connects() && login_works(&self.lab, 0, Lab::server4(0)));
+        let after = (boot_millis() - deadline) as f64 / 1000.0;
+        let six = login_works(&self.lab, 0, Lab::server6(0));
+        let word = if back && six { format!("login {after:+.1} s after the deadline (limit {limit})") } else { "LOCKED OUT".to_owned() };
+        // Straight to the stream, so that the table is seen when all is well.
+        let _ = std::io::stderr().lock().write_all(format!("outlives {} {:?}: {word}\n", self.letter, self.lab.backend).as_bytes());
+        // A machine that is busy with other work may be slow; where the times count, nothing else runs.
+        let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
+        assert!(back && six && after <= limit + slack, "{} {:?}: {word}\n{}", self.letter, self.lab.backend, self.lab.server.rules());
+    }
+
+    /// The rules are these in the end, and what boot loads was not touched.
+    pub fn rules_come_to(&self, expected: &str) {
+        if !holds_within(SOON, || self.lab.server.rules() == *expected) {
+            pretty(&self.lab.server.rules(), expected, self.letter);
+        }
+        let now = ["rules.v4", "rules.v6"].map(|f| std::fs::read_to_string(self.lab.dir.path().join(f)).unwrap());
+        assert_eq!(now, self.saved, "{}: what boot loads", self.letter);
+    }
+
+    /// The whole usual end.
+    pub fn comes_back(&self, limit: f64) {
+        self.login_comes_back(self.deadline(), limit);
+        self.rules_come_to(&self.before);
+    }
+
+    /// Processes of the program but the guard, by their numbers on the server.
+    pub fn ours(&self) -> Vec<u32> {
+        let guards = self.lab.server.pids("portcullis guard");
+        self.lab.server.pids(PORTCULLIS).into_iter().filter(|p| !guards.contains(p)).collect()
+    }
+}
+
+fn pretty(now: &str, expected: &str, letter: char) {
+    let lines = |a: &str, b: &str| a.lines().filter(|l| !b.lines().any(|m| m == *l)).collect::<Vec<_>>().join("\n");
+    panic!("{letter}: the rules are not what they were\nleft over:\n{}\nlost:\n{}\nnow:\n{now}", lines(now, expected), lines(expected, now));
+}
+
+/// Scenarios that run now; more of them would measure the machine and not the program.
+static RUNNING: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
+const AT_ONCE: u32 = 3;
+
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let mut running = RUNNING.0.lock().unwrap();
+        while *running >= AT_ONCE {
+            running = RUNNING.1.wait(running).unwrap();
+        }
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.0.lock().unwrap() -= 1;
+        RUNNING.1.notify_one();
+    }
+}
+
+/// Runs a scenario on both backends at once.
+pub fn on_both(letter: char, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
+    let _turn = Turn::take();
+    std::thread::scope(|s| {
+        for backend in Backend::BOTH {
+            let scenario = &scenario;
+            s.spawn(move || {
+                if let Some(mut run) = Run::new(letter, backend, rules) {
+                    scenario(&mut run);
+                }
+            });
+        }
+    });
+}
