@@ -83,7 +83,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     let (view, texts) = look(host)?;
     let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
     checks(&change, &view, options)?;
-    let id = format!("{}-{}", host.now().wall, host.now().boot.as_millis());
+    let id = format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000);
     progress("rehearsing in a throw-away namespace");
     let rehearsal = rehearsed(host, &change, &texts, options)?;
     progress("writing the snapshot");

@@ -13,7 +13,7 @@ use super::machine::State;
 use super::{Options, apply, extend, guard, keep, record, revert};
 use crate::analyse::{Packet, trace};
 use crate::host::demo::Demo;
-use crate::host::{Cmd, Held, Host, Identity, Now, Output, Paths, SshSession, ToolError, Tools};
+use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
 use crate::model::{Family, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::plan;
@@ -79,11 +79,13 @@ impl Host for Mortal {
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> { self.host.resolve(name) }
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> { self.host.ssh_peer() }
     fn ssh_sessions(&self) -> Vec<SshSession> { self.host.ssh_sessions() }
-    fn start_guard(&self, id: &str) -> io::Result<()> { self.step(|| self.host.start_guard(id)) }
+    fn guard_homes(&self) -> Vec<Home> { self.host.guard_homes() }
+    fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> { self.step(|| self.host.start_guard(id, home)) }
     fn alive(&self, pid: u32, started: u64) -> bool { self.host.alive(pid, started) }
     fn me(&self) -> (u32, u64) { self.host.me() }
     fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) { self.host.end_leftovers(trial, holder); }
     fn announce(&self, text: &str) { self.host.announce(text); }
+    fn log(&self, text: &str) { self.host.log(text); }
 }
 
 fn cure(node: &str) -> Plan {
