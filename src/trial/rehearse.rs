@@ -51,7 +51,21 @@ fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>) -> Result<(
     same(&read()?, &expected, "after applying the plan")?;
     let now = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script())?;
     kernel::clean_up(stage, "rehearsal", change, &now);
-    same(&read()?, &before, "after the revert")
+    same(&without_leftovers(read()?), &without_leftovers(before), "after the revert")
+}
+
+/// Our own chains that are empty and that nothing refers to: a keep that died in its tidying up leaves one, and the
+/// next change takes it along.
+fn without_leftovers(mut rules: Ruleset) -> Ruleset {
+    for table in rules.tables.iter_mut().filter(|t| t.name == "filter") {
+        let left: Vec<String> = table.chains.iter()
+            .filter(|c| c.name.starts_with("PORTCULLIS") && c.rules.is_empty() && !table.is_referenced(&c.name, &[]))
+            .map(|c| c.name.clone()).collect();
+        for name in left {
+            table.remove(&name);
+        }
+    }
+    rules
 }
 
 fn same(now: &Ruleset, expected: &Ruleset, when: &str) -> Result<(), String> {

@@ -102,11 +102,10 @@ impl Theme {
         // NO_COLOR holds over a file.
         let coloured = self.depth != Depth::Mono;
         match name {
-            "auto" => {}
             "dark" => self.ground = Ground::Dark,
             "light" => self.ground = Ground::Light,
             "16" if coloured => self.depth = Depth::Sixteen,
-            "16" => {}
+            "auto" | "16" => {}
             "none" => self.depth = Depth::Mono,
             _ => return false,
         }

@@ -196,7 +196,7 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
                 let options = Options {
                     confirm_within: within,
                     replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
-                    without_rehearsal: allowed.without_rehearsal, seen, ..Options::default()
+                    without_rehearsal: allowed.without_rehearsal, seen,
                 };
                 let out = self.out.clone();
                 let mut progress = |what: &str| { let _ = out.send(E::from(Reply::Progress(what.to_owned()))); };

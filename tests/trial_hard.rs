@@ -1,0 +1,241 @@
+//! What is hard on a trial, on the real kernel: traffic while it begins and ends, death at each call that changes the
+//! kernel, and dates that have passed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time")]
+
+mod common;
+
+use std::io::Write;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use common::net::{tcp_connects_within, within};
+use common::outlive::{SOON, THEIRS, THEIRS6};
+use common::{Backend, Lab, holds_within, wait_for};
+use socket2::{Domain, Socket, Type};
+
+/// Ports that the old and the new plan close and leave open.
+const CLOSED: u16 = 7000;
+const OPEN: u16 = 7001;
+/// Datagrams a second to each.
+const RATE: u64 = 2000;
+
+fn plan(more: &str) -> String {
+    format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{CLOSED}/udp\"{more}]\n")
+}
+
+fn lab(backend: Backend) -> Option<Lab> {
+    let lab = Lab::new(backend, 1, &[])?;
+    lab.server.restore("", THEIRS);
+    lab.server.restore("6", THEIRS6);
+    Some(lab)
+}
+
+#[track_caller]
+fn does(lab: &Lab, args: &[&str]) -> String {
+    let out = lab.portcullis(args);
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{:?} {args:?}: {said}", lab.backend);
+    said
+}
+
+/// Counts what arrives at a port until it is told to stop and nothing more comes.
+fn count(socket: UdpSocket, stop: &AtomicBool) -> u64 {
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut n = 0;
+    loop {
+        match socket.recv(&mut [0; 64]) {
+            Ok(_) => n += 1,
+            Err(_) if stop.load(Ordering::Relaxed) => return n,
+            Err(_) => {}
+        }
+    }
+}
+
+fn listener(port: u16) -> UdpSocket {
+    let s = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+    s.set_only_v6(false).unwrap();
+    // The test must not lose what the kernel let through.
+    s.set_recv_buffer_size(16 << 20).unwrap();
+    s.bind(&std::net::SocketAddr::new(IpAddr::from([0; 16]), port).into()).unwrap();
+    s.into()
+}
+
+#[test]
+fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        let first = lab.file("first.toml", &plan(""));
+        let second = lab.file("second.toml", &plan(", \"9999\", \"111\""));
+        does(&lab, &["apply", &first, "--yes"]);
+        does(&lab, &["keep"]);
+        let (sent, stop, sending) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(true));
+        let sockets = within(&lab.server, || [listener(OPEN), listener(CLOSED)]);
+        let [came, leaked] = std::thread::scope(|s| {
+            let counters = sockets.map(|socket| s.spawn(|| count(socket, &stop)));
+            let sender = s.spawn(|| within(&lab.clients[0], || {
+                let sockets = [Lab::server4(0), Lab::server6(0)].map(|to| (UdpSocket::bind((if to.is_ipv4() { IpAddr::from([0; 4]) } else { [0; 16].into() }, 0)).unwrap(), to));
+                let begun = Instant::now();
+                while sending.load(Ordering::Relaxed) {
+                    let due = begun.elapsed().as_micros() as u64 * RATE / 1_000_000;
+                    while sent.load(Ordering::Relaxed) < due {
+                        let (socket, to) = &sockets[(sent.load(Ordering::Relaxed) % 2) as usize];
+                        for port in [OPEN, CLOSED] {
+                            socket.send_to(b"?", (*to, port)).unwrap();
+                        }
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            }));
+            wait_for("traffic flows", SOON, || sent.load(Ordering::Relaxed) > RATE / 4);
+            does(&lab, &["apply", &second, "--yes"]);
+            does(&lab, &["keep"]);
+            does(&lab, &["apply", &first, "--yes", "--replace"]);
+            does(&lab, &["revert"]);
+            does(&lab, &["apply", &first, "--yes", "--replace", "--confirm-within", "10s"]);
+            wait_for("the guard reverts", Duration::from_secs(20), || does(&lab, &["status"]).contains("reverted by the guard"));
+            sending.store(false, Ordering::Relaxed);
+            sender.join().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            counters.map(|c| c.join().unwrap())
+        });
+        let sent = sent.load(Ordering::Relaxed);
+        let _ = std::io::stderr().lock().write_all(format!("traffic {backend:?}: {sent} datagrams to each port, {} lost, {leaked} leaked\n", sent - came).as_bytes());
+        assert!((came, leaked) == (sent, 0), "{backend:?}: of {sent} came {came}, leaked {leaked}");
+    }
+}
+
+/// Makes the restore tools kill the program that called them: at their `nth` change, before or after it is done.
+fn kill_at(lab: &Lab, nth: u32, after: bool) {
+    lab.server.sh("rm -f /run/calls; : > /run/calls");
+    for family in ["ip", "ip6"] {
+        let real = format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
+        let (before, behind) = if after { ("", "kill -9 $PPID;") } else { ("kill -9 $PPID; exit 1;", "") };
+        lab.server.sh(&format!(
+            "cat > /run/{family}.killer <<'END'\n#!/bin/bash\n\
+             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n\
+             echo x >> /run/calls\n\
+             if [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} {real} \"$@\"; {behind} exit 0; fi\nfi\n\
+             exec {real} \"$@\"\nEND\n\
+             readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.killer; ln -sfn /run/{family}.killer /etc/alternatives/{family}tables-restore"));
+    }
+}
+
+fn no_longer(lab: &Lab) {
+    for family in ["ip", "ip6"] {
+        lab.mend(&format!("{family}tables-restore"));
+    }
+}
+
+/// Whether the program was killed at that call; `false`: it does not make so many.
+fn dies(lab: &Lab, args: &[&str], nth: u32, after: bool) -> bool {
+    kill_at(lab, nth, after);
+    let out = lab.portcullis(args);
+    let killed = !out.status.success() && out.stderr.iter().copied().collect::<Vec<u8>>().windows(5).all(|w| w != b"error");
+    // The guard may change the kernel with the same tools meanwhile: it is no longer their turn to kill.
+    killed
+}
+
+#[test]
+fn killed_at_any_call_that_changes_the_kernel() {
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        let first = lab.file("first.toml", &plan(""));
+        let second = lab.file("second.toml", &plan(", \"9999\", \"111\""));
+        does(&lab, &["apply", &first, "--yes"]);
+        does(&lab, &["keep"]);
+        let before = lab.server.rules();
+        let mut cases = 0;
+        for op in ["apply", "keep", "revert"] {
+            for after in [false, true] {
+                for nth in 1..30 {
+                    if op != "apply" {
+                        does(&lab, &["apply", &second, "--yes"]);
+                    }
+                    let args: &[&str] = match op {
+                        "apply" => &["apply", &second, "--yes"],
+                        other => &[other],
+                    };
+                    let died = dies(&lab, args, nth, after);
+                    no_longer(&lab);
+                    let ended = holds_within(SOON, || lab.server.pids("portcullis guard").is_empty() || (op == "apply" && !died));
+                    let what = format!("{backend:?}: {op} killed {} call {nth}", if after { "after" } else { "before" });
+                    assert!(ended, "{what}: the guard does not come to its end: {}", does(&lab, &["status"]));
+                    if !died && op == "apply" {
+                        does(&lab, &["revert"]);
+                    }
+                    let now = lab.server.rules();
+                    let status = does(&lab, &["status"]);
+                    if op == "keep" && status.contains("was kept") {
+                        // Died in the tidying up behind a keep: what was kept is whole, and goes again.
+                        assert!(now.contains("--dport 9999") && !now.contains("--date"), "{what}:\n{now}");
+                        does(&lab, &["apply", &first, "--yes", "--replace"]);
+                        does(&lab, &["keep"]);
+                        // The slots may have changed places.
+                        does(&lab, &["apply", &second, "--yes"]);
+                        does(&lab, &["keep"]);
+                        does(&lab, &["apply", &first, "--yes", "--replace"]);
+                        does(&lab, &["keep"]);
+                    }
+                    let now = lab.server.rules();
+                    assert_eq!(same_slot(&now), same_slot(&before), "{what}: {status}");
+                    if !died {
+                        break;
+                    }
+                    cases += 1;
+                }
+            }
+        }
+        assert!(cases >= 12, "{backend:?}: only {cases} calls were found to die at");
+        let _ = std::io::stderr().lock().write_all(format!("killed {backend:?}: at {cases} calls, each came to its end\n").as_bytes());
+    }
+}
+
+/// Which of the two slots holds a plan does not matter; an empty one beside it is neutral.
+fn same_slot(rules: &str) -> String {
+    let mut lines: Vec<String> = rules.lines().filter(|l| !l.starts_with(":PORTCULLIS-")).map(|l| l.replace("PORTCULLIS-B", "PORTCULLIS-A")).collect();
+    lines.dedup();
+    lines.join("\n")
+}
+
+/// The fuse is a date: passed, it decides nothing any more; ahead, it holds. A real step of the clock would move the
+/// whole machine's, so that only the dates are moved here; the guard's part is tested on a clock in memory.
+#[test]
+fn o_dates_in_the_past_and_in_the_future() {
+    let _ = std::io::stderr().lock().write_all(b"NOT RUN, optional: a real step of the wall clock (it is the whole machine's)\n");
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        let _echo = common::net::Echo::start(&lab.server, 7002);
+        let open = || tcp_connects_within(&lab.clients[0], Lab::server4(0), 7002, Duration::from_millis(300)) && tcp_connects_within(&lab.clients[0], Lab::server6(0), 7002, Duration::from_millis(300));
+        assert!(open());
+        let file = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7002/tcp\"]\n");
+        does(&lab, &["apply", &file, "--yes", "--confirm-within", "5m"]);
+        assert!(!open());
+        let state = || {
+            let v: serde_json::Value = serde_json::from_str(&does(&lab, &["status", "--json"])).unwrap();
+            (v["trial"]["state"].as_str().unwrap().to_owned(), v["trial"]["by"].as_str().map(str::to_owned))
+        };
+        assert_eq!(state(), ("running".into(), None));
+        // What a step of an hour forward does to the dates, as the kernel sees it; the guard is not there to follow.
+        lab.server.signal("-KILL", &lab.server.pids("portcullis guard"));
+        for family in ["", "6"] {
+            let tool = format!("ip{family}tables");
+            let shift = format!("{tool}-save -t filter | sed -n 's/^-A PORTCULLIS \\(.*--datestop\\) [0-9T:-]* -j/-A PORTCULLIS \\1 2020-01-01T00:00:00 -j/p'");
+            let rule = lab.server.sh(&shift);
+            assert_eq!(rule.lines().count(), 1, "{rule}");
+            lab.server.restore(family, &format!("*filter\n:PORTCULLIS - [0:0]\n{rule}COMMIT\n"));
+        }
+        assert!(open(), "{backend:?}: a fuse in the past");
+        // The kernel's word is the truth: a dated rule whose date has passed is no running trial.
+        std::fs::remove_file(lab.dir.path().join("run/trial.json")).unwrap();
+        assert_eq!(state(), ("expired".into(), Some("fuse".into())));
+        let out = lab.portcullis(&["apply", &file, "--yes"]);
+        assert_eq!(out.status.code(), Some(3), "{out:?}");
+        does(&lab, &["revert"]);
+        assert!(!lab.server.rules().contains("PORTCULLIS"));
+        assert_eq!(lab.portcullis(&["keep"]).status.code(), Some(1));
+    }
+}
