@@ -115,3 +115,59 @@ fn published_ports_are_reached_as_the_report_says() {
     }
     assert_eq!(asked, 35);
 }
+
+/// The published port's own doors: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.
+const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"published:8080/tcp\"]\n\
+    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:8080/tcp\"]\n";
+
+/// Rules without ours, one a line, for a comparison over time.
+fn without_ours(rules: &str) -> Vec<&str> {
+    rules.lines().filter(|l| !l.contains("PORTCULLIS")).collect()
+}
+
+#[test]
+fn a_published_port_on_trial_while_docker_works_on() {
+    let Some(lab) = Lab::new(Backend::Nft, 1, &["dockerd", "docker", "docker-proxy", "busybox"]) else { return };
+    lab.server.sh(SETUP);
+    lab.clients[0].sh("for i in 3; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
+    let (to4, to6) = (Lab::server4(0), Lab::server6(0));
+    let node = |last: u8| [IpAddr::from([192, 0, 2, last]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)])];
+    let reach = |last: u8, port: u16| [to4, to6].map(|to| answers(&lab, false, node(last)[usize::from(to.is_ipv6())], SocketAddr::new(to, port)));
+    wait_for("the container answers", Duration::from_secs(20), || reach(2, 8080) == [true; 2] && reach(3, 8080) == [true; 2]);
+    // The same port elsewhere, for the container to call.
+    let elsewhere = common::net::Echo::start(&lab.clients[0], 8080);
+    let calls_out = || lab.server.sh(&format!("export DOCKER_HOST=unix:///run/docker.sock; echo x | docker exec -i web /bin/busybox nc -w 2 {} {} || true",
+        Lab::client4(0), elsewhere.port)).starts_with('!');
+    assert!(calls_out(), "the container reaches the port elsewhere");
+    let before = lab.server.rules();
+    let plan = lab.file("plan.toml", GUARDED);
+    let apply = |time: &str| {
+        let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", time]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    apply("5m");
+    assert_eq!((reach(2, 8080), reach(3, 8080)), ([true; 2], [false; 2]), "{}", lab.server.rules());
+    assert!(calls_out(), "the container still reaches the port elsewhere");
+    // Docker starts a container, and is started anew, while the trial runs.
+    lab.server.sh("export DOCKER_HOST=unix:///run/docker.sock; docker run -d --name late -p 8083:80 box /bin/busybox httpd -f -p 80 -h / >/dev/null");
+    wait_for("the new container answers", Duration::from_secs(20), || reach(3, 8083) == [true; 2]);
+    let during = lab.server.rules();
+    assert_ne!(without_ours(&during), without_ours(&before));
+    assert!(lab.portcullis(&["revert"]).status.success());
+    let after = lab.server.rules();
+    assert!(!after.contains("PORTCULLIS"), "{after}");
+    assert_eq!(without_ours(&after), without_ours(&during), "what Docker added stays, in its order");
+    assert_eq!((reach(3, 8080), reach(3, 8083)), ([true; 2], [true; 2]));
+    // Kept, it holds over a restart of the daemon, and goes again without a trace.
+    apply("5m");
+    assert!(lab.portcullis(&["keep"]).status.success());
+    lab.server.sh("kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
+        nohup dockerd --live-restore --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 & \
+        export DOCKER_HOST=unix:///run/docker.sock; for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; sleep 0.1; done; docker start web >/dev/null");
+    wait_for("the container answers the node", Duration::from_secs(20), || reach(2, 8080) == [true; 2]);
+    assert_eq!(reach(3, 8080), [false; 2], "{}", lab.server.rules());
+    assert!(lab.portcullis(&["remove", "--yes"]).status.success());
+    assert!(lab.portcullis(&["keep"]).status.success());
+    assert!(!lab.server.rules().contains("PORTCULLIS"));
+    assert_eq!(reach(3, 8080), [true; 2]);
+}
