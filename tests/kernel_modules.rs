@@ -118,7 +118,9 @@ const ONLY: [&[&str]; 2] = [
 ];
 
 /// Table and chain, then rules of one family or both.
-const ELSEWHERE: &[(&str, &str, [&[&str]; 2], &[&str])] = &[
+type Place = (&'static str, &'static str, [&'static [&'static str]; 2], &'static [&'static str]);
+
+const ELSEWHERE: &[Place] = &[
     ("raw", "PREROUTING", [&[], &[]], &[
         "-j CT --notrack", "-j CT --zone 5", "-j CT --zone-orig mark", "-j CT --ctevents new,destroy --zone-reply 7", "-j TRACE",
         "-m rpfilter --loose --validmark --invert -j DROP", "-p tcp -m tcp --dport 21 -j CT --helper ftp",

@@ -56,7 +56,7 @@ impl Pty {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let (send, bytes) = channel();
         std::thread::spawn(move || {
-            let mut buf = [0u8; 65536];
+            let mut buf = vec![0u8; 65536];
             while let Ok(n) = reader.read(&mut buf) {
                 if n == 0 || send.send((Instant::now(), buf[..n].to_vec())).is_err() {
                     return;
