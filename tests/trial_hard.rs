@@ -134,9 +134,8 @@ fn no_longer(lab: &Lab) {
 fn dies(lab: &Lab, args: &[&str], nth: u32, after: bool) -> bool {
     kill_at(lab, nth, after);
     let out = lab.portcullis(args);
-    let killed = !out.status.success() && out.stderr.iter().copied().collect::<Vec<u8>>().windows(5).all(|w| w != b"error");
-    // The guard may change the kernel with the same tools meanwhile: it is no longer their turn to kill.
-    killed
+    // Nobody who is killed says why it failed.
+    !out.status.success() && !String::from_utf8_lossy(&out.stderr).contains("error:")
 }
 
 #[test]
