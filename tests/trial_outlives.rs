@@ -7,9 +7,9 @@
 
 mod common;
 
-use common::outlive::{FUSE, GUARD, Run, SOON, THEIRS, boot_millis, on_both, trial};
-use common::ssh::{Terminal, remote};
-use common::{Lab, PORTCULLIS, wait_for};
+use common::outlive::{FUSE, GUARD, LOCK_OUT, Run, SOON, THEIRS, boot_millis, on_both, trial};
+use common::ssh::{Terminal, remote, start_sshd};
+use common::{Backend, Lab, PORTCULLIS, wait_for};
 
 #[test]
 fn a_nobody_answers() {
@@ -248,4 +248,21 @@ fn only_a_new_login_proves_access() {
         master.kill().unwrap();
         master.wait().unwrap();
     });
+}
+
+/// In a terminal multiplexer sshd is no ancestor, and `sudo` takes the variable away: the operator is found by the
+/// terminal that was used last, also on another port and over IPv6.
+#[test]
+fn the_operator_is_found_behind_a_multiplexer() {
+    let Some(lab) = Lab::new(Backend::Nft, 2, &["sshd", "ssh", "ssh-keygen", "tmux"]) else { return };
+    start_sshd(&lab);
+    lab.server.sh(&format!("/usr/sbin/sshd -f {}/sshd_config -p 2222", lab.dir.path().display()));
+    let idle = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
+    idle.wait("here", SOON);
+    lab.file("plan.toml", LOCK_OUT.replace("22/tcp", "2222/tcp").as_str());
+    let command = format!("env -u SSH_CONNECTION -u SSH_CLIENT {PORTCULLIS} apply {}/plan.toml --yes; echo exit $?; cat", lab.dir.path().display());
+    let socket = lab.dir.path().join("tmux");
+    let session = Terminal::ssh_to_port(&lab, 0, Lab::server6(0), 2222, &format!("tmux -S {} -f /dev/null new-session '{command}'", socket.display()));
+    session.wait("exit 3", SOON);
+    assert!(session.shows().replace('\n', " ").contains(&format!("new SSH login from {} to port 2222", Lab::client6(0))), "{}", session.shows());
 }

@@ -123,8 +123,13 @@ impl Terminal {
 
     /// An ssh session with a terminal from a client to the server, running a command there.
     pub fn ssh(lab: &Lab, client: usize, to: IpAddr, command: &str) -> Self {
+        Self::ssh_to_port(lab, client, to, 22, command)
+    }
+
+    /// The same to another port.
+    pub fn ssh_to_port(lab: &Lab, client: usize, to: IpAddr, port: u16, command: &str) -> Self {
         let mut words = ssh(lab, to);
-        words.insert(1, "-tt".into());
+        words.splice(1..1, ["-tt".to_owned(), "-p".to_owned(), port.to_string()]);
         words.push(command.into());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Self::start(&lab.clients[client], &words)
