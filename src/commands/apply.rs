@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Failure, confirm, print};
+use super::say::show;
+use super::{Failure, confirm, note, print, reason};
 use crate::cli::TrialArgs;
 use crate::host::Host;
 use crate::host::live::Live;
@@ -15,7 +16,7 @@ use crate::trial::{self, Options, Refusal};
 /// Reads a plan file.
 pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(file)
-        .map_err(|e| Failure::failed(format!("cannot read the plan {}: {e}", file.display()), "name a TOML file; README shows one"))?;
+        .map_err(|e| Failure::failed(format!("cannot read the plan {}: {}", file.display(), reason(&e)), "name a TOML file; README shows one"))?;
     syntax::plan::read(&text)
         .map_err(|d| Failure::failed(format!("{}: {}", file.display(), d.message), "a plan has version = 1 and [[rule]] with action, from and to"))
 }
@@ -47,13 +48,13 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
         trial::resolve(&host, &mut plan)?;
         let view = observe(&host);
         let change = plan::build(&view, &plan).map_err(|e| Failure::failed(e.what, e.hint))?;
-        eprint!("{}", plan::diff(&change));
+        show(&plan::diff(&change));
         confirm(&format!("Apply this on trial for {} s?", args.confirm_within.as_secs()), "--yes")?;
         options.seen = Some(trial::fingerprint(&view));
     }
-    let record = trial::apply(&host, &plan, &options, &mut |step| eprintln!("{step} ..."))?;
+    let record = trial::apply(&host, &plan, &options, &mut |step| note(format!("{step} ...")))?;
     for r in &record.remarks {
-        eprintln!("note: {r}");
+        note(format!("note: {r}"));
     }
     print(&format!(
         "trial {} runs: the old rules come back in {} s\nopen a new SSH login to see that it works, then `portcullis keep`; `portcullis revert` ends it now\n",

@@ -1,6 +1,6 @@
 //! The interactive commands: the cockpit on the live host, on captured text, on the demo, on the guided steps.
 
-use super::{Failure, input};
+use super::{Failure, input, note};
 use crate::cli::{Cli, Input};
 use crate::host::Host;
 use crate::host::live::Live;
@@ -47,7 +47,7 @@ fn live() -> Result<Subject, Failure> {
 fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     let config = config();
     for d in &config.remarks {
-        eprintln!("warning: {}", d.message);
+        note(format!("warning: {}", d.message));
     }
     tui::run(subject, guide, config).map_err(|e| Failure::failed(
         format!("the screen cannot be used: {e}"),

@@ -24,7 +24,7 @@ pub fn run(file: PathBuf, to: Format) -> Result<(), Failure> {
         Format::Save => as_save(&sets),
         Format::Json => format!("{:#}\n", as_json(&sets, &view)),
     };
-    super::print(&out)
+    super::print_exact(&out)
 }
 
 /// One family as it is; both with the headers that tell them apart.

@@ -1,6 +1,6 @@
 //! `portcullis keep` and `portcullis revert`: the end of a pending trial, from any root login.
 
-use super::{Failure, print};
+use super::{Failure, note, print};
 use crate::host::live::Live;
 use crate::trial::{self, Record, Reverted};
 
@@ -8,7 +8,7 @@ use crate::trial::{self, Record, Reverted};
 pub fn keep(without_proof: bool) -> Result<(), Failure> {
     let record = trial::keep(&Live::default(), without_proof)?;
     if let Some(p) = &record.proof {
-        eprintln!("proof of access: {} logged in from {} under these rules", p.user, p.peer);
+        note(format!("proof of access: {} logged in from {} under these rules", p.user, p.peer));
     }
     say(&record, "kept; `portcullis save` makes it survive a reboot")
 }
@@ -24,7 +24,7 @@ pub fn revert() -> Result<(), Failure> {
 
 fn say(record: &Record, what: &str) -> Result<(), Failure> {
     for r in &record.remarks {
-        eprintln!("note: {r}");
+        note(format!("note: {r}"));
     }
     print(&format!("trial {} {what}\n", record.id))
 }

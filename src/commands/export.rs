@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failure, print};
+use super::{Failure, print_exact};
 use crate::cli::Script;
 use crate::host::live::Live;
 use crate::observe::live::observe;
@@ -16,7 +16,7 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     trial::resolve(&host, &mut wanted)?;
     let view = observe(&host);
     let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;
-    print(&match to {
+    print_exact(&match to {
         Script::Shell => plan::shell_script(&change),
         Script::Restore => change.families.iter()
             .map(|f| format!("# {}: {}-restore --noflush\n{}", f.family().label(), if f.v6 { "ip6tables" } else { "iptables" }, f.apply_script(None)))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::CommandFactory;
 
-use super::{Failure, print};
+use super::{Failure, print_exact};
 use crate::cli::Cli;
 use crate::tui::keymap::{Keymap, Place, place_name};
 
@@ -14,7 +14,7 @@ pub fn man() -> Result<(), Failure> {
     clap_mangen::Man::new(Cli::command()).render(&mut page)
         .map_err(|e| Failure::failed(format!("the manual page was not written: {e}"), "check the disk or the pipe"))?;
     page.extend_from_slice(keys().as_bytes());
-    print(&String::from_utf8_lossy(&page))
+    print_exact(&String::from_utf8_lossy(&page))
 }
 
 /// The keys of the cockpit, from the one table of keys (roff).
@@ -35,5 +35,5 @@ fn keys() -> String {
 pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut out);
-    print(&String::from_utf8_lossy(&out))
+    print_exact(&String::from_utf8_lossy(&out))
 }

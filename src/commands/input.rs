@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::{Failure, note, reason};
 use crate::cli::Input;
 use crate::host::Host;
 use crate::host::live::Live;
@@ -43,11 +43,7 @@ pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Vie
 /// The remarks of a view, one a line, to stderr.
 pub fn remarks(view: &View) {
     for d in &view.diagnostics {
-        if d.line == 0 {
-            eprintln!("{}: {}", d.file, d.message);
-        } else {
-            eprintln!("{}:{}: {}", d.file, d.line, d.message);
-        }
+        note(if d.line == 0 { format!("{}: {}", d.file, d.message) } else { format!("{}:{}: {}", d.file, d.line, d.message) });
     }
 }
 
@@ -80,7 +76,7 @@ pub fn text_of(file: &Path) -> Result<String, Failure> {
     } else {
         std::fs::read(file).map(|b| bytes = b)
     };
-    read.map_err(|e| Failure::failed(format!("cannot read {}: {e}", file.display()), "name a readable file, or - for standard input"))?;
+    read.map_err(|e| Failure::failed(format!("cannot read {}: {}", file.display(), reason(&e)), "name a readable file, or - for standard input"))?;
     if is_binary(&bytes) {
         return Err(Failure::failed(format!("{} is a binary file", file.display()), "give the text that iptables-save prints"));
     }

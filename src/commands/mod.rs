@@ -10,17 +10,20 @@ mod guard;
 mod input;
 mod report;
 mod save;
+mod say;
 mod status;
 mod trace;
+mod usage;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::trial::Refusal;
+use say::{note, print, print_exact, reason};
 
 /// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
 #[derive(Debug)]
@@ -50,30 +53,37 @@ impl From<Refusal> for Failure {
 
 /// Asks on the terminal; off one it refuses, naming the option that answers beforehand.
 fn confirm(question: &str, option: &str) -> Result<(), Failure> {
+    match answer(&format!("{question} [yes/no]"), option)?.as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(declined()),
+    }
+}
+
+/// What the operator answers on the terminal, in small letters.
+fn answer(question: &str, option: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure { word: "no-terminal", what: "there is no terminal to ask on".into(), hint: format!("say {option}"), code: 3 });
     }
-    eprint!("{question} [yes/no] ");
+    say::ask(question);
     let mut answer = String::new();
+    // An answer that cannot be read is none.
     let _ = std::io::stdin().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "yes") { Ok(()) } else { Err(Failure { word: "declined", what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }) }
+    Ok(answer.trim().to_lowercase())
 }
 
-/// Writes a whole answer to standard output.
-fn print(out: &str) -> Result<(), Failure> {
-    std::io::stdout().write_all(out.as_bytes())
-        .map_err(|e| Failure::failed(format!("the output was not written: {e}"), "check the disk or the pipe"))
+fn declined() -> Failure {
+    Failure { word: "declined", what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }
 }
 
 /// Parses the arguments, runs the command, prints the error with its hint.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(e) => {
-            // clap prints help to stdout (exit 0) and usage errors to stderr (exit 2).
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
-        }
+        Err(e) => match usage::failure(&e) {
+            Some(f) => return finish(Err(f), usage::wants_json(&args)),
+            None => return finish(print(&e.render().to_string()), false),
+        },
     };
     let Some(command) = cli.command else { return finish(cockpit::on(&cli.input), false) };
     let json = command.wants_json();
@@ -102,12 +112,7 @@ fn finish(done: Result<(), Failure>, json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
-            if json {
-                let error = serde_json::json!({"version": 1, "error": {"code": f.word, "message": f.what, "hint": f.hint}});
-                eprintln!("{error}");
-            } else {
-                eprintln!("error: {}\nhint: {}", f.what, f.hint);
-            }
+            say::failure(&f, json);
             ExitCode::from(f.code)
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, input};
+use super::{Failure, input, note, print, print_exact};
 use crate::analyse::{Because, Exposure, Judged, Reach, Report, report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
@@ -22,12 +22,15 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let answer = report(&view);
     let judged = host.now().boot;
     let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
-    let out = if args.json { format!("{}\n", as_json(&view, &answer, &diagnostics)) } else { as_text(&answer, &diagnostics) };
-    super::print(&out)?;
+    if args.json {
+        print_exact(&format!("{}\n", as_json(&view, &answer, &diagnostics)))?;
+    } else {
+        print(&as_text(&view, &answer, &diagnostics))?;
+    }
     if args.timings {
         let rules: usize = [&view.v4, &view.v6].into_iter().flatten().map(crate::model::Ruleset::rule_count).sum();
-        eprintln!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
-            read.saturating_sub(begun).as_secs_f64() * 1000.0, judged.saturating_sub(read).as_secs_f64() * 1000.0, answer.endpoints.len());
+        note(format!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
+            read.saturating_sub(begun).as_secs_f64() * 1000.0, judged.saturating_sub(read).as_secs_f64() * 1000.0, answer.endpoints.len()));
     }
     Ok(())
 }

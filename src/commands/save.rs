@@ -1,6 +1,6 @@
 //! `portcullis save`.
 
-use super::{Failure, confirm, print};
+use super::{Failure, confirm, note, print};
 use crate::cli::SaveArgs;
 use crate::host::live::Live;
 use crate::trial::save::{Mode, preview, save};
@@ -24,7 +24,7 @@ pub fn run(args: SaveArgs) -> Result<(), Failure> {
             print(&f.diff)?;
         }
     }
-    eprintln!("note: {}", what.boot);
+    note(format!("note: {}", what.boot));
     if args.dry_run {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Failure, input};
+use super::{Failure, input, print, print_exact};
 use crate::analyse::{Packet, Trace, Tracer};
 use crate::cli::TraceArgs;
 use crate::model::{Family, Proto};
@@ -36,7 +36,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         ));
     }
     let answer = tracer.trace(&packet);
-    super::print(&if args.json { format!("{}\n", as_json(&answer)) } else { as_text(&answer) })
+    if args.json { print_exact(&format!("{}\n", as_json(&answer))) } else { print(&as_text(&answer)) }
 }
 
 /// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end.
@@ -54,7 +54,7 @@ fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
         };
         let _ = writeln!(out, "{answer}");
     }
-    super::print(&out)?;
+    print_exact(&out)?;
     match bad.as_slice() {
         [] => Ok(()),
         [line, ..] => Err(Failure::failed(

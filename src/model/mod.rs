@@ -3,6 +3,7 @@
 mod addr;
 mod addr_set;
 mod apply;
+mod clean;
 mod diagnostic;
 mod plan;
 mod ports;
@@ -17,6 +18,7 @@ mod view;
 pub use addr::{Family, Net};
 pub use addr_set::AddrSet;
 pub use apply::ApplyError;
+pub use clean::{clean, clean_lines};
 pub use diagnostic::Diagnostic;
 pub use plan::{Action, Goal, Node, Plan, PlanRule};
 pub use ports::{PortSet, Proto};

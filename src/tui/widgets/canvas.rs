@@ -1,6 +1,5 @@
 //! Where screens draw: the one place through which text reaches the terminal.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 
 use ratatui::buffer::Buffer;
@@ -8,14 +7,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use unicode_width::UnicodeWidthStr;
 
+pub use crate::model::clean;
 use crate::tui::theme::{Glyph, Role, Theme};
-
-/// Text without what could steer a terminal or turn the order of signs: control characters and the
-/// bidirectional formatting characters (Unicode UAX 9). Texts from rules and hosts are strangers' texts.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if text.contains(bad) { Cow::Owned(text.chars().filter(|c| !bad(*c)).collect()) } else { Cow::Borrowed(text) }
-}
 
 /// Width of a text in cells.
 pub fn width(text: &str) -> u16 {

@@ -1,0 +1,77 @@
+//! Usage errors in the shape of all others: one sentence and what to do.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::Failure;
+
+/// The failure that a usage error is; `None` for help and version, which are answers.
+pub fn failure(e: &clap::Error) -> Option<Failure> {
+    if !e.use_stderr() {
+        return None;
+    }
+    let text = e.render().to_string();
+    let usage: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("Usage: ")).take_while(|l| !l.is_empty()).map(str::trim).collect();
+    let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).filter(|t| !t.starts_with("to pass "));
+    let hint = match (choices(e), tip) {
+        (Some(choices), _) => format!("it is one of {choices}"),
+        (None, Some(tip)) => tip.to_owned(),
+        (None, None) if usage.is_empty() => "--help lists what there is".to_owned(),
+        (None, None) => format!("{}; --help says more", usage.join(" or ").replacen("Usage: ", "usage: ", 1)),
+    };
+    let what = match e.kind() {
+        ErrorKind::MissingRequiredArgument => format!("{} is missing", missing(e)),
+        _ => sentence(&text),
+    };
+    Some(Failure { word: "usage", what, hint, code: 2 })
+}
+
+fn choices(e: &clap::Error) -> Option<String> {
+    match e.get(ContextKind::ValidValue)? {
+        ContextValue::Strings(all) if !all.is_empty() => Some(all.join(", ")),
+        _ => None,
+    }
+}
+
+fn missing(e: &clap::Error) -> String {
+    match e.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(all)) => all.join(" and "),
+        Some(ContextValue::String(one)) => one.clone(),
+        _ => "an argument".to_owned(),
+    }
+}
+
+/// The first paragraph in one line.
+fn sentence(text: &str) -> String {
+    let first: Vec<&str> = text.lines().take_while(|l| !l.trim().is_empty()).map(str::trim).filter(|l| !l.starts_with('[')).collect();
+    first.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Whether a command line that could not be parsed wanted its errors as JSON.
+pub fn wants_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|a| *a != OsStr::new("--")).any(|a| a == OsStr::new("--json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_usage_error_is_a_sentence_and_a_hint() {
+        let said = |args: &[&str]| {
+            let e = Cli::try_parse_from(std::iter::once("portcullis").chain(args.iter().copied())).unwrap_err();
+            failure(&e).map(|f| (f.what, f.hint, f.code)).unwrap()
+        };
+        assert_eq!(said(&["trace", "f", "--proto", "tcp"]).0, "--src <SRC> is missing");
+        assert_eq!(said(&["convert", "f", "--to", "xml"]).1, "it is one of save, json");
+        let (what, hint, code) = said(&["report", "--jsno"]);
+        assert!(what.contains("--jsno") && hint.contains("--json") && code == 2, "{what} / {hint}");
+        let (what, hint, _) = said(&["apply", "p", "--confirm-within", "5s"]);
+        assert!(what.contains("10s to 1h") && !what.contains('\n') && hint.contains("--help"), "{what} / {hint}");
+        assert!(failure(&Cli::try_parse_from(["portcullis", "--help"]).unwrap_err()).is_none());
+    }
+}
