@@ -3,7 +3,7 @@
 use super::endpoint::EndpointKind;
 use super::report::Judged;
 use super::shadow::shadowed;
-use crate::model::{AddrSet, Family, Proto, Table, View};
+use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
 /// Something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,10 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let more = if *rewrites { " and may rewrite packets" } else { "" };
         say("other-filter", format!("{what} also filters {}{more}: what these rules let through may be blocked there. Look at it with `nft list ruleset`.", family.label()));
     }
-    if view.v4.is_some() && view.v6.is_none() && view.source != crate::model::Source::Demo {
-        say("ipv6-unknown", "The IPv6 rules are not known. Give the output of ip6tables-save too.".to_owned());
+    // A host without any IPv6 address has nothing to be known there.
+    if view.v4.is_some() && view.v6.is_none() && view.local_addrs(Family::V6).is_none_or(|own| !own.is_empty()) {
+        let cure = if view.source == Source::Capture { "Give the output of ip6tables-save too" } else { "What is open there cannot be said; the notes tell what to install" };
+        say("ipv6-unknown", format!("The IPv6 rules are not known. {cure}."));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The interactive commands: the cockpit on the live host, on captured text, on the demo, on the guided steps.
 
-use super::{Failure, input, note};
+use super::{Failure, input, note, reason};
 use crate::cli::{Cli, Input};
 use crate::host::Host;
 use crate::host::live::Live;
@@ -13,7 +13,7 @@ pub fn on(named: &Input) -> Result<(), Failure> {
     if named.files.is_empty() && named.ipv4.is_empty() && named.ipv6.is_empty() {
         return open(live()?, false);
     }
-    if let [word] = named.files.as_slice()
+    if let [word, ..] = named.files.as_slice()
         && let Some(failure) = mistyped(&word.to_string_lossy())
     {
         return Err(failure);
@@ -50,7 +50,7 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
         note(format!("warning: {}", d.message));
     }
     tui::run(subject, guide, config).map_err(|e| Failure::failed(
-        format!("the screen cannot be used: {e}"),
+        format!("the screen cannot be used: {}", reason(&e)),
         "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
     ))
 }

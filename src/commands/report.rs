@@ -8,7 +8,7 @@ use super::{Failure, input, note, print, print_exact};
 use crate::analyse::{Because, Exposure, Judged, Reach, Report, report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
-use crate::model::{AddrSet, Diagnostic, Source, View};
+use crate::model::{AddrSet, Diagnostic, Family, Source, View};
 
 /// Reasons per endpoint and family that are printed; more are counted.
 const MAX_REASONS: usize = 40;
@@ -102,12 +102,25 @@ fn short(set: &AddrSet) -> String {
     }
 }
 
-fn as_text(r: &Report, diagnostics: &[Diagnostic]) -> String {
+/// Why nothing is said about an endpoint in a family.
+fn untold(view: &View, family: Family) -> &'static str {
+    match view.local_addrs(family) {
+        Some(own) if own.is_empty() => "not there: the host has no address of this family",
+        _ if view.rules(family).is_none() => "not known: the rules were not read",
+        _ => "not there: the host has no address of this family but its loopback",
+    }
+}
+
+fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for j in &r.endpoints {
         let _ = writeln!(out, "{} ({})", j.endpoint.label(), j.endpoint.kind.label());
-        for (x, label) in j.exposure.iter().zip(["IPv4", "IPv6"]) {
-            let Some(x) = x else { continue };
+        for (x, family) in j.exposure.iter().zip(Family::BOTH) {
+            let label = family.label();
+            let Some(x) = x else {
+                let _ = writeln!(out, "  {label}  {}", untold(view, family));
+                continue;
+            };
             for b in x.because.iter().take(MAX_REASONS) {
                 let _ = writeln!(out, "  {label}  {:8} {}  {}", b.outcome, short(&b.set), b.text);
             }

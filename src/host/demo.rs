@@ -25,6 +25,10 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/net/if_inet6", "20010db8000000000000000000000010 02 40 00 80     eth0\n"),
     ("/proc/net/ip_tables_names", ""),
     ("/proc/net/ip6_tables_names", ""),
+    // Debian's iptables-persistent, enabled.
+    ("/usr/share/netfilter-persistent/plugins.d/15-ip4tables", "#!/bin/sh\n"),
+    ("/usr/share/netfilter-persistent/plugins.d/25-ip6tables", "#!/bin/sh\n"),
+    ("/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", "[Unit]\n"),
 ];
 
 /// Names that resolve there, as in its `/etc/hosts`.

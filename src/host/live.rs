@@ -153,6 +153,10 @@ impl Host for Live {
         File::open(dir)?.sync_all()
     }
 
+    fn real(&self, path: &Path) -> PathBuf {
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

@@ -214,6 +214,10 @@ pub trait Host: Tools {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a file whole or not at all, synced to disk. A new one gets `mode`; one that is there keeps its mode and owner.
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+    /// The file that a path leads to by its symbolic links; the path itself where there is none.
+    fn real(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory, sorted; empty when it is not there.

@@ -5,30 +5,62 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::change::Change;
-use crate::model::{Family, Ruleset};
+use crate::model::{Family, Ruleset, split_args};
 use crate::syntax::iptables_save;
 
-/// The commands that bring the kept state about, one a line, `iptables` and `ip6tables`.
+/// What brings the kept state about at once, for `iptables-restore --noflush`: one text per family, in it first our
+/// chains in one transaction, then what nothing needs any more.
+pub fn restore_scripts(change: &Change) -> Vec<(Family, String)> {
+    change.families.iter().map(|f| {
+        let mut script = f.whole_script();
+        if let Some(mut after) = change.before.rules(f.family()).cloned()
+            && after.apply(&script).is_ok()
+        {
+            script.extend(f.cleanup_scripts(&after));
+        }
+        (f.family(), script)
+    }).collect()
+}
+
+/// The commands that bring the kept state about, one a line, `iptables` and `ip6tables`, as typed into a shell.
 pub fn commands(change: &Change) -> Vec<String> {
+    lines(change, "")
+}
+
+fn lines(change: &Change, option: &str) -> Vec<String> {
     let mut out = Vec::new();
-    for f in &change.families {
-        let tool = tool(f.family());
-        for line in f.apply_script(None).lines() {
+    for (family, script) in restore_scripts(change) {
+        let tool = format!("{}{option}", tool(family));
+        for line in script.lines() {
             if let Some(chain) = line.strip_prefix(':').and_then(|l| l.split(' ').next()) {
-                let there = change.before.rules(f.family()).is_some_and(|r| r.chain("filter", chain).is_some());
+                let there = change.before.rules(family).is_some_and(|r| r.chain("filter", chain).is_some());
                 out.push(format!("{tool} {} {chain}", if there { "-F" } else { "-N" }));
             } else if line.starts_with('-') {
-                out.push(format!("{tool} {line}"));
+                let words: Vec<String> = split_args(line).iter().map(|w| for_shell(w)).collect();
+                out.push(format!("{tool} {}", words.join(" ")));
             }
         }
     }
     out
 }
 
+/// A word for sh(1): names come from the host's own tables, so that nothing in them may be taken for shell.
+fn for_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=%@".contains(c);
+    if word == "!" || (!word.is_empty() && word.chars().all(plain)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// The same as a shell script that stops at the first error.
 pub fn shell_script(change: &Change) -> String {
-    let mut out = String::from("#!/bin/sh\n# The rules of a portcullis plan, without trial and without revert.\nset -e\n");
-    for c in commands(change) {
+    let mut out = String::from(
+        "#!/bin/sh\n# The rules of a portcullis plan for the rules that were loaded when this was written: without trial, without revert.\n\
+         set -eu\nPATH=/usr/sbin:/sbin:/usr/bin:/bin\n",
+    );
+    for f in &change.families {
+        // Both families or neither, as far as a script can know.
+        let _ = writeln!(out, "{} -w 5 -S INPUT >/dev/null", tool(f.family()));
+    }
+    for c in lines(change, " -w 5") {
         let _ = writeln!(out, "{c}");
     }
     out
@@ -56,5 +88,17 @@ fn tool(family: Family) -> &'static str {
     match family {
         Family::V4 => "iptables",
         Family::V6 => "ip6tables",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_is_taken_for_shell() {
+        assert_eq!(for_shell("portcullis: allow a$(reboot)`x`"), "'portcullis: allow a$(reboot)`x`'");
+        assert_eq!(for_shell("it's"), r"'it'\''s'");
+        assert_eq!((for_shell("!").as_str(), for_shell("--dport").as_str(), for_shell("").as_str()), ("!", "--dport", "''"));
     }
 }

@@ -157,6 +157,8 @@ enum Act {
     Extend(Option<i64>),
     /// The new plan for good.
     Keep,
+    /// The new plan for good at once, without a trial before.
+    Whole,
     /// The old plan.
     Revert,
     /// Neither.
@@ -182,6 +184,11 @@ impl FamilyChange {
     /// Makes the plan stay; refills the slot too, so that what is kept is what was planned.
     pub fn keep_script(&self) -> String {
         self.script(Act::Keep)
+    }
+
+    /// Puts the plan in for good at once: what applying and keeping come to. What is unused then, `cleanup_scripts` tells.
+    pub fn whole_script(&self) -> String {
+        self.script(Act::Whole)
     }
 
     /// Back to the old plan.
@@ -289,21 +296,21 @@ impl DoorChange {
                 self.jump_to(body, &format!("-m time --datestop {} ", stamp(t)), self.new);
                 self.jump_to(body, &format!("-m time --datestart {} --datestop {END_OF_DATES} ", stamp(t + 1)), self.old);
             }
-            Act::Apply(None) | Act::Extend(None) | Act::Keep => self.jump_to(body, "", self.new),
+            Act::Apply(None) | Act::Extend(None) | Act::Keep | Act::Whole => self.jump_to(body, "", self.new),
             Act::Revert => self.jump_to(body, "", self.old),
             Act::Empty => {}
         }
         match act {
-            Act::Apply(_) | Act::Keep => self.fill(self.new, &self.rules, head, body),
+            Act::Apply(_) | Act::Keep | Act::Whole => self.fill(self.new, &self.rules, head, body),
             Act::Revert => self.fill(self.old, &self.old_rules, head, body),
             Act::Extend(_) | Act::Empty => {}
         }
+        if matches!(act, Act::Apply(_) | Act::Whole) && self.new.is_some() && !self.jump_was_there {
+            let _ = writeln!(body, "-I {} 1 {}", self.parent, self.jump);
+        }
         match act {
-            Act::Apply(_) if self.new.is_some() && !self.jump_was_there => {
-                let _ = writeln!(body, "-I {} 1 {}", self.parent, self.jump);
-            }
             // The slot that is not in force holds nothing.
-            Act::Keep => self.fill(self.old, &[], head, body),
+            Act::Keep | Act::Whole => self.fill(self.old, &[], head, body),
             Act::Revert => self.fill(self.new, &[], head, body),
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! [`history`]. Only this station changes the firewall or the saved rules.
 
 mod begin;
+mod boot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod crash;

@@ -26,7 +26,7 @@ impl Refusal {
 
     /// Only root may.
     pub fn not_root() -> Self {
-        Self::refused("not-root", "only root can change the firewall", "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root")
+        Self::refused("not-root", "only root can look at or change a trial and the firewall", "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root")
     }
 
     /// Another of us is at work.

@@ -79,7 +79,7 @@ fn same(now: &Ruleset, expected: &Ruleset, when: &str) -> Result<(), String> {
 }
 
 /// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.
-fn load_sets(host: &dyn Host, stage: &dyn Tools) {
+pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
     if let Ok(sets) = host.run(&Cmd::new("ipset", &["save"]))
         && sets.status == 0 && !sets.stdout.is_empty()
     {
@@ -88,7 +88,7 @@ fn load_sets(host: &dyn Host, stage: &dyn Tools) {
 }
 
 /// Loads a snapshot; lines that the tool names as bad are left out and returned.
-fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String> {
+pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String> {
     let tool = firewall::tool(family, "-restore");
     let mut lines: Vec<&str> = text.lines().collect();
     let mut left_out = Vec::new();

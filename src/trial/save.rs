@@ -1,17 +1,22 @@
 //! The rules that boot loads: written only when nothing is on trial, whole or not at all, with the old file beside.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use similar::TextDiff;
 
-use super::kernel;
 use super::refusal::Refusal;
 use super::status::status;
+use super::{boot, kernel, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::Host;
-use crate::model::{Family, Ruleset};
+use crate::model::{Family, Ruleset, Target};
 use crate::observe::{firewall, live};
 use crate::syntax::iptables_save;
+
+/// The chain that Docker leaves to the administrator.
+const DOCKER_USER: &str = "DOCKER-USER";
 
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub enum Mode {
 }
 
 /// One file that a save would write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Family.
     pub family: Family,
@@ -38,13 +43,17 @@ pub struct File {
 /// What a save would write, and how boot comes to load it.
 #[derive(Clone, Debug)]
 pub struct Preview {
+    /// What was asked for.
+    pub mode: Mode,
     /// One file per family.
     pub files: Vec<File>,
-    /// Who loads the files at boot, or how to make it so.
+    /// Who loads the files at boot, or how to make it so; a sentence a line.
     pub boot: String,
+    /// What is loaded, per file, word for word.
+    loaded: Vec<String>,
 }
 
-/// Shows what a save would write. Nothing is written.
+/// Shows what a save would write. Nothing is written, nothing is loaded.
 pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root());
@@ -53,63 +62,180 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         return Err(Refusal::refused("pending", "a trial is pending; only what was kept is saved", "`portcullis keep` or `portcullis revert` ends the trial"));
     }
-    let mut files = Vec::new();
+    let backend = firewall::version(host).1;
+    let (mut files, mut loaded, mut sets) = (Vec::new(), Vec::new(), Vec::new());
     for (family, path) in Family::BOTH.into_iter().zip(&host.paths().rules) {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (_, mut set, _) = firewall::rules(host, family, None, true)
-            .map_err(|e| Refusal::failed("unreadable", format!("the {} rules could not be read: {e}", family.label()), "nothing was written"))?;
+        let (text, mut set, _) = firewall::rules(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
+            format!("the {} rules could not be read: {e}", family.label()), "nothing was written; both families are saved or neither"))?;
         if set.tables.iter().any(|t| t.unreadable) {
             return Err(Refusal::refused("unreadable", format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()), "see `nft list ruleset`; nothing was written"));
         }
+        loaded.push(text);
         if mode == Mode::Unmanaged {
             leave_managed_out(&mut set);
         }
+        // What was counted so far is no part of the rules; with it no two saves would be alike.
+        set.tables.iter_mut().flat_map(|t| &mut t.chains).for_each(|c| c.counters = (0, 0));
         let text = iptables_save::write(&set, false);
-        let old = host.read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let old = old_text(host, path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
         let header = path.display().to_string();
         let diff = if old == text { String::new() } else { TextDiff::from_lines(old.as_str(), text.as_str()).unified_diff().context_radius(2).header(&header, &format!("{header} after saving")).to_string() };
         files.push(File { family, path: path.clone(), text, diff });
+        sets.push(set);
     }
-    Ok(Preview { files, boot: boot(host) })
+    Ok(Preview { mode, files, boot: boot::statement(host, &sets), loaded })
 }
 
-/// Writes the files; each old one is kept beside as `.before-portcullis`. Says what was done.
-pub fn save(host: &dyn Host, preview: &Preview) -> Result<Vec<String>, Refusal> {
-    let failed = |e: String| Refusal::failed("save", e, "the old file is as it was; check the disk and the directory");
-    let mut done = Vec::new();
-    for f in preview.files.iter().filter(|f| !f.diff.is_empty()) {
-        // A file that cannot be loaded would leave the host without a firewall at boot.
-        kernel::test(host, f.family, &f.text).map_err(&failed)?;
-        if let Some(dir) = f.path.parent().filter(|d| host.read(d).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)) {
-            host.make_dir(dir).map_err(|e| failed(format!("{} could not be made: {e}", dir.display())))?;
-        }
-        if let Ok(old) = host.read(&f.path) {
-            let mut beside = f.path.clone().into_os_string();
-            beside.push(".before-portcullis");
-            host.write(&PathBuf::from(beside), &old, 0o600).map_err(|e| failed(format!("the old {} could not be kept: {e}", f.path.display())))?;
-        }
-        host.write(&f.path, f.text.as_bytes(), 0o640).map_err(|e| failed(format!("{} could not be written: {e}", f.path.display())))?;
-        done.push(format!("wrote {}", f.path.display()));
+/// What a file holds now; `None` when it is not there.
+fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
+    match host.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Refusal::failed("save", format!("{} cannot be read: {e}", path.display()), "nothing was written; see what stands there")),
     }
+}
+
+/// Writes what was shown, both families or neither; the old files are kept beside. Says what was done.
+pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
+    if !host.is_root() {
+        return Err(Refusal::not_root());
+    }
+    // Nobody begins a trial while we write.
+    let _lock = record::lock(host, Duration::from_secs(5))
+        .map_err(|e| Refusal::failed("run-dir", e, "nothing was written; see that the disk is not full and the directory belongs to root"))?
+        .ok_or_else(Refusal::busy)?;
+    let now = preview(host, shown.mode)?;
+    if now.files != shown.files {
+        return Err(Refusal::refused("moved", "the firewall or the files changed since you looked at the difference", "nothing was written; look at it again"));
+    }
+    let mut remarks = Vec::new();
+    for (file, loaded) in now.files.iter().zip(&now.loaded).filter(|(f, _)| !f.diff.is_empty()) {
+        remarks.extend(proven(host, file, loaded)?);
+    }
+    let mut done = Vec::new();
+    let mut written: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
+    for file in now.files.iter().filter(|f| !f.diff.is_empty()) {
+        let path = host.real(&file.path);
+        let old = old_text(host, &path)?;
+        match put(host, &path, old.as_deref(), &file.text) {
+            Ok(said) => {
+                done.push(said);
+                written.push((path, old));
+            }
+            Err(e) => {
+                let back: Vec<String> = written.iter().filter_map(|(path, old)| match old {
+                    Some(bytes) => host.write(path, bytes, 0o640),
+                    None => host.remove(path),
+                }.err().map(|e| format!("; {} could not be put back: {e}", path.display()))).collect();
+                return Err(Refusal::failed("save", format!("{e}{}", back.concat()), "the files hold what they held before; check the disk and the directory"));
+            }
+        }
+    }
+    done.extend(remarks);
     if done.is_empty() {
         done.push("the files hold exactly this already".to_owned());
     }
     Ok(done)
 }
 
+/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace
+/// and read back. Lines that cannot load there, but are loaded here (a cgroup, a pinned program), are returned as remarks.
+fn proven(host: &dyn Host, file: &File, loaded: &str) -> Result<Vec<String>, Refusal> {
+    let label = file.family.label();
+    let refused = |why: String| Refusal::failed("unproven", format!("{} would not load at boot: {why}", file.path.display()), "nothing was written; `portcullis save --all` leaves nothing out");
+    let fresh = || host.throwaway().inspect(|stage| rehearse::load_sets(host, &**stage));
+    let (stage, control) = match (fresh(), fresh()) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(why), _) | (_, Err(why)) => {
+            kernel::test(host, file.family, &file.text).map_err(refused)?;
+            return Ok(vec![format!("not proven by loading {} into a fresh namespace: {why}", file.path.display())]);
+        }
+    };
+    let left_out = rehearse::load(&*stage, file.family, &file.text);
+    let mut excused = if left_out.is_empty() { Vec::new() } else { rehearse::load(&*control, file.family, loaded) };
+    for line in &left_out {
+        // The same line, with counters before it, fails there too: the namespace's own reason.
+        match excused.iter().position(|e| e == line || e.ends_with(&format!("] {line}"))) {
+            Some(at) => { excused.swap_remove(at); }
+            None => return Err(refused(format!("a fresh namespace refuses {line}"))),
+        }
+    }
+    if left_out.is_empty() {
+        let back = kernel::read(&*stage, file.family, None).map_err(refused)?;
+        if !back.same_rules(&iptables_save::read(&file.text, file.family).0) {
+            return Err(refused(format!("the {label} rules read back from a fresh namespace differ")));
+        }
+        return Ok(vec![format!("{} was loaded into a fresh namespace and read back", file.path.display())]);
+    }
+    Ok(left_out.iter().map(|l| format!("not proven, a fresh namespace cannot hold it: {l}")).collect())
+}
+
+/// Writes one file, with the old one beside; the error is one sentence.
+fn put(host: &dyn Host, path: &Path, old: Option<&[u8]>, text: &str) -> Result<String, String> {
+    if let Some(dir) = path.parent().filter(|d| host.read(d).is_err_and(|e| e.kind() == ErrorKind::NotFound)) {
+        host.make_dir(dir).map_err(|e| format!("{} could not be made: {e}", dir.display()))?;
+    }
+    let mut kept = String::new();
+    if let Some(old) = old {
+        let beside = backup_of(host, path, old)?;
+        kept = format!("; the old one is {}", beside.display());
+    }
+    host.write(path, text.as_bytes(), 0o640).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
+    Ok(format!("wrote {}{kept}", path.display()))
+}
+
+/// Keeps an old file beside itself under the first name that is free or holds it already: no earlier one is lost.
+fn backup_of(host: &dyn Host, path: &Path, old: &[u8]) -> Result<PathBuf, String> {
+    for n in 0..1000_u32 {
+        let mut name = path.to_owned().into_os_string();
+        name.push(".before-portcullis");
+        if n > 0 {
+            name.push(format!(".{n}"));
+        }
+        let beside = PathBuf::from(name);
+        match host.read(&beside) {
+            Ok(bytes) if bytes == old => return Ok(beside),
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                host.write(&beside, old, 0o600).map_err(|e| format!("the old {} could not be kept: {e}", path.display()))?;
+                return Ok(beside);
+            }
+            Err(e) => return Err(format!("the old {} could not be kept: {e}", path.display())),
+        }
+    }
+    Err(format!("a thousand old files lie beside {}: move them away", path.display()))
+}
+
+/// Source and destination are the same single address.
+fn to_itself(rule: &str) -> bool {
+    let of = |option: &str| rule.split_once(option).and_then(|(_, rest)| rest.split(' ').next()).filter(|a| a.ends_with("/32") || a.ends_with("/128"));
+    of("-s ").is_some() && of("-s ") == of("-d ")
+}
+
 fn leave_managed_out(set: &mut Ruleset) {
-    let rebuilt = |m: Option<Manager>| m.is_some_and(|m| m != Manager::Portcullis);
+    let family = set.family;
+    let rebuilt = |m: Option<Manager>| m.is_some_and(Manager::rebuilds);
     for table in &mut set.tables {
         let managed: Vec<String> = table.chains.iter()
-            .filter(|c| c.policy.is_none() && c.name != "DOCKER-USER" && rebuilt(owner(&c.name)))
+            .filter(|c| c.policy.is_none() && c.name != DOCKER_USER && rebuilt(owner(&c.name)))
             .map(|c| c.name.clone()).collect();
+        let filter = table.name == "filter";
         for chain in &mut table.chains {
-            let own = chain.name.clone();
+            let (own, built_in) = (chain.name.clone(), chain.policy.is_some());
             chain.rules.retain(|r| {
-                let jump = managed.iter().any(|m| r.text.split_whitespace().any(|w| w == m));
-                own == "DOCKER-USER" || !(jump || (chain.policy.is_some() && rebuilt(rule_owner(&own, r)) && !r.text.contains("DOCKER-USER")))
+                match r.spec(family).target {
+                    Target::Jump(ref to, _) | Target::Goto(ref to) => own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to),
+                    // What blocks stays in any case: to lose it would open something.
+                    Target::Drop | Target::Reject => true,
+                    // Docker writes nothing there: a rule about its bridge is the administrator's.
+                    _ if filter && matches!(own.as_str(), "INPUT" | "OUTPUT") && rule_owner(&own, r) == Some(Manager::Docker) => true,
+                    // A container that reaches its own published port: Docker's again.
+                    Target::Snat if built_in && to_itself(&r.text) => false,
+                    _ => !(built_in && rebuilt(rule_owner(&own, r))),
+                }
             });
         }
         for chain in managed {
@@ -118,13 +244,55 @@ fn leave_managed_out(set: &mut Ruleset) {
     }
 }
 
-/// Who loads the files at boot.
-fn boot(host: &dyn Host) -> String {
-    let there = |p: &str| host.read(std::path::Path::new(p)).is_ok();
-    if there("/usr/share/netfilter-persistent/plugins.d/15-ip4tables") {
-        "netfilter-persistent loads these files at boot; reloading them by hand later (`netfilter-persistent reload`) wipes Docker's chains".to_owned()
-    } else {
-        "nothing loads these files at boot: install iptables-persistent (Debian), or a unit that runs iptables-restore before the network; \
-         reloading them by hand later wipes Docker's chains".to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::demo::Demo;
+
+    fn text(host: &Demo, path: &str) -> String {
+        String::from_utf8(host.read(Path::new(path)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn no_old_file_is_ever_lost() {
+        let host = Demo::new();
+        host.write(Path::new("/etc/iptables/rules.v4"), b"# the first\n", 0o640).unwrap();
+        for mode in [Mode::All, Mode::Unmanaged, Mode::All] {
+            let shown = preview(&host, mode).unwrap();
+            assert!(!shown.files[0].diff.is_empty() && !shown.boot.is_empty());
+            let done = save(&host, &shown).unwrap().join("\n");
+            assert!(done.contains("rules.v4 was loaded into a fresh namespace"), "{done}");
+            assert!(save(&host, &preview(&host, mode).unwrap()).unwrap()[0].contains("exactly this already"));
+        }
+        assert_eq!(text(&host, "/etc/iptables/rules.v4.before-portcullis"), "# the first\n");
+        assert!(text(&host, "/etc/iptables/rules.v4.before-portcullis.1").contains(":DOCKER "));
+        assert!(!text(&host, "/etc/iptables/rules.v4.before-portcullis.2").contains(":DOCKER "));
+    }
+
+    #[test]
+    fn only_what_was_shown_is_written() {
+        let host = Demo::new();
+        let shown = preview(&host, Mode::All).unwrap();
+        kernel::restore(&host, "test", Family::V6, "*filter\n-A INPUT -s 2001:db8::/32 -j DROP\nCOMMIT\n").unwrap();
+        assert_eq!(save(&host, &shown).unwrap_err().code, "moved");
+        assert!(host.read(Path::new("/etc/iptables/rules.v4")).is_err());
+    }
+
+    #[test]
+    fn what_managers_rebuild_stays_out_and_nothing_else() {
+        let mut set = iptables_save::read(
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n:mine - [0:0]\n\
+             -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT\n-A FORWARD -j DOCKER-USER\n\
+             -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP\n\
+             -A DOCKER -d 172.17.0.2/32 -j ACCEPT\n-A DOCKER-USER -j mine\n-A mine -j RETURN\nCOMMIT\n\
+             *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\n\
+             -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n", Family::V4).0;
+        leave_managed_out(&mut set);
+        let left: Vec<String> = iptables_save::write(&set, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect();
+        assert_eq!(left, [
+            "-A INPUT -m comment --comment DOCKER -j ACCEPT", "-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT",
+            "-A FORWARD -j DOCKER-USER", "-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP", "-A DOCKER-USER -j mine", "-A mine -j RETURN",
+            "-A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE",
+        ]);
     }
 }

@@ -1,12 +1,12 @@
 //! The pending trial, or what became of the last one.
 
 use super::history;
-use super::kernel;
 use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
 use crate::model::{Family, Plan, Ruleset};
+use crate::observe::firewall;
 use crate::plan::{FamilyChange, standing};
 use crate::syntax::plan as plan_file;
 
@@ -72,7 +72,8 @@ fn expire(r: &mut Record, now: Now) {
 
 /// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
 pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
-    let rules: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| kernel::read(host, f, None).ok()).collect();
+    // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
+    let rules: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| firewall::rules(host, f, None, false).ok()).map(|(_, set, _)| set).collect();
     let fuse = rules.iter().filter_map(dated).max()?;
     let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;

@@ -39,8 +39,8 @@ pub fn work(view: &View, plan: &Plan) -> Planned {
         Err(e) => Planned { error: Some((e.what, e.hint)), ..empty },
         Ok(change) => {
             let after = report(&change.after);
-            let scripts = change.families.iter()
-                .map(|f| format!("# {} --noflush\n{}", if f.v6 { "ip6tables-restore" } else { "iptables-restore" }, f.apply_script(None)))
+            let scripts = plan::restore_scripts(&change).iter()
+                .map(|(family, script)| format!("# {} --noflush\n{script}", match family { Family::V4 => "iptables-restore", Family::V6 => "ip6tables-restore" }))
                 .collect::<Vec<_>>().join("\n");
             let ssh = view.ssh_peer.map(|(peer, port)| lockout(&change.before, &change.after, peer, port));
             Planned {

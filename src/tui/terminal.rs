@@ -35,7 +35,7 @@ pub fn keys() -> io::Result<File> {
     if stdin.is_terminal() {
         return Ok(File::from(rustix::io::dup(&stdin)?));
     }
-    OpenOptions::new().read(true).write(true).open("/dev/tty")
+    OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| io::Error::other("there is no terminal to read keys from"))
 }
 
 impl Terminal {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::planned;
 use super::sentence::utc;
+use super::widgets::wrap;
 use super::shared::{Reply, Request, Seen, TrialSeen};
 use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
@@ -20,6 +21,9 @@ use crate::model::{Plan, Proto, Source, View};
 use crate::observe::live::observe;
 use crate::syntax::plan as plan_file;
 use crate::trial::{self, By, Options, Record, Refusal, Status, save};
+
+/// Sentences in the save popup are broken at this width, for 80 columns.
+const BOOT_WIDTH: usize = 74;
 
 /// What the cockpit looks at.
 #[derive(Clone)]
@@ -58,13 +62,15 @@ struct Worker<E> {
     seen: Option<Arc<Seen>>,
     clock: Arc<AtomicBool>,
     draft: Option<PathBuf>,
+    /// What the save popup shows.
+    save_shown: Option<save::Preview>,
 }
 
 /// Runs until it is told to stop, or the screen is gone. A panic becomes a sentence on the screen.
 pub fn run<E: From<Reply> + Send + 'static>(subject: Subject, requests: &Receiver<Request>, out: Sender<E>, drafts: bool) {
     let host = host_of(&subject);
     let draft = draft_path(&subject, host.as_deref()).filter(|_| drafts);
-    let mut w = Worker { subject, host, out, seen: None, clock: Arc::new(AtomicBool::new(false)), draft };
+    let mut w = Worker { subject, host, out, seen: None, clock: Arc::new(AtomicBool::new(false)), save_shown: None, draft };
     let mut queue: std::collections::VecDeque<Request> = std::collections::VecDeque::from([Request::Look]);
     let mut first = true;
     loop {
@@ -205,10 +211,14 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
             Request::Keep { without_proof } => keep(host, without_proof),
             Request::Revert => trial::revert(host).map(|_| Reply::Done("reverted: the old rules are back".into())),
             Request::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
-            Request::SavePreview { all } => save::preview(host, mode(all)).map(|p| Reply::SavePreview { all, text: preview_text(&p) }),
-            Request::Save { all } => save::preview(host, mode(all)).and_then(|p| save::save(host, &p).map(|done| {
-                Reply::Done(if done.is_empty() { "the files are as they should be already".into() } else { format!("saved: {}", done.join("; ")) })
-            })),
+            Request::SavePreview { all } => save::preview(host, mode(all)).map(|p| {
+                let text = preview_text(&p);
+                self.save_shown = Some(p);
+                Reply::SavePreview { all, text }
+            }),
+            // What was shown is what is written: save compares.
+            Request::Save { all } => self.save_shown.take().filter(|p| p.mode == mode(all)).map_or_else(|| save::preview(host, mode(all)), Ok)
+                .and_then(|p| save::save(host, &p)).map(|done| Reply::Done(format!("saved: {}", done.join("; ")))),
             _ => return,
         };
         match done {
@@ -266,8 +276,9 @@ fn mode(all: bool) -> save::Mode {
     if all { save::Mode::All } else { save::Mode::Unmanaged }
 }
 
+/// What the next start does with the files, then what they gain and lose.
 fn preview_text(p: &save::Preview) -> String {
-    let mut out = String::new();
+    let mut out: String = p.boot.lines().flat_map(|l| wrap(l, BOOT_WIDTH)).flat_map(|l| [l, "\n".into()]).collect();
     for f in &p.files {
         if f.diff.is_empty() {
             out.push_str(&format!("{}: no difference\n", f.path.display()));
@@ -275,7 +286,6 @@ fn preview_text(p: &save::Preview) -> String {
             out.push_str(&f.diff);
         }
     }
-    out.push_str(&format!("\nAt boot: {}\n", p.boot));
     out
 }
 

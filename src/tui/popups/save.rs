@@ -74,7 +74,7 @@ impl Save {
         }
         let enter = c.theme.glyph(Glyph::Enter);
         c.put(2, 2, Role::Dim, &format!("{enter} writes these files; the old ones stay beside them as .before-portcullis"));
-        c.rule(3, "what the files gain and lose");
+        c.rule(3, "what boot does with them, what they gain and lose");
         let Some(text) = &self.text else {
             c.put(2, 4, Role::Dim, "reading the files");
             return;
