@@ -26,7 +26,7 @@ pub fn statement(host: &dyn Host, saved: &[Ruleset]) -> String {
 
 fn enabled(host: &dyn Host, unit: &str) -> bool {
     UNIT_DIRS.iter().any(|dir| {
-        host.list(Path::new(dir)).iter().filter(|d| d.ends_with(".wants") || d.ends_with(".requires"))
+        host.list(Path::new(dir)).iter().filter(|d| matches!(d.rsplit_once('.'), Some((_, "wants" | "requires"))))
             .any(|d| host.list(&Path::new(dir).join(d)).iter().any(|name| name == unit))
     }) && !masked(host, unit)
 }

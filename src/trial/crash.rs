@@ -176,7 +176,9 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
         other => {
             // No guard was there yet: then the kernel was not touched.
             assert!(matches!(other, Some(State::Armed)) && now == before, "{what}: {other:?}\n{now}");
-            assert_eq!(super::status(&host).trial.unwrap().state, State::Failed, "{what}");
+            // A guard that was just started may still find that it has nothing to do.
+            let over = || matches!(super::status(&host).trial.unwrap().state, State::Failed | State::Reverted);
+            assert!((0..500).any(|_| over() || { host.pause(Duration::from_millis(10)); false }), "{what}");
             begin(&host).unwrap();
         }
     }

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench analyse`
 
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs tools")]
 
 use std::fmt::Write as _;

@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench pty`
 
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs programs")]
 
 #[path = "../common/pty.rs"]
