@@ -1,15 +1,14 @@
 //! Real listings from the field are read whole: no panic, no line vanishes, pairs agree, the kernel takes them back.
 //! The corpus is no part of the project: `PORTCULLIS_CORPUS`, or `../shared/corpus` beside it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use common::{Backend, Lab};
+use common::{Backend, Lab, not_run_here};
 use portcullis::model::{Family, Ruleset, View};
 use portcullis::observe::capture::{Input, captured};
 use portcullis::syntax::iptables_save;
@@ -20,8 +19,7 @@ fn corpus() -> Option<PathBuf> {
         return Some(dir);
     }
     // No part of the project, so a fresh checkout never has it: said loudly, but no failure in CI.
-    let said = "NOT RUN, optional: the corpus of real listings is not here (PORTCULLIS_CORPUS)\n";
-    let _ = std::io::stderr().lock().write_all(said.as_bytes());
+    not_run_here("the corpus of real listings is not here (PORTCULLIS_CORPUS)");
     None
 }
 

@@ -5,7 +5,7 @@
 //!
 //! `PORTCULLIS_FULL=1` judges 200 rulesets with 400 packets each; `PORTCULLIS_SEED=N` repeats a run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
 
 #[path = "judge/net.rs"]
 mod net;

@@ -1,7 +1,7 @@
 //! Every match and target module that this kernel has: what `iptables -L` prints of a rule, with any flags, is read as
 //! the rule that `iptables-save` prints; and what is written loads again to the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The real program in a real pseudo-terminal, driven by keys; every wait is for something on the screen.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
 
 #[path = "common/pty.rs"]
 mod pty;

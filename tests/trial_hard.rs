@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::net::{tcp_connects_within, within};
 use common::outlive::{SOON, THEIRS, THEIRS6};
-use common::{Backend, Lab, holds_within, wait_for};
+use common::{Backend, Lab, holds_within, not_run_here, wait_for};
 use socket2::{Domain, Socket, Type};
 
 /// Ports that the old and the new plan close and leave open.
@@ -204,7 +204,7 @@ fn same_slot(rules: &str) -> String {
 /// whole machine's, so that only the dates are moved here; the guard's part is tested on a clock in memory.
 #[test]
 fn o_dates_in_the_past_and_in_the_future() {
-    let _ = std::io::stderr().lock().write_all(b"NOT RUN, optional: a real step of the wall clock (it is the whole machine's)\n");
+    not_run_here("a real step of the wall clock (it is the whole machine's)");
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
         let _echo = common::net::Echo::start(&lab.server, 7002);

@@ -135,8 +135,7 @@ fn session(process: &Process, stat: &Stat) -> Option<(SshSession, Option<String>
     let e = connection_of(process).or_else(|| monitor.as_ref().and_then(connection_of))?;
     let peer = plain(e.remote_address.ip());
     // From this host to itself it came through lo, where our rules do not stand.
-    let back = (e.remote_address, e.local_address);
-    let own = peer.is_loopback() || connections(process).iter().any(|c| (c.local_address, c.remote_address) == back);
+    let own = peer.is_loopback() || is_ours(peer);
     let ticks = procfs::ticks_per_second();
     let began = Duration::from_millis(born.saturating_mul(1000) / ticks.max(1));
     (!own).then(|| (SshSession { user, peer, port: e.local_address.port(), began }, tty))
@@ -152,6 +151,13 @@ fn title(text: &str) -> Option<(String, Option<String>)> {
     let (user, tty) = rest.rsplit_once('@')?;
     let known = |t: &str| t.starts_with("pts/") || matches!(t, "notty" | "internal-sftp") || t.starts_with("tty");
     (!user.is_empty() && tty.split(',').all(known)).then(|| (user.to_owned(), tty.split(',').next().map(str::to_owned)))
+}
+
+/// Whether the address is one of this host's: only those can be bound (ip(7)), unless `ip_nonlocal_bind` is set.
+fn is_ours(addr: IpAddr) -> bool {
+    let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
+    let any = std::fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind")).is_ok_and(|t| t.trim() == "1");
+    !any && std::net::UdpSocket::bind((addr, 0)).is_ok()
 }
 
 fn connections(process: &Process) -> Vec<TcpNetEntry> {

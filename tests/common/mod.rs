@@ -3,7 +3,7 @@
 //! Nothing here touches the machine that the tests run on: every firewall, `/run`, `/var/lib/nfs` and process lives
 //! in namespaces that end with the test process (their first process reads a pipe that only the test holds).
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::print_stdout, dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking, runs tools and waits for conditions")]
 
@@ -46,6 +46,11 @@ pub fn not_run(why: &str) {
     let _ = std::io::stderr().lock().write_all(format!("NOT RUN: {why}\n").as_bytes());
     let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false");
     assert!(!ci, "NOT RUN in CI: {why}");
+}
+
+/// Says loudly what cannot be tested on such a machine, in CI, too.
+pub fn not_run_here(why: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("NOT RUN, optional: {why}\n").as_bytes());
 }
 
 /// Whether the long judges are asked for (`tests/run --full`).
