@@ -45,6 +45,8 @@ pub(super) struct Rest {
     pub(super) track: Track,
     /// Destination and ports before NAT.
     pub(super) orig: Option<Box<(AddrSet, PortSet)>>,
+    /// REDIRECT has sent them to the host itself, to an address that is not known.
+    pub(super) to_host: bool,
     /// Why it is not certain that these packets come this way: a number of the walk's reasons.
     pub(super) doubt: Option<u32>,
 }
@@ -78,6 +80,9 @@ pub(super) enum Test {
     State(bool, u8),
     /// One of these groups holds; negated when the first is set.
     OneOf(bool, Vec<Vec<Test>>),
+    /// The first of these groups that holds gives the answer (the flag), none of them means no; negated when the
+    /// first is set.
+    Ordered(bool, Vec<(bool, Vec<Test>)>),
     /// The same answer for every packet.
     Always(bool),
 }
@@ -98,6 +103,13 @@ pub(super) struct Split {
     pub(super) miss: Vec<Cell>,
     /// Why it is not certain for the hits.
     pub(super) unsure: Option<&'static str>,
+}
+
+impl Split {
+    /// Both sides.
+    pub(super) fn parts(self) -> impl Iterator<Item = Cell> {
+        self.hit.into_iter().chain(self.miss)
+    }
 }
 
 impl Cell {
@@ -232,6 +244,21 @@ impl Cell {
                     out.miss = miss;
                     out.unsure = out.unsure.or(unsure);
                 }
+                if *not {
+                    std::mem::swap(&mut out.hit, &mut out.miss);
+                }
+                out
+            }
+            Test::Ordered(not, groups) => {
+                let mut out = Split { hit: Vec::new(), miss: Vec::new(), unsure: None };
+                let mut left = vec![self];
+                for (yes, group) in groups {
+                    let Split { hit, miss, unsure } = split_all(std::mem::take(&mut left), group);
+                    if *yes { out.hit.extend(hit) } else { out.miss.extend(hit) }
+                    left = miss;
+                    out.unsure = out.unsure.or(unsure);
+                }
+                out.miss.extend(left);
                 if *not {
                     std::mem::swap(&mut out.hit, &mut out.miss);
                 }

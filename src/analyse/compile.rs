@@ -2,7 +2,7 @@
 //! reason why the rule only *may* match.
 
 use super::cell::{Test, states};
-use super::ipset;
+use super::{addrtype, ipset};
 use super::world::World;
 use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
 
@@ -61,7 +61,7 @@ fn cost(test: &Test) -> u8 {
         Test::Dst(_) | Test::Sport(_) => 3,
         Test::OrigDst(_) | Test::OrigDport(_) => 4,
         Test::Src(_) | Test::SrcMask(..) | Test::DstMask(..) => 5,
-        Test::OneOf(..) => 6,
+        Test::OneOf(..) | Test::Ordered(..) => 6,
     }
 }
 
@@ -109,10 +109,7 @@ fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
             let set = addrs(AddrSet::range(*a, *b), *not);
             Sure(if *end == End::Src { Test::Src(set) } else { Test::Dst(set) })
         }
-        Match::AddrType(not, end, types) => world.addr_type(*end, types).map_or_else(
-            || Unsure(format!("address type {} is not known", types.join(","))),
-            |set| Sure(if *end == End::Src { Test::Src(addrs(set, *not)) } else { Test::Dst(addrs(set, *not)) }),
-        ),
+        Match::AddrType(not, end, types, limit) => addrtype::meaning(world, *not, *end, types, *limit),
         Match::PktType(not, kind) => Sure(Test::Always((kind == "unicast" || kind == "host") != *not)),
         Match::Set(not, name, ends) => ipset::meaning(world, *not, name, ends, proto),
         Match::Mark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: false }),
@@ -133,8 +130,20 @@ fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
             || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)))),
         Match::CtOrigDst(not, n) => AddrSet::from_net(*n).map_or_else(
             || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)))),
-        Match::CtOrigSrcPort(not, p) => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not))),
-        Match::CtOrigDstPort(not, p) => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not))),
+        // Kernels differ in whether they track the ports of these.
+        Match::CtOrigSrcPort(..) | Match::CtOrigDstPort(..) if matches!(proto, Proto(33 | 136)) => Unsure(format!("ports of {proto} connections")),
+        Match::CtOrigSrcPort(not, p) => match proto {
+            _ if proto.has_ports() => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not))),
+            Proto::ICMP | Proto::ICMP6 => Unsure("--ctorigsrcport compares the number of an echo request".to_owned()),
+            _ => tracked(Test::Always(p.contains(&0) != *not)),
+        },
+        // Without ports the tuple holds type and code of ICMP, else zero (nf_conntrack_tuple.h).
+        Match::CtOrigDstPort(not, p) => match proto {
+            _ if proto.has_ports() => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not))),
+            Proto::ICMP => tracked(Test::Always(p.contains(&(8 << 8)) != *not)),
+            Proto::ICMP6 => tracked(Test::Always(p.contains(&(128 << 8)) != *not)),
+            _ => tracked(Test::Always(p.contains(&0) != *not)),
+        },
         Match::CtProto(not, p) => tracked(Test::Always((*p == proto) != *not)),
         Match::Fragment(not) => Sure(Test::Always(*not)),
         Match::Comment(_) => Sure(Test::Always(true)),

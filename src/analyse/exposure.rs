@@ -124,7 +124,7 @@ impl<'a> Engine<'a> {
             src: AddrSet::full(family),
             rest: Rest {
                 dst, sport: port(e.proto, None), dport: port(e.proto, Some(e.port)), iif: iif.clone(), oif: None,
-                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
+                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
             },
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);

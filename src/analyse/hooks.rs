@@ -2,11 +2,11 @@
 //! raw, mangle and nat PREROUTING, the routing decision, then mangle, filter and security INPUT and nat INPUT,
 //! or mangle, filter and security FORWARD and POSTROUTING.
 
-use super::cell::{Cell, Track};
+use super::cell::{Cell, Test, Track, split_all};
 use super::trace::Verdict;
 use super::walk::Walk;
-use super::world::{Way, loopback};
-use crate::model::AddrSet;
+use super::world::{Way, link_local, loopback};
+use crate::model::{AddrSet, Family};
 
 /// Where packets that were not translated go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub(super) enum Bound {
 
 /// Sends packets all the way; every packet has an end afterwards.
 pub(super) fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
+    let cells = cells.into_iter().flat_map(|c| split_all(vec![c], &[Test::In(walk.world.ifaces.named("lo"))]).parts().collect::<Vec<_>>()).map(|mut c| {
+        // On lo it has passed OUTPUT, where it was tracked.
+        if own(walk, &c) {
+            c.rest.track = Track::New;
+        }
+        c
+    }).collect();
     let cells = walk.hook("raw", "PREROUTING", cells);
     let cells = cells.into_iter().map(|mut c| {
         if c.rest.track == Track::Before {
@@ -27,7 +34,10 @@ pub(super) fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
         c
     }).collect();
     let cells = walk.hook("mangle", "PREROUTING", cells);
-    let cells = tracked_only(walk, "PREROUTING", cells);
+    // The nat table decided about the host's own packets in OUTPUT.
+    let (own, cells): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|c| own(walk, c));
+    let mut cells = tracked_only(walk, "PREROUTING", cells);
+    cells.extend(own);
     let (mut local, mut forward) = (Vec::new(), Vec::new());
     for cell in cells {
         route(walk, cell, bound, &mut local, &mut forward);
@@ -44,6 +54,11 @@ pub(super) fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
     forward = walk.hook("mangle", "POSTROUTING", forward);
     forward = tracked_only(walk, "POSTROUTING", forward);
     walk.end(forward, Verdict::Accept, "no rule concerns it", None);
+}
+
+/// Packets of the host itself, which arrive on `lo`.
+fn own(walk: &Walk, cell: &Cell) -> bool {
+    !cell.rest.iif.is_empty() && cell.rest.iif == walk.world.ifaces.named("lo")
 }
 
 /// The nat table sees packets of a connection only.
@@ -66,11 +81,9 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
         c.rest.dst = dst;
         c
     };
-    // Packets from outside to 127/8 are martians unless route_localnet is set for the interface.
     let inner = cell.rest.dst.and(&loopback(world.family));
     if !inner.is_empty() {
-        let outer = with(inner.clone());
-        walk.may_end(std::slice::from_ref(&outer), "packets to a loopback address arrive only with route_localnet", None);
+        to_loopback(walk, with(inner.clone()), local);
     }
     let dst = cell.rest.dst.minus(&inner);
     if dst.is_empty() {
@@ -86,9 +99,9 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
                 forward.push(with(on));
             }
         }
+        None if cell.rest.to_host => local.push(with(dst)),
         None if world.is_foreign(&dst) => forward.push(with(dst)),
-        // REDIRECT keeps the destination, which was one of the host's.
-        None if !translated || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => local.push(with(dst)),
+        None if !translated || world.is_own(&dst) || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => local.push(with(dst)),
         None => {
             let what = dst.only().map_or_else(|| "the new destination".to_owned(), |a| a.to_string());
             let why = walk.reason(format!("whether {what} is an address of this host is not known"));
@@ -100,6 +113,26 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
     }
 }
 
+/// Packets to 127/8 or ::1. From outside they are martians, unless route_localnet is set for the interface (IPv4).
+fn to_loopback(walk: &mut Walk, cell: Cell, local: &mut Vec<Cell>) {
+    let world = walk.world;
+    let Some(listed) = world.view.route_localnet.as_ref().filter(|_| world.family == Family::V4) else {
+        if own(walk, &cell) {
+            local.push(cell);
+        } else {
+            walk.may_end(std::slice::from_ref(&cell), "packets to a loopback address arrive only with route_localnet", None);
+        }
+        return;
+    };
+    let mut may = world.ifaces.named("lo");
+    for name in listed {
+        may = if name == "all" { world.ifaces.all() } else { &may | &world.ifaces.named(name) };
+    }
+    let split = split_all(vec![cell], &[Test::In(may)]);
+    local.extend(split.hit);
+    walk.end(split.miss, Verdict::Drop, "a packet from outside to a loopback address is a martian: route_localnet is off", None);
+}
+
 /// Gives forwarded packets their way out.
 fn leave(walk: &mut Walk, cells: Vec<Cell>) -> Vec<Cell> {
     let world = walk.world;
@@ -107,6 +140,14 @@ fn leave(walk: &mut Walk, cells: Vec<Cell>) -> Vec<Cell> {
         walk.end(cells, Verdict::Drop, "the host does not forward packets", None);
         return Vec::new();
     }
+    // ip6_forward: a link-local sender is answered with an ICMP error.
+    let cells = if world.family == Family::V6 {
+        let split = split_all(cells, &[Test::Src(link_local(Family::V6))]);
+        walk.end(split.hit, Verdict::Drop, "a packet of a link-local sender is never forwarded", None);
+        split.miss
+    } else {
+        cells
+    };
     let mut out = Vec::new();
     for cell in cells {
         for (dst, way) in world.ways(&cell.rest.dst) {

@@ -1,9 +1,12 @@
 //! ipsets with their real contents (ipset(8)): which packets a `--match-set` takes.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::cell::Test;
 use super::compile::Meaning;
 use super::world::World;
-use crate::model::{AddrSet, End, Family, IpSet, Net, PortSet, Proto};
+use crate::model::{AddrSet, End, Family, IpSet, Net, PortSet, Proto, split_args};
 
 /// Sets of sets deeper than this are a loop.
 const MAX_DEPTH: usize = 8;
@@ -11,142 +14,216 @@ const MAX_DEPTH: usize = 8;
 /// The meaning of `--match-set NAME ENDS`.
 pub(super) fn meaning(world: &World, not: bool, name: &str, ends: &[End], proto: Proto) -> Meaning {
     let Some(sets) = &world.view.ipsets else { return Meaning::Unsure(format!("the contents of ipset {name} are not known")) };
-    match groups(world, sets, name, ends, proto, 0) {
-        Ok(groups) => Meaning::Sure(simplest(not, groups)),
+    match test(world, sets, name, ends, proto, 0) {
+        Ok(Test::OneOf(_, groups)) => Meaning::Sure(Test::OneOf(not, groups)),
+        Ok(Test::Ordered(_, groups)) => Meaning::Sure(Test::Ordered(not, groups)),
+        Ok(Test::Src(set)) => Meaning::Sure(Test::Src(super::compile::addrs(set, not))),
+        Ok(Test::Dst(set)) => Meaning::Sure(Test::Dst(super::compile::addrs(set, not))),
+        Ok(other) => Meaning::Sure(if not { Test::OneOf(true, vec![vec![other]]) } else { other }),
         Err(why) => Meaning::Unsure(why),
     }
 }
 
-/// Groups that all concern the same end's address become one test, which is faster and joins its parts.
-fn simplest(not: bool, groups: Vec<Vec<Test>>) -> Test {
-    let Some([first]) = groups.first().map(Vec::as_slice) else { return Test::OneOf(not, groups) };
-    let mut all = match first {
-        Test::Src(s) | Test::Dst(s) => AddrSet::empty(s.family()),
-        _ => return Test::OneOf(not, groups),
-    };
-    let src = matches!(first, Test::Src(_));
-    for g in &groups {
-        match g.as_slice() {
-            [Test::Src(s)] if src => all = all.or(s),
-            [Test::Dst(s)] if !src => all = all.or(s),
-            _ => return Test::OneOf(not, groups),
-        }
-    }
-    let all = super::compile::addrs(all, not);
-    if src { Test::Src(all) } else { Test::Dst(all) }
+/// One entry: what it asks, how narrow its networks are, and whether it is an exception.
+struct Entry {
+    tests: Vec<Test>,
+    prefixes: Vec<u8>,
+    except: bool,
 }
 
-type Groups = Vec<Vec<Test>>;
-
-fn groups(world: &World, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, depth: usize) -> Result<Groups, String> {
+fn test(world: &World, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, depth: usize) -> Result<Test, String> {
     let set = sets.iter().find(|s| s.name == name).ok_or_else(|| format!("ipset {name} is not there"))?;
     if depth > MAX_DEPTH {
         return Err(format!("ipset {name} holds itself"));
     }
-    let (_, parts) = set.kind.split_once(':').unwrap_or(("", ""));
+    if world.changed_sets.contains(name) {
+        return Err(format!("rules change ipset {name} as packets pass (-j SET)"));
+    }
     if set.kind == "list:set" {
-        let mut out = Vec::new();
-        for e in &set.entries {
-            let inner = e.split_whitespace().next().unwrap_or_default();
-            out.extend(groups(world, sets, inner, ends, proto, depth + 1)?);
-        }
-        return Ok(out);
+        let members: Result<Vec<Vec<Test>>, String> = set.entries.iter().map(|e| {
+            Ok(vec![test(world, sets, e.split_whitespace().next().unwrap_or_default(), ends, proto, depth + 1)?])
+        }).collect();
+        return Ok(joined(members?));
     }
-    // A set of the other family never matches (ip_set_test: the family is compared first).
-    if set.family.is_some_and(|f| f != world.family) {
-        return Ok(Vec::new());
+    let parts: Vec<&str> = set.kind.split_once(':').map(|(_, p)| p.split(',').collect()).ok_or_else(|| format!("the type of ipset {name} is not known"))?;
+    // A set of the other family, or of more dimensions than are asked, never matches (ip_set_test).
+    if set.family.is_some_and(|f| f != world.family) || ends.len() < parts.len() {
+        return Ok(Test::Always(false));
     }
-    let parts: Vec<&str> = parts.split(',').collect();
-    let mut out = Vec::new();
-    let mut exceptions = Vec::new();
-    for entry in &set.entries {
-        let mut words = entry.split_whitespace();
-        let key = words.next().unwrap_or_default();
-        let options: Vec<&str> = words.collect();
-        if options.contains(&"timeout") {
-            return Err(format!("entries of ipset {name} expire"));
-        }
-        let group = one(world, &parts, key, ends, proto).ok_or_else(|| format!("the entry {key} of ipset {name} is not understood"))?;
-        let Some(group) = group else { continue };
-        if options.contains(&"nomatch") { exceptions.push(group) } else { out.push(group) }
+    let shape = Shape { world, parts: &parts, ends, proto, mask: mask(set)? };
+    let mut entries = Vec::new();
+    for text in &set.entries {
+        entries.extend(shape.entry(text).ok_or_else(|| format!("the entry {text} of ipset {name} is not understood"))?);
     }
-    if exceptions.is_empty() {
-        return Ok(out);
+    if !entries.iter().any(|e| e.except) {
+        return Ok(joined(entries.into_iter().map(|e| e.tests).collect()));
     }
-    except(out, &exceptions).ok_or_else(|| format!("the exceptions in ipset {name} are not judged"))
+    // The narrower network decides (ip_set_hash_gen.h, mtype_test_cidrs).
+    entries.sort_by_key(|e| Reverse(e.prefixes.clone()));
+    if let Some(whole) = of_one_address(world.family, &entries) {
+        return Ok(whole);
+    }
+    Ok(Test::Ordered(false, entries.into_iter().map(|e| (!e.except, e.tests)).collect()))
 }
 
-/// `nomatch` entries: the more specific network wins. Exact for sets of one address; else not judged.
-fn except(groups: Groups, exceptions: &[Vec<Test>]) -> Option<Groups> {
-    let nets = |list: &[Vec<Test>]| -> Option<Vec<(bool, AddrSet)>> {
-        list.iter().map(|g| match g.as_slice() {
-            [Test::Src(s)] => Some((true, s.clone())),
-            [Test::Dst(s)] => Some((false, s.clone())),
-            _ => None,
-        }).collect()
-    };
-    let (yes, no) = (nets(&groups)?, nets(exceptions)?);
-    let src = yes.first()?.0;
-    // Wider networks first, then the narrower ones overrule them.
-    let mut all: Vec<(u8, bool, AddrSet)> = yes.into_iter().map(|(_, s)| (true, s)).chain(no.into_iter().map(|(_, s)| (false, s)))
-        .map(|(y, s)| (s.cidrs().first().and_then(Net::prefix).unwrap_or(0), y, s)).collect();
-    all.sort_by_key(|(prefix, _, _)| *prefix);
-    let mut set = AddrSet::empty(all.first()?.2.family());
-    for (_, y, s) in all {
-        set = if y { set.or(&s) } else { set.minus(&s) };
+/// Entries, the narrow ones first, that all concern the address of one end: one set of addresses.
+fn of_one_address(family: Family, entries: &[Entry]) -> Option<Test> {
+    let src = matches!(entries.first()?.tests.as_slice(), [Test::Src(_)]);
+    let mut all = AddrSet::empty(family);
+    for e in entries.iter().rev() {
+        let (([Test::Src(set)], true) | ([Test::Dst(set)], false)) = (e.tests.as_slice(), src) else { return None };
+        if e.except { all.remove(set) } else { all.add(set) }
     }
-    Some(vec![vec![if src { Test::Src(set) } else { Test::Dst(set) }]])
+    Some(if src { Test::Src(all) } else { Test::Dst(all) })
 }
 
-/// One entry: `Some(None)` when it can never match this protocol.
-#[expect(clippy::option_option, reason = "not understood, never, and a group are three answers")]
-fn one(world: &World, parts: &[&str], key: &str, ends: &[End], proto: Proto) -> Option<Option<Vec<Test>>> {
-    let values = fields(key, parts.len())?;
-    let mut group = Vec::new();
-    for ((part, value), end) in parts.iter().zip(values).zip(ends) {
-        match *part {
-            "ip" | "net" => {
-                let set = addr(value, world.family)?;
-                group.push(if *end == End::Src { Test::Src(set) } else { Test::Dst(set) });
+/// Groups as one test. What differs in the address of one end only becomes one set of addresses: faster, and it does
+/// not cut packets into parts.
+fn joined(groups: Vec<Vec<Test>>) -> Test {
+    let mut sets: BTreeMap<String, (AddrSet, bool, Vec<Test>)> = BTreeMap::new();
+    let mut rest = Vec::new();
+    for mut g in groups {
+        let (Some(Test::Src(set) | Test::Dst(set)), src) = (g.first(), matches!(g.first(), Some(Test::Src(_)))) else {
+            if !matches!(g.as_slice(), [Test::Always(false)]) {
+                rest.push(g);
             }
-            "port" => {
-                let Some(set) = port(value, proto)? else { return Some(None) };
-                group.push(if *end == End::Src { Test::Sport(set) } else { Test::Dport(set) });
+            continue;
+        };
+        let set = set.clone();
+        let tail = g.split_off(1);
+        match sets.get_mut(&format!("{src} {tail:?}")) {
+            Some((known, _, _)) => known.unite(set),
+            None => {
+                sets.insert(format!("{src} {tail:?}"), (set, src, tail));
             }
-            "iface" => {
-                let name = value.strip_prefix("physdev:").map_or(Some(value), |_| None)?;
-                let set = world.ifaces.named(name);
-                group.push(if *end == End::Src { Test::In(set) } else { Test::Out(set, false) });
-            }
-            // mark and mac are not known of a new packet from afar.
-            _ => return None,
         }
     }
-    (ends.len() >= parts.len()).then_some(Some(group))
-}
-
-/// The comma-separated fields of an entry.
-fn fields(key: &str, n: usize) -> Option<Vec<&str>> {
-    let v: Vec<&str> = key.split(',').collect();
-    (v.len() == n).then_some(v)
-}
-
-fn addr(text: &str, family: Family) -> Option<AddrSet> {
-    if let Some((a, b)) = text.split_once('-') {
-        return Some(AddrSet::range(Net::parse(a, family)?.ip(), Net::parse(b, family)?.ip()));
+    for (set, src, tail) in sets.into_values() {
+        let mut g = vec![if src { Test::Src(set) } else { Test::Dst(set) }];
+        g.extend(tail);
+        rest.push(g);
     }
-    AddrSet::from_net(Net::parse(text, family)?)
+    match rest.as_mut_slice() {
+        [] => Test::Always(false),
+        [only] if only.len() == 1 => only.pop().unwrap_or(Test::Always(false)),
+        _ => Test::OneOf(false, rest),
+    }
 }
 
-/// `80`, `tcp:80`, `tcp:80-90`: inside `None` for another protocol.
-#[expect(clippy::option_option, reason = "not understood, another protocol, and ports are three answers")]
-fn port(text: &str, proto: Proto) -> Option<Option<PortSet>> {
-    let (p, range) = match text.split_once(':') {
-        Some((p, r)) => (Proto::parse(p)?, r),
-        // bitmap:port names none and takes any protocol with ports.
-        None => (proto, text),
-    };
-    let (a, b) = range.split_once('-').unwrap_or((range, range));
-    let set = PortSet::from_iter([a.parse::<u16>().ok()?..=b.parse::<u16>().ok()?]);
-    Some((p == proto && proto.has_ports()).then_some(set))
+/// The word behind an option of `create`.
+fn option<'s>(set: &'s IpSet, name: &str) -> Option<&'s str> {
+    set.options.split_whitespace().skip_while(|w| *w != name).nth(1)
+}
+
+/// `netmask 24` or `bitmask A`: packets are compared under this mask (hash:ip, bitmap:ip, hash:ip,port).
+fn mask(set: &IpSet) -> Result<Option<Net>, String> {
+    let family = set.family.unwrap_or(Family::V4);
+    let zero = Net::any(family).ip();
+    let read = |text: &str| Net::parse(&format!("{zero}/{text}"), family).ok_or_else(|| format!("the mask {text} of ipset {} is not understood", set.name));
+    option(set, "netmask").or_else(|| option(set, "bitmask")).map(read).transpose()
+}
+
+/// What all entries of a set share.
+struct Shape<'a> {
+    world: &'a World<'a>,
+    parts: &'a [&'a str],
+    ends: &'a [End],
+    proto: Proto,
+    mask: Option<Net>,
+}
+
+impl Shape<'_> {
+    /// `None` when it is not understood; an empty list when it can never match packets of the protocol.
+    fn entry(&self, text: &str) -> Option<Vec<Entry>> {
+        let quoted = text.contains('"');
+        let words = if quoted { split_args(text) } else { text.split_whitespace().map(str::to_owned).collect() };
+        let mut words = words.into_iter();
+        let key = words.next()?;
+        let mut except = false;
+        while let Some(w) = words.next() {
+            match w.as_str() {
+                "nomatch" => except = true,
+                // What was there when the set was read is taken as there; the rest does not decide.
+                "timeout" | "comment" | "packets" | "bytes" | "skbmark" | "skbprio" | "skbqueue" | "before" | "after" => {
+                    words.next();
+                }
+                _ => return None,
+            }
+        }
+        let values: Vec<&str> = key.split(',').collect();
+        if values.len() != self.parts.len() {
+            return None;
+        }
+        let (mut tests, mut prefixes) = (Vec::new(), Vec::new());
+        for ((part, value), end) in self.parts.iter().zip(values).zip(self.ends) {
+            let src = *end == End::Src;
+            match *part {
+                "ip" | "net" => {
+                    let set = self.addrs(value)?;
+                    if *part == "net" {
+                        prefixes.push(Net::parse(value, self.world.family)?.prefix()?);
+                    }
+                    tests.push(if src { Test::Src(set) } else { Test::Dst(set) });
+                }
+                "port" => match self.ports(value)? {
+                    Ok(set) => tests.push(if src { Test::Sport(set) } else { Test::Dport(set) }),
+                    Err(true) => {}
+                    Err(false) => return Some(Vec::new()),
+                },
+                "iface" => {
+                    let name = value.strip_prefix("physdev:").map_or(Some(value), |_| None)?;
+                    let set = self.world.ifaces.named(name);
+                    tests.push(if src { Test::In(set) } else { Test::Out(set, false) });
+                }
+                // mark and mac are not part of the question.
+                _ => return None,
+            }
+        }
+        // The address first, so that groups can be joined by it.
+        tests.sort_by_key(|t| !matches!(t, Test::Src(_) | Test::Dst(_)));
+        Some(vec![Entry { tests, prefixes, except }])
+    }
+
+    fn addrs(&self, text: &str) -> Option<AddrSet> {
+        let family = self.world.family;
+        let net = match (text.split_once('-'), self.mask) {
+            (Some((a, b)), None) => return Some(AddrSet::range(Net::parse(a, family)?.ip(), Net::parse(b, family)?.ip())),
+            (Some(_), Some(_)) => return None,
+            (None, None) => Net::parse(text, family)?,
+            (None, Some(mask)) => {
+                let at = Net::parse(text, family)?;
+                Net { addr: at.addr & mask.mask, mask: mask.mask, family }
+            }
+        };
+        AddrSet::from_net(net)
+    }
+
+    /// `tcp:80`, `icmp:echo-request`, `gre:0`, and in a bitmap `80`: the ports of a protocol that has them, else
+    /// whether it matches every packet of the question's protocol, or none (`ip_set_get_ip4_port`).
+    fn ports(&self, text: &str) -> Option<Result<PortSet, bool>> {
+        let proto = self.proto;
+        let Some((p, value)) = text.split_once(':') else {
+            // bitmap:port knows TCP and UDP only.
+            let set = range(text)?;
+            return Some(if matches!(proto, Proto::TCP | Proto::UDP) { Ok(set) } else { Err(false) });
+        };
+        let p = Proto::parse(p)?;
+        if p != proto {
+            return Some(Err(false));
+        }
+        Some(match proto {
+            Proto::ICMP | Proto::ICMP6 => {
+                let echo = if proto == Proto::ICMP { "8/0" } else { "128/0" };
+                Err(matches!(value, "echo-request" | "ping") || value == echo)
+            }
+            // What has no ports that ipset reads is taken as port 0.
+            Proto(6 | 17 | 132 | 136) => Ok(range(value)?),
+            _ => Err(range(value)?.contains(0)),
+        })
+    }
+}
+
+fn range(text: &str) -> Option<PortSet> {
+    let (a, b) = text.split_once('-').unwrap_or((text, text));
+    Some(PortSet::from_iter([a.parse::<u16>().ok()?..=b.parse::<u16>().ok()?]))
 }

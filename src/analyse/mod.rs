@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod tests;
+mod addrtype;
 mod cell;
 mod compile;
 mod endpoint;

@@ -1,28 +1,37 @@
-//! What targets write on packets: marks, tracking, and the new destination of DNAT and REDIRECT.
+//! What targets write on packets: marks, tracking, and the new destination of DNAT, REDIRECT and NETMAP.
 
 use range_set_blaze::RangeSetBlaze;
 
-use super::cell::{Cell, Track};
+use super::cell::{Cell, Test, Track, split_all};
 use super::trace::Verdict;
 use super::walk::Walk;
-use crate::model::{AddrSet, PortSet, Target};
+use crate::model::{AddrSet, MarkMasks, Net, PortSet, Target};
 
 /// A cell after a target that only marks.
 pub(super) fn write(mut cell: Cell, target: &Target) -> Cell {
     let r = &mut cell.rest;
+    // Without a connection CONNMARK does nothing (xt_connmark).
+    let tracked = r.track == Track::New;
     match target {
         Target::Mark(op) => r.mark = r.mark.map(|m| op.on(m)),
-        // Without a connection CONNMARK does nothing (xt_connmark).
-        Target::ConnMark(op) if r.track == Track::New => r.connmark = r.connmark.map(|m| op.on(m)),
-        Target::SaveMark if r.track == Track::New => r.connmark = r.mark,
-        Target::RestoreMark if r.track == Track::New => r.mark = r.connmark,
-        Target::NoTrack => r.track = Track::Untracked,
+        Target::ConnMark(op) if tracked => r.connmark = r.connmark.map(|m| op.on(m)),
+        Target::SaveMark(m) if tracked => r.connmark = copied(r.mark, m.packet, r.connmark, m.connection),
+        Target::RestoreMark(MarkMasks { packet, connection }) if tracked => r.mark = copied(r.connmark, *connection, r.mark, *packet),
+        // `CT` leaves alone what is tracked already (xt_ct: packets of the host itself).
+        Target::NoTrack if r.track == Track::Before => r.track = Track::Untracked,
         _ => {}
     }
     cell
 }
 
-/// Cells after DNAT or REDIRECT.
+/// `(to & ~clear) ^ (from & take)`: how CONNMARK copies one mark into the other; not known when one of them is not.
+fn copied(from: Option<u32>, take: u32, to: Option<u32>, clear: u32) -> Option<u32> {
+    let from = if take == 0 { 0 } else { from? & take };
+    let to = if clear == u32::MAX { 0 } else { to? & !clear };
+    Some(to ^ from)
+}
+
+/// Cells after DNAT, REDIRECT or NETMAP.
 pub(super) fn translate(walk: &mut Walk, cells: Vec<Cell>, target: &Target) -> Vec<Cell> {
     let mut out = Vec::new();
     for cell in cells {
@@ -33,45 +42,89 @@ pub(super) fn translate(walk: &mut Walk, cells: Vec<Cell>, target: &Target) -> V
                     walk.end(vec![cell], Verdict::Depends, "the destination of DNAT is of the other family", None);
                     continue;
                 }
-                let ports = to.ports.clone().map(|p| PortSet::from_iter([p]));
-                out.extend(moved(walk, cell, dst, ports));
+                out.extend(to_ports(walk, cell, dst.as_ref(), to.ports.as_ref()));
             }
             Target::Redirect(to) => {
-                let ports = to.clone().map(|p| PortSet::from_iter([p]));
                 for index in cell.rest.iif.clone() {
                     let mut part = cell.clone();
                     part.rest.iif = RangeSetBlaze::from_iter([index]);
-                    match (walk.world.redirect_to(walk.world.ifaces.show(index)), walk.world.reachable_local()) {
-                        (Some(a), _) if !a.is_empty() => out.extend(moved(walk, part, Some(a), ports.clone())),
-                        (Some(_), _) => walk.end(vec![part], Verdict::Drop, "REDIRECT finds no address on the interface", None),
-                        // Some address of the host: as good as the one it was sent to.
-                        (None, _) => out.extend(moved(walk, part, None, ports.clone())),
+                    let iface = walk.world.ifaces.show(index);
+                    for part in split_all(vec![part], &[Test::Dst(super::world::link_local(walk.world.family))]).parts() {
+                        match walk.world.redirect_to(iface, &part.rest.dst) {
+                            Some(a) if !a.is_empty() => out.extend(to_ports(walk, part, Some(&a), to.as_ref())),
+                            Some(_) => walk.end(vec![part], Verdict::Drop, "REDIRECT finds no address on the interface", None),
+                            // Some address of the host: as good as the one it was sent to.
+                            None => {
+                                let mut moved = to_ports(walk, part, None, to.as_ref());
+                                for c in &mut moved {
+                                    c.rest.to_host = true;
+                                }
+                                out.extend(moved);
+                            }
+                        }
                     }
                 }
             }
+            Target::Netmap(to) => out.extend(netmap(walk, cell, *to)),
             _ => out.push(cell),
         }
     }
     out
 }
 
+/// More destinations than these are mapped all at once.
+const MAX_SINGLE: usize = 64;
+
+/// The host's bits stay, the network's change.
+fn netmap(walk: &mut Walk, cell: Cell, to: Net) -> Vec<Cell> {
+    let of = cell.rest.dst.ranges();
+    let with = |dst: AddrSet| {
+        let mut c = cell.clone();
+        c.rest.dst = dst;
+        c
+    };
+    if of.len() <= MAX_SINGLE && of.iter().all(|(a, b)| a == b) {
+        return of.into_iter().flat_map(|(a, _)| {
+            let new = AddrSet::single(Net::host(a).within(to));
+            to_ports(walk, with(AddrSet::single(a)), Some(&new), None)
+        }).collect();
+    }
+    let Some(all) = AddrSet::from_net(to) else {
+        walk.end(vec![cell], Verdict::Depends, "where NETMAP sends it is not judged", None);
+        return Vec::new();
+    };
+    to_ports(walk, cell, Some(&all), None)
+}
+
+/// Translation to addresses and ports. A port that is in the range already stays (nf_nat_get_unique_tuple).
+fn to_ports(walk: &mut Walk, cell: Cell, dst: Option<&AddrSet>, ports: Option<&std::ops::RangeInclusive<u16>>) -> Vec<Cell> {
+    let Some(range) = ports else { return moved(walk, cell, dst, None) };
+    let set = PortSet::from_iter([range.clone()]);
+    let split = split_all(vec![cell], &[Test::Dport(set.clone())]);
+    let mut out = Vec::new();
+    for c in split.hit {
+        out.extend(moved(walk, c, dst, None));
+    }
+    for c in split.miss {
+        out.extend(moved(walk, c, dst, Some(&set)));
+    }
+    out
+}
+
 /// A cell sent elsewhere. What is sent to where it went anyway is not translated (nf_nat_setup_info).
-fn moved(walk: &mut Walk, cell: Cell, dst: Option<AddrSet>, ports: Option<PortSet>) -> Vec<Cell> {
-    let dst = dst.unwrap_or_else(|| cell.rest.dst.clone());
-    let ports = ports.unwrap_or_else(|| cell.rest.dport.clone());
-    if dst == cell.rest.dst && ports == cell.rest.dport {
+fn moved(walk: &mut Walk, cell: Cell, dst: Option<&AddrSet>, ports: Option<&PortSet>) -> Vec<Cell> {
+    let dst = dst.unwrap_or(&cell.rest.dst).clone();
+    let same_ports = ports.is_none_or(|p| *p == cell.rest.dport);
+    let ports = ports.unwrap_or(&cell.rest.dport).clone();
+    if dst == cell.rest.dst && same_ports {
         return vec![cell];
     }
-    let single = dst.only().is_some() && ports.len() == 1;
     let mut out = Vec::new();
-    let stays = cell.rest.dst.meets(&dst) && !cell.rest.dport.is_disjoint(&ports);
     let mut rest = vec![cell];
-    if stays {
-        // Only packets that already go to the one new place are certainly not translated.
-        let tests = [super::cell::Test::Dst(dst.clone()), super::cell::Test::Dport(ports.clone())];
-        let split = super::cell::split_all(rest, &tests);
+    if same_ports && rest.iter().any(|c| c.rest.dst.meets(&dst)) {
+        let split = split_all(rest, &[Test::Dst(dst.clone())]);
         rest = split.miss;
-        if single {
+        if dst.only().is_some() {
             out.extend(split.hit);
         } else {
             let why = walk.reason("which of its destinations DNAT takes is not known".to_owned());
@@ -83,7 +136,9 @@ fn moved(walk: &mut Walk, cell: Cell, dst: Option<AddrSet>, ports: Option<PortSe
         }
     }
     for mut c in rest {
-        c.rest.orig = Some(Box::new((c.rest.dst.clone(), c.rest.dport.clone())));
+        if c.rest.orig.is_none() {
+            c.rest.orig = Some(Box::new((c.rest.dst.clone(), c.rest.dport.clone())));
+        }
         c.rest.dst.clone_from(&dst);
         c.rest.dport.clone_from(&ports);
         out.push(c);

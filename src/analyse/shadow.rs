@@ -79,7 +79,7 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
 
 /// Whether the words of a rule may name a target that ends the chain; cheap, and `true` when in doubt.
 fn may_end(text: &str) -> bool {
-    const ENDS: &[&str] = &["ACCEPT", "DROP", "REJECT", "RETURN", "DNAT", "REDIRECT", "SNAT", "MASQUERADE", "-g ", "--goto"];
+    const ENDS: &[&str] = &["ACCEPT", "DROP", "REJECT", "RETURN", "DNAT", "REDIRECT", "NETMAP", "SNAT", "MASQUERADE", "-g ", "--goto"];
     // The last `-j` is the target's, unless a comment behind it holds another: then its words are looked at as well.
     text.find("-j ").or_else(|| text.find("-g ")).or_else(|| text.find("--")).is_some_and(|at| {
         let rest = text.get(at..).unwrap_or_default();
@@ -89,7 +89,7 @@ fn may_end(text: &str) -> bool {
 
 /// Whether a target ends the chain for every packet that it gets.
 fn ends(target: &Target) -> bool {
-    matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Snat | Target::Goto(_))
+    matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Netmap(_) | Target::Snat | Target::Goto(_))
 }
 
 /// The box around a rule's packets; `None` when no packet can be told to be in it.

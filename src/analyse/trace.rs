@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cell::{Cell, Rest, Track};
 use super::hooks::{self, Bound};
 use super::walk::{Compiled, End, Walk};
-use super::world::World;
+use super::world::{World, loopback};
 use crate::model::{AddrSet, Family, PortSet, Proto, View};
 
 /// A hypothetical new packet (conntrack NEW, TCP SYN, ICMP echo request) to the host; `None` means *any*.
@@ -123,12 +123,14 @@ pub fn trace(view: &View, packet: &Packet) -> Trace {
 pub struct Tracer<'a> {
     view: &'a View,
     families: [Option<(World<'a>, Compiled)>; 2],
+    /// Interfaces that packets have named so far.
+    named: Vec<String>,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer for a view.
     pub fn new(view: &'a View) -> Self {
-        Self { view, families: [None, None] }
+        Self { view, families: [None, None], named: Vec::new() }
     }
 
     /// Follows one packet.
@@ -137,9 +139,13 @@ impl<'a> Tracer<'a> {
         let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), path: Vec::new() };
         let at = packet.at.or((self.view.at != 0).then_some(self.view.at));
         let slot = &mut self.families[family.index()];
-        let named: Vec<&str> = packet.interface.as_deref().into_iter().collect();
+        if let Some(i) = packet.interface.as_ref().filter(|i| !self.named.contains(i)) {
+            self.named.push(i.clone());
+        }
         // Another instant or a new interface changes what rules mean.
-        if !slot.as_ref().is_some_and(|(w, _)| w.at == at && named.iter().all(|n| !w.ifaces.named(n).is_empty())) {
+        let fits = |w: &World| (w.at == at || !w.dated) && packet.interface.as_ref().is_none_or(|i| !w.ifaces.named(i).is_empty());
+        if !slot.as_ref().is_some_and(|(w, _)| fits(w)) {
+            let named: Vec<&str> = self.named.iter().map(String::as_str).collect();
             *slot = World::new(self.view, family, &named).map(|mut w| {
                 w.at = at;
                 (w, Compiled::default())
@@ -148,7 +154,8 @@ impl<'a> Tracer<'a> {
         let Some((world, compiled)) = slot else {
             return unknown(&format!("the {} rules are not known", family.label()));
         };
-        let Some((dst, bound)) = destination(world, packet.dst) else {
+        let own = packet.interface.as_deref() == Some("lo");
+        let Some((dst, bound)) = destination(world, packet.dst, own) else {
             return unknown(&format!("the host has no {} address that packets from outside reach", family.label()));
         };
         let mut walk = Walk::new(world, compiled, packet.proto, true);
@@ -159,7 +166,7 @@ impl<'a> Tracer<'a> {
                 sport: port(packet.proto, packet.sport),
                 dport: port(packet.proto, packet.dport),
                 iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
-                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, doubt: None,
+                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
             },
         };
         hooks::run(&mut walk, vec![cell], bound);
@@ -168,9 +175,13 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// The destinations of a question, and how the routing decision is made; `None` when there are none.
-pub(super) fn destination(world: &World, asked: Option<IpAddr>) -> Option<(AddrSet, Bound)> {
+/// The destinations of a question, and how the routing decision is made; `None` when there are none. `own`: it
+/// arrives on `lo`.
+fn destination(world: &World, asked: Option<IpAddr>, own: bool) -> Option<(AddrSet, Bound)> {
     match asked {
+        // What arrives on lo was sent there because it is for the host.
+        Some(a) if own => Some((AddrSet::single(a), Bound::Local)),
+        None if own => Some((world.reachable_local().unwrap_or_else(|any| any).or(&loopback(world.family)), Bound::Local)),
         // With captured text an explicit destination is the host's unless the rules tell otherwise.
         Some(a) if world.local.is_none() && !world.foreign.contains(a) => Some((AddrSet::single(a), Bound::Local)),
         Some(a) => Some((AddrSet::single(a), Bound::Anywhere)),

@@ -11,7 +11,7 @@ use super::cell::{Cell, join, split_all};
 use super::lazy::Lazy;
 use super::trace::{Step, StepResult, Verdict};
 use super::world::World;
-use crate::model::{Chain, Family, Policy, Proto, Table, Target};
+use crate::model::{Chain, Family, Policy, Proto, Source, Table, Target};
 
 /// Which rule, or the policy of which chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +131,9 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         let world = self.world;
         let Some(table_at) = world.rules.tables.iter().position(|t| t.name == table_name) else {
-            if table_name == "filter" && !world.rules.tables.is_empty() {
+            // `iptables-save -t nat` shows one table; what shows several shows all that are loaded.
+            let may_hide = world.view.source != Source::Live && world.rules.tables.len() == 1;
+            if table_name == "filter" && may_hide {
                 self.may_end(&cells, "the filter table is not in the text", None);
             }
             return cells;
@@ -302,10 +304,10 @@ impl<'w, 'a> Walk<'w, 'a> {
         match target {
             Target::None => go_on(hit),
             Target::Continue(words) => go_on(unknown_marks(hit, words)),
-            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark | Target::RestoreMark | Target::NoTrack => {
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) | Target::NoTrack => {
                 go_on(hit.into_iter().map(|c| super::rewrite::write(c, target)).collect());
             }
-            Target::Dnat(Some(_)) | Target::Redirect(_) => {
+            Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Netmap(_) => {
                 for cell in super::rewrite::translate(self, hit, target) {
                     join(accepted, cell);
                 }

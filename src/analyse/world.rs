@@ -1,7 +1,10 @@
 //! What surrounds the rules: the host's addresses, routes and interfaces, known or, for captured text, assumed.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use super::ifaces::{Ifs, Universe};
-use crate::model::{AddrSet, End, Family, IfaceMatch, Match, Net, Ruleset, Target, View};
+use crate::model::{AddrSet, Family, IfaceMatch, Match, Net, Rule, Ruleset, Source, Spec, Target, View, split_args};
 
 /// The surroundings of one family's rules.
 pub(super) struct World<'a> {
@@ -19,6 +22,14 @@ pub(super) struct World<'a> {
     pub(super) local: Option<AddrSet>,
     /// For captured text: addresses that are certainly or by assumption not the host's.
     pub(super) foreign: AddrSet,
+    /// For captured text: addresses that rules speak of as the host's.
+    own: AddrSet,
+    /// For captured text: whether rules send packets to another destination.
+    has_targets: bool,
+    /// Whether any rule asks for a date.
+    pub(super) dated: bool,
+    /// ipsets that rules change as packets pass.
+    pub(super) changed_sets: HashSet<String>,
     /// Routes, most specific first; `None` when not known.
     routes: Option<Vec<(Net, Ifs)>>,
 }
@@ -36,7 +47,7 @@ impl<'a> World<'a> {
     pub(super) fn new(view: &'a View, family: Family, named: &[&str]) -> Option<Self> {
         let rules = view.rules(family)?;
         let ifaces = Universe::new(view, Some(rules), named);
-        let local = view.local_addrs(family).map(|l| l.or(&loopback(family)));
+        let local = view.local_addrs(family).map(|l| l.or(&loopback(family)).or(&anycast(view, family)));
         let bridges = if view.addrs.is_none() { bridges(Some(rules)) } else { Vec::new() };
         let mut foreign = unreachable(family);
         for (net, _) in &bridges {
@@ -48,8 +59,13 @@ impl<'a> World<'a> {
         for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
             foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
+        let (mut own, mut has_targets) = (AddrSet::empty(family), false);
         if view.addrs.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
+            let said = Said::new(rules);
+            foreign = foreign.or(&said.beyond.minus(&said.here));
+            own = said.here.minus(&foreign);
+            has_targets = !said.beyond.is_empty();
         }
         let routes = match &view.routes {
             Some(all) => Some(all.iter().filter(|r| r.net.family == family).map(|r| (r.net, ifaces.named(&r.interface))).collect()),
@@ -65,7 +81,10 @@ impl<'a> World<'a> {
             list.sort_by_key(|(n, _)| std::cmp::Reverse(n.prefix()));
             list
         });
-        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, routes })
+        let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
+        let dated = rest().any(|r| r.text.contains("--date"));
+        let changed_sets = if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
+        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, has_targets, dated, changed_sets, routes })
     }
 
     /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` holds every
@@ -99,68 +118,25 @@ impl<'a> World<'a> {
         out
     }
 
+    /// Whether rules speak of all these as addresses of the host.
+    pub(super) fn is_own(&self, dst: &AddrSet) -> bool {
+        dst.minus(&self.own).is_empty()
+    }
+
     /// Whether the way out of packets to an address is known to lead through a bridge of containers.
     pub(super) fn is_foreign(&self, dst: &AddrSet) -> bool {
         dst.minus(&self.foreign).is_empty()
     }
 
-    /// The addresses of an addrtype(8) type; `None` when not known.
-    pub(super) fn addr_type(&self, end: End, types: &[String]) -> Option<AddrSet> {
-        // IPv6 compares flags instead of one type (xt_addrtype.c match_type6): only single types are alike.
-        if self.family == Family::V6 && types.len() > 1 {
-            return None;
-        }
-        let mut all = AddrSet::empty(self.family);
-        for t in types {
-            all = all.or(&self.one_type(end, t)?);
-        }
-        Some(all)
-    }
-
-    fn one_type(&self, end: End, name: &str) -> Option<AddrSet> {
-        let multicast = net_set(if self.family == Family::V4 { "224.0.0.0/4" } else { "ff00::/8" }, self.family);
-        match name {
-            "LOCAL" => Some(self.local_as_type(end)),
-            "MULTICAST" => Some(multicast),
-            "UNICAST" if self.family == Family::V6 => Some(multicast.or(&net_set("::/128", self.family)).complement()),
-            "UNICAST" => Some(self.local_as_type(end).or(&multicast).or(&self.broadcast()).complement()),
-            "BROADCAST" if self.family == Family::V4 => Some(self.broadcast()),
-            "BROADCAST" => Some(AddrSet::empty(self.family)),
-            "UNSPEC" => Some(net_set(if self.family == Family::V4 { "0.0.0.0/32" } else { "::/128" }, self.family)),
-            _ => None,
-        }
-    }
-
-    /// Local as the matched end sees it. With captured text: a destination that may be the host's is taken as
-    /// the host's (that is where these packets go), and no sender is the host itself.
-    fn local_as_type(&self, end: End) -> AddrSet {
-        match (&self.local, end) {
-            (Some(l), _) => l.clone(),
-            (None, End::Dst) => self.foreign.complement().or(&loopback(self.family)),
-            (None, End::Src) => loopback(self.family),
-        }
-    }
-
-    /// 0.0.0.0/8, 255.255.255.255 and the last address of each network of the host (fib_add_ifaddr).
-    fn broadcast(&self) -> AddrSet {
-        let mut set = net_set("0.0.0.0/8", self.family).or(&net_set("255.255.255.255/32", self.family));
-        for a in self.view.addrs.iter().flatten().filter(|a| Family::of(a.addr) == self.family && a.prefix < 31) {
-            if let Some((_, last)) = AddrSet::from_net(Net::new(a.addr, a.prefix)).and_then(|s| s.ranges().last().copied()) {
-                set = set.or(&AddrSet::single(last));
-            }
-        }
-        set
-    }
-
-    /// The address that REDIRECT sends packets to that arrive on an interface: the first in IPv4
-    /// (nf_nat_redirect_ipv4), any of them in IPv6. `None` when not known.
-    pub(super) fn redirect_to(&self, iface: &str) -> Option<AddrSet> {
+    /// The address that REDIRECT sends packets to that arrive on an interface: its first (nf_nat_redirect_ipv4,
+    /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None`
+    /// when not known.
+    pub(super) fn redirect_to(&self, iface: &str, dst: &AddrSet) -> Option<AddrSet> {
         let addrs = self.view.addrs.as_ref()?;
-        let mut mine = addrs.iter().filter(|a| a.interface == iface && Family::of(a.addr) == self.family).map(|a| a.addr);
-        if self.family == Family::V4 {
-            return mine.next().map(AddrSet::single);
-        }
-        Some(mine.fold(AddrSet::empty(self.family), |acc, a| acc.or(&AddrSet::single(a))))
+        let near = link_local(self.family);
+        let mine: Vec<IpAddr> = addrs.iter().filter(|a| a.interface == iface && Family::of(a.addr) == self.family).map(|a| a.addr).collect();
+        let scoped = mine.iter().find(|a| near.contains(**a)).filter(|_| self.family == Family::V6 && dst.minus(&near).is_empty());
+        Some(mine.first().into_iter().chain(scoped).fold(AddrSet::empty(self.family), |acc, a| acc.or(&AddrSet::single(*a))))
     }
 
     /// What was assumed because the text does not tell, one sentence each.
@@ -173,11 +149,84 @@ impl<'a> World<'a> {
         if self.view.routes.is_none() && self.rules.table("nat").is_some() {
             out.push(format!("{label}: routes are not in the text; container networks are taken from the rules of their bridges"));
         }
+        if let Some(at) = self.at.filter(|_| self.dated && self.view.source == Source::Capture) {
+            let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());
+            out.push(format!("{label}: rules with dates are judged as of {at}"));
+        }
+        if self.local.is_none() && self.has_targets {
+            out.push(format!("{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another host"));
+        }
+        if let [only] = self.rules.tables.as_slice() && self.view.source == Source::Capture && only.name == "filter" {
+            out.push(format!("{label}: only table filter is in the text; nat, mangle and raw are taken as empty"));
+        }
         if self.view.forwarding[self.family.index()].is_none() && self.rules.table("nat").is_some() {
             out.push(format!("{label}: forwarding is assumed to be switched on"));
         }
         out
     }
+}
+
+/// The set that `-j SET` of a rule changes.
+fn changed_set(rule: &Rule) -> Option<String> {
+    if !rule.text.contains("-set ") || !rule.text.contains("SET") {
+        return None;
+    }
+    let mut words = split_args(&rule.text).into_iter().skip_while(|w| !matches!(w.as_str(), "--add-set" | "--del-set" | "--map-set"));
+    words.next()?;
+    words.next()
+}
+
+/// With forwarding on, the first address of each IPv6 network is the host's too (RFC 4291, 2.6.1).
+fn anycast(view: &View, family: Family) -> AddrSet {
+    let mut set = AddrSet::empty(family);
+    if family == Family::V6 && view.forwarding[family.index()] == Some(true) {
+        for a in view.addrs.iter().flatten().filter(|a| Family::of(a.addr) == family && a.prefix < 127) {
+            set.add(&AddrSet::single(Net::new(a.addr, a.prefix).ip()));
+        }
+    }
+    set
+}
+
+/// What captured rules say of addresses that they do not call the host's outright. DNAT sends packets on to another
+/// host, unless INPUT or the rule that translates speaks of that address as a destination: then it is one of ours.
+struct Said {
+    here: AddrSet,
+    beyond: AddrSet,
+}
+
+impl Said {
+    fn new(rules: &Ruleset) -> Self {
+        let mut said = Self { here: AddrSet::empty(rules.family), beyond: AddrSet::empty(rules.family) };
+        let host = |n: Net| (n.mask == rules.family.max()).then(|| AddrSet::single(n.ip()));
+        let asked = |spec: &Spec| spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { host(*n) } else { None });
+        for chain in rules.table("nat").map(|t| t.chains.as_slice()).unwrap_or_default() {
+            for rule in chain.rules.iter().filter(|r| r.text.contains("DNAT") || r.text.contains("REDIRECT")) {
+                let spec = rule.spec(rules.family);
+                match &spec.target {
+                    Target::Dnat(Some(to)) => {
+                        said.beyond.add(&to.addrs.map_or_else(|| AddrSet::empty(rules.family), |(a, b)| AddrSet::range(a, b)));
+                    }
+                    Target::Redirect(_) => {}
+                    _ => continue,
+                }
+                said.here.unite(asked(&spec).unwrap_or_else(|| AddrSet::empty(rules.family)));
+            }
+        }
+        if said.beyond.is_empty() {
+            return said;
+        }
+        for table in &rules.tables {
+            for rule in table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.text.contains("-d ")) {
+                said.here.unite(asked(&rule.spec(rules.family)).unwrap_or_else(|| AddrSet::empty(rules.family)));
+            }
+        }
+        said
+    }
+}
+
+/// The link-local network.
+pub(super) fn link_local(family: Family) -> AddrSet {
+    net_set(if family == Family::V4 { "169.254.0.0/16" } else { "fe80::/10" }, family)
 }
 
 /// The loopback network.
@@ -194,7 +243,7 @@ fn unreachable(family: Family) -> AddrSet {
     nets.iter().fold(AddrSet::empty(family), |acc, n| acc.or(&net_set(n, family)))
 }
 
-fn net_set(text: &str, family: Family) -> AddrSet {
+pub(super) fn net_set(text: &str, family: Family) -> AddrSet {
     Net::parse(text, family).and_then(AddrSet::from_net).unwrap_or_else(|| AddrSet::empty(family))
 }
 

@@ -33,7 +33,9 @@ pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Vie
             inputs.push(capture::Input { name: path.display().to_string(), text: text_of(path)?, family });
         }
     }
-    let view = captured(&inputs);
+    let mut view = captured(&inputs);
+    // Dates are judged now, unless the question names another instant.
+    view.at = Live::default().now().wall;
     if knows_nothing(&view) {
         return Err(nothing(&view));
     }

@@ -1,6 +1,7 @@
 //! `portcullis trace [FILE...] --proto P --src A ...`, and `--packets FILE` for many.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     };
     let proto = Proto::parse(proto)
         .ok_or_else(|| Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255"))?;
-    let packet = Packet { src, dst: args.dst, proto, sport: args.sport, dport: args.dport, interface: args.in_interface.clone(), at };
+    let packet = Packet { src, dst: args.dst, proto: in_family(proto, src), sport: args.sport, dport: args.dport, interface: args.in_interface.clone(), at };
     let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
     if other || view.rules(packet.family()).is_none() {
         return Err(Failure::failed(
@@ -64,6 +65,11 @@ fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
     }
 }
 
+/// `icmp` of an IPv6 packet is that of IPv6.
+fn in_family(proto: Proto, src: IpAddr) -> Proto {
+    if proto == Proto::ICMP && src.is_ipv6() { Proto::ICMP6 } else { proto }
+}
+
 /// The names of the options, with `-` or `_`.
 const KEYS: &[&str] = &["proto", "src", "dst", "sport", "dport", "in_interface", "in-interface", "interface", "at"];
 
@@ -94,9 +100,10 @@ fn packet(line: &str) -> Result<Packet, String> {
         Some(i) => Some(i),
         None => text("in-interface")?.or(text("interface")?),
     };
+    let src = addr("src")?.ok_or("src is missing")?;
+    let proto = Proto::parse(&proto).ok_or_else(|| format!("{proto} is not a protocol"))?;
     let p = Packet {
-        src: addr("src")?.ok_or("src is missing")?, dst: addr("dst")?,
-        proto: Proto::parse(&proto).ok_or_else(|| format!("{proto} is not a protocol"))?,
+        src, dst: addr("dst")?, proto: in_family(proto, src),
         sport: port("sport")?, dport: port("dport")?, interface, at,
     };
     if p.dst.is_some_and(|d| Family::of(d) != p.family()) {

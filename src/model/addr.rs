@@ -136,6 +136,11 @@ impl Net {
         (prefix_mask(self.family, len) == self.mask).then_some(len)
     }
 
+    /// The address with this one's bits where the other network's mask has none (NETMAP).
+    pub fn within(&self, other: Self) -> IpAddr {
+        self.family.show(other.addr | (self.addr & !other.mask & self.family.max()))
+    }
+
     /// The address behind the network's first: by custom its gateway's.
     pub fn first_host(&self) -> IpAddr {
         self.family.show((self.addr | 1) & self.family.max())

@@ -25,7 +25,7 @@ pub use ports::{PortSet, Proto};
 pub use rule::{Hidden, Rule};
 pub use ruleset::{Chain, Policy, Ruleset, Table};
 pub use service::{Peer, PublishedName, RpcService, Socket};
-pub use spec::{BitOp, End, IfaceMatch, Match, NatTo, Spec, Target};
+pub use spec::{BitOp, End, IfaceLimit, IfaceMatch, MarkMasks, Match, NatTo, Spec, Target};
 pub use tokens::{quote, split_args};
 pub use trial_time::{TRIAL_LIMITS, trial_time};
 pub use view::{Backend, IpSet, LocalAddr, Route, Source, View};

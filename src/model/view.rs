@@ -53,6 +53,8 @@ pub struct IpSet {
     pub kind: String,
     /// `inet` or `inet6`; `None` for lists.
     pub family: Option<Family>,
+    /// How it was created: the words behind the type, e.g. `family inet hashsize 1024 netmask 24`.
+    pub options: String,
     /// Entries as `ipset save` prints them (the words behind the name).
     pub entries: Vec<String>,
 }
@@ -92,6 +94,9 @@ pub struct View {
     pub published_names: Vec<PublishedName>,
     /// `net.ipv4.ip_forward` / `net.ipv6.conf.all.forwarding`.
     pub forwarding: [Option<bool>; 2],
+    /// The interfaces with `net.ipv4.conf.*.route_localnet`, which lets packets from outside reach 127/8; `all` for
+    /// every one. `None` when not known.
+    pub route_localnet: Option<Vec<String>>,
     /// What else filters on this host (native nft chains, the other backend), one phrase each:
     /// accept becomes depends. `true`: it may rewrite packets too, so drop is not certain either.
     pub other_filters: Vec<(Family, String, bool)>,
@@ -107,7 +112,7 @@ impl View {
         Self {
             source, title: title.to_owned(), iptables: None, backend: None, v4: None, v6: None, rpc: None,
             sockets: None, peers: Vec::new(), ssh_peer: None, exports: Vec::new(), addrs: None, routes: None,
-            ipsets: None, published_names: Vec::new(), forwarding: [None, None], other_filters: Vec::new(),
+            ipsets: None, published_names: Vec::new(), forwarding: [None, None], route_localnet: None, other_filters: Vec::new(),
             diagnostics: Vec::new(), at: 0,
         }
     }

@@ -42,8 +42,21 @@ pub fn observe(host: &dyn Host) -> View {
     view.routes = Some(routes);
     let forwarding = |path: &str| host.read(Path::new(path)).ok().map(|b| b.first() == Some(&b'1'));
     view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
+    view.route_localnet = Some(route_localnet(host, &view));
     view.ssh_peer = host.ssh_peer();
     view
+}
+
+/// The interfaces that let packets from outside reach 127/8 (`IN_DEV_ROUTE_LOCALNET`: that of the interface or of all).
+fn route_localnet(host: &dyn Host, view: &View) -> Vec<String> {
+    let mut names = vec!["all"];
+    for a in view.addrs.iter().flatten() {
+        if !names.contains(&a.interface.as_str()) {
+            names.push(&a.interface);
+        }
+    }
+    let set = |name: &&str| host.read(Path::new(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"))).is_ok_and(|b| b.first() == Some(&b'1'));
+    names.into_iter().filter(set).map(str::to_owned).collect()
 }
 
 /// What listens, and who is connected to it.

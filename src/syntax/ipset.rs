@@ -47,19 +47,14 @@ fn create(name: &str, rest: &str) -> IpSet {
     // IPv4 where nothing is said; bitmap types never say it (ipset(8)).
     let addresses = kind.starts_with("bitmap:ip") || kind.starts_with("hash:");
     let family = family.or_else(|| addresses.then_some(Family::V4));
-    IpSet { name: name.to_owned(), kind, family, entries: Vec::new() }
+    IpSet { name: name.to_owned(), kind, family, options: words.get(1..).unwrap_or_default().join(" "), entries: Vec::new() }
 }
 
-/// Writes sets so that `read` gives them back; creation options other than the family are not kept by the model.
+/// Writes sets so that `read` gives them back.
 pub fn write(sets: &[IpSet]) -> String {
     let mut out = String::new();
     for set in sets {
-        let family = match set.family {
-            Some(Family::V4) if !set.kind.starts_with("bitmap") => " family inet",
-            Some(Family::V6) => " family inet6",
-            _ => "",
-        };
-        let _ = writeln!(out, "create {} {}{family}", set.name, set.kind);
+        let _ = writeln!(out, "create {} {} {}", set.name, set.kind, set.options);
         for entry in &set.entries {
             let _ = writeln!(out, "add {} {entry}", set.name);
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use portcullis::analyse::Packet;
-use portcullis::model::{Family, IpSet, Proto};
+use portcullis::model::{Family, Proto};
 
 use super::net::{INNER, SERVER};
 
@@ -34,7 +34,7 @@ impl Dice {
 
 const SOURCES: [&[&str]; 2] = [
     &["10.0.0.2", "10.0.0.77", "10.0.1.9", "10.1.0.2", "192.0.2.1", "192.0.2.11", "192.0.2.129", "198.51.100.7", "198.51.100.200", "203.0.113.5", "172.20.0.9", "8.8.8.8"],
-    &["fd00::2", "fd00::77", "fd01::2", "2001:db8::1", "2001:db8::11", "2001:db8:1::5", "2001:db8:2::9", "fd20::9", "2600::1"],
+    &["fd00::2", "fd00::77", "fd01::2", "2001:db8::1", "2001:db8::11", "2001:db8:1::5", "2001:db8:2::9", "fd20::9", "2600::1", "fe80::99"],
 ];
 const NETS: [&[&str]; 2] = [
     &["10.0.0.0/8", "10.0.0.0/24", "10.0.0.2/32", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.11/32", "198.51.100.0/24", "0.0.0.0/1", "172.20.0.0/16", "0.0.0.1/0.0.0.1", "192.0.0.1/255.0.0.127", "8.8.8.8/32"],
@@ -52,11 +52,16 @@ fn family(f: Family) -> usize {
     f.index()
 }
 
-/// A name of a set, and its contents as `ipset save` prints them.
-pub fn sets(dice: &mut Dice, f: Family) -> Vec<IpSet> {
+/// The script for `ipset restore`: sets of all kinds.
+pub fn sets_script(dice: &mut Dice, f: Family) -> String {
     let nets = NETS[family(f)].iter().filter(|n| n.split('/').nth(1).is_some_and(|m| m.parse::<u8>().is_ok_and(|m| m > 1))).copied().collect::<Vec<_>>();
-    let set = |name: &str, kind: &str, entries: Vec<String>| IpSet {
-        name: name.to_owned(), kind: kind.to_owned(), family: (kind != "list:set" && kind != "bitmap:port").then_some(f), entries,
+    let inet = if f == Family::V4 { "family inet" } else { "family inet6" };
+    let mut out = String::new();
+    let mut set = |name: &str, kind: &str, entries: Vec<String>| {
+        let _ = writeln!(out, "create {name} {}", kind.replace("INET", inet));
+        for e in entries {
+            let _ = writeln!(out, "add {name} {e}");
+        }
     };
     let mut some = |list: &[&str], n| {
         let mut v: Vec<String> = (0..n).map(|_| (*dice.pick(list)).to_owned()).collect();
@@ -67,28 +72,27 @@ pub fn sets(dice: &mut Dice, f: Family) -> Vec<IpSet> {
     let hosts = some(SOURCES[family(f)], 3);
     let wide = some(&nets, 3);
     let pairs = some(SOURCES[family(f)], 2).iter().zip(["tcp:80", "udp:111"]).map(|(a, p)| format!("{a},{p}")).collect();
-    vec![
-        set("hosts", "hash:ip", hosts), set("nets", "hash:net", wide), set("pairs", "hash:ip,port", pairs),
-        set("ports", "bitmap:port", vec!["80".into(), "2000-2100".into()]),
-        set("both", "list:set", vec!["hosts".into(), "nets".into()]),
-    ]
-}
-
-/// The script for `ipset restore`.
-pub fn sets_script(sets: &[IpSet]) -> String {
-    let mut out = String::new();
-    for s in sets {
-        let more = match (s.kind.as_str(), s.family) {
-            ("bitmap:port", _) => " range 0-65535",
-            ("list:set", _) => "",
-            (_, Some(Family::V6)) => " family inet6",
-            _ => " family inet",
-        };
-        let _ = writeln!(out, "create {} {}{more}", s.name, s.kind);
-        for e in &s.entries {
-            let _ = writeln!(out, "add {} {e}", s.name);
-        }
-    }
+    let masked = some(SOURCES[family(f)], 2);
+    let narrow = some(SOURCES[family(f)], 2).into_iter().map(|a| format!("{a} nomatch"));
+    let holes = wide.iter().cloned().chain(narrow).collect();
+    let echo = if f == Family::V4 { "icmp:echo-request" } else { "icmpv6:echo-request" };
+    let netport = wide.iter().zip(["tcp:80", "udp:7", "tcp:2049"]).map(|(n, p)| format!("{n},{p}"))
+        .chain(hosts.iter().zip(["tcp:80 nomatch", "sctp:80"]).map(|(a, p)| format!("{a},{p}"))).collect();
+    let triples = hosts.iter().map(|a| format!("{a},tcp:80,{}", SERVER[family(f)][0])).collect();
+    let fading = wide.iter().map(|n| format!("{n} timeout 3000 comment \"a nomatch b\"")).collect();
+    set("hosts", "hash:ip INET", hosts.iter().cloned().chain([SERVER[family(f)][0].to_owned()]).collect());
+    set("nets", "hash:net INET", wide.clone());
+    set("holes", "hash:net INET", holes);
+    set("fading", "hash:net INET timeout 600 counters comment", fading);
+    set("pairs", "hash:ip,port INET", pairs);
+    set("pings", "hash:ip,port INET", hosts.iter().map(|a| format!("{a},{echo}")).collect());
+    set("netport", "hash:net,port INET", netport);
+    set("triples", "hash:ip,port,net INET", triples);
+    set("masked", if f == Family::V4 { "hash:ip INET netmask 25" } else { "hash:ip INET netmask 48" }, masked);
+    set("ports", "bitmap:port range 0-65535", vec!["80".into(), "2000-2100".into()]);
+    set("range", "bitmap:ip range 10.0.0.0-10.0.0.255", vec!["10.0.0.1".into(), "10.0.0.70-10.0.0.99".into()]);
+    set("wholes", "bitmap:ip range 10.0.0.0-10.0.255.255 netmask 24", vec!["10.0.1.0".into()]);
+    set("both", "list:set", vec!["hosts".into(), "holes".into(), "ports".into(), "netport".into()]);
     out
 }
 
@@ -107,16 +111,21 @@ impl Place<'_> {
         let mut proto = None;
         let not = |dice: &mut Dice| if dice.one_in(4) { "! " } else { "" };
         if dice.one_in(2) {
-            let p = dice.pick(&["tcp", "tcp", "udp", if f == 0 { "icmp" } else { "ipv6-icmp" }]);
-            proto = Some(match p { "tcp" => "tcp", "udp" => "udp", "icmp" => "icmp", _ => "ipv6-icmp" });
+            let p = dice.pick(&["tcp", "tcp", "tcp", "udp", "udp", "17", "sctp", "udplite", "99", "all", if f == 0 { "icmp" } else { "ipv6-icmp" }]);
+            proto = Some(match p { "tcp" => "tcp", "udp" => "udp", "icmp" => "icmp", "sctp" => "sctp", _ => "other" });
             let _ = write!(out, "-p {p} ");
+            let p = if p == "17" { "udp" } else { p };
             match p {
-                "tcp" | "udp" if dice.one_in(2) => {
+                "udplite" if dice.one_in(2) => {
+                    let n = not(dice);
+                    let _ = write!(out, "-m multiport {n}--dports 80,1000:3000 ");
+                }
+                "tcp" | "udp" | "sctp" if dice.one_in(2) => {
                     let n = not(dice);
                     let which = dice.pick(&["dport", "dport", "sport"]);
                     let _ = write!(out, "-m {p} {n}--{which} {} ", dice.pick(PORTS));
                 }
-                "tcp" | "udp" if dice.one_in(3) => {
+                "tcp" | "udp" | "sctp" if dice.one_in(3) => {
                     let n = not(dice);
                     let which = dice.pick(&["dports", "sports", "ports"]);
                     let _ = write!(out, "-m multiport {n}--{which} {} ", dice.pick(&["80,111", "7,1000:2000,9", "53,2049,8080:8090"]));
@@ -136,7 +145,7 @@ impl Place<'_> {
                 _ => {}
             }
         } else if dice.one_in(10) {
-            out.push_str("! -p udp ");
+            let _ = write!(out, "! -p {} ", dice.pick(&["udp", "tcp", "132", "99"]));
         }
         if dice.one_in(2) {
             let n = not(dice);
@@ -167,7 +176,19 @@ impl Place<'_> {
     fn extension(&self, dice: &mut Dice, out: &mut String) {
         let f = family(self.f);
         let n = if dice.one_in(4) { "! " } else { "" };
-        match dice.roll(12) {
+        let local = dice.pick(&SERVER[f]);
+        match dice.roll(19) {
+            12 => { let _ = write!(out, "-m addrtype {n}--src-type {} ", dice.pick(&["LOCAL", "UNICAST", "UNICAST,LOCAL"])); }
+            13 => {
+                let types = dice.pick(if f == 0 { &["LOCAL", "UNICAST", "UNICAST,LOCAL", "BROADCAST", "BLACKHOLE,UNSPEC"] } else { &["LOCAL", "UNICAST", "UNICAST,LOCAL", "MULTICAST,LOCAL", "UNSPEC"] });
+                let limit = if self.f == Family::V4 && matches!(self.chain, "PREROUTING" | "INPUT" | "FORWARD") && dice.one_in(2) { "--limit-iface-in " } else { "" };
+                let _ = write!(out, "-m addrtype {n}--dst-type {types} {limit}");
+            }
+            14 => { let _ = write!(out, "-m connmark {n}--mark {} ", dice.pick(&["0x1", "0x10/0x10", "0x0/0xff"])); }
+            15 => { let _ = write!(out, "-m conntrack {n}--ctproto {} --ctorigsrc {} ", dice.pick(&["6", "17", "1"]), dice.pick(&NETS[f][..4])); }
+            16 => { let _ = write!(out, "-m iprange {n}--dst-range {local}-{local} --src-range {} ", dice.pick(RANGES[f])); }
+            17 => { let _ = write!(out, "-m conntrack --ctstate NEW,DNAT --ctdir ORIGINAL {n}--ctorigdst {local} "); }
+            18 => { out.push_str("-m time --datestart 2020-01-01T00:00:00 -m time --datestop 2037-01-01T00:00:00 "); }
             0 => { let _ = write!(out, "-m iprange {n}--src-range {} ", dice.pick(RANGES[f])); }
             1 => { let _ = write!(out, "-m conntrack {n}--ctstate {} ", dice.pick(&["NEW", "RELATED,ESTABLISHED", "UNTRACKED", "DNAT", "INVALID", "NEW,UNTRACKED"])); }
             2 => { let _ = write!(out, "-m state --state {} ", dice.pick(&["NEW", "ESTABLISHED", "INVALID", "UNTRACKED"])); }
@@ -177,7 +198,11 @@ impl Place<'_> {
             6 => { let _ = write!(out, "-m addrtype {n}--dst-type {} ", dice.pick(&["LOCAL", "UNICAST", "MULTICAST"])); }
             7 => { let _ = write!(out, "-m mark {n}--mark {} ", dice.pick(&["0x1", "0x1/0x3", "0x0/0xff", "0x10/0x10"])); }
             8 => { let _ = write!(out, "-m pkttype {n}--pkt-type {} ", dice.pick(&["unicast", "broadcast"])); }
-            9 => { let _ = write!(out, "-m set {n}--match-set {} ", dice.pick(&["hosts src", "nets src", "pairs src,dst", "ports dst", "both src", "hosts dst"])); }
+            9 => { let _ = write!(out, "-m set {n}--match-set {} ", dice.pick(&[
+                "hosts src", "nets src", "pairs src,dst", "ports dst", "ports src", "both src", "both src,dst", "both dst,dst", "hosts dst", "holes src", "holes src",
+                "fading src", "pings src,dst", "netport src,dst", "netport src,dst", "netport dst,dst", "netport src", "triples src,dst,dst", "masked src",
+                ["range src", "nets src"][f], ["range dst", "hosts dst"][f], ["wholes src", "hosts src,dst"][f], "triples src,dst",
+            ])); }
             10 => { let _ = write!(out, "-m time {} ", dice.pick(&["--datestop 2037-01-01T00:00:00", "--datestart 2037-01-01T00:00:00", "--datestop 2020-01-01T00:00:00", "--datestart 2020-01-01T00:00:00"])); }
             _ => { let _ = write!(out, "-m comment --comment {} ", dice.pick(&["plain", "\"-j DROP --dport 80\""])); }
         }
@@ -196,10 +221,22 @@ impl Place<'_> {
             }
             let ports = ports || conditions.starts_with("-p tcp ");
             if !ports || dice.one_in(4) {
+                if dice.one_in(4) {
+                    return format!("-j NETMAP --to {}", dice.pick(&[["172.20.0.0/24", "172.20.0.2/31"], ["fd20::/64", "fd20::2/127"]][f]));
+                }
                 return format!("-j DNAT --to-destination {}", dice.pick(&[INNER[f][0], INNER[f][1], SERVER[f][0], SERVER[f][1]]));
             }
             if dice.one_in(3) {
-                return format!("-j REDIRECT --to-ports {}", dice.pick(&["8080", "111", "7"]));
+                return format!("-j REDIRECT {}", dice.pick(&["--to-ports 8080", "--to-ports 111", "--to-ports 7", "", "--to-ports 1000-2000 --random"]));
+            }
+            if dice.one_in(6) {
+                let (a, b) = (INNER[f][0], INNER[f][1]);
+                return match dice.roll(3) {
+                    0 => format!("-j DNAT --to-destination {a}-{b}"),
+                    1 => "-j DNAT --to-destination :8080".to_owned(),
+                    _ if f == 0 => format!("-j DNAT --to-destination {a}:1000-2000 --random --persistent"),
+                    _ => format!("-j DNAT --to-destination [{a}]:1000-2000 --persistent"),
+                };
             }
             let a = dice.pick(&[INNER[f][0], INNER[f][1], SERVER[f][0]]);
             let p = dice.pick(&["80", "9", "111"]);
@@ -207,7 +244,10 @@ impl Place<'_> {
         };
         match self.table {
             "raw" if dice.one_in(3) => "-j CT --notrack".to_owned(),
-            "mangle" if dice.one_in(2) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10", "--or-mark 0x2", "--and-mark 0xfe"])),
+            "mangle" if dice.one_in(2) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10", "--or-mark 0x2", "--and-mark 0xfe", "--xor-mark 0x11"])),
+            "mangle" if dice.one_in(2) => format!("-j CONNMARK {}", dice.pick(&[
+                "--save-mark", "--restore-mark", "--save-mark --mask 0x11", "--restore-mark --nfmask 0x3 --ctmask 0xff", "--set-mark 0x10/0x30", "--set-xmark 0x1/0x0",
+            ])),
             "nat" => match dice.roll(4) {
                 0 => "-j ACCEPT".to_owned(),
                 1 => "-j RETURN".to_owned(),
@@ -223,8 +263,8 @@ impl Place<'_> {
 /// A random ruleset for `iptables-restore`. Packets of protocol 253 always pass: they mark the end of a volley.
 pub fn ruleset(dice: &mut Dice, f: Family) -> String {
     let mut out = String::new();
-    for (table, bases) in [("raw", &["PREROUTING"][..]), ("mangle", &["PREROUTING", "INPUT", "FORWARD"]), ("nat", &["PREROUTING", "INPUT"]), ("filter", &["INPUT", "FORWARD"])] {
-        if table != "filter" && dice.one_in(2) {
+    for (table, bases) in [("raw", &["PREROUTING"][..]), ("mangle", &["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"]), ("nat", &["PREROUTING", "INPUT"]), ("filter", &["INPUT", "FORWARD"]), ("security", &["INPUT", "FORWARD"])] {
+        if table != "filter" && dice.one_in(if table == "security" { 4 } else { 2 }) == (table != "security") {
             continue;
         }
         let _ = writeln!(out, "*{table}");
@@ -262,9 +302,12 @@ pub fn ruleset(dice: &mut Dice, f: Family) -> String {
 
 /// A random packet; no two of one volley have the same addresses, ports and protocol.
 pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
-    let proto = match dice.roll(8) {
-        0 => if f == Family::V4 { Proto::ICMP } else { Proto::ICMP6 },
-        1..=3 => Proto::UDP,
+    let proto = match dice.roll(24) {
+        20 => Proto(132),
+        // No UDP-Lite: IPv4 conntrack checks it without its pseudo header and calls it INVALID (nf_ip_checksum).
+        21..=23 => Proto(99),
+        0..=2 => if f == Family::V4 { Proto::ICMP } else { Proto::ICMP6 },
+        3..=8 => Proto::UDP,
         _ => Proto::TCP,
     };
     let i = family(f);

@@ -15,6 +15,11 @@ use super::net::{INNER, Nets, SERVER, Space};
 /// The protocol of the packets that mark the end of a volley (for experiments, RFC 3692).
 const MARK: u8 = 253;
 
+/// With ports.
+const SCTP: u8 = 132;
+/// Any private encryption scheme (IANA): a protocol without ports.
+const OTHER: u8 = 99;
+
 /// Sockets of all three hosts for one family.
 pub struct Range {
     f: Family,
@@ -46,7 +51,7 @@ impl Range {
         let icmp = if f == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
         let mut receivers = Vec::new();
         for space in [&nets.server, &nets.inner] {
-            for proto in [Proto::TCP.0, Proto::UDP.0, icmp.0, MARK] {
+            for proto in [Proto::TCP.0, Proto::UDP.0, icmp.0, SCTP, OTHER, MARK] {
                 receivers.push((receiver(space, f, proto), proto));
             }
         }
@@ -110,6 +115,8 @@ impl Range {
                 let at = match Proto(*proto) {
                     Proto::TCP => 6,
                     Proto::UDP => 8,
+                    Proto(SCTP) => 18,
+                    Proto(OTHER) => 0,
                     // Only echo requests are ours.
                     _ if matches!(data.first(), Some(8 | 128)) => 6,
                     _ => continue,
@@ -146,6 +153,13 @@ fn sum(parts: &[&[u8]]) -> u16 {
     !u16::try_from(total).unwrap()
 }
 
+/// The checksum of SCTP (RFC 9260, appendix A).
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, b| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0x82f6_3b78 } else { c >> 1 })
+    })
+}
+
 fn octets(a: IpAddr) -> Vec<u8> {
     match a {
         IpAddr::V4(a) => a.octets().to_vec(),
@@ -165,6 +179,15 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
             (h, 16)
         }
         Proto::UDP => (vec![sport[0], sport[1], dport[0], dport[1], 0, 10, 0, 0, n[0], n[1]], 6),
+        Proto(OTHER) => return n.to_vec(),
+        Proto(SCTP) => {
+            // An INIT chunk whose initiate tag holds the number (RFC 9260, 3.3.2).
+            let mut h = vec![sport[0], sport[1], dport[0], dport[1], 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 1, 0, n[0], n[1]];
+            h.extend([0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+            let crc = crc32c(&h).to_le_bytes();
+            h[8..12].copy_from_slice(&crc);
+            return h;
+        }
         Proto::ICMP => (vec![8, 0, 0, 0, n[0], n[1], n[0], n[1]], 2),
         _ => (vec![128, 0, 0, 0, n[0], n[1], n[0], n[1]], 2),
     };

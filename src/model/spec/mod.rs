@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 
 use super::{Family, Net, PortSet, Proto};
 
-pub use target::{BitOp, NatTo, Target};
+pub use target::{BitOp, MarkMasks, NatTo, Target};
 pub(super) use target::is_extension;
 
 /// An interface name; a trailing `+` matches every name that begins so (iptables(8), `-i`).
@@ -34,6 +34,17 @@ pub enum End {
     Src,
     /// Destination.
     Dst,
+}
+
+/// Which interface's addresses an addrtype match takes as the host's (`--limit-iface-in`, `--limit-iface-out`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IfaceLimit {
+    /// Those of all.
+    None,
+    /// Those of the interface that the packet arrives on.
+    In,
+    /// Those of the one that it leaves through.
+    Out,
 }
 
 /// One condition; the flag in front of each is whether it is negated.
@@ -64,7 +75,7 @@ pub enum Match {
     /// iprange `--src-range`, `--dst-range`
     Range(bool, End, IpAddr, IpAddr),
     /// addrtype `--src-type`, `--dst-type`: names in upper case
-    AddrType(bool, End, Vec<String>),
+    AddrType(bool, End, Vec<String>, IfaceLimit),
     /// `--pkt-type`, in lower case
     PktType(bool, String),
     /// `--match-set NAME src,dst`
@@ -183,12 +194,54 @@ mod tests {
     }
 
     #[test]
+    fn words_that_look_like_options_stay_values() {
+        assert_eq!(parse("-j NFLOG --nflog-prefix -j").target, Target::Continue("NFLOG --nflog-prefix -j".into()));
+        let s = parse("-m string --string -j --algo bm -j DROP");
+        assert_eq!(s.target, Target::Drop);
+        assert!(matches!(&s.matches[..], [Match::Unknown(_), Match::Unknown(_)]));
+    }
+
+    #[test]
+    fn what_a_set_match_asks_beside_the_set() {
+        let set = Match::Set(false, "s".into(), vec![End::Src]);
+        assert_eq!(parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches, [set.clone()]);
+        assert_eq!(parse("-m set --match-set s src ! --update-counters --packets-gt 5").matches, [set, Match::Unknown("--packets-gt 5".into())]);
+        // It turns the answer round for what is in the set.
+        assert_eq!(parse("-m set --match-set s src --return-nomatch").matches, [Match::Unknown("--match-set s --return-nomatch".into())]);
+    }
+
+    #[test]
+    fn a_limit_is_of_its_own_module() {
+        let types = |l| Match::AddrType(false, End::Dst, vec!["LOCAL".into()], l);
+        let s = parse("-m addrtype --dst-type LOCAL -m addrtype --dst-type LOCAL --limit-iface-in -j DROP");
+        assert_eq!(s.matches, [types(IfaceLimit::None), types(IfaceLimit::In)]);
+    }
+
+    #[test]
+    fn dates_narrow_each_other() {
+        let s = parse("-m time --datestop 1970-01-01T00:01:00 -m time --datestart 1970-01-01T00:00:10 --datestop 1970-01-01T00:00:50");
+        assert_eq!(s.matches, [Match::Dates(Some(10), Some(50))]);
+        let s = parse("-m time --timestart 10:00:00 --weekdays Mon --datestart 2020-01-01T00:00:00");
+        assert!(matches!(&s.matches[..], [Match::Unknown(_), Match::Dates(Some(_), None)]));
+        assert!(matches!(&parse("-m time --datestart 2020-01-01T00:00:00 --kerneltz").matches[..], [Match::Unknown(_)]));
+    }
+
+    #[test]
+    fn the_masks_of_connmark() {
+        let masks = |p, c| MarkMasks { packet: p, connection: c };
+        assert_eq!(parse("-j CONNMARK --save-mark").target, Target::SaveMark(masks(u32::MAX, u32::MAX)));
+        assert_eq!(parse("-j CONNMARK --restore-mark --nfmask 0xf --ctmask 0xff").target, Target::RestoreMark(masks(15, 255)));
+        assert!(matches!(parse("-j CONNMARK --save-mark --left-shift-mark 3").target, Target::Continue(_)));
+        assert_eq!(parse("-j NETMAP --to 10.0.0.0/24").target, Target::Netmap(Net::parse("10.0.0.0/24", Family::V4).unwrap()));
+    }
+
+    #[test]
     fn marks_sets_ranges_and_types() {
         let s = parse("-m mark --mark 0x4000/0x4000 -m iprange --src-range 10.0.0.1-10.0.0.9 -m set ! --match-set bad src,dst -m addrtype --dst-type LOCAL -j MARK --set-xmark 0x1/0xff");
         assert_eq!(s.matches[0], Match::Mark(false, 0x4000, 0x4000));
         assert!(matches!(s.matches[1], Match::Range(false, End::Src, _, _)));
         assert_eq!(s.matches[2], Match::Set(true, "bad".into(), vec![End::Src, End::Dst]));
-        assert_eq!(s.matches[3], Match::AddrType(false, End::Dst, vec!["LOCAL".into()]));
+        assert_eq!(s.matches[3], Match::AddrType(false, End::Dst, vec!["LOCAL".into()], IfaceLimit::None));
         assert_eq!(s.target, Target::Mark(BitOp { keep: !0xff, flip: 1 }));
     }
 }

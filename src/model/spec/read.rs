@@ -2,12 +2,12 @@
 
 use super::target::jump;
 use super::words::{date, flags, icmp, port_range, ports, value_mask};
-use super::{End, IfaceMatch, Match, Spec, Target};
+use super::{End, IfaceLimit, IfaceMatch, Match, Spec, Target};
 use crate::model::{Family, Net, Proto, split_args};
 
 /// Reads the arguments of a rule.
 pub(super) fn spec(text: &str, family: Family) -> Spec {
-    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, matches: Vec::new(), conntrack: (false, false) }.run()
+    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, module_from: 0, matches: Vec::new(), conntrack: (false, false) }.run()
 }
 
 /// Modules that only bring options: named alone they match everything (`-m tcp`).
@@ -15,6 +15,9 @@ const PLAIN: &[&str] = &[
     "tcp", "udp", "sctp", "dccp", "udplite", "icmp", "icmp6", "ipv6-icmp", "icmpv6", "multiport", "state", "conntrack", "comment",
     "iprange", "addrtype", "pkttype", "set", "mark", "connmark", "time", "standard",
 ];
+
+/// Options whose value may look like an option itself, as it is any text.
+const VALUED: &[&str] = &["--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32", "--bytecode", "--name"];
 
 struct Reader {
     words: Vec<String>,
@@ -24,6 +27,8 @@ struct Reader {
     module: String,
     /// A module whose options were not seen yet: alone it is a condition of its own (`-m socket`).
     pending: Option<String>,
+    /// The first match of that module.
+    module_from: usize,
     matches: Vec<Match>,
     /// Whether this `-m conntrack` asks for the state, and whether for anything else.
     conntrack: (bool, bool),
@@ -53,8 +58,12 @@ impl Reader {
             if matches!(w.as_str(), "-m" | "--match" | "-s" | "-d" | "-p" | "-i" | "-o" | "-f" | "!" | "-j" | "-g") {
                 break;
             }
+            let takes = VALUED.contains(&w.as_str());
             out.push(w.clone());
             self.at += 1;
+            if takes && let Some(v) = self.next() {
+                out.push(v);
+            }
         }
         out
     }
@@ -63,7 +72,7 @@ impl Reader {
         let mut target = Target::None;
         let mut not = false;
         let (mut from, mut to) = (None, None);
-        let mut loose_time = false;
+        let (mut loose_time, mut other_zone) = (false, false);
         while let Some(word) = self.next() {
             if word == "!" {
                 not = true;
@@ -74,6 +83,7 @@ impl Reader {
                 "-m" | "--match" => {
                     self.flush_module();
                     self.module = self.next().unwrap_or_default();
+                    self.module_from = self.matches.len();
                     self.pending = Some(self.module.clone()).filter(|m| !PLAIN.contains(&m.as_str()));
                 }
                 "-j" | "--jump" => {
@@ -89,8 +99,9 @@ impl Reader {
                 "--datestart" | "--datestop" => {
                     let v = self.next().unwrap_or_default();
                     match date(&v) {
-                        Some(d) if word == "--datestart" => from = Some(d),
-                        Some(d) => to = Some(d),
+                        // Several modules of one rule must all hold.
+                        Some(d) if word == "--datestart" => from = Some(from.map_or(d, |f: i64| f.max(d))),
+                        Some(d) => to = Some(to.map_or(d, |t: i64| t.min(d))),
                         None => self.matches.push(Match::Unknown(format!("{word} {v}"))),
                     }
                 }
@@ -99,7 +110,9 @@ impl Reader {
                     self.next();
                 }
                 "--utc" => {}
-                "--kerneltz" | "--contiguous" | "--localtz" => loose_time = true,
+                "--contiguous" => loose_time = true,
+                // The dates too are then of another zone.
+                "--kerneltz" | "--localtz" => (loose_time, other_zone) = (true, true),
                 option => {
                     self.pending = None;
                     if let Some(m) = self.condition(option, n) {
@@ -111,7 +124,8 @@ impl Reader {
         self.flush_module();
         if loose_time {
             self.matches.push(Match::Unknown("time of day or week".into()));
-        } else if from.is_some() || to.is_some() {
+        }
+        if !other_zone && (from.is_some() || to.is_some()) {
             self.matches.push(Match::Dates(from, to));
         }
         Spec { matches: self.matches, target }
@@ -129,6 +143,10 @@ impl Reader {
 
     fn unknown(&mut self, not: bool, option: &str) -> Match {
         let mut words = if not { format!("! {option}") } else { option.to_owned() };
+        if VALUED.contains(&option) && let Some(v) = self.next() {
+            words.push(' ');
+            words.push_str(&v);
+        }
         while let Some(w) = self.words.get(self.at).filter(|w| !w.starts_with('-') && *w != "!") {
             words.push(' ');
             words.push_str(w);
@@ -188,10 +206,28 @@ impl Reader {
             }
             "--src-type" | "--dst-type" => {
                 let end = if option == "--src-type" { End::Src } else { End::Dst };
-                self.one(not, option, |n, v| Some(Match::AddrType(n, end, upper(v))))
+                self.one(not, option, |n, v| Some(Match::AddrType(n, end, upper(v), IfaceLimit::None)))
+            }
+            "--limit-iface-in" | "--limit-iface-out" => {
+                let limit = if option == "--limit-iface-in" { IfaceLimit::In } else { IfaceLimit::Out };
+                // It concerns the types of this module only.
+                for m in self.matches.iter_mut().skip(self.module_from) {
+                    if let Match::AddrType(_, _, _, l) = m {
+                        *l = limit;
+                    }
+                }
+                return None;
             }
             "--pkt-type" => self.one(not, option, |n, v| Some(Match::PktType(n, v.to_ascii_lowercase()))),
-            "--match-set" => {
+            "--update-counters" | "--update-subcounters" => return None,
+            "--return-nomatch" => match self.matches.pop() {
+                Some(Match::Set(not, name, _)) => Match::Unknown(format!("{}--match-set {name} --return-nomatch", if not { "! " } else { "" })),
+                other => {
+                    self.matches.extend(other);
+                    Match::Unknown(option.to_owned())
+                }
+            },
+            "--match-set" | "--set" if self.module == "set" => {
                 let name = self.value(not);
                 let dirs = self.next().unwrap_or_default();
                 let ends = dirs.split(',').map(|d| match d {

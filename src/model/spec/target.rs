@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::words::number;
-use crate::model::Family;
+use crate::model::{Family, Net};
 
 /// What happens to a packet that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +23,18 @@ pub enum Target {
     Dnat(Option<NatTo>),
     /// `REDIRECT`: to this host, to the same port or one of these
     Redirect(Option<RangeInclusive<u16>>),
+    /// `NETMAP`: the network's bits of the destination change, those of the host stay
+    Netmap(Net),
     /// `SNAT`, `MASQUERADE`: the sender changes after everything was decided
     Snat,
     /// `MARK`
     Mark(BitOp),
     /// `CONNMARK --set-mark` and its kin
     ConnMark(BitOp),
-    /// `CONNMARK --save-mark` with both masks full
-    SaveMark,
-    /// `CONNMARK --restore-mark` with both masks full
-    RestoreMark,
+    /// `CONNMARK --save-mark`
+    SaveMark(MarkMasks),
+    /// `CONNMARK --restore-mark`
+    RestoreMark(MarkMasks),
     /// `NOTRACK`, `CT --notrack`
     NoTrack,
     /// A target that lets the packet go on to the next rule (LOG, ...): its words.
@@ -57,6 +59,15 @@ impl BitOp {
     pub fn on(self, mark: u32) -> u32 {
         (mark & self.keep) ^ self.flip
     }
+}
+
+/// The bits that CONNMARK copies: of the packet's mark, and of the connection's (xt_connmark).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkMasks {
+    /// `--nfmask`
+    pub packet: u32,
+    /// `--ctmask`
+    pub connection: u32,
 }
 
 /// Where DNAT sends a packet: one of these addresses, one of these ports (`None`: as it was).
@@ -107,14 +118,12 @@ pub(super) fn jump(name: &str, args: &[String], family: Family) -> Target {
             Some(v) => ports(v).map_or_else(|| Target::Dnat(None), |p| Target::Redirect(Some(p))),
         },
         "MARK" => mark(&value).map_or_else(|| unknown_mark(&words()), Target::Mark),
-        "CONNMARK" if has("--save-mark") || has("--restore-mark") => {
-            let full = args.iter().all(|a| a == "--save-mark" || a == "--restore-mark" || a == "0xffffffff" || a.ends_with("mask"));
-            match (full, has("--save-mark")) {
-                (true, true) => Target::SaveMark,
-                (true, false) => Target::RestoreMark,
-                _ => unknown_mark(&words()),
-            }
-        }
+        "CONNMARK" if has("--save-mark") || has("--restore-mark") => match masks(args) {
+            Some(m) if has("--save-mark") => Target::SaveMark(m),
+            Some(m) => Target::RestoreMark(m),
+            None => unknown_mark(&words()),
+        },
+        "NETMAP" => value(&["--to"]).and_then(|v| Net::parse(v, family)).map_or(Target::Dnat(None), Target::Netmap),
         "CONNMARK" => mark(&value).map_or_else(|| unknown_mark(&words()), Target::ConnMark),
         "NOTRACK" => Target::NoTrack,
         "CT" if has("--notrack") => Target::NoTrack,
@@ -126,6 +135,26 @@ pub(super) fn jump(name: &str, args: &[String], family: Family) -> Target {
 /// A change of a mark that is not understood: the mark is unknown afterwards.
 fn unknown_mark(words: &str) -> Target {
     Target::Continue(words.to_owned())
+}
+
+/// `--nfmask N --ctmask N`, or `--mask N` for both; all bits where nothing is said.
+fn masks(args: &[String]) -> Option<MarkMasks> {
+    let mut m = MarkMasks { packet: u32::MAX, connection: u32::MAX };
+    let mut words = args.iter();
+    while let Some(w) = words.next() {
+        match w.as_str() {
+            "--save-mark" | "--restore-mark" => {}
+            "--nfmask" => m.packet = number(words.next()?)?,
+            "--ctmask" => m.connection = number(words.next()?)?,
+            "--mask" => {
+                m.packet = number(words.next()?)?;
+                m.connection = m.packet;
+            }
+            // It shifts bits too.
+            _ => return None,
+        }
+    }
+    Some(m)
 }
 
 fn mark<'a>(value: &dyn Fn(&[&str]) -> Option<&'a String>) -> Option<BitOp> {
