@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_a_set_match_asks_beside_the_set() {
         let set = Match::Set(false, "s".into(), vec![End::Src]);
-        assert_eq!(parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches, [set.clone()]);
+        assert_eq!(parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches, std::slice::from_ref(&set));
         assert_eq!(parse("-m set --match-set s src ! --update-counters --packets-gt 5").matches, [set, Match::Unknown("--packets-gt 5".into())]);
         // It turns the answer round for what is in the set.
         assert_eq!(parse("-m set --match-set s src --return-nomatch").matches, [Match::Unknown("--match-set s --return-nomatch".into())]);
