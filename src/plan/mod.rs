@@ -9,5 +9,5 @@ mod slots;
 
 pub use change::{Change, build};
 pub use content::{PlanError, closing_is_better};
-pub use preview::{commands, diff, restore_scripts, shell_script};
+pub use preview::{commands, diff, difference, restore_scripts, shell_script};
 pub use slots::{DoorChange, FamilyChange, Slot, Standing, standing};

@@ -76,12 +76,17 @@ pub fn diff(change: &Change) -> String {
             iptables_save::write(&one, false)
         })).unwrap_or_default();
         let (a, b) = (text(change.before.rules(family)), text(change.after.rules(family)));
-        if a != b {
-            let d = TextDiff::from_lines(a.as_str(), b.as_str());
-            let _ = write!(out, "{}", d.unified_diff().context_radius(2).header(&format!("{} now", family.label()), &format!("{} with the plan kept", family.label())));
-        }
+        out.push_str(&difference((&format!("{} now", family.label()), &a), (&format!("{} with the plan kept", family.label()), &b)));
     }
     out
+}
+
+/// Unified difference of two texts, each with its name; empty when they are the same.
+pub fn difference(a: (&str, &str), b: (&str, &str)) -> String {
+    if a.1 == b.1 {
+        return String::new();
+    }
+    TextDiff::from_lines(a.1, b.1).unified_diff().context_radius(2).header(a.0, b.0).to_string()
 }
 
 fn tool(family: Family) -> &'static str {

@@ -52,6 +52,7 @@ pub struct App {
     tabs_at: Vec<(u16, u16, Tab)>,
     /// The first look is in.
     started: bool,
+    told: bool,
     guide: bool,
 }
 
@@ -70,7 +71,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), started: false, guide,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), started: false, told: false, guide,
         }
     }
 
@@ -83,6 +84,9 @@ impl App {
     pub fn available(&self, action: Action) -> Result<(), String> {
         let sh = &self.shared;
         match action {
+            // These work also while the host is still being looked at.
+            Action::Quit | Action::Suspend | Action::Help | Action::Palette | Action::Refresh | Action::ToServices | Action::ToChains
+            | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => return Ok(()),
             Action::Trial if sh.trial.is_none() => return Err("no trial was begun here".into()),
             Action::Undo if sh.before.is_empty() => return Err("nothing was changed yet".into()),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing => {
@@ -129,7 +133,7 @@ impl App {
             let leaves = key.code == KeyCode::Char('q') || (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL);
             return if leaves { Turn::Quit } else { Turn::On };
         }
-        if let Some(Popup::Preview(p)) = self.popups.last_mut() && p.path_key(key, &mut self.shared) {
+        if let Some(p) = self.popups.last_mut() && p.path_key(key, &mut self.shared) {
             return self.settle();
         }
         let typing = self.popups.last().is_some_and(Popup::takes_text);
@@ -171,8 +175,13 @@ impl App {
     }
 
     fn closed(&mut self) {
-        if let Some(Popup::Find(_)) = self.popups.pop() && self.popups.is_empty() && self.tab == Tab::Chains {
-            self.chains.found(&mut self.shared);
+        if let Some(Popup::Find(_)) = self.popups.pop() {
+            match self.popups.last_mut() {
+                Some(below) if !self.shared.needle.is_empty() => { below.act(Action::NextMatch, &mut self.shared); }
+                Some(_) => {}
+                None if self.tab == Tab::Chains => self.chains.found(&mut self.shared),
+                None => {}
+            }
         }
     }
 
@@ -187,6 +196,7 @@ impl App {
                 let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
                 self.tab = Tab::ALL[(at + if action == Action::NextTab { 1 } else { 3 }) % 4];
             }
+            Action::Cancel if self.tab != Tab::Chains => sh.needle.clear(),
             Action::Trial => sh.opens.push(Open::Trial),
             Action::Guide => sh.opens.push(Open::Guide),
             Action::Preview => sh.opens.push(Open::Preview),
@@ -212,6 +222,10 @@ impl App {
         if let Some(tab) = self.shared.go.take() {
             self.tab = tab;
             self.popups.clear();
+        }
+        if self.tab != Tab::Chains && self.shared.rates.take().is_some() {
+            // Nobody looks at the counters any more: nothing reads them.
+            self.shared.requests.push(Request::Rates(false));
         }
         if self.shared.show_rule.is_some() {
             self.chains.show(&mut self.shared);
@@ -290,6 +304,9 @@ impl App {
             Reply::Traced(t) => sh.lit = Some(t),
             Reply::Resolved { .. } | Reply::SavePreview { .. } => {}
             Reply::Progress(what) => sh.busy = Some(what),
+            Reply::Rates(r) => if sh.rates.is_some() {
+                sh.rates = Some(r);
+            },
             Reply::Trial(t) => self.trial(t),
             Reply::Began(t) => {
                 sh.busy = None;
@@ -300,6 +317,10 @@ impl App {
                 }
             }
             Reply::Past(past) => sh.past = past,
+            Reply::Snapshot { id, diff, whole } => {
+                let text = if diff.is_empty() { "Nothing differs: what is loaded now is what was loaded before this trial.".into() } else { diff };
+                sh.opens.push(Open::Text { title: format!("From before trial {id} to now"), text, export: (format!("before-{id}.rules"), whole) });
+            }
             Reply::Draft(plan) => {
                 let lines = vec![format!("A plan of {} was staged earlier and not kept. Nothing of it is live.", count(plan.rules.len(), "rule"))];
                 sh.opens.push(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) });
@@ -310,6 +331,9 @@ impl App {
             }
             Reply::Failed { what, hint, code } => {
                 sh.busy = None;
+                if code == "rates" {
+                    sh.rates = None;
+                }
                 match sh.allowed.and(code) {
                     Some(allowed) => sh.opens.push(Open::Ask {
                         title: "The change was refused; nothing was changed".into(), lines: vec![format!("{what}.")],
@@ -326,6 +350,12 @@ impl App {
         let sh = &mut self.shared;
         let ran = sh.trial_runs();
         sh.trial = t;
+        // What became of the last trial is said at the start.
+        if !std::mem::replace(&mut self.told, true) && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
+            let text = format!("the last trial, begun {}, ended: {}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
+                sh.key(Place::Services, Action::ToHistory));
+            if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
+        }
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending) {
             let text = format!("the trial has ended: {}{}", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")));
             if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
@@ -359,7 +389,7 @@ impl App {
             }
             return;
         }
-        self.header(c);
+        self.shared.counts.set((0, 0));
         let banner = u16::from(self.shared.trial_runs());
         if banner == 1 {
             let left = self.shared.trial.as_ref().map_or(0, |t| t.left);
@@ -380,6 +410,7 @@ impl App {
                 }
             }
         }
+        self.header(c);
         self.footer(c);
         for p in &mut self.popups {
             p.draw(c, &self.shared);
@@ -423,7 +454,14 @@ impl App {
             self.tabs_at.push((from, x, *tab));
             x += 3;
         }
-        c.right(x, 1, Role::Dim, "? help ");
+        let (shown, hidden) = sh.counts.get();
+        if sh.needle.is_empty() {
+            let help = format!("{} help ", sh.key(self.tab.place(), Action::Help));
+            c.right(x, 1, Role::Dim, &help);
+        } else {
+            let dot = c.theme.glyph(Glyph::Dot);
+            c.right(x, 1, Role::Found, &format!("/{} {dot} {shown} found, {hidden} hidden ", sh.needle));
+        }
     }
 
     fn footer(&self, c: &mut Canvas) {

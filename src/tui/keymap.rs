@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use Place::{Chains, Choice, Find, Flow, Guide, Help, History, Nodes, Palette, Plan, Preview, Save, Services, Trace, Trial};
+use Place::{Chains, Choice, Find, Flow, Guide, Help, History, Nodes, Palette, Plan, Preview, Save, Services, Text, Trace, Trial};
 
 /// Where a key is pressed: a screen or a popup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are those of the screens")]
 pub enum Place {
-    Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow,
+    Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow, Text,
 }
 
 /// What a key does.
@@ -18,7 +18,7 @@ pub enum Place {
 #[allow(missing_docs, reason = "the table says each in a sentence")]
 pub enum Action {
     Protect, AllowNode, DropAll, Trace, Follow, Back, Flow, Family, Edit, Remove, MoveUp, MoveDown, Cycle, Undo,
-    Preview, Apply, Keep, Revert, Extend, Save, Export, Copy, Again, Pick, Accept, Cancel, NextView, NextField,
+    Rates, Compare, Preview, Apply, Keep, Revert, Extend, Save, Export, Copy, Again, Pick, Accept, Cancel, NextView, NextField,
     Find, NextMatch, PreviousMatch, Up, Down, Left, Right, PageUp, PageDown, Top, Bottom,
     ToServices, ToChains, ToPlan, ToHistory, NextTab, PreviousTab, Trial, Guide, Refresh, Help, Palette, Quit, Suspend,
 }
@@ -39,10 +39,10 @@ pub struct Binding {
 }
 
 const SCREENS: &[Place] = &[Services, Chains, Plan, History];
-const LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial];
-const ALL_LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Nodes, Palette];
-const EVERYWHERE: &[Place] = &[Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow];
-const CLOSING: &[Place] = &[Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow];
+const LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Text];
+const ALL_LISTS: &[Place] = &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Text, Nodes, Palette];
+const EVERYWHERE: &[Place] = &[Services, Chains, Plan, History, Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow, Text];
+const CLOSING: &[Place] = &[Help, Nodes, Trace, Preview, Palette, Find, Choice, Trial, Save, Guide, Flow, Text];
 
 const fn row(action: Action, keys: &'static str, places: &'static [Place], short: &'static str, help: &'static str) -> Binding {
     Binding { action, keys: Cow::Borrowed(keys), places, short, help }
@@ -57,8 +57,9 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Follow, "enter", &[Services], "deciding rule", "Go to the rule that decides, on the Chains screen"),
     row(Action::Follow, "enter l right", &[Chains], "follow jump", "Go into the chain, or follow the jump of the rule"),
     row(Action::Back, "backspace left h", &[Chains], "back", "Go back to where the jump came from"),
-    row(Action::Find, "/", &[Services, Chains, Help, Preview, History], "find", "Find text, a port, an address (also inside networks), an owner or a verdict"),
+    row(Action::Find, "/", &[Services, Chains, Plan, History, Help, Preview, Save, Text], "find", "Find text, a port, an address (also inside networks), an owner or a verdict"),
     row(Action::Family, "f", &[Chains], "IPv4/IPv6", "Show the rules of the other family"),
+    row(Action::Rates, "r", &[Chains], "rates", "Read the counters every 2 s and show what each rule gains a second"),
     row(Action::Flow, "w", &[Services, Chains], "way", "Draw the way of a packet through hooks and chains to the service"),
     row(Action::Apply, "y", &[Plan, Preview], "apply on trial", "Apply the plan on trial: it reverts by itself unless you keep it"),
     row(Action::Preview, "v", &[Services, Plan], "preview", "Show the commands, the scripts and the difference that the plan makes"),
@@ -71,7 +72,12 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Again, "enter", &[History], "plan again", "Load the plan of this trial as the new plan"),
     row(Action::Save, "s", &[History, Plan], "save", "Write what was kept to the rules that are loaded at boot"),
     row(Action::NextView, "tab right l", &[Preview], "next view", "Commands, scripts, difference"),
+    row(Action::NextView, "tab", &[Flow], "next sender", "Let somebody else send it: a stranger, this session, clients, peers"),
+    row(Action::Follow, "enter", &[Flow], "show the rule", "Go to the rule of this line on the Chains screen, with the way lit"),
     row(Action::Export, "e", &[Preview], "export", "Write the change to a shell script"),
+    row(Action::Compare, "v", &[History], "compare", "Show what differs between the rules before this trial and now; e there writes them to a file"),
+    row(Action::Export, "e", &[Text], "export", "Write the rules of then to a file, as iptables-save prints them"),
+    row(Action::Copy, "c", &[Text], "copy", "Copy this text to the clipboard of your terminal (OSC 52)"),
     row(Action::Copy, "c", &[Preview], "copy", "Copy this view to the clipboard of your terminal (OSC 52)"),
     row(Action::Keep, "k", &[Trial], "keep", "Keep the plan: the clock stops and nothing reverts"),
     row(Action::Revert, "r", &[Trial], "revert", "Revert now: the old rules come back"),
@@ -83,13 +89,14 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Pick, "space", &[Guide], "tick", "Tick or untick the line at the cursor"),
     row(Action::Back, "backspace left", &[Guide], "back", "Go back one step"),
     row(Action::Cancel, "esc", CLOSING, "close", "Close this and go back; nothing is lost"),
-    row(Action::Cancel, "q", &[Help, Preview, Flow, Choice, Save], "", "Close this"),
-    row(Action::NextMatch, "n", &[Services, Chains, Help, Preview, History], "", "Go to the next match"),
-    row(Action::PreviousMatch, "N", &[Services, Chains, Help, Preview, History], "", "Go to the match before"),
+    row(Action::Cancel, "esc", SCREENS, "", "End the search: everything is shown again"),
+    row(Action::Cancel, "q", &[Help, Preview, Flow, Choice, Save, Text], "", "Close this"),
+    row(Action::NextMatch, "n", &[Services, Chains, Plan, History, Help, Preview, Save, Text], "", "Go to the next match"),
+    row(Action::PreviousMatch, "N", &[Services, Chains, Plan, History, Help, Preview, Save, Text], "", "Go to the match before"),
     row(Action::Up, "up", ALL_LISTS, "", "One line up"),
-    row(Action::Up, "k", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide], "", "One line up"),
+    row(Action::Up, "k", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide, Text], "", "One line up"),
     row(Action::Down, "down", ALL_LISTS, "", "One line down"),
-    row(Action::Down, "j", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide], "", "One line down"),
+    row(Action::Down, "j", &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide, Text], "", "One line down"),
     row(Action::PageUp, "pgup ctrl-b", ALL_LISTS, "", "One page up"),
     row(Action::PageDown, "pgdn ctrl-f", ALL_LISTS, "", "One page down"),
     row(Action::Top, "home", LISTS, "", "To the first line"),
@@ -105,7 +112,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Trial, "T", SCREENS, "", "Show the trial that runs"),
     row(Action::Guide, "g", SCREENS, "guide", "Guided hardening, one question at a time"),
     row(Action::Refresh, "R ctrl-l f5", SCREENS, "", "Look at the host again"),
-    row(Action::Help, "? f1", &[Services, Chains, Plan, History, Preview, Trial, Save, Guide, Flow, Choice], "", "What the keys do here"),
+    row(Action::Help, "? f1", &[Services, Chains, Plan, History, Preview, Trial, Save, Guide, Flow, Choice, Text], "", "What the keys do here"),
     row(Action::Palette, ": ctrl-p", &[Services, Chains, Plan, History], "", "Every action by name"),
     row(Action::Quit, "q", SCREENS, "quit", "Leave; a trial that runs still reverts by itself"),
     row(Action::Quit, "ctrl-c", EVERYWHERE, "", "Leave at once; the plan is kept as a draft"),
@@ -117,7 +124,7 @@ pub fn place_name(place: Place) -> &'static str {
     match place {
         Services => "Services", Chains => "Chains", Plan => "Plan", History => "History", Help => "Help", Nodes => "Nodes",
         Trace => "Trace", Preview => "Preview", Palette => "All actions", Find => "Find", Choice => "Question", Trial => "Trial",
-        Save => "Save", Guide => "Guided hardening", Flow => "The way of a packet",
+        Save => "Save", Guide => "Guided hardening", Flow => "The way of a packet", Text => "Text",
     }
 }
 

@@ -8,6 +8,7 @@ pub mod app;
 pub mod config;
 pub mod input;
 pub mod keymap;
+mod needle;
 mod planned;
 mod popups;
 mod screens;

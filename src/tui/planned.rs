@@ -26,7 +26,10 @@ pub fn seen(view: View, kept: Plan) -> Seen {
             }
         }
     }
-    Seen { view, report, chains, shadowed: shadows, kept }
+    let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
+        set.tables.iter().flat_map(|t| &t.chains).any(|c| c.counters.0 > 0 || c.rules.iter().any(|r| r.packets > 0))
+    }));
+    Seen { view, report, chains, shadowed: shadows, kept, counted }
 }
 
 /// Works a plan out.

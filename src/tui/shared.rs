@@ -25,6 +25,24 @@ pub struct Seen {
     pub shadowed: HashMap<RulePlace, usize>,
     /// The plan that is kept on the host.
     pub kept: Plan,
+    /// The source shows counters, per family.
+    pub counted: [bool; 2],
+}
+
+/// Counters of all rules now, and what each gains a second.
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    /// By family, table and chain, in the order of the rules.
+    pub rules: HashMap<(Family, String, String), Vec<Rate>>,
+}
+
+/// One rule's counter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Packets so far.
+    pub packets: u64,
+    /// Packets a second since the reading before.
+    pub per_second: f64,
 }
 
 /// A rule's place: family, table, chain, number from 1.
@@ -124,6 +142,10 @@ pub enum Request {
     Extend,
     SavePreview { all: bool },
     Save { all: bool },
+    /// Counters are read every two seconds, or no longer.
+    Rates(bool),
+    /// What was loaded before a trial, beside what is loaded now.
+    Snapshot(String),
     Export { path: String, text: String },
     StoreDraft(Plan),
     Stop,
@@ -138,6 +160,8 @@ pub enum Reply {
     Traced(Arc<Trace>),
     Resolved { name: String, addrs: Result<Vec<IpAddr>, String> },
     Progress(String),
+    Rates(Arc<Rates>),
+    Snapshot { id: String, diff: String, whole: String },
     Trial(Option<TrialSeen>),
     Began(TrialSeen),
     Past(Vec<TrialSeen>),
@@ -220,6 +244,7 @@ pub enum Open {
     Find,
     Ask { title: String, lines: Vec<String>, yes: String, then: Asked },
     Tell { title: String, lines: Vec<String> },
+    Text { title: String, text: String, export: (String, String) },
     Trial,
     Save,
     Help,
@@ -260,6 +285,10 @@ pub struct Shared {
     pub note: Option<Note>,
     /// What is searched for; empty: nothing.
     pub needle: String,
+    /// What the search left on the screen that is shown, and what it hides.
+    pub counts: std::cell::Cell<(usize, usize)>,
+    /// Counters that are read again and again; `None`: they are not.
+    pub rates: Option<Arc<Rates>>,
     /// Wishes for the worker.
     pub requests: Vec<Request>,
     /// Popups to open.
@@ -281,7 +310,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: false, note: None, needle: String::new(), requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            busy: None, changing: false, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, copy: None, act: None,
         }
     }

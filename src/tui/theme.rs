@@ -104,8 +104,8 @@ impl Theme {
         match name {
             "dark" => self.ground = Ground::Dark,
             "light" => self.ground = Ground::Light,
-            "16" if coloured => self.depth = Depth::Sixteen,
-            "auto" | "16" => {}
+            "auto" => {}
+            "16" => self.depth = if coloured { Depth::Sixteen } else { Depth::Mono },
             "none" => self.depth = Depth::Mono,
             _ => return false,
         }

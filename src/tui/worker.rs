@@ -2,6 +2,8 @@
 //! screen asks, in order, newest plan first; names are looked up in threads of their own, so that a slow
 //! resolver stops nothing; while a trial runs another reads its clock once a second, else nothing wakes up.
 
+mod rates;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -17,9 +19,10 @@ use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
-use crate::model::{Plan, Proto, Source, View};
+use crate::model::{Family, Plan, Proto, Source, View};
 use crate::observe::live::observe;
-use crate::syntax::plan as plan_file;
+use crate::plan::difference;
+use crate::syntax::{iptables_save, plan as plan_file};
 use crate::trial::{self, By, Options, Record, Refusal, Status, save};
 
 /// Sentences in the save popup are broken at this width, for 80 columns.
@@ -61,6 +64,7 @@ struct Worker<E> {
     out: Sender<E>,
     seen: Option<Arc<Seen>>,
     clock: Arc<AtomicBool>,
+    counting: Arc<AtomicBool>,
     draft: Option<PathBuf>,
     /// What the save popup shows.
     save_shown: Option<save::Preview>,
@@ -70,7 +74,9 @@ struct Worker<E> {
 pub fn run<E: From<Reply> + Send + 'static>(subject: Subject, requests: &Receiver<Request>, out: Sender<E>, drafts: bool) {
     let host = host_of(&subject);
     let draft = draft_path(&subject, host.as_deref()).filter(|_| drafts);
-    let mut w = Worker { subject, host, out, seen: None, clock: Arc::new(AtomicBool::new(false)), save_shown: None, draft };
+    let mut w = Worker {
+        subject, host, out, seen: None, clock: Arc::new(AtomicBool::new(false)), counting: Arc::default(), save_shown: None, draft,
+    };
     let mut queue: std::collections::VecDeque<Request> = std::collections::VecDeque::from([Request::Look]);
     let mut first = true;
     loop {
@@ -123,6 +129,8 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
                 self.tell(Reply::Traced(Arc::new(trace(&seen.view, &packet))));
             },
             Request::Resolve(name) => self.resolve(name),
+            Request::Rates(on) => self.count(on),
+            Request::Snapshot(id) => self.compare(id),
             Request::StoreDraft(plan) => self.store_draft(&plan),
             Request::Export { path, text } => self.export(&path, &text),
             Request::Stop => {}
@@ -178,6 +186,40 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
                 }
             }
         });
+    }
+
+    /// Begins or ends the reading of counters.
+    fn count(&mut self, on: bool) {
+        self.counting.store(false, Ordering::SeqCst);
+        let Some(host) = self.host.clone().filter(|_| on) else { return };
+        // A flag of its own for each watch: the one before may still be asleep.
+        self.counting = Arc::new(AtomicBool::new(true));
+        let (out, backend) = (self.out.clone(), self.seen.as_ref().and_then(|s| s.view.backend));
+        rates::watch(host, backend, self.counting.clone(), move |r| {
+            let reply = match r {
+                Ok(r) => Reply::Rates(Arc::new(r)),
+                Err(what) => Reply::Failed { what, hint: "R looks at the host once".into(), code: "rates" },
+            };
+            out.send(E::from(reply)).is_ok()
+        });
+    }
+
+    /// What was loaded before a trial beside what was seen last.
+    fn compare(&self, id: String) {
+        let (Some(host), Some(seen)) = (&self.host, &self.seen) else { return };
+        let (mut diff, mut whole) = (String::new(), String::new());
+        for (family, suffix) in [(Family::V4, "v4"), (Family::V6, "v6")] {
+            let Some(text) = trial::history::snapshot(host.as_ref(), &id, suffix) else { continue };
+            let then = iptables_save::write(&iptables_save::read(&text, family).0, false);
+            let now = seen.view.rules(family).map(|r| iptables_save::write(r, false)).unwrap_or_default();
+            diff.push_str(&difference((&format!("{} before the trial", family.label()), &then), (&format!("{} now", family.label()), &now)));
+            whole.push_str(&format!("# {} as loaded before trial {id}\n{text}", family.label()));
+        }
+        if whole.is_empty() {
+            self.tell(Reply::Failed { what: format!("there is no snapshot of trial {id}"), hint: "it was removed, or the trial failed before it was written".into(), code: "snapshot" });
+        } else {
+            self.tell(Reply::Snapshot { id, diff, whole });
+        }
     }
 
     fn resolve(&self, name: String) {

@@ -111,8 +111,7 @@ fn ours(place: &Path) -> Vec<Cost> {
     let long = place.join("long.save");
     long_rules(&long);
     let mut p = Pty::start(&[long.to_str().unwrap()], &[]);
-    p.see("1 Services");
-    p.see("port");
+    p.see("Ports that rules name");
     p.press("2");
     p.see("policy DROP");
     p.press("\r");
@@ -144,7 +143,7 @@ fn trial_clock() -> usize {
 /// Holds a key: 300 presses as fast as the line takes them; how long after the last one the screen is current.
 fn held(place: &Path) -> Duration {
     let mut p = Pty::start(&[place.join("long.save").to_str().unwrap()], &[]);
-    p.see("port");
+    p.see("Ports that rules name");
     p.press("2");
     p.see("policy DROP");
     p.press("\r");

@@ -54,13 +54,15 @@ impl Find {
     }
 
     /// One line at the foot.
-    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h());
         let mut line = c.part(0, h.saturating_sub(1), w, 1);
         line.put(0, 0, Role::Text, &" ".repeat(usize::from(w)));
         let x = line.put(1, 0, Role::Key, "/ ");
         let room = w.saturating_sub(x + 34).max(10);
         self.field.draw(&mut line, x, 0, room, true);
-        line.put(x + room + 1, 0, Role::Dim, "text, port, address, owner");
+        let (found, hidden) = sh.counts.get();
+        let said = if sh.needle.is_empty() || found + hidden == 0 { "text, port, address, owner".to_owned() } else { format!("{found} found, {hidden} hidden") };
+        line.put(x + room + 1, 0, Role::Dim, &said);
     }
 }

@@ -1,22 +1,31 @@
 //! The way of a packet from the interface through hooks and chains to the service, with the deciding rule lit.
 //!
 //! ```text
-//!   203.0.113.7, TCP to port 111
+//!   203.0.113.7 sends TCP to port 9042
 //!   │
-//!   ├ nat PREROUTING       2 rules passed
-//!   ├ filter INPUT         rule 1 goes into
-//!   │  ├ PORTCULLIS        rule 1 goes into
-//!   │  │  ├ PORTCULLIS-A   rule 4 decides
-//!   ✗ dropped: PORTCULLIS-A rule 4
+//!   ▼ PREROUTING   as it arrives
+//!   │  nat PREROUTING     rule 1 → DOCKER
+//!   │  ├─ DOCKER          rule 3: new destination 172.17.0.2 port 9042
+//!   ▼ routing
+//!   ├─ INPUT     to this host itself
+//!   ╰─ FORWARD   to containers and other hosts       its way
+//!   ▼ FORWARD
+//!   │  filter FORWARD     rule 1 → DOCKER-USER
+//!   │  ├─ DOCKER-USER     rule 2 accepts
+//!   ● accepted: it reaches cassandra 9042/tcp
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{After, middle};
+use super::{After, middle, nodes};
 use crate::analyse::{Packet, Step, StepResult, Trace, Verdict};
+use crate::model::{Family, Node, Rule, Table, Target};
 use crate::tui::keymap::Action;
 use crate::tui::planned::count;
-use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::screens::Tab;
+use crate::tui::sentence::columns;
+use crate::tui::shared::{Reply, Request, RulePlace, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -27,6 +36,9 @@ pub struct Flow {
     label: String,
     answer: Option<Arc<Trace>>,
     cursor: Cursor,
+    /// Who may send it: a stranger, this session, clients of exports, peers.
+    senders: Vec<(IpAddr, String)>,
+    sender: usize,
 }
 
 /// One stay in a chain.
@@ -45,7 +57,7 @@ fn stays(t: &Trace) -> Vec<Stay<'_>> {
             if let Some(at) = calls.iter().position(|c| *c == here) {
                 calls.truncate(at + 1);
             } else {
-                if crate::model::Table::builtin_chains(&s.table).contains(&s.chain.as_str()) {
+                if built_in(s) {
                     calls.clear();
                 }
                 calls.push(here);
@@ -59,63 +71,168 @@ fn stays(t: &Trace) -> Vec<Stay<'_>> {
     out
 }
 
+fn built_in(s: &Step) -> bool {
+    Table::builtin_chains(&s.table).contains(&s.chain.as_str())
+}
+
+/// A line of the picture.
+struct Line {
+    /// Columns of the name.
+    left: String,
+    role: Role,
+    /// What happens there.
+    right: String,
+    /// The rule that it is about.
+    rule: Option<RulePlace>,
+}
+
+fn hook_words(hook: &str) -> &'static str {
+    match hook {
+        "PREROUTING" => "as it arrives, before routing",
+        "INPUT" => "to this host's own sockets",
+        "FORWARD" => "through this host",
+        _ => "",
+    }
+}
+
+/// What a rule does to the packet, in a few words.
+fn does(step: &Step, family: Family, arrow: &str) -> String {
+    let text = step.text.strip_prefix(&format!("-A {} ", step.chain)).unwrap_or(&step.text);
+    let rule = Rule::new(text);
+    match rule.spec(family).target {
+        Target::Accept => "accepts".into(),
+        Target::Drop => "drops".into(),
+        Target::Reject => "rejects".into(),
+        Target::Return => "returns".into(),
+        Target::Jump(to, _) | Target::Goto(to) => format!("{arrow} {to}"),
+        Target::Dnat(Some(_)) => format!("new destination{}", columns(&rule, family).rest.rsplit_once("to ").map_or_else(String::new, |(_, t)| format!(" {t}"))),
+        _ => columns(&rule, family).target,
+    }
+}
+
+fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> Vec<Line> {
+    let plain = |left: String, role: Role, right: &str| Line { left, role, right: right.to_owned(), rule: None };
+    let (bar, down, into, last, arrow) = (glyph(Glyph::Bar), glyph(Glyph::Step), glyph(Glyph::Into), glyph(Glyph::Last), glyph(Glyph::Arrow));
+    let mut out = Vec::new();
+    let mut hook = "";
+    for s in stays(t) {
+        let Some(first) = s.steps.first() else { continue };
+        if built_in(first) && first.chain != hook {
+            if hook == "PREROUTING" || (hook.is_empty() && first.chain != "PREROUTING") {
+                let forward = first.chain == "FORWARD";
+                out.push(plain(format!("{down} routing"), Role::Text, "the destination decides"));
+                for (name, sign, words, taken) in [("INPUT", into, "to this host itself", !forward), ("FORWARD", last, "to containers and other hosts", forward)] {
+                    out.push(plain(format!("{sign} {name}"), if taken { Role::Text } else { Role::Dim }, &if taken { format!("{words}: its way") } else { words.to_owned() }));
+                }
+            }
+            hook = &first.chain;
+            out.push(plain(format!("{down} {hook}"), Role::Title, hook_words(hook)));
+        }
+        // The rule that sends it on from here, or decides.
+        let hit = s.steps.iter().rev().find(|s| s.result != StepResult::Passed);
+        let indent = if s.depth == 0 { String::new() } else { format!("{}{into} ", format!("{bar}  ").repeat(s.depth - 1)) };
+        let name = if s.depth == 0 { format!("{} {}", first.table, first.chain) } else { first.chain.clone() };
+        let right = match hit {
+            None => format!("{} passed by", count(s.steps.len(), "rule")),
+            Some(h) => match h.rule {
+                Some(n) if h.result == StepResult::MayMatch => format!("rule {n} may match: {}", does(h, family, arrow)),
+                Some(n) => format!("rule {n} {}", does(h, family, arrow)),
+                None => h.text.strip_prefix("-P ").map_or(h.text.clone(), |p| format!("policy {}", p.rsplit(' ').next().unwrap_or(p))),
+            },
+        };
+        let rule = hit.map(|h| (family, h.table.clone(), h.chain.clone(), h.rule.unwrap_or(usize::MAX)));
+        let role = if hit.is_some_and(|h| h.result != StepResult::MayMatch) { Role::Text } else { Role::Dim };
+        out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
+    }
+    // The last rule that held is the one that decides.
+    if let Some(l) = out.iter_mut().rev().find(|l| l.rule.is_some()) {
+        l.role = Role::Found;
+    }
+    out
+}
+
 impl Flow {
     /// Asks for the way at once.
     pub fn new(packet: Packet, label: String, sh: &mut Shared) -> Self {
         sh.requests.push(Request::Trace(packet.clone()));
-        Self { packet, label, answer: None, cursor: Cursor::default() }
+        let mut senders = vec![(packet.src, "a stranger".to_owned())];
+        for (node, why) in nodes::picks(sh) {
+            let addr = match Node::parse(&node) {
+                Ok(Node::Net(n)) => n.ip(),
+                _ => continue,
+            };
+            if !senders.iter().any(|(a, _)| *a == addr) && senders.len() < 12 {
+                senders.push((addr, why));
+            }
+        }
+        Self { packet, label, answer: None, cursor: Cursor::default(), senders, sender: 0 }
+    }
+
+    fn lines(&self, sh: &Shared) -> Vec<Line> {
+        self.answer.as_ref().map_or_else(Vec::new, |t| picture(t, self.packet.family(), |g| sh.theme.glyph(g)))
     }
 
     /// Acts.
-    pub fn act(&mut self, action: Action, _: &mut Shared) -> After {
-        let len = self.answer.as_ref().map_or(0, |t| stays(t).len());
-        self.cursor.act(action, len);
-        if action == Action::Cancel { After::Close } else { After::Stay }
+    pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
+        let lines = self.lines(sh);
+        if self.cursor.act(action, lines.len()) {
+            return After::Stay;
+        }
+        match action {
+            Action::Cancel => return After::Close,
+            Action::NextView => {
+                self.sender = (self.sender + 1) % self.senders.len();
+                self.packet.src = self.senders[self.sender].0;
+                self.answer = None;
+                sh.requests.push(Request::Trace(self.packet.clone()));
+            }
+            Action::Follow => match lines.get(self.cursor.at).and_then(|l| l.rule.clone()) {
+                Some(place) => {
+                    sh.show_rule = Some(place);
+                    sh.go = Some(Tab::Chains);
+                }
+                None => sh.complain("no rule decides on this line"),
+            },
+            _ => {}
+        }
+        After::Stay
     }
 
     /// An answer.
-    pub fn reply(&mut self, reply: &Reply) {
+    pub fn reply(&mut self, reply: &Reply, sh: &Shared) {
         if let Reply::Traced(t) = reply {
             self.answer = Some(t.clone());
+            // The cursor waits at the rule that decides.
+            let lines = self.lines(sh);
+            self.cursor = Cursor::at(lines.iter().rposition(|l| l.role == Role::Found).unwrap_or(0));
         }
     }
 
     /// Draws.
-    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
-        let (w, h) = (c.w().min(100), c.h().saturating_sub(1));
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let (w, h) = (c.w().min(110), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
         let mut c = area.frame(&format!("The way of a packet to {}", self.label));
         let p = &self.packet;
         let port = p.dport.map_or_else(String::new, |d| format!(" to port {d}"));
-        c.put(1, 0, Role::Text, &format!("from {}, {}{port}, arriving on any interface but lo", p.src, p.proto.to_string().to_uppercase()));
-        let Some(t) = &self.answer else {
+        let who = &self.senders[self.sender].1;
+        c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port}, arriving on any interface but lo", p.src, p.proto.to_string().to_uppercase()));
+        let Some(t) = self.answer.clone() else {
             c.put(1, 2, Role::Dim, "following it");
             return;
         };
+        let lines = self.lines(sh);
         let bar = c.theme.glyph(Glyph::Bar);
         c.put(1, 1, Role::Dim, bar);
-        let stays = stays(t);
         let end = c.h().saturating_sub(3);
-        for (line, at) in self.cursor.window(stays.len(), usize::from(end.saturating_sub(2))).enumerate() {
-            let (s, y) = (&stays[at], line as u16 + 2);
-            let hit = s.steps.iter().rev().find(|s| s.result != StepResult::Passed);
-            let indent = format!("{bar}  ").repeat(s.depth);
-            let x = c.put(1, y, Role::Dim, &format!("{indent}{bar} "));
-            let Some(first) = s.steps.first() else { continue };
-            let role = if hit.is_some_and(|h| h.result == StepResult::Matched) { Role::Found } else { Role::Text };
-            let name = if s.depth == 0 { format!("{} {}", first.table, first.chain) } else { first.chain.clone() };
-            c.put(x, y, role, &name);
-            let what = match hit {
-                None => format!("{} passed by", count(s.steps.len(), "rule")),
-                Some(h) => match h.rule {
-                    Some(n) => format!("rule {n} {}: {}", h.result, h.text),
-                    None => h.text.clone(),
-                },
-            };
+        let column = lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, 38) + 4;
+        for (line, at) in self.cursor.window(lines.len(), usize::from(end.saturating_sub(2))).enumerate() {
+            let (l, y) = (&lines[at], line as u16 + 2);
             if at == self.cursor.at {
                 c.mark(0, y);
             }
-            c.put(30.max(x + 24), y, if hit.is_some() { Role::Text } else { Role::Dim }, &what);
+            c.put_within(1, y, column - 1, l.role, &l.left);
+            c.put(column, y, if l.rule.is_some() { l.role } else { Role::Dim }, &l.right);
         }
         let (glyph, role, word) = match t.verdict {
             Verdict::Accept => (Glyph::Anyone, Role::Open, format!("accepted, it reaches {}", self.label)),

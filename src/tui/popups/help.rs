@@ -1,6 +1,6 @@
 //! What the keys do at the place below, and what the glyphs mean.
 
-use super::{After, middle};
+use super::{After, find_line, middle};
 use crate::tui::keymap::{Action, Binding, Place, place_name};
 use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
@@ -55,8 +55,13 @@ impl Help {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let len = self.lines(sh, usize::from(sh.area.width.min(86))).len();
-        self.cursor.act(action, len);
+        let lines = self.lines(sh, usize::from(sh.area.width.min(86)));
+        if matches!(action, Action::NextMatch | Action::PreviousMatch) {
+            let texts: Vec<String> = lines.iter().map(|l| format!("{} {}", l.0, l.1)).collect();
+            find_line(&mut self.cursor, &texts.iter().map(String::as_str).collect::<Vec<_>>(), action, sh);
+            return After::Stay;
+        }
+        self.cursor.act(action, lines.len());
         if matches!(action, Action::Cancel | Action::Help) { After::Close } else { After::Stay }
     }
 
@@ -73,6 +78,9 @@ impl Help {
             if *role == Role::Dim {
                 c.put(1, y, Role::Dim, text);
                 continue;
+            }
+            if at == self.cursor.at {
+                c.mark(0, y);
             }
             c.put_within(1, y, 20, *role, keys);
             c.put(21, y, Role::Text, text);

@@ -7,16 +7,19 @@ pub mod guide;
 pub mod help;
 pub mod nodes;
 pub mod palette;
+pub mod path;
 pub mod preview;
 pub mod save;
+pub mod text;
 pub mod trace;
 pub mod trial;
 
 use crossterm::event::KeyEvent;
 
 use super::keymap::{Action, Place};
+use super::needle::{Needle, next};
 use super::shared::{Open, Reply, Shared};
-use super::widgets::Canvas;
+use super::widgets::{Canvas, Cursor};
 
 /// What a popup says after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub enum Popup {
     Help(help::Help),
     Guide(guide::Guide),
     Flow(flow::Flow),
+    Text(text::Text),
 }
 
 macro_rules! each {
@@ -58,6 +62,7 @@ macro_rules! each {
             Popup::Help($p) => $body,
             Popup::Guide($p) => $body,
             Popup::Flow($p) => $body,
+            Popup::Text($p) => $body,
         }
     };
 }
@@ -72,6 +77,7 @@ impl Popup {
             Open::Palette => Self::Palette(palette::Palette::default()),
             Open::Find => Self::Find(find::Find::new(sh)),
             Open::Ask { title, lines, yes, then } => Self::Ask(ask::Ask::new(title, lines, yes, then)),
+            Open::Text { title, text, export } => Self::Text(text::Text::new(title, &text, export)),
             Open::Tell { title, lines } => Self::Ask(ask::Ask::tell(title, lines)),
             Open::Trial => Self::Trial(trial::TrialPopup::default()),
             Open::Save => Self::Save(save::Save::new(sh)),
@@ -95,6 +101,7 @@ impl Popup {
             Self::Help(_) => Place::Help,
             Self::Guide(_) => Place::Guide,
             Self::Flow(_) => Place::Flow,
+            Self::Text(_) => Place::Text,
         }
     }
 
@@ -119,10 +126,18 @@ impl Popup {
             Self::Trace(p) => p.key(key),
             Self::Palette(p) => p.key(key),
             Self::Find(p) => p.key(key, sh),
-            Self::Preview(p) => p.key(key),
             Self::Guide(p) => p.key(key, sh),
             Self::Ask(p) => p.key(key),
             _ => {}
+        }
+    }
+
+    /// A key while the name of a file is typed; whether it was taken.
+    pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
+        match self {
+            Self::Preview(p) => p.path_key(key, sh),
+            Self::Text(p) => p.path_key(key, sh),
+            _ => false,
         }
     }
 
@@ -133,6 +148,8 @@ impl Popup {
             Self::Trace(p) => p.paste(text),
             Self::Palette(p) => p.paste(text),
             Self::Find(p) => p.paste(text, sh),
+            Self::Preview(p) => p.paste(text),
+            Self::Text(p) => p.paste(text),
             _ => {}
         }
     }
@@ -143,6 +160,7 @@ impl Popup {
             Self::Nodes(_) | Self::Trace(_) | Self::Palette(_) | Self::Find(_) => true,
             Self::Preview(p) => p.takes_text(),
             Self::Ask(p) => p.takes_text(),
+            Self::Text(p) => p.takes_text(),
             _ => false,
         }
     }
@@ -153,7 +171,7 @@ impl Popup {
             Self::Nodes(p) => p.reply(reply),
             Self::Trace(p) => p.reply(reply),
             Self::Save(p) => p.reply(reply),
-            Self::Flow(p) => p.reply(reply),
+            Self::Flow(p) => p.reply(reply, sh),
             Self::Guide(p) => p.reply(reply, sh),
             _ => {}
         }
@@ -170,4 +188,16 @@ pub fn middle<'a>(c: &'a mut Canvas, w: u16, h: u16) -> Canvas<'a> {
     let (w, h) = (w.min(c.w()), h.min(c.h()));
     let (x, y) = ((c.w() - w) / 2, (c.h() - h) / 2);
     c.part(x, y, w, h)
+}
+
+/// Goes to the next line of a text that has what is searched for, or the one before.
+pub fn find_line(cursor: &mut Cursor, lines: &[&str], action: Action, sh: &mut Shared) {
+    let Some(needle) = Needle::new(&sh.needle) else {
+        sh.complain("nothing is searched for: / begins");
+        return;
+    };
+    match next(cursor.at, lines.len(), action == Action::NextMatch, |i| needle.in_text(lines[i])) {
+        Some(at) => cursor.at = at,
+        None => sh.complain(format!("{} is not in this text", sh.needle)),
+    }
 }

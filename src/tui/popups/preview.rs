@@ -1,23 +1,60 @@
-//! Preview: what a plan makes different, as difference, commands and scripts.
+//! Preview: what a plan makes different, as difference, side by side, as commands and as scripts.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 
-use super::After;
+use super::path::PathLine;
+use super::{After, find_line};
 use crate::tui::keymap::Action;
 use crate::tui::screens::plan;
-use crate::tui::shared::{Request, Shared};
-use crate::tui::theme::Role;
-use crate::tui::widgets::{Canvas, Cursor, Field};
+use crate::tui::shared::{Planned, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Cursor};
 
-const VIEWS: [&str; 3] = ["Difference", "Commands", "Restore scripts"];
+const VIEWS: [&str; 5] = ["Difference", "Side by side", "Commands", "Restore scripts", "Shell script"];
 
 /// State.
 #[derive(Default, Debug)]
 pub struct Preview {
     view: usize,
     cursor: Cursor,
-    /// The file name that is being typed for the export.
-    path: Option<Field>,
+    path: PathLine,
+}
+
+/// A line of the two columns: before and after. Both the same: nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pair<'a> {
+    /// A heading over both columns.
+    Head(&'a str),
+    /// Lines that stand beside each other.
+    Lines(Option<&'a str>, Option<&'a str>),
+}
+
+/// A unified difference as two columns: what goes stands beside what comes in its place.
+fn side_by_side(diff: &str) -> Vec<Pair<'_>> {
+    let mut out = Vec::new();
+    let (mut gone, mut come): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let pair = |gone: &mut Vec<_>, come: &mut Vec<_>, out: &mut Vec<_>| {
+        for i in 0..gone.len().max(come.len()) {
+            out.push(Pair::Lines(gone.get(i).copied(), come.get(i).copied()));
+        }
+        gone.clear();
+        come.clear();
+    };
+    for line in diff.lines() {
+        match line.as_bytes().first() {
+            Some(b'-') if !line.starts_with("--- ") => gone.push(&line[1..]),
+            Some(b'+') if !line.starts_with("+++ ") => come.push(&line[1..]),
+            _ => {
+                pair(&mut gone, &mut come, &mut out);
+                match line.strip_prefix(' ') {
+                    Some(same) => out.push(Pair::Lines(Some(same), Some(same))),
+                    None => out.push(Pair::Head(line)),
+                }
+            }
+        }
+    }
+    pair(&mut gone, &mut come, &mut out);
+    out
 }
 
 impl Preview {
@@ -27,127 +64,143 @@ impl Preview {
             return format!("{what}\n{hint}");
         }
         match self.view {
-            0 if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
-            0 => p.diff.clone(),
-            1 => p.commands.join("\n"),
-            _ => p.scripts.clone(),
+            0 | 1 if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
+            0 | 1 => p.diff.clone(),
+            2 => p.commands.join("\n"),
+            3 => p.scripts.clone(),
+            _ => p.shell.clone(),
         }
     }
 
     /// Whether keys are text here.
     pub fn takes_text(&self) -> bool {
-        self.path.is_some()
+        self.path.open()
+    }
+
+    fn len(&self, text: &str) -> usize {
+        if self.view == 1 { side_by_side(text).len() } else { text.lines().count() }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let text = self.text(sh);
-        if self.cursor.act(action, text.lines().count()) {
+        if self.cursor.act(action, self.len(&text)) {
             return After::Stay;
         }
         match action {
-            Action::Cancel if self.path.take().is_some() => {}
             Action::Cancel => return After::Close,
             Action::NextView => (self.view, self.cursor) = ((self.view + 1) % VIEWS.len(), Cursor::default()),
             Action::Copy => {
                 sh.copy = Some(text);
                 sh.say("copied, if your terminal allows it (OSC 52)");
             }
-            Action::Export
-                if plan::current(sh).is_some_and(|p| p.error.is_none()) => {
-                    self.path = Some(Field::with("portcullis-plan.sh"));
-                }
+            Action::Export if plan::current(sh).is_some_and(|p| p.error.is_none()) => self.path.begin("portcullis-plan.sh"),
             Action::Apply => {
                 plan::apply(sh);
                 return After::Close;
             }
-            Action::NextMatch | Action::PreviousMatch | Action::Find => find(&mut self.cursor, &text, action, sh),
+            Action::NextMatch | Action::PreviousMatch => {
+                let lines: Vec<&str> = if self.view == 1 {
+                    side_by_side(&text).iter().map(|p| match p { Pair::Head(h) => *h, Pair::Lines(a, b) => b.or(*a).unwrap_or_default() }).collect()
+                } else {
+                    text.lines().collect()
+                };
+                find_line(&mut self.cursor, &lines, action, sh);
+            }
             _ => {}
         }
         After::Stay
     }
 
-    /// A key while the file name is typed.
-    pub fn key(&mut self, key: KeyEvent) {
-        if let Some(f) = &mut self.path {
-            f.key(key);
+    /// A key while the file name of the export is typed; whether it was taken.
+    pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
+        if !self.path.open() {
+            return false;
         }
+        let text = plan::current(sh).map_or_else(String::new, |p: &Planned| p.shell.clone());
+        self.path.key(key, &text, sh)
     }
 
-    /// Enter and escape while the file name is typed; whether it was one of them.
-    pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
-        let Some(f) = &self.path else { return false };
-        match key.code {
-            KeyCode::Enter => {
-                let path = f.text().trim().to_owned();
-                if path.is_empty() {
-                    sh.complain("a file name is missing");
-                } else if let Some(p) = plan::current(sh) {
-                    let text = p.shell.clone();
-                    sh.requests.push(Request::Export { path, text });
-                    self.path = None;
-                }
-                true
-            }
-            KeyCode::Esc => {
-                self.path = None;
-                true
-            }
-            _ => false,
-        }
+    /// Pasted text.
+    pub fn paste(&mut self, text: &str) {
+        self.path.paste(text);
     }
 
     /// Draws, over the whole screen.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
-        let (w, h) = (c.w(), c.h().saturating_sub(1));
-        let mut area = c.part(0, 1, w, h.saturating_sub(1));
+        let (w, h) = (c.w(), c.h());
+        let mut area = c.part(0, 1, w, h.saturating_sub(2));
         let mut inner = area.frame("Preview: what the plan makes different");
         let mut x = 0;
         for (i, name) in VIEWS.iter().enumerate() {
-            x = inner.put(x, 0, if i == self.view { Role::Title } else { Role::Dim }, name) + 3;
+            let end = inner.put(x, 0, if i == self.view { Role::Title } else { Role::Dim }, name);
+            if i == self.view {
+                inner.underline(x, 0, end - x);
+            }
+            x = end + 2;
         }
-        let here = x.saturating_sub(3);
-        let _ = here;
         let text = self.text(sh);
-        let lines: Vec<&str> = text.lines().collect();
+        let len = self.len(&text);
+        let number = format!("{}/{len}", (self.cursor.at + 1).min(len));
+        inner.right(x.saturating_sub(1), 0, Role::Dim, &number);
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
-        let height = usize::from(body.h());
-        let number = format!("{} of {}", (self.cursor.at + 1).min(lines.len()), lines.len());
-        for (y, at) in self.cursor.window(lines.len(), height).enumerate() {
-            let line = lines[at];
-            let role = match (self.view, line.as_bytes().first()) {
-                (0, Some(b'+')) => Role::Added,
-                (0, Some(b'-')) => Role::Removed,
-                (0, Some(b'@')) | (_, Some(b'#')) => Role::Dim,
-                _ => Role::Text,
-            };
-            if at == self.cursor.at {
-                body.mark(0, y as u16);
+        let window = self.cursor.window(len, usize::from(body.h()));
+        if self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty()) {
+            columns(&mut body, &side_by_side(&text)[window.clone()], self.cursor.at - window.start);
+        } else {
+            let lines: Vec<&str> = text.lines().collect();
+            for (y, at) in window.enumerate() {
+                let role = match (self.view, lines[at].as_bytes().first()) {
+                    (0, Some(b'+')) => Role::Added,
+                    (0, Some(b'-')) => Role::Removed,
+                    (0, Some(b'@')) | (2.., Some(b'#')) => Role::Dim,
+                    _ => Role::Text,
+                };
+                if at == self.cursor.at {
+                    body.mark(0, y as u16);
+                }
+                body.put(2, y as u16, role, lines[at]);
             }
-            body.put(2, y as u16, role, line);
         }
-        inner.right(x, 0, Role::Dim, &number);
-        if let Some(f) = &self.path {
-            let mut line = c.part(0, h - 2, w, 1);
-            line.put(0, 0, Role::Text, &" ".repeat(usize::from(w)));
-            let x = line.put(1, 0, Role::Key, "write the script to: ");
-            f.draw(&mut line, x, 0, w.saturating_sub(x + 1), true);
+        self.path.draw(c);
+    }
+}
+
+fn columns(c: &mut Canvas, pairs: &[Pair], selected: usize) {
+    let half = (c.w().saturating_sub(5)) / 2;
+    let bar = c.theme.glyph(Glyph::Bar);
+    for (y, p) in pairs.iter().enumerate() {
+        if y == selected {
+            c.mark(0, y as u16);
+        }
+        let y = y as u16;
+        match p {
+            Pair::Head(text) => { c.put(2, y, Role::Dim, text); }
+            Pair::Lines(a, b) => {
+                let changed = a != b;
+                if let Some(a) = a {
+                    c.put_within(2, y, 2 + half, if changed { Role::Removed } else { Role::Text }, &format!("{}{a}", if changed { '-' } else { ' ' }));
+                }
+                c.put(2 + half, y, Role::Dim, bar);
+                if let Some(b) = b {
+                    c.put(4 + half, y, if changed { Role::Added } else { Role::Text }, &format!("{}{b}", if changed { '+' } else { ' ' }));
+                }
+            }
         }
     }
 }
 
-/// Goes to the next line with what is searched for.
-fn find(cursor: &mut Cursor, text: &str, action: Action, sh: &mut Shared) {
-    if sh.needle.is_empty() {
-        return;
-    }
-    let low = sh.needle.to_lowercase();
-    let hits: Vec<usize> = text.lines().enumerate().filter(|(_, l)| l.to_lowercase().contains(&low)).map(|(i, _)| i).collect();
-    let next = if action == Action::PreviousMatch { hits.iter().rev().find(|h| **h < cursor.at).or(hits.last()) }
-        else { hits.iter().find(|h| **h > cursor.at).or(hits.first()) };
-    match next {
-        Some(h) => cursor.at = *h,
-        None => sh.complain(format!("{low} is not in this view")),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_stands_beside_what_comes() {
+        let diff = "--- a\n+++ b\n@@ -1,3 +1,4 @@\n same\n-old\n+new\n+more\n last\n";
+        assert_eq!(side_by_side(diff), [
+            Pair::Head("--- a"), Pair::Head("+++ b"), Pair::Head("@@ -1,3 +1,4 @@"), Pair::Lines(Some("same"), Some("same")),
+            Pair::Lines(Some("old"), Some("new")), Pair::Lines(None, Some("more")), Pair::Lines(Some("last"), Some("last")),
+        ]);
     }
 }

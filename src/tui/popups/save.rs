@@ -1,6 +1,6 @@
 //! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
 
-use super::After;
+use super::{After, find_line};
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -42,6 +42,12 @@ impl Save {
             return After::Stay;
         }
         match action {
+            Action::NextMatch | Action::PreviousMatch => {
+                // The first two lines are the choice.
+                let text = format!("\n\n{}", self.text.clone().unwrap_or_default());
+                find_line(&mut self.cursor, &text.lines().collect::<Vec<_>>(), action, sh);
+                After::Stay
+            }
             Action::Cancel => After::Close,
             Action::Accept if self.text.is_some() => {
                 sh.busy = Some("saving".into());

@@ -1,10 +1,11 @@
 //! History: the trials of this host and what became of them.
 
 use crate::model::Source;
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
+use crate::tui::needle::Needle;
 use crate::tui::planned::count;
 use crate::tui::screens::plan::rule_words;
-use crate::tui::shared::{Asked, Open, Shared, TrialSeen};
+use crate::tui::shared::{Asked, Open, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -13,6 +14,7 @@ use crate::tui::widgets::{Canvas, Cursor, wrap};
 pub struct History {
     cursor: Cursor,
     first_line: u16,
+    first_row: usize,
 }
 
 /// Why nothing can be saved now.
@@ -25,61 +27,94 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
     }
 }
 
+fn found(t: &TrialSeen, needle: &Needle) -> bool {
+    [&t.began, &t.state, &t.operator, &t.plan, &t.id].iter().any(|x| needle.in_text(x)) || t.by.is_some_and(|b| needle.in_text(b))
+}
+
+/// The trials that a search leaves.
+fn shown(sh: &Shared) -> Vec<&TrialSeen> {
+    let needle = Needle::new(&sh.needle);
+    sh.past.iter().filter(|t| needle.as_ref().is_none_or(|n| found(t, n))).collect()
+}
+
 impl History {
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match action {
             Action::Save => can_save(sh),
-            Action::Again if sh.past.is_empty() => Err("there is no trial yet".into()),
+            Action::Again | Action::Compare if shown(sh).is_empty() => Err("there is no trial here".into()),
             _ => Ok(()),
         }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
-        if self.cursor.act(action, sh.past.len()) {
+        if self.cursor.act(action, shown(sh).len()) {
             return;
         }
+        let Some(t) = shown(sh).get(self.cursor.at).map(|t| (*t).clone()) else {
+            if action == Action::Save {
+                sh.opens.push(Open::Save);
+            }
+            return;
+        };
         match action {
             Action::Save => sh.opens.push(Open::Save),
-            Action::Again => {
-                let Some(t) = sh.past.get(self.cursor.at) else { return };
-                match crate::syntax::plan::read(&t.plan) {
-                    Ok(plan) => {
-                        let lines = vec![format!("The plan of {} has {}. It replaces what is staged; u brings that back. Nothing becomes live before you apply it on trial.", t.began, count(plan.rules.len(), "rule"))];
-                        sh.opens.push(Open::Ask { title: "Take this plan up again".into(), lines, yes: "Stage this plan".into(), then: Asked::Plan(plan) });
-                    }
-                    Err(d) => sh.complain(format!("the plan of this trial cannot be read: {}", d.message)),
-                }
+            Action::NextMatch | Action::PreviousMatch => {
+                let step = if action == Action::NextMatch { Action::Down } else { Action::Up };
+                self.cursor.act(step, shown(sh).len());
             }
+            Action::Compare => sh.requests.push(Request::Snapshot(t.id)),
+            Action::Again => match crate::syntax::plan::read(&t.plan) {
+                Ok(plan) => {
+                    let back = sh.key(Place::Plan, Action::Undo);
+                    let lines = vec![format!("The plan of {} has {}. It replaces what is staged; {back} brings that back. Nothing becomes live before you apply it on trial.", t.began, count(plan.rules.len(), "rule"))];
+                    sh.opens.push(Open::Ask { title: "Take this plan up again".into(), lines, yes: "Stage this plan".into(), then: Asked::Plan(plan) });
+                }
+                Err(d) => sh.complain(format!("the plan of this trial cannot be read: {}", d.message)),
+            },
             _ => {}
         }
     }
 
     /// A click.
     pub fn click(&mut self, y: u16, sh: &Shared) {
-        if y >= self.first_line && usize::from(y - self.first_line) < sh.past.len() {
-            self.cursor.at = usize::from(y - self.first_line);
+        let at = self.first_row + usize::from(y.saturating_sub(self.first_line));
+        if y >= self.first_line && at < shown(sh).len() {
+            self.cursor.at = at;
         }
     }
 
     /// The wheel.
     pub fn wheel(&mut self, lines: i32, sh: &Shared) {
-        self.cursor.wheel(lines, sh.past.len());
+        self.cursor.wheel(lines, shown(sh).len());
     }
 
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let past = shown(sh);
+        sh.counts.set((past.len(), sh.past.len() - past.len()));
         if sh.past.is_empty() {
             c.put(2, 1, Role::Title, "No trial yet.");
-            c.put(2, 3, Role::Text, "Stage a plan on Services (1, then p) and apply it from Plan (3, then y).");
+            let text = if sh.source() == Some(Source::Capture) {
+                "This is captured text: trials are made on the host itself. A plan that you stage here can be exported as a script from its preview.".to_owned()
+            } else {
+                let (one, p) = (sh.key(Place::Services, Action::ToServices), sh.key(Place::Services, Action::Protect));
+                let (three, y) = (sh.key(Place::Services, Action::ToPlan), sh.key(Place::Plan, Action::Apply));
+                format!("Stage a plan on Services ({one}, then {p}) and apply it from Plan ({three}, then {y}).")
+            };
+            for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(4))).iter().enumerate() {
+                c.put(2, 3 + i as u16, Role::Text, l);
+            }
             return;
         }
         let list = c.h() / 2;
         c.put(3, 0, Role::Dim, "began                    what became of it     by          plan");
         self.first_line = c.area().y + 1;
-        for (y, at) in self.cursor.window(sh.past.len(), usize::from(list.saturating_sub(1))).enumerate() {
-            let (t, y) = (&sh.past[at], y as u16 + 1);
+        let window = self.cursor.window(past.len(), usize::from(list.saturating_sub(1)));
+        self.first_row = window.start;
+        for (y, at) in window.enumerate() {
+            let (t, y) = (past[at], y as u16 + 1);
             let here = at == self.cursor.at;
             if here {
                 c.mark(1, y);
@@ -93,8 +128,9 @@ impl History {
         }
         let (w, h) = (c.w(), c.h());
         let mut below = c.part(0, list, w, h - list);
-        if let Some(t) = sh.past.get(self.cursor.at) {
-            detail(&mut below, t);
+        match past.get(self.cursor.at) {
+            Some(t) => detail(&mut below, t),
+            None => { below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.needle)); }
         }
     }
 }

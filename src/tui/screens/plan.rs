@@ -10,6 +10,7 @@
 
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::Action;
+use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
 use crate::tui::planned::{concerns, count};
 use crate::tui::screens::services::summary;
@@ -95,6 +96,11 @@ impl PlanScreen {
         let at = self.cursor.at.min(n.saturating_sub(1));
         let rule = sh.plan.rules.get(at).cloned();
         match (action, rule) {
+            (Action::NextMatch | Action::PreviousMatch, _) => {
+                let Some(needle) = Needle::new(&sh.needle) else { return };
+                let found = next(at, n, action == Action::NextMatch, |i| needle.in_text(&rule_words(&sh.plan.rules[i], "to")));
+                self.cursor.at = found.unwrap_or(at);
+            }
             (Action::Preview, _) => sh.opens.push(Open::Preview),
             (Action::Apply, _) => apply(sh),
             (Action::Undo, _) => sh.undo(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
 use crate::model::{Action as Does, Family, Net, PlanRule};
 use crate::tui::keymap::Action;
+use crate::tui::needle::Needle;
 use crate::tui::planned::{count, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -71,20 +72,15 @@ fn version_range(v: &[u32]) -> String {
     }
 }
 
-/// Whether an endpoint has a text: a name, a port, an address that gets in, an owner, a verdict.
-fn found(j: &Judged, needle: &str) -> bool {
+/// Whether an endpoint has what is searched for: a name, a port, an address that gets in, an owner, a verdict.
+fn found(j: &Judged, needle: &Needle) -> bool {
     let e = &j.endpoint;
-    let low = needle.to_lowercase();
-    let label = format!("{} {}", e.label(), e.process.as_deref().unwrap_or_default()).to_lowercase();
+    let numbers = || needle.number().is_some_and(|n| e.port == n || e.program == Some(u32::from(n)));
     let owner = e.owner.map_or("", crate::analyse::Manager::label);
-    if label.contains(&low) || owner.to_lowercase().contains(&low) {
-        return true;
-    }
-    let sums = Family::BOTH.map(|f| summary(e, j.exposure[f.index()].as_ref()).2);
-    if sums.iter().any(|s| s.contains(&low)) {
-        return true;
-    }
-    Net::parse_any(needle).is_some_and(|n| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.reach.accepted.contains(n.ip())))
+    let texts = [e.name.as_str(), e.process.as_deref().unwrap_or_default(), owner, &e.label()];
+    let inside = |n: Net| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.reach.accepted.contains(n.ip()));
+    numbers() || texts.iter().any(|t| needle.in_text(t)) || needle.net().is_some_and(inside)
+        || Family::BOTH.iter().any(|f| needle.in_text(&summary(e, j.exposure[f.index()].as_ref()).2))
 }
 
 impl Services {
@@ -97,8 +93,9 @@ impl Services {
         let before = self.selected(seen).map(|j| (j.endpoint.kind, j.endpoint.label()));
         let mut rows = Vec::new();
         self.hidden = 0;
+        let needle = Needle::new(&sh.needle);
         for (i, j) in seen.report.endpoints.iter().enumerate() {
-            if !sh.needle.is_empty() && !found(j, &sh.needle) {
+            if needle.as_ref().is_some_and(|n| !found(j, n)) {
                 self.hidden += 1;
                 continue;
             }
@@ -230,14 +227,14 @@ impl Services {
                 Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at),
             }
         }
-        if self.hidden > 0 {
-            let text = format!("{} hidden by / {}", count(self.hidden, "line"), sh.needle);
-            c.right(x.v6 + 5, 0, Role::Found, &text);
-        }
+        sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
         let mut below = c.part(0, list, c.area().width, details + 1);
         match self.selected(seen) {
             Some(j) => detail(&mut below, j, seen),
-            None => below.rule(0, "nothing matches; esc or / with nothing shows all"),
+            None => {
+                below.rule(0, "");
+                below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
+            }
         }
     }
 }

@@ -1,0 +1,100 @@
+//! What is searched for: text, a port, an address that a network contains, an owner, a verdict.
+
+use crate::model::{Family, Match, Net, Rule};
+
+/// What is searched for.
+#[derive(Clone, Debug)]
+pub struct Needle {
+    text: String,
+    net: Option<Net>,
+    number: Option<u16>,
+}
+
+impl Needle {
+    /// From what was typed; `None`: nothing is searched for.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let number = text.parse().ok();
+        let address = number.is_none() && text.contains(['.', ':']);
+        (!text.is_empty()).then(|| Self { text: text.to_owned(), net: if address { Net::parse_any(text) } else { None }, number })
+    }
+
+    /// The port, if it is a number.
+    pub fn number(&self) -> Option<u16> {
+        self.number
+    }
+
+    /// The address or network, if it is one.
+    pub fn net(&self) -> Option<Net> {
+        self.net
+    }
+
+    /// Whether a text holds it, whatever the case of letters. A number is found as a whole word only: 22 is not in 2200.
+    pub fn in_text(&self, text: &str) -> bool {
+        let (hay, low) = (text.as_bytes(), self.text.as_bytes());
+        if hay.len() < low.len() {
+            return false;
+        }
+        let (first, other) = (low[0].to_ascii_lowercase(), low[0].to_ascii_uppercase());
+        let word = |at: usize| self.number.is_none() || {
+            let edge = |b: Option<&u8>| b.is_none_or(|b| !b.is_ascii_alphanumeric() && *b != b'.');
+            edge(at.checked_sub(1).and_then(|i| hay.get(i))) && edge(hay.get(at + low.len()))
+        };
+        (0..=hay.len() - low.len()).any(|at| (hay[at] == first || hay[at] == other) && hay[at..at + low.len()].eq_ignore_ascii_case(low) && word(at))
+    }
+
+    /// Whether a rule has it: in its text, as a port inside a range, as an address inside a network.
+    pub fn in_rule(&self, rule: &Rule, family: Family) -> bool {
+        if self.in_text(&rule.text) {
+            return true;
+        }
+        if let Some(net) = self.net {
+            return rule.text.split(' ').filter(|w| w.contains('/')).filter_map(Net::parse_any).any(|n| n.mask != 0 && n.contains(net.ip()));
+        }
+        // Only a range can hold a port that is not written out.
+        self.number.is_some_and(|port| rule.text.contains(':') && rule.spec(family).matches.iter().any(|m| match m {
+            Match::DestinationPorts(false, set) | Match::SourcePorts(false, set) | Match::EitherPorts(false, set) => set.contains(port),
+            Match::CtOrigDstPort(false, range) => range.contains(&port),
+            _ => false,
+        }))
+    }
+}
+
+/// The line that a search goes to from a line: the next one that holds, else the first (or, backwards, the last).
+pub fn next(here: usize, lines: usize, forward: bool, holds: impl Fn(usize) -> bool) -> Option<usize> {
+    let hits: Vec<usize> = (0..lines).filter(|i| holds(*i)).collect();
+    if forward {
+        hits.iter().find(|h| **h > here).or(hits.first()).copied()
+    } else {
+        hits.iter().rev().find(|h| **h < here).or(hits.last()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(needle: &str, rule: &str) -> bool {
+        Needle::new(needle).is_some_and(|n| n.in_rule(&Rule::new(rule), Family::V4))
+    }
+
+    #[test]
+    fn text_ports_and_addresses() {
+        assert!(Needle::new("  ").is_none());
+        assert!(finds("drop", "-s 10.0.0.0/8 -j DROP"));
+        assert!(finds("22", "-p tcp -m tcp --dport 22 -j ACCEPT") && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT"));
+        assert!(!finds("22", "-s 10.22.0.1/32 -j ACCEPT"));
+        assert!(finds("9042", "-j DNAT --to-destination 172.17.0.2:9042"));
+        assert!(finds("9042", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT") && !finds("9101", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT"));
+        assert!(finds("10.1.2.3", "-s 10.0.0.0/8 -j DROP") && !finds("11.1.2.3", "-s 10.0.0.0/8 -j DROP"));
+        assert!(!finds("10.1.2.3", "-s 0.0.0.0/0 -j DROP"), "a rule for everybody is no answer to an address");
+    }
+
+    #[test]
+    fn next_wraps_round() {
+        let at = |here, forward| next(here, 10, forward, |i| i == 3 || i == 7);
+        assert_eq!((at(0, true), at(3, true), at(7, true)), (Some(3), Some(7), Some(3)));
+        assert_eq!((at(9, false), at(3, false), at(0, false)), (Some(7), Some(7), Some(7)));
+        assert_eq!(next(0, 10, true, |_| false), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! The line in which the name of a file is typed that something is written to.
+
+use crossterm::event::{KeyCode, KeyEvent};
+
+use crate::tui::shared::{Request, Shared};
+use crate::tui::theme::Role;
+use crate::tui::widgets::{Canvas, Field};
+
+/// A file name that is being typed, or none.
+#[derive(Default, Debug)]
+pub struct PathLine(Option<Field>);
+
+impl PathLine {
+    /// Begins with a name that can be changed.
+    pub fn begin(&mut self, name: &str) {
+        self.0 = Some(Field::with(name));
+    }
+
+    /// Whether a name is being typed.
+    pub fn open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Takes every key while a name is typed; enter has the text written, escape goes back. Whether it took the key.
+    pub fn key(&mut self, key: KeyEvent, text: &str, sh: &mut Shared) -> bool {
+        let Some(f) = &mut self.0 else { return false };
+        match key.code {
+            KeyCode::Enter => {
+                let path = f.text().trim().to_owned();
+                if path.is_empty() {
+                    sh.complain("a file name is missing");
+                } else {
+                    sh.requests.push(Request::Export { path, text: text.to_owned() });
+                    self.0 = None;
+                }
+                true
+            }
+            KeyCode::Esc => {
+                self.0 = None;
+                true
+            }
+            _ => f.key(key),
+        }
+    }
+
+    /// Pasted text.
+    pub fn paste(&mut self, text: &str) {
+        if let Some(f) = &mut self.0 {
+            f.paste(text);
+        }
+    }
+
+    /// Draws it as the last line but one.
+    pub fn draw(&self, c: &mut Canvas) {
+        let Some(f) = &self.0 else { return };
+        let (w, h) = (c.w(), c.h());
+        let mut line = c.part(0, h.saturating_sub(2), w, 1);
+        line.put(0, 0, Role::Text, &" ".repeat(usize::from(w)));
+        let x = line.put(1, 0, Role::Key, "write to: ");
+        f.draw(&mut line, x, 0, w.saturating_sub(x + 1), true);
+    }
+}

@@ -1,0 +1,276 @@
+//! The picture of the Chains screen: tree, rules, and the rule at the cursor.
+
+use super::{Chains, Line};
+use crate::analyse::{Manager, StepResult};
+use crate::model::{Family, Rule};
+use crate::tui::planned::count;
+use crate::tui::sentence::{columns, policy_sentence, sentence};
+use crate::tui::shared::{Seen, Shared};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, fit, wrap};
+
+impl Chains {
+    /// Draws tree, rules and the rule at the cursor.
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
+        let Some(seen) = &sh.seen else { return };
+        self.refresh(seen, &sh.needle);
+        if let Some(h) = &self.hits {
+            sh.counts.set((h.found, h.all - h.found));
+        }
+        let below = detail_height(sh.area.height);
+        let height = c.h().saturating_sub(below);
+        self.first_line = c.area().y;
+        self.tree_width = if c.w() >= 110 { 34 } else if c.w() >= 76 { 25 } else { 20 };
+        if self.lines.is_empty() && self.hits.is_some() {
+            c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.needle));
+            c.put(2, 3, Role::Text, "esc shows all rules again; f looks among those of the other family.");
+            return;
+        }
+        if self.lines.is_empty() {
+            c.put(2, 1, Role::Title, &format!("No {} rules were read.", self.family.label()));
+            c.put(2, 3, Role::Dim, "On an untouched host there are none; R looks again.");
+            return;
+        }
+        self.draw_tree(&mut c.part(0, 0, self.tree_width, height), seen);
+        for y in 0..height {
+            let bar = c.theme.glyph(Glyph::Bar);
+            c.put(self.tree_width, y, Role::Dim, bar);
+        }
+        let (left, w) = (self.tree_width + 1, c.w().saturating_sub(self.tree_width + 1));
+        self.draw_rules(&mut c.part(left, 0, w, height), sh, seen);
+        let w = c.w();
+        self.draw_detail(&mut c.part(0, height, w, below), seen);
+    }
+
+    fn draw_tree(&mut self, c: &mut Canvas, seen: &Seen) {
+        let rows = &seen.chains[self.family.index()];
+        let window = self.tree.window(self.lines.len(), usize::from(c.h()));
+        for (y, at) in window.enumerate() {
+            let y = y as u16;
+            match &self.lines[at] {
+                Line::Table(t) => { c.put(1, y, Role::Title, t); }
+                Line::Owner(o) => { c.put(2, y, Role::Owner, o); }
+                Line::Chain(i) => {
+                    let here = at == self.tree.at;
+                    if here {
+                        c.mark(1, y);
+                    }
+                    let number = match self.hits.as_ref().and_then(|h| h.by_chain.get(i)) {
+                        Some(found) => format!("{}/{}", found.len(), rows[*i].rules),
+                        None => rows[*i].rules.to_string(),
+                    };
+                    let end = c.w().saturating_sub(number.len() as u16 + 1);
+                    c.put_within(3, y, end.saturating_sub(1), if here { Role::Selected } else { Role::Text }, &rows[*i].chain);
+                    c.put(end, y, Role::Dim, &number);
+                }
+            }
+        }
+    }
+
+    fn draw_rules(&mut self, c: &mut Canvas, sh: &Shared, seen: &Seen) {
+        let Some((table, chain)) = self.current(seen) else { return };
+        let (table, chain_name) = (table.to_owned(), chain.name.clone());
+        let mut path: Vec<&str> = self.path.iter().map(|(_, chain, _)| chain.as_str()).collect();
+        path.push(&chain_name);
+        let arrow = format!(" {} ", c.theme.glyph(Glyph::Arrow));
+        let info = format!("{} {}", self.family.label(), chain.policy.map_or_else(|| count(chain.rules.len(), "rule"), |p| format!("policy {p}")));
+        let room = usize::from(c.w()).saturating_sub(info.len() + 3);
+        let mut title = path.join(&arrow);
+        if title.chars().count() > room {
+            let tail: String = title.chars().skip(title.chars().count() + 1 - room.max(1)).collect();
+            title = format!("{}{tail}", c.theme.glyph(Glyph::Cut));
+        }
+        c.put(1, 0, Role::Title, &title);
+        c.right(1, 0, Role::Dim, &info);
+        let wide = c.w() >= WIDE;
+        let w = RuleColumns::new(c.w());
+        for (x, name) in [(w.number, "   # "), (w.hits, " hits"), (w.target, "target"), (w.proto, "proto")] {
+            c.put(x, 1, Role::Dim, name);
+        }
+        if wide {
+            for (x, name) in [(w.iface, "in/out"), (w.source, "source"), (w.dest, "destination"), (w.rest, "what else")] {
+                c.put(x, 1, Role::Dim, name);
+            }
+        } else {
+            c.put(w.source, 1, Role::Dim, "what it matches");
+        }
+        let shown = self.shown().map(<[usize]>::to_vec);
+        let len = self.len(seen);
+        let rates = sh.rates.as_ref().and_then(|r| r.rules.get(&(self.family, table.clone(), chain_name.clone())));
+        for (y, at) in self.rules.window(len, usize::from(c.h().saturating_sub(2))).enumerate() {
+            let y = y as u16 + 2;
+            let here = self.inside && at == self.rules.at;
+            if here {
+                c.mark(w.number, y);
+            }
+            let n = shown.as_ref().map_or(at, |s| s.get(at).copied().unwrap_or(usize::MAX));
+            let Some(rule) = chain.rules.get(n) else {
+                let mut text = chain.policy.map_or_else(|| "back to the rule that called".to_owned(), |p| format!("policy {p}"));
+                if let Some(s) = &shown {
+                    text = format!("{text}   ({} not shown)", count(chain.rules.len() - s.len(), "rule"));
+                }
+                c.put(w.target, y, Role::Dim, &text);
+                continue;
+            };
+            let lit = sh.lit.as_ref().and_then(|t| t.path.iter().find(|s| s.table == table && s.chain == chain_name && s.rule == Some(n + 1)).map(|s| s.result));
+            let hits = match rates.and_then(|r| r.get(n)) {
+                Some(r) if r.per_second > 0.0 => (Role::Found, format!("+{}/s", scaled_to(r.per_second, 3))),
+                Some(r) => hits(r.packets, true),
+                None => hits(rule.packets, seen.counted[self.family.index()]),
+            };
+            let shadow = seen.shadowed.contains_key(&(self.family, table.clone(), chain_name.clone(), n + 1));
+            draw_rule(c, y, &w, &RuleLine { rule, number: n + 1, here, shadow, lit, hits, family: self.family, wide });
+        }
+    }
+
+    fn draw_detail(&self, c: &mut Canvas, seen: &Seen) {
+        let Some((table, chain)) = self.current(seen) else { return };
+        let room = usize::from(c.w().saturating_sub(4));
+        if !self.inside {
+            let row = self.row().and_then(|i| seen.chains[self.family.index()].get(i));
+            let owner = row.and_then(|r| r.owner).map_or("built in, or made by the administrator", Manager::label);
+            c.rule(0, &format!("{table} {}", chain.name));
+            c.put(2, 1, Role::Text, &policy_sentence(&chain.name, chain.policy));
+            c.put(2, 2, Role::Dim, &format!("{}; {}; {} goes into it", owner, count(chain.rules.len(), "rule"), c.theme.glyph(Glyph::Enter)));
+            let never = (1..=chain.rules.len()).filter(|n| seen.shadowed.contains_key(&(self.family, table.to_owned(), chain.name.clone(), *n))).count();
+            let mut said = Vec::new();
+            if never > 0 {
+                said.push(format!("{} can never match (x)", count(never, "rule")));
+            }
+            let unhit = chain.rules.iter().filter(|r| r.packets == 0).count();
+            if seen.counted[self.family.index()] && unhit > 0 {
+                said.push(format!("{} never hit so far", count(unhit, "rule")));
+            }
+            c.put(2, 3, Role::Partial, &said.join("; "));
+            return;
+        }
+        let here = self.rule(seen).unwrap_or(usize::MAX);
+        let Some(rule) = chain.rules.get(here) else {
+            c.rule(0, &format!("end of {}", chain.name));
+            c.put(2, 1, Role::Text, &policy_sentence(&chain.name, chain.policy));
+            return;
+        };
+        let n = here + 1;
+        c.rule(0, &format!("{} rule {n}", chain.name));
+        let mut lines: Vec<(Role, String)> = Vec::new();
+        let by = seen.shadowed.get(&(self.family, table.to_owned(), chain.name.clone(), n));
+        if let Some(by) = by {
+            lines.push((Role::Partial, format!("Can never match: rule {by} takes all its packets before.")));
+        }
+        lines.extend(wrap(&sentence(rule, self.family), room).into_iter().map(|l| (Role::Text, l)));
+        let text = wrap(&rule.line_in(&chain.name), room);
+        let space = usize::from(c.h().saturating_sub(1));
+        // The exact text always gets its place.
+        let keep = space.saturating_sub(text.len().min(space / 2).max(1));
+        lines.truncate(keep);
+        lines.extend(text.into_iter().map(|l| (Role::Dim, l)));
+        for (y, (role, text)) in lines.iter().take(space).enumerate() {
+            c.put(2, y as u16 + 1, *role, text);
+        }
+    }
+}
+
+pub(super) fn detail_height(screen: u16) -> u16 {
+    if screen >= 40 { 7 } else if screen >= 20 { 5 } else { 3 }
+}
+
+struct RuleColumns {
+    number: u16, hits: u16, target: u16, proto: u16, iface: u16, source: u16, dest: u16, rest: u16,
+}
+
+/// From this width on every column has its place; below, all but the target is one text.
+const WIDE: u16 = 112;
+
+impl RuleColumns {
+    fn new(w: u16) -> Self {
+        if w < WIDE {
+            return Self { number: 1, hits: 6, target: 12, proto: 25, iface: w, source: 31, dest: w, rest: w };
+        }
+        let more = ((w - WIDE) / 4).min(12);
+        let target = 13;
+        let proto = target + 16 + more;
+        let iface = proto + 6;
+        let source = iface + 13;
+        let dest = source + 19 + more;
+        Self { number: 1, hits: 6, target, proto, iface, source, dest, rest: dest + 19 + more }
+    }
+}
+
+struct RuleLine<'a> {
+    rule: &'a Rule,
+    number: usize,
+    here: bool,
+    shadow: bool,
+    lit: Option<StepResult>,
+    hits: (Role, String),
+    family: Family,
+    wide: bool,
+}
+
+fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
+    let cols = columns(r.rule, r.family);
+    let text = if r.shadow { Role::Dim } else if r.here { Role::Selected } else { Role::Text };
+    let mark = match r.lit {
+        Some(StepResult::Matched) => c.theme.glyph(Glyph::Yes),
+        Some(StepResult::MayMatch) => "?",
+        Some(_) => c.theme.glyph(Glyph::Dot),
+        None if r.shadow => "x",
+        None => " ",
+    };
+    c.put(w.number + 1, y, if r.lit.is_some() { Role::Found } else { Role::Dim }, mark);
+    c.put_within(w.number + 2, y, w.hits, Role::Dim, &format!("{:>3}", r.number));
+    c.put_within(w.hits, y, w.target, r.hits.0, &format!("{:>5}", r.hits.1));
+    let role = if r.shadow { Role::Dim } else {
+        match cols.target.as_str() {
+            "ACCEPT" => Role::Open,
+            "DROP" | "REJECT" => Role::Closed,
+            _ => text,
+        }
+    };
+    c.put_within(w.target, y, w.proto - 1, role, &cols.target);
+    c.put_within(w.proto, y, w.iface.min(w.source), text, if cols.proto.is_empty() { "all" } else { &cols.proto });
+    let any = |s: &str, what: &str| if s.is_empty() { what.to_owned() } else { s.to_owned() };
+    if r.wide {
+        let iface = if cols.input.is_empty() && cols.output.is_empty() { String::new() } else { format!("{}/{}", any(&cols.input, "*"), any(&cols.output, "*")) };
+        c.put_within(w.iface, y, w.source - 1, text, &iface);
+        c.put_within(w.source, y, w.dest - 1, text, &any(&cols.source, "any"));
+        c.put_within(w.dest, y, w.rest - 1, text, &any(&cols.destination, "any"));
+        c.put(w.rest, y, text, &cols.rest);
+    } else {
+        // The port first: it is what one looks for, and what is cut is at the end.
+        let mut parts: Vec<String> = Some(cols.rest.clone()).filter(|r| !r.is_empty()).into_iter().collect();
+        for (word, v) in [("from", &cols.source), ("to", &cols.destination), ("in", &cols.input), ("out", &cols.output)] {
+            if !v.is_empty() {
+                parts.push(format!("{word} {v}"));
+            }
+        }
+        let line = fit(&parts.join(" "), usize::from(c.w().saturating_sub(w.source)), &c.theme);
+        c.put(w.source, y, text, &line);
+    }
+}
+
+/// What the hits column shows: `never` only where the source counts at all.
+fn hits(packets: u64, counted: bool) -> (Role, String) {
+    match packets {
+        0 if counted => (Role::Partial, "never".into()),
+        0 => (Role::Dim, String::new()),
+        n => (Role::Dim, scaled(n)),
+    }
+}
+
+/// A count in five places: `12345`, `123K`, `12M`.
+fn scaled(n: u64) -> String {
+    match n {
+        0..=99_999 => n.to_string(),
+        100_000..=9_999_999 => format!("{}K", n / 1_000),
+        10_000_000..=9_999_999_999 => format!("{}M", n / 1_000_000),
+        _ => format!("{}G", n / 1_000_000_000),
+    }
+}
+
+/// A rate in few places: `0.5`, `12`, `3K`.
+fn scaled_to(per_second: f64, places: usize) -> String {
+    let text = if per_second < 9.95 { format!("{per_second:.1}") } else if per_second < 1000.0 { format!("{per_second:.0}") }
+        else if per_second < 1e6 { format!("{:.0}K", per_second / 1e3) } else { format!("{:.0}M", per_second / 1e6) };
+    text.chars().take(places).collect()
+}
