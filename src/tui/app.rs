@@ -178,9 +178,8 @@ impl App {
         if let Some(Popup::Find(_)) = self.popups.pop() {
             match self.popups.last_mut() {
                 Some(below) if !self.shared.needle.is_empty() => { below.act(Action::NextMatch, &mut self.shared); }
-                Some(_) => {}
                 None if self.tab == Tab::Chains => self.chains.found(&mut self.shared),
-                None => {}
+                _ => {}
             }
         }
     }

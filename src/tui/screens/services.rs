@@ -229,12 +229,11 @@ impl Services {
         }
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
         let mut below = c.part(0, list, c.area().width, details + 1);
-        match self.selected(seen) {
-            Some(j) => detail(&mut below, j, seen),
-            None => {
-                below.rule(0, "");
-                below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
-            }
+        if let Some(j) = self.selected(seen) {
+            detail(&mut below, j, seen);
+        } else {
+            below.rule(0, "");
+            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
         }
     }
 }
