@@ -147,7 +147,7 @@ const ELSEWHERE: &[Place] = &[
     ("security", "INPUT", [&[], &[]], &["-j CONNSECMARK --save", "-j CONNSECMARK --restore"]),
 ];
 
-/// Loads what this kernel takes of these rules; how many it refuses.
+/// Loads what this kernel takes of these rules; those that it refuses.
 fn load(lab: &Lab, backend: Backend, family: Family) -> Vec<String> {
     let (tool, mask, reject, set) = match family {
         Family::V4 => ("iptables", "255.255.255.255", "icmp-port-unreachable", "four"),

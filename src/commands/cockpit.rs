@@ -5,6 +5,7 @@ use crate::cli::{Cli, Input};
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::model::Diagnostic;
+use crate::observe::capture;
 use crate::tui::theme::Theme;
 use crate::tui::{self, Config, Subject};
 
@@ -18,9 +19,16 @@ pub fn on(named: &Input) -> Result<(), Failure> {
     {
         return Err(failure);
     }
-    let view = input::view(&named.files, &named.ipv4, &named.ipv6)?;
-    open(Subject::Captured(Box::new(view)), false)
+    let texts = input::texts(&named.files, &named.ipv4, &named.ipv6)?;
+    // A long text is read behind the screen. A short one at once, as well as what does not begin like a listing: so a
+    // foreign file gets its sentence and no screen that flashes.
+    let long = texts.iter().map(|t| t.text.len()).sum::<usize>() > SHORT && texts.iter().any(|t| capture::begins_like_a_listing(&t.text));
+    let subject = if long { Subject::Texts(texts) } else { Subject::Captured(Box::new(input::understood(&texts)?)) };
+    open(subject, false)
 }
+
+/// Bytes that are read in a few milliseconds.
+const SHORT: usize = 256 * 1024;
 
 /// The cockpit on the built-in host.
 pub fn demo() -> Result<(), Failure> {

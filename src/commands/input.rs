@@ -27,13 +27,23 @@ pub fn any(input: &Input) -> Result<View, Failure> {
 /// Reads captured files into one view; the format of each is told by its content, its family also by the
 /// option that names it. Fails when a file cannot be read, and when nothing in all of them can be used.
 pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
+    understood(&texts(files, ipv4, ipv6)?)
+}
+
+/// The texts of captured files. Fails when one cannot be read.
+pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Vec<capture::Input>, Failure> {
     let mut inputs = Vec::new();
     for (paths, family) in [(files, None), (ipv4, Some(Family::V4)), (ipv6, Some(Family::V6))] {
         for path in paths {
             inputs.push(capture::Input { name: path.display().to_string(), text: text_of(path)?, family });
         }
     }
-    let mut view = captured(&inputs);
+    Ok(inputs)
+}
+
+/// What texts say; fails when nothing in all of them can be used.
+pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
+    let mut view = captured(inputs);
     // Dates are judged now, unless the question names another instant.
     view.at = Live::default().now().wall;
     if knows_nothing(&view) {

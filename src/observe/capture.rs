@@ -30,6 +30,12 @@ pub fn captured(inputs: &[Input]) -> View {
     gather.view
 }
 
+/// Whether the head of a text holds a listing of rules, services or sockets.
+pub fn begins_like_a_listing(text: &str) -> bool {
+    let end = (0..=text.len().min(16 * 1024)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    sections(&text[..end]).iter().any(|s| s.kind != Kind::Unknown)
+}
+
 /// One listing on its way into the view.
 struct Part<'a> {
     input: &'a Input,

@@ -19,7 +19,8 @@ use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
-use crate::model::{Family, Plan, Proto, Source, View};
+use crate::model::{Family, Plan, Proto, Ruleset, Source, View};
+use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
 use crate::plan::difference;
 use crate::syntax::{iptables_save, plan as plan_file};
@@ -35,8 +36,10 @@ pub enum Subject {
     Live,
     /// The built-in host.
     Demo,
-    /// Captured text: nothing can be changed.
+    /// Captured text that was read: nothing can be changed.
     Captured(Box<View>),
+    /// Captured text that is long: the worker reads it.
+    Texts(Vec<Input>),
 }
 
 /// The host of a subject, if it has one.
@@ -48,7 +51,7 @@ fn host_of(subject: &Subject) -> Option<Arc<dyn Host + Send + Sync>> {
             // The demo's guard has no log: what it could not do, the screen reads from the state file.
             let _ = trial::guard::watch(&host, id, &never);
         }))),
-        Subject::Captured(_) => None,
+        Subject::Captured(_) | Subject::Texts(_) => None,
     }
 }
 
@@ -144,16 +147,42 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
     }
 
     fn look(&mut self) {
-        self.tell(Reply::Progress("looking at the host".into()));
-        let (view, kept) = match (&self.subject, &self.host) {
-            (Subject::Captured(view), _) => ((**view).clone(), Plan::default()),
-            (_, Some(host)) => (observe(host.as_ref()), trial::history::kept_plan(host.as_ref())),
-            _ => return,
+        if let (None, Some(seen)) = (&self.host, &self.seen) {
+            // A text does not change.
+            self.tell(Reply::Seen(seen.clone()));
+            return;
+        }
+        let (view, kept) = match &self.host {
+            Some(host) => {
+                self.tell(Reply::Progress("looking at the host".into()));
+                (observe(host.as_ref()), trial::history::kept_plan(host.as_ref()))
+            }
+            None => (self.read(), Plan::default()),
         };
+        let rules: usize = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).map(Ruleset::rule_count).sum();
+        if rules > 10_000 {
+            self.tell(Reply::Progress(format!("{rules} rules are read; working out who gets in")));
+        }
         let seen = Arc::new(planned::seen(view, kept));
         self.seen = Some(seen.clone());
         self.tell(Reply::Seen(seen));
         self.tell_trial();
+    }
+
+    /// Takes the captured text: when it is read, nobody needs it any more.
+    fn read(&mut self) -> View {
+        match std::mem::replace(&mut self.subject, Subject::Texts(Vec::new())) {
+            Subject::Captured(view) => *view,
+            Subject::Texts(inputs) => {
+                let bytes: usize = inputs.iter().map(|i| i.text.len()).sum();
+                self.tell(Reply::Progress(format!("reading {:.1} MB", bytes as f64 / 1e6)));
+                let mut view = captured(&inputs);
+                // Dates are judged now.
+                view.at = Live::default().now().wall;
+                view
+            }
+            Subject::Live | Subject::Demo => View::empty(Source::Capture, ""),
+        }
     }
 
     fn tell_trial(&self) {
@@ -355,7 +384,7 @@ fn shown(r: &Record, status: &Status) -> TrialSeen {
 
 /// Where the draft of a host's plan lies: the operator's own data directory. The demo's draft is another one.
 fn draft_path(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Option<PathBuf> {
-    if matches!(subject, Subject::Captured(_)) {
+    if matches!(subject, Subject::Captured(_) | Subject::Texts(_)) {
         return None;
     }
     let host = host?;
