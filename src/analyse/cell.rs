@@ -1,6 +1,7 @@
 //! Sets of packets: a cell is a box of sources, destinations, ports and interfaces, with what the way so far
 //! has written on the packets (marks, tracking, NAT). Splitting a cell by a test is exact.
 
+use super::compile::addrs;
 use super::ifaces::Ifs;
 use crate::model::{AddrSet, Net, PortSet};
 
@@ -58,7 +59,7 @@ pub(super) enum Test {
     Src(AddrSet),
     /// Destination in the set.
     Dst(AddrSet),
-    /// Sender in a network whose mask has too many holes for a set; negated when the first is set.
+    /// Sender in a network whose mask has holes; negated when the first is set.
     SrcMask(bool, Net),
     /// Destination likewise.
     DstMask(bool, Net),
@@ -85,6 +86,19 @@ pub(super) enum Test {
     Ordered(bool, Vec<(bool, Vec<Test>)>),
     /// The same answer for every packet.
     Always(bool),
+}
+
+impl Test {
+    /// How many ranges of addresses it holds.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Src(set) | Self::Dst(set) | Self::OrigDst(set) => set.spans().len(),
+            Self::SrcMask(..) | Self::DstMask(..) => HOLES_WEIGHT,
+            Self::OneOf(_, groups) => groups.iter().flatten().map(Self::weight).sum(),
+            Self::Ordered(_, groups) => groups.iter().flat_map(|g| &g.1).map(Self::weight).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// Bits of [`Test::State`].
@@ -176,11 +190,11 @@ impl Cell {
                 let of = self.rest.dst.clone();
                 self.cut_addrs(&of, set, |c, v| c.rest.dst = v)
             }
-            Test::SrcMask(not, net) => match listed(&self.src, *not, *net) {
+            Test::SrcMask(not, net) => match of_mask(&self.src, *not, *net) {
                 Some(set) => self.split(&Test::Src(set)),
                 None => Split { unsure: Some(HOLES), ..self.whole(true) },
             },
-            Test::DstMask(not, net) => match listed(&self.rest.dst, *not, *net) {
+            Test::DstMask(not, net) => match of_mask(&self.rest.dst, *not, *net) {
                 Some(set) => self.split(&Test::Dst(set)),
                 None => Split { unsure: Some(HOLES), ..self.whole(true) },
             },
@@ -239,6 +253,9 @@ impl Cell {
             Test::OneOf(not, groups) => {
                 let mut out = Split { hit: Vec::new(), miss: vec![self], unsure: None };
                 for group in groups {
+                    if out.miss.iter().all(|c| group.iter().any(|t| c.fails(t))) {
+                        continue;
+                    }
                     let Split { hit, miss, unsure } = split_all(std::mem::take(&mut out.miss), group);
                     out.hit.extend(hit);
                     out.miss = miss;
@@ -253,6 +270,9 @@ impl Cell {
                 let mut out = Split { hit: Vec::new(), miss: Vec::new(), unsure: None };
                 let mut left = vec![self];
                 for (yes, group) in groups {
+                    if left.iter().all(|c| group.iter().any(|t| c.fails(t))) {
+                        continue;
+                    }
                     let Split { hit, miss, unsure } = split_all(std::mem::take(&mut left), group);
                     if *yes { out.hit.extend(hit) } else { out.miss.extend(hit) }
                     left = miss;
@@ -271,13 +291,17 @@ impl Cell {
 /// Why a network is not a set.
 const HOLES: &str = "the mask of its network has too many holes for an exact set";
 
-/// Those of a few single addresses that are in a network; `None` for more than a few.
-fn listed(of: &AddrSet, not: bool, net: Net) -> Option<AddrSet> {
-    let ranges = of.ranges();
-    if ranges.len() > 4096 || ranges.iter().any(|(a, b)| a != b) {
-        return None;
+/// A mask with holes may make so many ranges.
+const HOLES_WEIGHT: usize = 1 << 12;
+
+/// What a network under a mask with holes holds of some addresses, or a set that says so; `None` when they are many
+/// and the holes too many for ranges.
+fn of_mask(of: &AddrSet, not: bool, net: Net) -> Option<AddrSet> {
+    let few = of.spans().len() <= 4096 && of.spans().all(|(a, b)| a == b);
+    if !few {
+        return AddrSet::from_net(net).map(|set| addrs(set, not));
     }
-    Some(ranges.iter().filter(|(a, _)| net.contains(*a) != not).fold(AddrSet::empty(of.family()), |acc, (a, _)| acc.or(&AddrSet::single(*a))))
+    Some(AddrSet::from_spans(of.family(), of.spans().filter(|(a, _)| (a & net.mask == net.addr) != not)))
 }
 
 /// Splits cells by tests that must all hold.

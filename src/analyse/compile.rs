@@ -14,6 +14,8 @@ pub(super) struct Ready {
     pub(super) maybe: Option<String>,
     /// What then happens.
     pub(super) target: Target,
+    /// The ranges of addresses in the tests: what a look at them costs.
+    pub(super) weight: usize,
 }
 
 /// A match as a test, or why it has no certain answer.
@@ -41,7 +43,7 @@ pub(super) fn compile(world: &World, rule: &Rule, proto: Proto) -> Ready {
         match meaning(world, m, proto) {
             Sure(Test::Always(true)) => {}
             Sure(Test::Always(false)) => {
-                return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None };
+                return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None, weight: 0 };
             }
             Sure(t) => tests.push(t),
             Unsure(why) => {
@@ -50,10 +52,12 @@ pub(super) fn compile(world: &World, rule: &Rule, proto: Proto) -> Ready {
         }
     }
     tests.sort_by_key(cost);
-    Ready { tests, maybe, target: spec.target }
+    let weight = tests.iter().map(Test::weight).sum();
+    Ready { tests, maybe, target: spec.target, weight }
 }
 
-fn cost(test: &Test) -> u8 {
+/// What a test costs, beside others.
+pub(super) fn cost(test: &Test) -> u8 {
     match test {
         Test::Always(_) => 0,
         Test::Dport(_) | Test::State(..) | Test::Mark { .. } => 1,
@@ -75,8 +79,12 @@ fn ports(set: &PortSet, not: bool) -> PortSet {
 }
 
 fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
+    // A mask with holes makes many ranges: they are worked out only for packets whose addresses are not few.
     let net = |not: bool, net: Net, make: fn(AddrSet) -> Test, holes: fn(bool, Net) -> Test| {
-        Sure(AddrSet::from_net(net).map_or_else(|| holes(not, net), |set| make(addrs(set, not))))
+        Sure(match net.prefix().and_then(|_| AddrSet::from_net(net)) {
+            Some(set) => make(addrs(set, not)),
+            None => holes(not, net),
+        })
     };
     // Without a connection xt_conntrack looks at none of these.
     let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], vec![Test::State(true, states::NEW)]]));

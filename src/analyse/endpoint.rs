@@ -50,6 +50,8 @@ pub struct Endpoint {
     pub port: u16,
     /// The addresses it listens on; empty when not known.
     pub listens: Vec<IpAddr>,
+    /// The interfaces that all its sockets are bound to (SO_BINDTODEVICE, socket(7)); empty for any.
+    pub devices: Vec<String>,
     /// Whether something listens, or NAT leads on; `true` when not known.
     pub listening: bool,
     /// The manager that publishes it.
@@ -66,7 +68,7 @@ impl Endpoint {
     /// An endpoint that listens, with nothing else known.
     pub fn new(kind: EndpointKind, name: &str, proto: Proto, port: u16) -> Self {
         Self {
-            kind, name: name.to_owned(), program: None, versions: Vec::new(), proto, port, listens: Vec::new(),
+            kind, name: name.to_owned(), program: None, versions: Vec::new(), proto, port, listens: Vec::new(), devices: Vec::new(),
             listening: true, owner: None, process: None, dnat_to: Vec::new(), moves: false,
         }
     }
@@ -146,6 +148,11 @@ fn listen_on(e: &mut Endpoint, sockets: &[&Socket]) {
         }
     }
     e.listens.sort();
+    if sockets.iter().all(|s| s.device.is_some()) {
+        e.devices.extend(sockets.iter().filter_map(|s| s.device.clone()));
+        e.devices.sort();
+        e.devices.dedup();
+    }
 }
 
 fn sockets(view: &View) -> Vec<Endpoint> {

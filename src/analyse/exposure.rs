@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Cell, Rest, Track};
+use super::cell::{Cell, Rest, Test, Track, split_all};
 use super::endpoint::Endpoint;
 use super::hooks::{self, Bound};
 use super::ifaces::Ifs;
-use super::trace::{Verdict, doubt, port};
+use super::reasons::reasons;
+use super::trace::{Verdict, port};
 use super::walk::{Compiled, End, RuleRef, Walk};
 use super::world::{World, loopback};
 use crate::model::{AddrSet, Family, View};
@@ -129,6 +130,7 @@ impl<'a> Engine<'a> {
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);
         self.without_listener(&mut walk, e);
+        self.on_other_devices(&mut walk, e);
         let others: Vec<&(Family, String, bool)> = view.other_filters.iter().filter(|(f, _, _)| *f == family).collect();
         let other = (!others.is_empty()).then(|| others.iter().any(|o| o.2));
         let reach = Reach::of(family, walk.ends.iter()).under(other);
@@ -169,6 +171,25 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// A socket that is bound to an interface hears nothing that arrives on another one.
+    fn on_other_devices(&self, walk: &mut Walk, e: &Endpoint) {
+        if e.devices.is_empty() {
+            return;
+        }
+        let mine = e.devices.iter().fold(Ifs::new(), |all, d| &all | &self.world.ifaces.named(d));
+        let known = self.world.view.addrs.is_some();
+        let text = format!("it listens on interface {} only", e.devices.join(", "));
+        for end in std::mem::take(&mut walk.ends) {
+            if end.verdict != Verdict::Accept || end.cell.rest.oif.is_some() {
+                walk.ends.push(end);
+                continue;
+            }
+            let split = split_all(vec![end.cell], &[Test::In(mine.clone())]);
+            walk.ends.extend(split.hit.into_iter().map(|cell| End { cell, verdict: end.verdict, text: end.text.clone(), rule: end.rule.clone() }));
+            walk.end(split.miss, if known { Verdict::Drop } else { Verdict::Depends }, &text, None);
+        }
+    }
+
     fn by_interface(&self, walk: &Walk, iif: &Ifs, other: Option<bool>) -> BTreeMap<String, Reach> {
         let family = self.world.family;
         let mut out = BTreeMap::new();
@@ -198,44 +219,6 @@ fn listened(e: &Endpoint, family: Family, local: &AddrSet) -> Option<AddrSet> {
     }
     let set = mine.iter().fold(AddrSet::empty(family), |acc, a| acc.or(&AddrSet::single(**a)));
     Some(set.minus(&loopback(family)))
-}
-
-/// Why each part fares as it does.
-fn reasons(walk: &Walk, reach: &Reach) -> Vec<Because> {
-    let mut out: Vec<Because> = Vec::new();
-    let mut add = |set: AddrSet, outcome: Verdict, text: &str, rule: Option<&RuleRef>| {
-        if set.is_empty() {
-            return;
-        }
-        match out.iter_mut().find(|b| b.outcome == outcome && b.rule.as_ref() == rule && b.text == text) {
-            Some(b) => b.set.unite(set),
-            None => out.push(Because { set, outcome, text: text.to_owned(), rule: rule.cloned() }),
-        }
-    };
-    for p in &walk.passes {
-        add(p.cell.src.and(&reach.accepted), Verdict::Accept, &p.text, p.rule.as_ref());
-    }
-    if walk.passes.is_empty() {
-        for e in walk.ends.iter().filter(|e| e.verdict == Verdict::Accept) {
-            add(e.cell.src.and(&reach.accepted), Verdict::Accept, &e.text, e.rule.as_ref());
-        }
-    }
-    for e in walk.ends.iter().filter(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
-        add(e.cell.src.and(&reach.blocked), e.verdict, &e.text, e.rule.as_ref());
-    }
-    let mut left = reach.depends.clone();
-    while let Some(one) = left.first() {
-        let here: Vec<&End> = walk.ends.iter().filter(|e| e.cell.src.contains(one)).collect();
-        // All senders that came to the same ends share the reason.
-        let mut group = here.iter().fold(left.clone(), |acc, e| acc.and(&e.cell.src));
-        for e in walk.ends.iter().filter(|e| !e.cell.src.contains(one)) {
-            group = group.minus(&e.cell.src);
-        }
-        let rule = here.iter().find(|e| e.verdict == Verdict::Depends).or_else(|| here.iter().find(|e| e.verdict != Verdict::Accept));
-        add(group.clone(), Verdict::Depends, &doubt(walk, &here), rule.and_then(|e| e.rule.as_ref()));
-        left = left.minus(&group);
-    }
-    out
 }
 
 /// Who reaches an endpoint; `None` when the family is not known or not there.

@@ -1,8 +1,12 @@
 //! What stands out on a host, as plain sentences, each with what to do.
 
+use std::net::IpAddr;
+
 use super::endpoint::EndpointKind;
+use super::exposure::Exposure;
 use super::report::Judged;
 use super::shadow::shadowed;
+use super::trace::Verdict;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
 /// Something that stands out.
@@ -24,7 +28,7 @@ pub fn findings(view: &View, judged: &[Judged]) -> Vec<Finding> {
     let mut out = Vec::new();
     tables(view, &mut out);
     for j in judged {
-        one(j, &mut out);
+        one(view, j, &mut out);
     }
     transports(judged, &mut out);
     for family in Family::BOTH {
@@ -63,13 +67,13 @@ fn save_tool(family: Family) -> &'static str {
     }
 }
 
-fn one(j: &Judged, out: &mut Vec<Finding>) {
+fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
     let label = j.endpoint.label();
     let mut say = |code, message| out.push(Finding { code, endpoint: Some(label.clone()), message });
     let [v4, v6] = &j.exposure;
     let share = |set: &AddrSet| set.is_full();
     if let (Some(a), Some(b)) = (v4, v6)
-        && !a.reach.blocked.is_empty() && b.reach.blocked.is_empty() {
+        && filtered(a) && share(&b.reach.accepted) {
             say("ipv6-open", "IPv4 is filtered, IPv6 is open to everybody. Add the same rules with ip6tables.".to_owned());
         }
     let anyone = [v4, v6].into_iter().flatten().any(|e| share(&e.reach.accepted));
@@ -80,7 +84,7 @@ fn one(j: &Judged, out: &mut Vec<Finding>) {
             } else { "" };
             say("rpc-open", format!("Anyone can reach this RPC service.{more} Allow the nodes that need it and drop the rest."));
         }
-        EndpointKind::Published if !j.endpoint.dnat_to.is_empty() && anyone => {
+        EndpointKind::Published if anyone && j.endpoint.dnat_to.iter().any(|(to, _)| !is_own(view, *to)) => {
             say("bypasses-input", "NAT sends this published port past INPUT: rules there do not protect it. Filter it in DOCKER-USER or FORWARD by its original port.".to_owned());
         }
         _ => {}
@@ -90,6 +94,16 @@ fn one(j: &Judged, out: &mut Vec<Finding>) {
     }
 }
 
+/// Whether rules or a policy keep somebody out, not only that nothing listens there.
+fn filtered(e: &Exposure) -> bool {
+    e.because.iter().any(|b| matches!(b.outcome, Verdict::Drop | Verdict::Reject) && b.rule.is_some())
+}
+
+/// Whether the address is known to be the host's: what NAT sends there passes INPUT.
+fn is_own(view: &View, addr: IpAddr) -> bool {
+    addr.is_loopback() || view.local_addrs(Family::of(addr)).is_some_and(|own| own.contains(addr))
+}
+
 /// RPC services protected on TCP but not on UDP, or the other way round.
 fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
     for a in judged.iter().filter(|j| j.endpoint.kind == EndpointKind::Rpc && j.endpoint.proto == Proto::TCP) {
@@ -97,10 +111,10 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
         let Some(b) = b else { continue };
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
-            let open = |r: &super::Exposure| r.reach.blocked.is_empty();
-            let (code, label, message) = match (open(x), open(y)) {
-                (false, true) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
-                (true, false) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
+            let open = |e: &Exposure| e.reach.accepted.is_full();
+            let (code, label, message) = match (filtered(x) && open(y), filtered(y) && open(x)) {
+                (true, _) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
+                (_, true) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
                 _ => continue,
             };
             let message = format!("{} {message} ({}). Add the same rules for the other protocol.", a.endpoint.name, family.label());

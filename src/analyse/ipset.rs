@@ -63,7 +63,13 @@ fn test(world: &World, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, d
     if let Some(whole) = of_one_address(world.family, &entries) {
         return Ok(whole);
     }
-    Ok(Test::Ordered(false, entries.into_iter().map(|e| (!e.except, e.tests)).collect()))
+    Ok(Test::Ordered(false, entries.into_iter().map(|e| (!e.except, cheap_first(e.tests))).collect()))
+}
+
+/// Tests that must all hold, so ordered that an entry of another port does not cut packets by its address.
+fn cheap_first(mut tests: Vec<Test>) -> Vec<Test> {
+    tests.sort_by_key(super::compile::cost);
+    tests
 }
 
 /// Entries, the narrow ones first, that all concern the address of one end: one set of addresses.
@@ -98,10 +104,9 @@ fn joined(groups: Vec<Vec<Test>>) -> Test {
             }
         }
     }
-    for (set, src, tail) in sets.into_values() {
-        let mut g = vec![if src { Test::Src(set) } else { Test::Dst(set) }];
-        g.extend(tail);
-        rest.push(g);
+    for (set, src, mut g) in sets.into_values() {
+        g.push(if src { Test::Src(set) } else { Test::Dst(set) });
+        rest.push(cheap_first(g));
     }
     match rest.as_mut_slice() {
         [] => Test::Always(false),

@@ -5,6 +5,8 @@
 //! [`trace()`] (one packet), [`exposure()`] (all senders), [`report()`] (everything that can be reached).
 
 #[cfg(test)]
+mod findings_tests;
+#[cfg(test)]
 mod tests;
 mod addrtype;
 mod cell;
@@ -19,6 +21,7 @@ mod lazy;
 mod lockout;
 mod ownership;
 mod published;
+mod reasons;
 mod report;
 mod rewrite;
 mod shadow;

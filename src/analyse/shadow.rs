@@ -77,14 +77,22 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     out
 }
 
-/// Whether the words of a rule may name a target that ends the chain; cheap, and `true` when in doubt.
+/// Whether the words of a rule may name a target that ends the chain; cheap, and `true` when in doubt. The target
+/// stands at the end of what `iptables-save` prints, so the look begins there; quoted text may hold anything.
 fn may_end(text: &str) -> bool {
-    const ENDS: &[&str] = &["ACCEPT", "DROP", "REJECT", "RETURN", "DNAT", "REDIRECT", "NETMAP", "SNAT", "MASQUERADE", "-g ", "--goto"];
-    // The last `-j` is the target's, unless a comment behind it holds another: then its words are looked at as well.
-    text.find("-j ").or_else(|| text.find("-g ")).or_else(|| text.find("--")).is_some_and(|at| {
-        let rest = text.get(at..).unwrap_or_default();
-        ENDS.iter().any(|e| rest.contains(e))
-    })
+    const GO_ON: &[&str] = &["LOG", "NFLOG", "MARK", "CONNMARK", "CT", "SET", "CLASSIFY", "TCPMSS"];
+    let mut behind = "";
+    for word in text.rsplit(' ') {
+        if word.contains('"') {
+            return true;
+        }
+        match word {
+            "-j" => return !(GO_ON.contains(&behind) || behind.bytes().any(|b| !b.is_ascii_uppercase())),
+            "-g" | "--goto" | "--jump" => return true,
+            _ => behind = word,
+        }
+    }
+    false
 }
 
 /// Whether a target ends the chain for every packet that it gets.

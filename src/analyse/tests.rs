@@ -254,3 +254,34 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn chains_that_branch_at_each_level_are_not_walked_once_for_every_way() {
+    for matches in ["", "-m limit --limit 5/min "] {
+        let mut rules = "-A INPUT -j L0".to_owned();
+        for i in 0..40 {
+            rules += &format!("\n-A L{i} {matches}-j L{}\n-A L{i} {matches}-j L{}", i + 1, i + 1);
+        }
+        let v = live(&format!("{rules}\n-A L40 -p tcp --dport 22 -j DROP"));
+        let through = if matches.is_empty() { "blocked" } else { "depends" };
+        let r = reach(&v, 22, Family::V4).reach;
+        assert!(if through == "blocked" { r.blocked.is_full() } else { r.depends.is_full() }, "{r:?}");
+        assert!(reach(&v, 23, Family::V4).reach.accepted.is_full());
+        assert_eq!(ask(&v, "192.0.2.1 23").verdict, Verdict::Accept);
+    }
+}
+
+#[test]
+fn a_target_that_may_write_marks_leaves_them_unknown() {
+    for target in ["HMARK --hmark-mod 7", "SET --map-set s src --map-mark"] {
+        let v = live(&format!("*mangle\n-A PREROUTING -j {target}\n*filter\n-A INPUT -m mark --mark 0x3 -j DROP"));
+        assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Depends, "{target}");
+    }
+}
+
+#[test]
+fn rules_that_mark_do_not_part_packets_where_no_rule_asks() {
+    let rules: String = (0..200).map(|i| format!("-A INPUT -s 10.0.{i}.0/24 -j MARK --set-mark {i}\n")).collect();
+    let r = reach(&live(&format!("{rules}-A INPUT -s 10.0.7.0/24 -j DROP")), 80, Family::V4).reach;
+    assert_eq!(cidrs(&r.blocked), ["10.0.7.0/24"]);
+}

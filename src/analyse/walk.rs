@@ -3,15 +3,16 @@
 //!
 //! Chains are walked with a stack of our own, so that deep nesting cannot end the program.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use super::cell::{Cell, join, split_all};
 use super::lazy::Lazy;
 use super::trace::{Step, StepResult, Verdict};
 use super::world::World;
-use crate::model::{Chain, Family, Policy, Proto, Source, Table, Target};
+use crate::model::{AddrSet, Chain, Family, Policy, Proto, Source, Table, Target};
 
 /// Which rule, or the policy of which chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,8 +40,21 @@ pub(super) struct End {
     pub(super) rule: Option<RuleRef>,
 }
 
-/// A rule visited more often than this for one question is given up as *depends*.
-const MAX_VISITS: usize = 3_000_000;
+/// Where the filter table let senders pass.
+pub(super) struct Pass {
+    /// The senders.
+    pub(super) src: AddrSet,
+    /// Why.
+    pub(super) text: String,
+    /// The rule or policy.
+    pub(super) rule: RuleRef,
+}
+
+/// More looks of a rule at a cell (or at a range of one) than this, and this times the number of rules, for one question
+/// are given up as *depends*.
+const MAX_VISITS: (usize, usize) = (3_000_000, 8);
+/// Inputs of a chain that are remembered.
+const MAX_REMEMBERED: usize = 4;
 /// More cells than this in one chain are given up as *depends*.
 const MAX_CELLS: usize = 4_000;
 /// Steps of a path that are kept.
@@ -53,6 +67,9 @@ type Cache = RefCell<HashMap<(usize, usize, Proto), Rc<Vec<Lazy>>>>;
 #[derive(Default)]
 pub(super) struct Compiled {
     chains: Cache,
+    /// Whether any rule asks for a mark; where none does, marks need not keep packets apart.
+    marks: OnceCell<bool>,
+    rules: OnceCell<usize>,
 }
 
 /// One question on its way.
@@ -63,13 +80,20 @@ pub(super) struct Walk<'w, 'a> {
     /// Ends so far.
     pub(super) ends: Vec<End>,
     /// Where the filter table let packets pass.
-    pub(super) passes: Vec<End>,
+    pub(super) passes: Vec<Pass>,
     /// Reasons of doubt, by number.
     pub(super) reasons: Vec<String>,
+    known: HashMap<String, u32>,
     /// The rules on the way, when asked for.
     pub(super) path: Option<Vec<Step>>,
     visits: usize,
+    max_visits: usize,
+    /// What came back from chains of this hook that were reached more than once, by what went in.
+    came_back: HashMap<*const Chain, Vec<Remembered>>,
 }
+
+/// What went into a chain, and what came back.
+type Remembered = (Vec<Cell>, Vec<Cell>);
 
 /// A chain being walked.
 struct Frame<'a> {
@@ -81,21 +105,27 @@ struct Frame<'a> {
     returned: Vec<Cell>,
     /// Reached by goto: what comes back goes to where the caller goes back to.
     gone_to: bool,
+    /// What went in, when the chain was reached before.
+    input: Option<Vec<Cell>>,
 }
 
 impl<'w, 'a> Walk<'w, 'a> {
     pub(super) fn new(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, record: bool) -> Self {
         let path = record.then(Vec::new);
-        Self { world, compiled, proto, ends: Vec::new(), passes: Vec::new(), reasons: Vec::new(), path, visits: 0 }
+        let max_visits = MAX_VISITS.0 + MAX_VISITS.1 * compiled.rules.get_or_init(|| world.rules.rule_count());
+        Self { world, compiled, proto, ends: Vec::new(), passes: Vec::new(), reasons: Vec::new(), known: HashMap::new(), path, visits: 0, max_visits, came_back: HashMap::new() }
     }
 
     /// The number of a reason.
     pub(super) fn reason(&mut self, why: String) -> u32 {
-        let at = self.reasons.iter().position(|r| *r == why).unwrap_or_else(|| {
-            self.reasons.push(why);
-            self.reasons.len() - 1
-        });
-        u32::try_from(at).unwrap_or(u32::MAX)
+        let next = u32::try_from(self.reasons.len()).unwrap_or(u32::MAX);
+        match self.known.entry(why) {
+            Entry::Occupied(at) => *at.get(),
+            Entry::Vacant(at) => {
+                self.reasons.push(at.key().clone());
+                *at.insert(next)
+            }
+        }
     }
 
     /// Ends packets.
@@ -150,6 +180,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             return cells;
         };
         let mut accepted = Vec::new();
+        self.came_back.clear();
         let back = self.chains(table_at, table, chain, cells, &mut accepted);
         let on = self.policy(table, chain, back);
         for cell in on {
@@ -194,8 +225,8 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         for cell in cells {
             match self.passes.last_mut() {
-                Some(last) if last.rule.as_ref() == Some(at) => last.cell.src.add(&cell.src),
-                _ => self.passes.push(End { cell: cell.clone(), verdict: Verdict::Accept, text: text.to_owned(), rule: Some(at.clone()) }),
+                Some(last) if last.rule == *at => last.src.add(&cell.src),
+                _ => self.passes.push(Pass { src: cell.src.clone(), text: text.to_owned(), rule: at.clone() }),
             }
         }
     }
@@ -211,6 +242,9 @@ impl<'w, 'a> Walk<'w, 'a> {
                 for cell in done.cells {
                     join(&mut back, cell);
                 }
+                if let Some(input) = done.input {
+                    self.remember(done.chain, input, &back);
+                }
                 let Some(caller) = stack.last_mut() else { return back };
                 let into = if done.gone_to { &mut caller.returned } else { &mut caller.cells };
                 for cell in back {
@@ -224,8 +258,8 @@ impl<'w, 'a> Walk<'w, 'a> {
             }
             let at = top.next;
             top.next += 1;
-            self.visits += 1;
-            if self.visits > MAX_VISITS {
+            self.visits += top.cells.len();
+            if self.visits > self.max_visits {
                 let why = format!("chain {} is reached too often to follow every way", top.chain.name);
                 let cells: Vec<Cell> = stack.drain(..).flat_map(|f| f.cells.into_iter().chain(f.returned)).collect();
                 self.may_end(&cells, &why, None);
@@ -248,7 +282,30 @@ impl<'w, 'a> Walk<'w, 'a> {
             let at = self.at(table, chain, None);
             self.may_end(&cells, &format!("the rules of chain {} are not all shown", chain.name), Some(&at));
         }
-        Frame { chain, rules: self.ready(table_at, table, chain), next: 0, cells, returned: Vec::new(), gone_to }
+        let mut frame = Frame { chain, rules: self.ready(table_at, table, chain), next: 0, cells, returned: Vec::new(), gone_to, input: None };
+        // Asked for every step, a chain is walked again as the kernel does.
+        if self.path.as_ref().is_some_and(|p| p.len() < MAX_PATH) {
+            return frame;
+        }
+        match self.came_back.entry(std::ptr::from_ref(chain)) {
+            Entry::Vacant(first) => {
+                first.insert(Vec::new());
+            }
+            Entry::Occupied(known) => match known.get().iter().find(|(input, _)| *input == frame.cells) {
+                // Whatever ends in the chain has ended there before.
+                Some((_, back)) => (frame.cells, frame.returned, frame.next) = (Vec::new(), back.clone(), usize::MAX),
+                None => frame.input = Some(frame.cells.clone()),
+            },
+        }
+        frame
+    }
+
+    /// The same packets that come to a chain again fare as the first time: without this, chains that branch at each
+    /// level would be walked once for every way.
+    fn remember(&mut self, chain: &Chain, input: Vec<Cell>, back: &[Cell]) {
+        let known = self.came_back.entry(std::ptr::from_ref(chain)).or_default();
+        known.truncate(MAX_REMEMBERED - 1);
+        known.insert(0, (input, back.to_vec()));
     }
 
     /// One rule on the cells of a frame; the chain it leads to, if any.
@@ -260,14 +317,17 @@ impl<'w, 'a> Walk<'w, 'a> {
             return None;
         }
         let ready = lazy.ready(self.world, &top.chain.rules[at], self.proto);
-        let missed = top.cells.iter().all(|c| ready.tests.iter().any(|t| c.fails(t)));
-        if missed {
+        // Cells that it does not concern stay where they are.
+        let concerned: Vec<Cell> = top.cells.extract_if(.., |c| !ready.tests.iter().any(|t| c.fails(t))).collect();
+        if concerned.is_empty() {
             self.record(table, top.chain, at, StepResult::Passed);
             return None;
         }
-        let split = split_all(std::mem::take(&mut top.cells), &ready.tests);
+        self.visits += ready.weight * concerned.iter().filter(|c| c.src.only().is_none()).count();
+        let others = !top.cells.is_empty();
+        let split = split_all(concerned, &ready.tests);
         let unsure = ready.maybe.as_deref().or(split.unsure);
-        let result = match (split.hit.is_empty(), split.miss.is_empty() && unsure.is_none()) {
+        let result = match (split.hit.is_empty(), split.miss.is_empty() && !others && unsure.is_none()) {
             (true, _) => StepResult::Passed,
             (false, true) => StepResult::Matched,
             (false, false) => StepResult::MayMatch,
@@ -280,7 +340,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             return None;
         }
         let mut hit = split.hit;
-        if let Some(what) = unsure.filter(|_| !matters_not(&ready.target)) {
+        if let Some(what) = unsure.filter(|_| !self.matters_not(&ready.target)) {
             let why = self.reason(format!("{} rule {}: {what}", top.chain.name, at + 1));
             for cell in &mut hit {
                 cell.rest.doubt.get_or_insert(why);
@@ -302,8 +362,9 @@ impl<'w, 'a> Walk<'w, 'a> {
             }
         };
         match target {
-            Target::None => go_on(hit),
-            Target::Continue(words) => go_on(unknown_marks(hit, words)),
+            Target::Continue(words) if changes_marks(words) => go_on(unknown_marks(hit)),
+            Target::None | Target::Continue(_) => go_on(hit),
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) if !self.marks_matter() => go_on(hit),
             Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) | Target::NoTrack => {
                 go_on(hit.into_iter().map(|c| super::rewrite::write(c, target)).collect());
             }
@@ -331,7 +392,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                     return Some(self.frame(table_at, table, next, hit, false));
                 }
                 self.may_end(&hit, &said(&format!("what {} does is not judged", format!("{name} {words}").trim_end())), Some(&here));
-                go_on(hit);
+                go_on(unknown_marks(hit));
             }
             Target::Goto(name) => match table.chain(name) {
                 Some(next) => return Some(self.frame(table_at, table, next, hit, true)),
@@ -339,6 +400,22 @@ impl<'w, 'a> Walk<'w, 'a> {
             },
         }
         None
+    }
+
+    /// Whether a rule that may match changes nothing either way.
+    fn matters_not(&self, target: &Target) -> bool {
+        match target {
+            Target::None => true,
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => !self.marks_matter(),
+            Target::Continue(words) => !changes_marks(words) || !self.marks_matter(),
+            _ => false,
+        }
+    }
+
+    fn marks_matter(&self) -> bool {
+        *self.compiled.marks.get_or_init(|| {
+            self.world.rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).any(|r| r.text.contains("--mark"))
+        })
     }
 
     fn record(&mut self, table: &Table, chain: &Chain, at: usize, result: StepResult) {
@@ -350,26 +427,15 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 }
 
-/// Whether a rule that may match changes nothing either way.
-fn matters_not(target: &Target) -> bool {
-    match target {
-        Target::None => true,
-        Target::Continue(words) => !changes_marks(words),
-        _ => false,
-    }
-}
-
+/// What writes a mark whose value is not worked out.
 fn changes_marks(words: &str) -> bool {
-    words.starts_with("MARK") || words.starts_with("CONNMARK")
+    words.starts_with("MARK") || words.starts_with("CONNMARK") || words.contains("--map-mark")
 }
 
-/// A change of the mark that is not understood leaves it unknown.
-fn unknown_marks(mut cells: Vec<Cell>, words: &str) -> Vec<Cell> {
-    if changes_marks(words) {
-        for c in &mut cells {
-            c.rest.mark = None;
-            c.rest.connmark = None;
-        }
+fn unknown_marks(mut cells: Vec<Cell>) -> Vec<Cell> {
+    for c in &mut cells {
+        c.rest.mark = None;
+        c.rest.connmark = None;
     }
     cells
 }

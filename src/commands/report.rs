@@ -56,7 +56,7 @@ fn endpoint(j: &Judged) -> Value {
     let nat: Vec<String> = e.dnat_to.iter().map(|(a, p)| std::net::SocketAddr::new(*a, *p).to_string()).collect();
     json!({
         "kind": e.kind.label(), "name": e.name, "program": e.program, "versions": e.versions, "proto": e.proto.to_string(),
-        "port": e.port, "listens": listens, "listening": e.listening, "owner": e.owner.map(crate::analyse::Manager::label),
+        "port": e.port, "listens": listens, "devices": e.devices, "listening": e.listening, "owner": e.owner.map(crate::analyse::Manager::label),
         "process": e.process, "nat_to": nat, "moves": e.moves,
         "exposure": {"ipv4": exposure(j.exposure[0].as_ref()), "ipv6": exposure(j.exposure[1].as_ref())},
     })

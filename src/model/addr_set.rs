@@ -53,6 +53,16 @@ impl AddrSet {
         Some(Self { family: net.family, ranges: ranges.into_iter().collect() })
     }
 
+    /// Ranges of numbers, ascending and apart.
+    pub(crate) fn from_spans(family: Family, spans: impl IntoIterator<Item = (u128, u128)>) -> Self {
+        Self { family, ranges: joined(spans.into_iter().collect()) }
+    }
+
+    /// The ranges as numbers, ascending.
+    pub(crate) fn spans(&self) -> impl ExactSizeIterator<Item = (u128, u128)> + '_ {
+        self.ranges.iter().map(|(a, b)| (*a, *b))
+    }
+
     /// One range, both ends included.
     pub fn range(from: IpAddr, to: IpAddr) -> Self {
         let family = Family::of(from);
@@ -78,6 +88,12 @@ impl AddrSet {
 
     /// Adds every address of another set.
     pub fn add(&mut self, other: &Self) {
+        if alike(self, other) {
+            let mut all: Vec<(u128, u128)> = self.spans().chain(other.spans()).collect();
+            all.sort_unstable();
+            self.ranges = joined(all);
+            return;
+        }
         for (a, b) in &other.ranges {
             self.put(*a, *b);
         }
@@ -169,6 +185,17 @@ impl AddrSet {
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let (few, many) = if self.ranges.len() <= other.ranges.len() { (self, other) } else { (other, self) };
+        if alike(few, many) {
+            let (mut x, mut y) = (few.spans().peekable(), many.spans().peekable());
+            let mut out = Vec::new();
+            while let (Some((a, b)), Some((from, to))) = (x.peek().copied(), y.peek().copied()) {
+                if a.max(from) <= b.min(to) {
+                    out.push((a.max(from), b.min(to)));
+                }
+                if b < to { x.next() } else { y.next() };
+            }
+            return Self { family: self.family, ranges: out.into_iter().collect() };
+        }
         let mut ranges = BTreeMap::new();
         for (from, to) in &few.ranges {
             for (a, b) in many.touching(*from, *to) {
@@ -190,6 +217,9 @@ impl AddrSet {
     /// Addresses in this one only.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
+        if alike(self, other) {
+            return self.and(&other.complement());
+        }
         if other.ranges.len() <= self.ranges.len() {
             let mut out = self.clone();
             out.remove(other);
@@ -214,6 +244,10 @@ impl AddrSet {
 
     /// Takes every address of another set out.
     pub fn remove(&mut self, other: &Self) {
+        if other.ranges.len() > self.ranges.len() || alike(self, other) {
+            *self = self.minus(other);
+            return;
+        }
         for (a, b) in &other.ranges {
             self.take(*a, *b);
         }
@@ -222,18 +256,16 @@ impl AddrSet {
     /// Every other address of the family.
     #[must_use]
     pub fn complement(&self) -> Self {
-        let mut out = Self::empty(self.family);
+        let mut out = Vec::with_capacity(self.ranges.len() + 1);
         let mut at = Some(0);
         for (a, b) in &self.ranges {
             if let Some(start) = at.filter(|s| s < a) {
-                out.ranges.insert(start, a - 1);
+                out.push((start, a - 1));
             }
             at = b.checked_add(1).filter(|n| *n <= self.family.max());
         }
-        if let Some(start) = at {
-            out.ranges.insert(start, self.family.max());
-        }
-        out
+        out.extend(at.map(|start| (start, self.family.max())));
+        Self { family: self.family, ranges: out.into_iter().collect() }
     }
 
     /// Whether the two share an address.
@@ -279,6 +311,25 @@ impl AddrSet {
         }
         out
     }
+}
+
+/// Whether two sets hold about as many ranges, and more than a few: then going through both once is cheaper than
+/// looking each range of one up in the other.
+fn alike(x: &AddrSet, y: &AddrSet) -> bool {
+    let (few, many) = (x.ranges.len().min(y.ranges.len()), x.ranges.len().max(y.ranges.len()));
+    few > 2 && few * 8 > many
+}
+
+/// Sorted ranges that may touch or overlap, as ranges that do not.
+fn joined(sorted: Vec<(u128, u128)>) -> BTreeMap<u128, u128> {
+    let mut out: Vec<(u128, u128)> = Vec::with_capacity(sorted.len());
+    for (from, to) in sorted {
+        match out.last_mut() {
+            Some((_, end)) if from <= end.saturating_add(1) => *end = to.max(*end),
+            _ => out.push((from, to)),
+        }
+    }
+    out.into_iter().collect()
 }
 
 impl fmt::Debug for AddrSet {

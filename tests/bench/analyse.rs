@@ -1,18 +1,20 @@
 //! How long a user waits for "who can get in" on a large host: 100,000 rules in kube-proxy's shape (services, their
 //! endpoints, 5,000 flat filter rules) and 30 endpoints, beside what `iptables-save` needs to print those rules.
 //!
-//! `cargo bench --bench analyse`
+//! `cargo bench --bench analyse`, or `cargo bench --bench analyse -- WORDS` for the lines that hold these words.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs tools")]
+
+mod shapes;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portcullis::analyse::report;
+use portcullis::analyse::{report, shadowed};
 use portcullis::model::{Family, LocalAddr, Net, Route, Source, View};
 use portcullis::syntax::iptables_save;
 
@@ -101,32 +103,75 @@ fn save_time(text: &str, backend: &str) -> Option<Duration> {
     String::from_utf8(out.stdout).ok()?.lines().filter_map(|l| l.parse().ok()).map(Duration::from_nanos).min()
 }
 
+/// The most memory that a process of its own needs to read and judge the rules of a file, in bytes.
+fn peak(text: &str) -> Option<usize> {
+    let mut file = tempfile::NamedTempFile::new().ok()?;
+    file.write_all(text.as_bytes()).ok()?;
+    let out = Command::new(std::env::current_exe().ok()?).env(JUDGE, file.path()).output().ok()?;
+    String::from_utf8(out.stdout).ok()?.trim().parse().ok()
+}
+
+/// The variable that makes this program such a process.
+const JUDGE: &str = "PORTCULLIS_BENCH_JUDGE";
+
+fn judge_only(file: &std::path::Path) {
+    let view = host(&std::fs::read_to_string(file).unwrap(), false);
+    assert!(!report(&view).endpoints.is_empty());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kib: usize = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.trim_end_matches("kB").trim().parse().ok()).unwrap();
+    println!("{}", kib * 1024);
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// One line: the time of all endpoints' exposure, and of the whole report.
+fn time(name: &str, view: &View) {
+    let count = report(view).endpoints.len();
+    let all = best(|| assert_eq!(report(view).endpoints.len(), count));
+    println!("{name}: {count} endpoints judged in {:.1} ms", ms(all));
+}
+
 fn main() {
-    for rules in [25_000, 50_000, 100_000] {
+    if let Some(file) = std::env::var_os(JUDGE) {
+        return judge_only(file.as_ref());
+    }
+    // cargo adds `--bench` itself.
+    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let wanted = |name: &str| only.as_ref().is_none_or(|o| name.contains(o.as_str()));
+    println!("rulesets in kube-proxy's shape");
+    for rules in [50_000, 100_000, 200_000, 400_000].into_iter().filter(|r| wanted(&format!("{r} rules"))) {
         let text = kube(rules);
-        let mut read = Duration::ZERO;
-        for captured in [false, true] {
-            let begun = Instant::now();
-            let view = host(&text, captured);
-            read = begun.elapsed();
-            let judged = report(&view);
-            let time = best(|| assert_eq!(report(&view).endpoints.len(), judged.endpoints.len()));
-            println!(
-                "{rules} rules, {} MB, {}: {} endpoints judged in {:.1} ms", text.len() / 1_000_000,
-                if captured { "captured" } else { "live" }, judged.endpoints.len(), time.as_secs_f64() * 1e3,
-            );
+        let begun = Instant::now();
+        let live = host(&text, false);
+        let read = begun.elapsed();
+        time(&format!("{rules} rules, {} MB, live", text.len() / 1_000_000), &live);
+        time(&format!("{rules} rules, {} MB, captured", text.len() / 1_000_000), &host(&text, true));
+        println!("  reading the text: {:.1} ms", ms(read));
+        let begun = Instant::now();
+        let found: usize = live.v4.iter().map(|set| shadowed(set).len()).sum();
+        println!("  rules that can never match: {found}, found in {:.1} ms", ms(begun.elapsed()));
+        drop(live);
+        match peak(&text) {
+            Some(bytes) => println!("  reading and judging took {:.1} times the text", bytes as f64 / text.len() as f64),
+            None => println!("NOT RUN: peak of memory (needs /proc)"),
         }
-        println!("  reading the text: {:.1} ms", read.as_secs_f64() * 1e3);
         if rules == 100_000 {
             for backend in ["nft", "legacy"] {
                 match save_time(&text, backend) {
-                    Some(t) => println!("  iptables-{backend}-save: {:.1} ms", t.as_secs_f64() * 1e3),
+                    Some(t) => println!("  iptables-{backend}-save: {:.1} ms", ms(t)),
                     None => println!("NOT RUN: iptables-{backend}-save (needs root and the tool)"),
                 }
             }
-            if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-                println!("  {}", status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or("peak memory not known"));
-            }
         }
+    }
+    println!("shapes that hurt");
+    for (name, rules, sets) in shapes::all().into_iter().filter(|s| wanted(s.0)) {
+        let mut view = host(&rules, false);
+        view.ipsets = Some(portcullis::syntax::ipset::read(&sets).0);
+        let begun = Instant::now();
+        let judged = report(&view);
+        println!("{name}: {} endpoints judged in {:.1} ms", judged.endpoints.len(), ms(begun.elapsed()));
     }
 }

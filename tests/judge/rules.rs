@@ -37,8 +37,8 @@ const SOURCES: [&[&str]; 2] = [
     &["fd00::2", "fd00::77", "fd01::2", "2001:db8::1", "2001:db8::11", "2001:db8:1::5", "2001:db8:2::9", "fd20::9", "2600::1", "fe80::99"],
 ];
 const NETS: [&[&str]; 2] = [
-    &["10.0.0.0/8", "10.0.0.0/24", "10.0.0.2/32", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.11/32", "198.51.100.0/24", "0.0.0.0/1", "172.20.0.0/16", "0.0.0.1/0.0.0.1", "192.0.0.1/255.0.0.127", "8.8.8.8/32"],
-    &["fd00::/16", "fd00::/64", "fd00::2/128", "2001:db8::/32", "2001:db8::/48", "2001:db8::11/128", "8000::/1", "fd20::/64", "::1/::1", "2001::1/ffff::f"],
+    &["10.0.0.0/8", "10.0.0.0/24", "10.0.0.2/32", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.11/32", "198.51.100.0/24", "0.0.0.0/1", "172.20.0.0/16", "10.0.0.2/255.255.0.255", "192.0.2.0/255.0.255.0", "0.0.0.1/0.0.0.1", "192.0.0.1/255.0.0.127", "8.8.8.8/32"],
+    &["fd00::/16", "fd00::/64", "fd00::2/128", "2001:db8::/32", "2001:db8::/48", "2001:db8::11/128", "8000::/1", "fd20::/64", "::1/::1", "2001::1/ffff::f", "2001:d00:1::/ffff:ff00:ffff::"],
 ];
 const PORTS: &[&str] = &["7", "9", "80", "111", "1000:2000", "2049", "8080", ":100", "60000:"];
 const RANGES: [&[&str]; 2] = [
@@ -92,6 +92,9 @@ pub fn sets_script(dice: &mut Dice, f: Family) -> String {
     set("ports", "bitmap:port range 0-65535", vec!["80".into(), "2000-2100".into()]);
     set("range", "bitmap:ip range 10.0.0.0-10.0.0.255", vec!["10.0.0.1".into(), "10.0.0.70-10.0.0.99".into()]);
     set("wholes", "bitmap:ip range 10.0.0.0-10.0.255.255 netmask 24", vec!["10.0.1.0".into()]);
+    set("netiface", "hash:net,iface INET", wide.iter().zip(["s0", "s1", "b0"]).map(|(n, i)| format!("{n},{i}"))
+        .chain(hosts.iter().take(1).map(|a| format!("{a},s0 nomatch"))).collect());
+    set("ipportip", "hash:ip,port,ip INET", hosts.iter().map(|a| format!("{a},udp:111,{}", SERVER[family(f)][0])).collect());
     set("both", "list:set", vec!["hosts".into(), "holes".into(), "ports".into(), "netport".into()]);
     out
 }
@@ -132,15 +135,15 @@ impl Place<'_> {
                 }
                 "tcp" if dice.one_in(4) => {
                     let n = not(dice);
-                    let _ = write!(out, "-m tcp {n}--tcp-flags {} ", dice.pick(&["FIN,SYN,RST,ACK SYN", "SYN,ACK SYN,ACK", "ALL NONE", "SYN NONE"]));
+                    let _ = write!(out, "-m tcp {n}--tcp-flags {} ", dice.pick(&["FIN,SYN,RST,ACK SYN", "SYN,ACK SYN,ACK", "ALL NONE", "SYN NONE", "ALL SYN", "PSH,URG NONE", "SYN,PSH SYN", "RST,URG RST", "ALL ALL"]));
                 }
                 "icmp" if dice.one_in(2) => {
                     let n = not(dice);
-                    let _ = write!(out, "-m icmp {n}--icmp-type {} ", dice.pick(&["8", "0", "3/1", "any"]));
+                    let _ = write!(out, "-m icmp {n}--icmp-type {} ", dice.pick(&["8", "8/0", "8/1", "echo-request", "0/0", "0", "3/1", "any"]));
                 }
                 "ipv6-icmp" if dice.one_in(2) => {
                     let n = not(dice);
-                    let _ = write!(out, "-m icmp6 {n}--icmpv6-type {} ", dice.pick(&["128", "129", "1/4"]));
+                    let _ = write!(out, "-m icmp6 {n}--icmpv6-type {} ", dice.pick(&["128", "128/0", "128/1", "echo-request", "echo-reply", "1/4"]));
                 }
                 _ => {}
             }
@@ -153,20 +156,23 @@ impl Place<'_> {
         }
         if dice.one_in(5) {
             let n = not(dice);
-            let all: Vec<&str> = SERVER[f].iter().chain(&INNER[f]).copied().chain(["172.20.0.0/24", "10.0.0.0/9"].into_iter().filter(|_| f == 0)).collect();
+            let all: Vec<&str> = SERVER[f].iter().chain(&INNER[f]).copied().chain([["172.20.0.0/24", "fd20::/64"][f], ["10.0.0.0/9", "fd00::/15"][f], ["0.0.0.1/0.0.0.255", "::1/::ffff"][f], ["10.0.0.1/255.0.255.255", "fd00::1/ffef::1"][f]]).collect();
             let _ = write!(out, "{n}-d {} ", dice.pick(&all));
         }
         if dice.one_in(5) && self.chain != "POSTROUTING" {
             // Never `! -i +`: iptables-save does not print it (legacy), so nobody can know it from the text.
             let n = not(dice);
-            let _ = write!(out, "{n}-i {} ", dice.pick(&["s0", "s1", "s+", "b0", "b+"]));
+            let _ = write!(out, "{n}-i {} ", dice.pick(&["s0", "s1", "s+", "b0", "b+", "lo", "s0+", "zz+"]));
         }
         if dice.one_in(6) && !matches!(self.chain, "PREROUTING" | "INPUT") && self.table != "raw" && self.table != "nat" {
             let n = not(dice);
-            let _ = write!(out, "{n}-o {} ", dice.pick(&["s0", "b0", "b+"]));
+            let _ = write!(out, "{n}-o {} ", dice.pick(&["s0", "s1", "s+", "b0", "b+"]));
         }
-        for _ in 0..2 {
-            if dice.one_in(3) {
+        if f == 0 && dice.one_in(16) {
+            out.push_str(dice.pick(&["-f ", "! -f "]));
+        }
+        for _ in 0..3 {
+            if dice.one_in(4) {
                 self.extension(dice, &mut out);
             }
         }
@@ -177,7 +183,21 @@ impl Place<'_> {
         let f = family(self.f);
         let n = if dice.one_in(4) { "! " } else { "" };
         let local = dice.pick(&SERVER[f]);
-        match dice.roll(19) {
+        match dice.roll(25) {
+            19 => {
+                let m = if dice.one_in(3) { "! " } else { "" };
+                let _ = write!(out, "-m iprange {n}--src-range {} {m}--dst-range {} ", dice.pick(RANGES[f]), dice.pick(&[["10.0.0.0-10.1.0.0", "172.20.0.2-172.20.0.9"], ["fd00::-fd01::1", "fd20::2-fd20::9"]][f]));
+            }
+            // For an echo request it is its number, which no packet of ours is asked about.
+            20 if out.starts_with("-p tcp ") || out.starts_with("-p udp ") => { let _ = write!(out, "-m conntrack {n}--ctorigsrcport {} ", dice.pick(&["53", "1024:1500", "20000:65535"])); }
+            21 => { let _ = write!(out, "-m conntrack {n}--ctstate {} --ctproto {} ", dice.pick(&["INVALID", "NEW", "DNAT"]), dice.pick(&["6", "17", "132"])); }
+            22 => { let _ = write!(out, "-m conntrack --ctdir ORIGINAL {n}--ctorigdstport {} --ctorigdst {} ", dice.pick(&["80", "2049"]), dice.pick(&[["10.0.0.0/8", "172.20.0.0/24", "10.0.0.1"], ["fd00::/15", "fd20::/64", "fd00::1"]][f])); }
+            23 => { let _ = write!(out, "-m addrtype {n}--src-type {} --dst-type {} ", dice.pick(&["UNICAST", "LOCAL"]), dice.pick(&["LOCAL", "UNICAST"])); }
+            24 => {
+                if matches!(self.chain, "FORWARD" | "POSTROUTING") && self.f == Family::V4 {
+                    let _ = write!(out, "-m addrtype {n}--{} {} --limit-iface-out ", dice.pick(&["src-type", "dst-type"]), dice.pick(&["LOCAL", "UNICAST", "UNICAST,BROADCAST"]));
+                }
+            }
             12 => { let _ = write!(out, "-m addrtype {n}--src-type {} ", dice.pick(&["LOCAL", "UNICAST", "UNICAST,LOCAL"])); }
             13 => {
                 let types = dice.pick(if f == 0 { &["LOCAL", "UNICAST", "UNICAST,LOCAL", "BROADCAST", "BLACKHOLE,UNSPEC"] } else { &["LOCAL", "UNICAST", "UNICAST,LOCAL", "MULTICAST,LOCAL", "UNSPEC"] });
@@ -202,9 +222,10 @@ impl Place<'_> {
                 "hosts src", "nets src", "pairs src,dst", "ports dst", "ports src", "both src", "both src,dst", "both dst,dst", "hosts dst", "holes src", "holes src",
                 "fading src", "pings src,dst", "netport src,dst", "netport src,dst", "netport dst,dst", "netport src", "triples src,dst,dst", "masked src",
                 ["range src", "nets src"][f], ["range dst", "hosts dst"][f], ["wholes src", "hosts src,dst"][f], "triples src,dst",
+                "netiface src,src", "netiface src,src", "netiface src,dst", "ipportip src,dst,dst",
             ])); }
-            10 => { let _ = write!(out, "-m time {} ", dice.pick(&["--datestop 2037-01-01T00:00:00", "--datestart 2037-01-01T00:00:00", "--datestop 2020-01-01T00:00:00", "--datestart 2020-01-01T00:00:00"])); }
-            _ => { let _ = write!(out, "-m comment --comment {} ", dice.pick(&["plain", "\"-j DROP --dport 80\""])); }
+            10 => { let _ = write!(out, "-m time {} ", dice.pick(&["--datestop 2037-01-01T00:00:00", "--datestart 2037-01-01T00:00:00", "--datestop 2020-01-01T00:00:00", "--datestart 2020-01-01T00:00:00", "--datestart 2020-02-29 --datestop 2037-01-01", "--datestart 2020-01-01T00:00:00 --datestop 2020-06-01T12:00:00"])); }
+            _ => { let _ = write!(out, "-m comment --comment {} ", dice.pick(&["plain", "\"-j DROP --dport 80\"", "\"it's -p udp \\\" -s 8.8.8.8\"", "-j"])); }
         }
     }
 
@@ -224,10 +245,10 @@ impl Place<'_> {
                 if dice.one_in(4) {
                     return format!("-j NETMAP --to {}", dice.pick(&[["172.20.0.0/24", "172.20.0.2/31"], ["fd20::/64", "fd20::2/127"]][f]));
                 }
-                return format!("-j DNAT --to-destination {}", dice.pick(&[INNER[f][0], INNER[f][1], SERVER[f][0], SERVER[f][1]]));
+                return format!("-j DNAT --to-destination {}{}", dice.pick(&[INNER[f][0], INNER[f][1], SERVER[f][0], SERVER[f][1]]), if dice.one_in(4) { " --random" } else { "" });
             }
             if dice.one_in(3) {
-                return format!("-j REDIRECT {}", dice.pick(&["--to-ports 8080", "--to-ports 111", "--to-ports 7", "", "--to-ports 1000-2000 --random"]));
+                return format!("-j REDIRECT {}", dice.pick(&["--to-ports 8080", "--to-ports 111", "--to-ports 7", "", "--to-ports 1000-2000 --random", "--random"]));
             }
             if dice.one_in(6) {
                 let (a, b) = (INNER[f][0], INNER[f][1]);
@@ -243,6 +264,8 @@ impl Place<'_> {
             if f == 0 { format!("-j DNAT --to-destination {a}:{p}") } else { format!("-j DNAT --to-destination [{a}]:{p}") }
         };
         match self.table {
+            "raw" | "filter" | "security" | "nat" if dice.one_in(8) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10"])),
+            "mangle" if dice.one_in(8) => format!("-j {}", dice.pick(&["TOS --set-tos 0x10", "DSCP --set-dscp 0x0a", if f == 0 { "TTL --ttl-set 60" } else { "HL --hl-set 60" }])),
             "raw" if dice.one_in(3) => "-j CT --notrack".to_owned(),
             "mangle" if dice.one_in(2) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10", "--or-mark 0x2", "--and-mark 0xfe", "--xor-mark 0x11"])),
             "mangle" if dice.one_in(2) => format!("-j CONNMARK {}", dice.pick(&[
@@ -251,8 +274,16 @@ impl Place<'_> {
             "nat" => match dice.roll(4) {
                 0 => "-j ACCEPT".to_owned(),
                 1 => "-j RETURN".to_owned(),
+                _ if self.chain == "INPUT" && matches!(proto, Some("tcp" | "udp")) => format!("-j SNAT --to-source {}", INNER[f][1]),
                 _ if self.chain == "INPUT" => "-j ACCEPT".to_owned(),
+                // Without ports two senders cannot share an address: the kernel drops the second.
+                _ if self.chain == "POSTROUTING" && !matches!(proto, Some("tcp" | "udp")) => "-j ACCEPT".to_owned(),
+                _ if self.chain == "POSTROUTING" => dice.pick(&["-j MASQUERADE", "-j ACCEPT", ["-j SNAT --to-source 172.20.0.1", "-j SNAT --to-source fd20::1"][f]]).to_owned(),
                 _ => nat(dice, conditions),
+            },
+            "filter" if dice.one_in(6) => match (conditions.starts_with("-p tcp "), dice.one_in(2)) {
+                (true, true) => "-j REJECT --reject-with tcp-reset".to_owned(),
+                _ => format!("-j REJECT --reject-with {}", dice.pick(&[["icmp-admin-prohibited", "icmp-proto-unreachable", "icmp-net-prohibited"], ["icmp6-adm-prohibited", "icmp6-addr-unreachable", "icmp6-no-route"]][f])),
             },
             "filter" => dice.pick(&["-j ACCEPT", "-j ACCEPT", "-j DROP", "-j DROP", "-j REJECT", "-j RETURN", "", "-j NFLOG"]).to_owned(),
             _ => dice.pick(&["-j ACCEPT", "-j DROP", "-j RETURN", "-j RETURN", ""]).to_owned(),
@@ -263,13 +294,13 @@ impl Place<'_> {
 /// A random ruleset for `iptables-restore`. Packets of protocol 253 always pass: they mark the end of a volley.
 pub fn ruleset(dice: &mut Dice, f: Family) -> String {
     let mut out = String::new();
-    for (table, bases) in [("raw", &["PREROUTING"][..]), ("mangle", &["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"]), ("nat", &["PREROUTING", "INPUT"]), ("filter", &["INPUT", "FORWARD"]), ("security", &["INPUT", "FORWARD"])] {
+    for (table, bases) in [("raw", &["PREROUTING"][..]), ("mangle", &["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"]), ("nat", &["PREROUTING", "INPUT", "POSTROUTING"]), ("filter", &["INPUT", "FORWARD"]), ("security", &["INPUT", "FORWARD"])] {
         if table != "filter" && dice.one_in(if table == "security" { 4 } else { 2 }) == (table != "security") {
             continue;
         }
         let _ = writeln!(out, "*{table}");
         for b in bases {
-            let policy = if table == "filter" && dice.one_in(2) { "DROP" } else { "ACCEPT" };
+            let policy = if table == "filter" && dice.one_in(2) || table != "nat" && dice.one_in(12) { "DROP" } else { "ACCEPT" };
             let _ = writeln!(out, ":{b} {policy} [0:0]");
         }
         // Chains of their own for each base of nat, whose targets differ.
@@ -289,7 +320,7 @@ pub fn ruleset(dice: &mut Dice, f: Family) -> String {
             }
         };
         for b in bases {
-            let below: &[String] = if table == "nat" && *b == "INPUT" { &[] } else { &users };
+            let below: &[String] = if table == "nat" && *b != "PREROUTING" { &[] } else { &users };
             write(dice, b, below);
         }
         for (i, u) in users.iter().enumerate() {

@@ -1,0 +1,135 @@
+//! Each finding where it has to be said, and where it must not be.
+
+use super::report;
+use crate::model::{AddrSet, Family, LocalAddr, Net, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+
+/// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
+fn host(v4: &[&str], v6: &[&str]) -> View {
+    let set = |family, rules: &[&str]| {
+        let mut set = Ruleset::new(family);
+        set.table_or_new("filter");
+        for r in rules {
+            let (place, args) = r.split_once(" | ").unwrap_or(("filter INPUT", r));
+            let (table, chain) = place.split_once(' ').unwrap();
+            set.table_or_new(table).chain_or_new(chain).rules.push(Rule::new(args));
+        }
+        set
+    };
+    let mut v = View::empty(Source::Live, "case");
+    (v.v4, v.v6) = (Some(set(Family::V4, v4)), Some(set(Family::V6, v6)));
+    let at = |a: &str, prefix| LocalAddr { addr: a.parse().unwrap(), prefix, interface: "eth0".into() };
+    v.addrs = Some(vec![at("10.0.0.1", 24), at("2001:db8::1", 64), LocalAddr { interface: "virbr0".into(), ..at("192.168.122.1", 24) }]);
+    v.routes = Some(["0.0.0.0/0", "::/0"].map(|n| Route { net: Net::parse_any(n).unwrap(), interface: "eth0".into() }).to_vec());
+    v.forwarding = [Some(true), Some(true)];
+    v.rpc = Some(Vec::new());
+    v.sockets = Some(Vec::new());
+    v
+}
+
+/// Adds a socket, and the RPC service behind it when it has a program number.
+fn listen(v: &mut View, proto: Proto, local: &str, port: u16, program: Option<u32>) {
+    v.sockets.as_mut().unwrap().push(Socket { proto, local: local.parse().unwrap(), port, device: None, v6only: Some(true), process: None });
+    if let Some(program) = program {
+        v.rpc.as_mut().unwrap().push(RpcService { program, versions: vec![3], proto, port, name: "service".into() });
+    }
+}
+
+fn codes(v: &View) -> Vec<&'static str> {
+    report(v).warnings.iter().map(|w| w.code).collect()
+}
+
+#[track_caller]
+fn check(v: &View, code: &str, said: bool) {
+    assert_eq!(codes(v).contains(&code), said, "{:#?}", report(v).warnings);
+}
+
+#[test]
+fn open_on_ipv6_while_closed_on_ipv4() {
+    let both = |v4: &[&str], v6: &[&str], socket4: &str| {
+        let mut v = host(v4, v6);
+        listen(&mut v, Proto::TCP, socket4, 80, None);
+        listen(&mut v, Proto::TCP, "::", 80, None);
+        v
+    };
+    let drop = "-p tcp --dport 80 -j DROP";
+    check(&both(&[drop], &[], "0.0.0.0"), "ipv6-open", true);
+    check(&both(&[drop], &[drop], "0.0.0.0"), "ipv6-open", false);
+    check(&both(&[], &[], "0.0.0.0"), "ipv6-open", false);
+    // Nothing filters IPv4: the service is not there.
+    check(&both(&[], &[], "127.0.0.1"), "ipv6-open", false);
+    // Who gets in on IPv6 is not certain: that is not everybody.
+    check(&both(&[drop], &["-m limit --limit 1/min -j ACCEPT", "-j DROP"], "0.0.0.0"), "ipv6-open", false);
+}
+
+#[test]
+fn protected_on_one_transport_only() {
+    let both = |rules: &[&str], tcp: &str| {
+        let mut v = host(rules, &[]);
+        listen(&mut v, Proto::TCP, tcp, 111, Some(100_000));
+        listen(&mut v, Proto::UDP, "0.0.0.0", 111, Some(100_000));
+        v
+    };
+    check(&both(&["-p tcp --dport 111 -j DROP"], "0.0.0.0"), "udp-open", true);
+    check(&both(&["-p udp --dport 111 -j DROP"], "0.0.0.0"), "tcp-open", true);
+    check(&both(&["-p tcp --dport 111 -j DROP"], "0.0.0.0"), "tcp-open", false);
+    check(&both(&["-p tcp --dport 111 -j DROP", "-p udp --dport 111 -j DROP"], "0.0.0.0"), "udp-open", false);
+    check(&both(&[], "127.0.0.1"), "udp-open", false);
+}
+
+#[test]
+fn anyone_reaches_an_rpc_service() {
+    let one = |rules: &[&str], port| {
+        let mut v = host(rules, &[]);
+        listen(&mut v, Proto::TCP, "0.0.0.0", port, Some(100_005));
+        v
+    };
+    check(&one(&[], 20048), "rpc-open", true);
+    check(&one(&["-s 10.0.0.0/8 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
+    check(&one(&[], 20048), "moves", false);
+    check(&one(&[], 43211), "moves", true);
+}
+
+#[test]
+fn published_ports_that_bypass_input() {
+    let to = |to: &str, forward: &str| {
+        host(&[&format!("nat PREROUTING | -p tcp -m tcp --dport 9042 -j DNAT --to-destination {to}"), &format!("filter FORWARD | {forward}")], &[])
+    };
+    check(&to("172.17.0.2:9042", "-j ACCEPT"), "bypasses-input", true);
+    check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
+    // To an address of the host it goes through INPUT.
+    let mut v = to("10.0.0.1:80", "-j ACCEPT");
+    listen(&mut v, Proto::TCP, "0.0.0.0", 80, None);
+    check(&v, "bypasses-input", false);
+}
+
+#[test]
+fn tables_and_other_filters() {
+    let mut v = host(&[], &[]);
+    for code in ["unreadable-table", "partial-table", "other-filter", "ipv6-unknown", "never-matches"] {
+        check(&v, code, false);
+    }
+    v.other_filters.push((Family::V4, "table inet firewalld".into(), false));
+    check(&v, "other-filter", true);
+    v.v4.as_mut().unwrap().table_mut("filter").unwrap().unreadable = true;
+    check(&v, "unreadable-table", true);
+    v.v6 = None;
+    check(&v, "ipv6-unknown", true);
+    let v = host(&["-j DROP", "-p tcp --dport 80 -j ACCEPT"], &[]);
+    check(&v, "never-matches", true);
+}
+
+#[test]
+fn a_socket_bound_to_an_interface_hears_no_other() {
+    let mut v = host(&[], &[]);
+    listen(&mut v, Proto::UDP, "0.0.0.0", 67, None);
+    let bind = |v: &mut View, device: Option<&str>| v.sockets.as_mut().unwrap()[0].device = device.map(str::to_owned);
+    let reach = |v: &View| report(v).endpoints[0].exposure[0].clone().unwrap();
+    assert!(reach(&v).reach.accepted.is_full());
+    bind(&mut v, Some("lo"));
+    assert!(reach(&v).reach.blocked.is_full());
+    bind(&mut v, Some("virbr0"));
+    let x = reach(&v);
+    assert!(x.reach.depends.is_full(), "{x:?}");
+    let by = |name: &str| x.by_interface[name].accepted.clone();
+    assert_eq!((by("virbr0"), by("eth0")), (AddrSet::full(Family::V4), AddrSet::empty(Family::V4)));
+}
