@@ -1,7 +1,7 @@
 //! What can be reached on a host: RPC services, published ports, other listening sockets, or, when neither
 //! sockets nor rpcinfo are known, the ports that rules name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::ownership::{Manager, owner};
@@ -87,23 +87,13 @@ impl Endpoint {
 /// Everything that can be reached, RPC services first, then published ports, then the rest; each group by port.
 pub fn endpoints(view: &View) -> Vec<Endpoint> {
     let mut out = rpc(view);
-    let known = |out: &[Endpoint], proto: Proto, port: u16| out.iter().any(|e| e.proto == proto && e.port == port);
-    for e in published::endpoints(view) {
-        if !out.iter().any(|o| o.kind == EndpointKind::Rpc && o.proto == e.proto && o.port == e.port && o.listening) {
-            out.push(e);
-        }
-    }
-    for e in sockets(view) {
-        if !known(&out, e.proto, e.port) {
-            out.push(e);
-        }
-    }
+    let mut known: HashSet<(Proto, u16)> = out.iter().filter(|e| e.listening).map(|e| (e.proto, e.port)).collect();
+    let published = published::endpoints(view);
+    out.extend(published.into_iter().filter(|e| !known.contains(&(e.proto, e.port))));
+    known.extend(out.iter().map(|e| (e.proto, e.port)));
+    out.extend(sockets(view).into_iter().filter(|e| known.insert((e.proto, e.port))));
     if view.rpc.is_none() && view.sockets.is_none() {
-        for e in published::named_by_rules(view) {
-            if !known(&out, e.proto, e.port) {
-                out.push(e);
-            }
-        }
+        out.extend(published::named_by_rules(view).into_iter().filter(|e| known.insert((e.proto, e.port))));
     }
     out.sort_by(|a, b| (a.kind, a.port, a.proto, &a.name).cmp(&(b.kind, b.port, b.proto, &b.name)));
     out

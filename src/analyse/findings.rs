@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::endpoint::EndpointKind;
 use super::exposure::Exposure;
 use super::report::Judged;
-use super::shadow::shadowed;
+use super::shadow::Shadow;
 use super::trace::Verdict;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
@@ -23,8 +23,8 @@ pub struct Finding {
 /// Rules named one by one; more are only counted.
 const MAX_NAMED: usize = 10;
 
-/// What stands out.
-pub fn findings(view: &View, judged: &[Judged]) -> Vec<Finding> {
+/// What stands out; `shadowed`: the rules that can never match, of both families.
+pub fn findings(view: &View, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Finding> {
     let mut out = Vec::new();
     tables(view, &mut out);
     for j in judged {
@@ -32,7 +32,7 @@ pub fn findings(view: &View, judged: &[Judged]) -> Vec<Finding> {
     }
     transports(judged, &mut out);
     for family in Family::BOTH {
-        shadows(view, family, &mut out);
+        shadows(view, family, shadowed, &mut out);
     }
     out
 }
@@ -123,9 +123,9 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
     }
 }
 
-fn shadows(view: &View, family: Family, out: &mut Vec<Finding>) {
+fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Finding>) {
     let Some(rules) = view.rules(family) else { return };
-    let all = shadowed(rules);
+    let all: Vec<&Shadow> = shadowed.iter().filter(|s| s.at.family == family).collect();
     for s in all.iter().take(MAX_NAMED) {
         let text = rules.table(&s.at.table).and_then(|t: &Table| t.chain(&s.at.chain)).and_then(|c| c.rules.get(s.at.rule? - 1));
         let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();

@@ -34,7 +34,7 @@ pub use exposure::{Because, Exposure, Reach, exposure};
 pub use findings::{Finding, findings};
 pub use lockout::{Access, lockout};
 pub use ownership::{Manager, owner, rule_owner};
-pub use report::{Judged, NOT_JUDGED, Report, report};
+pub use report::{Judged, NOT_JUDGED, Report, outline, report};
 pub use shadow::{Shadow, shadowed};
 pub use trace::{Packet, Step, StepResult, Trace, Tracer, Verdict, trace};
 pub use walk::RuleRef;

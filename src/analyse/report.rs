@@ -3,6 +3,7 @@
 use super::endpoint::{Endpoint, endpoints};
 use super::exposure::{Engine, Exposure};
 use super::findings::{Finding, findings};
+use super::shadow::{Shadow, shadowed};
 use crate::model::{Diagnostic, Family, View};
 
 /// An endpoint with its exposure in IPv4 and IPv6.
@@ -21,6 +22,8 @@ pub struct Report {
     pub endpoints: Vec<Judged>,
     /// What stands out, each with what to do.
     pub warnings: Vec<Finding>,
+    /// Rules that can never match, of both families.
+    pub shadowed: Vec<Shadow>,
     /// What was assumed because it was not known.
     pub assumptions: Vec<Diagnostic>,
     /// What is not judged at all.
@@ -35,6 +38,12 @@ pub const NOT_JUDGED: &[&str] = &[
     "AF_PACKET readers",
 ];
 
+/// What can be reached, not judged yet: for a screen that shows a large host before the answers are there.
+pub fn outline(view: &View) -> Report {
+    let endpoints = endpoints(view).into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();
+    Report { endpoints, warnings: Vec::new(), shadowed: Vec::new(), assumptions: Vec::new(), not_judged: NOT_JUDGED }
+}
+
 /// Judges everything that can be reached.
 pub fn report(view: &View) -> Report {
     let engines = Family::BOTH.map(|f| Engine::new(view, f));
@@ -43,6 +52,7 @@ pub fn report(view: &View) -> Report {
         Judged { endpoint, exposure }
     }).collect();
     let assumptions = engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).collect();
-    let warnings = findings(view, &judged);
-    Report { endpoints: judged, warnings, assumptions, not_judged: NOT_JUDGED }
+    let shadowed: Vec<Shadow> = Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(shadowed).collect();
+    let warnings = findings(view, &judged, &shadowed);
+    Report { endpoints: judged, warnings, shadowed, assumptions, not_judged: NOT_JUDGED }
 }

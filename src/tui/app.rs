@@ -87,6 +87,7 @@ impl App {
             // These work also while the host is still being looked at.
             Action::Quit | Action::Suspend | Action::Help | Action::Palette | Action::Refresh | Action::ToServices | Action::ToChains
             | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => return Ok(()),
+            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => return Err("who gets in is still being worked out".into()),
             Action::Trial if sh.trial.is_none() => return Err("no trial was begun here".into()),
             Action::Undo if sh.before.is_empty() => return Err("nothing was changed yet".into()),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing => {
@@ -293,7 +294,11 @@ impl App {
                     sh.plan = seen.kept.clone();
                     sh.before.clear();
                 }
+                let judging = seen.judging;
                 sh.seen = Some(seen);
+                if judging {
+                    return;
+                }
                 sh.requests.push(Request::Work(sh.plan.clone()));
                 if !std::mem::replace(&mut self.started, true) && self.guide {
                     sh.opens.push(Open::Guide);

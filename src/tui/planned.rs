@@ -1,13 +1,25 @@
 //! A staged plan worked out for the host that was seen: change, exposure after, checks. Pure.
 
+use std::sync::Arc;
+
 use super::shared::{ChainRow, Check, Planned, Seen};
-use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Verdict, lockout, owner, report, shadowed, trace};
-use crate::model::{Action, Family, Goal, Node, Plan, View};
+use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Verdict, lockout, outline, owner, report, trace};
+use crate::model::{Action, Family, Goal, Node, Plan, Rule, View};
 use crate::plan::{self, Change};
 
 /// What a view means, for the screens.
-pub fn seen(view: View, kept: Plan) -> Seen {
+pub fn seen(view: Arc<View>, kept: Plan) -> Seen {
     let report = report(&view);
+    shown(view, kept, report, false)
+}
+
+/// The same before anything is judged: what a large host shows first.
+pub fn outlined(view: Arc<View>, kept: Plan) -> Seen {
+    let report = outline(&view);
+    shown(view, kept, report, true)
+}
+
+fn shown(view: Arc<View>, kept: Plan, report: Report, judging: bool) -> Seen {
     let chains = Family::BOTH.map(|f| view.rules(f).map(|set| {
         let mut rows: Vec<ChainRow> = set.tables.iter().flat_map(|t| t.chains.iter().map(move |c| ChainRow {
             table: t.name.clone(), chain: c.name.clone(), owner: owner(&c.name), rules: c.rules.len(),
@@ -18,18 +30,13 @@ pub fn seen(view: View, kept: Plan) -> Seen {
         rows.sort_by_key(|r| (order(&r.table), !built_in(r), r.owner.map_or("", analyse::Manager::label)));
         rows
     }).unwrap_or_default());
-    let mut shadows = std::collections::HashMap::new();
-    for set in Family::BOTH.iter().filter_map(|f| view.rules(*f)) {
-        for s in shadowed(set) {
-            if let (Some(n), Some(by)) = (s.at.rule, s.by.first().and_then(|b| b.rule)) {
-                shadows.insert((s.at.family, s.at.table, s.at.chain, n), by);
-            }
-        }
-    }
+    let shadowed = report.shadowed.iter().filter_map(|s| {
+        Some(((s.at.family, s.at.table.clone(), s.at.chain.clone(), s.at.rule?), s.by.first()?.rule?))
+    }).collect();
     let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
         set.tables.iter().flat_map(|t| &t.chains).any(|c| c.counters.0 > 0 || c.rules.iter().any(|r| r.packets > 0))
     }));
-    Seen { view, report, chains, shadowed: shadows, kept, counted }
+    Seen { view, report, judging, chains, shadowed, kept, counted }
 }
 
 /// Works a plan out.
@@ -47,7 +54,7 @@ pub fn work(view: &View, plan: &Plan) -> Planned {
                 .collect::<Vec<_>>().join("\n");
             let ssh = view.ssh_peer.map(|(peer, port)| lockout(&change.before, &change.after, peer, port));
             Planned {
-                checks: checks(view, plan, &change, ssh.as_ref()),
+                checks: checks(view, plan, &change, ssh.as_ref(), &after.shadowed),
                 commands: plan::commands(&change),
                 scripts,
                 diff: plan::diff(&change),
@@ -81,7 +88,7 @@ pub fn goal_of(e: &analyse::Endpoint) -> Goal {
     }
 }
 
-fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>) -> Vec<Check> {
+fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shadowed: &[Shadow]) -> Vec<Check> {
     let mut out = Vec::new();
     let mut say = |good: Option<bool>, text: String| out.push(Check { good, text });
     match (ssh, view.ssh_peer) {
@@ -105,8 +112,8 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>) -> Ve
         }
     }
     cut_peers(view, change, &mut say);
-    for finding in report(&change.after).warnings.iter().filter(|w| w.message.contains("PORTCULLIS") && w.code.contains("shadow")) {
-        say(Some(false), finding.message.clone());
+    for text in shadowed.iter().filter_map(|s| overruled(&change.after, s)) {
+        say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
     let moving: Vec<String> = analyse::endpoints(view).iter()
@@ -128,6 +135,17 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>) -> Ve
         say(Some(false), format!("{} kept rules go away, the first: {}", change.taken_away.len(), change.taken_away[0]));
     }
     out
+}
+
+/// A rule of ours that can never match because earlier ones decide otherwise. The same answer again (two programs
+/// on one port) does no harm.
+fn overruled(after: &View, s: &Shadow) -> Option<String> {
+    let set = after.rules(s.at.family)?;
+    let rule = |at: &RuleRef| set.chain(&at.table, &at.chain)?.rules.get(at.rule?.checked_sub(1)?);
+    let ours = s.at.chain.starts_with("PORTCULLIS");
+    let mine = rule(&s.at).filter(|_| ours)?;
+    let answer = |r: &Rule| r.spec(s.at.family).target;
+    s.by.iter().filter_map(rule).all(|r| answer(r) != answer(mine)).then(|| mine.line_in(&s.at.chain))
 }
 
 /// Who is connected now and would not get in again.
@@ -156,4 +174,27 @@ fn cut_peers(view: &View, change: &Change, say: &mut impl FnMut(Option<bool>, St
 /// `1 rule`, `2 rules`.
 pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::observe::live::observe;
+    use crate::syntax::plan::read;
+
+    #[test]
+    fn a_rule_behind_the_one_that_decides_otherwise_is_told_and_a_double_is_not() {
+        let view = observe(&Demo::new());
+        let told = |rules: &str| {
+            let planned = work(&view, &read(&format!("version = 1\n{rules}")).unwrap());
+            planned.checks.iter().any(|c| c.good == Some(false) && c.text.contains("can never match"))
+        };
+        let allow = "[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"nfs\", \"nfs_acl\"]\n";
+        let drop = "[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"nfs\", \"nfs_acl\"]\n";
+        assert!(!told(&format!("{allow}{drop}")));
+        assert!(told(&format!("{drop}{allow}")));
+    }
 }

@@ -16,9 +16,11 @@ use crate::model::{Family, Plan, Source, View};
 #[derive(Debug)]
 pub struct Seen {
     /// The host.
-    pub view: View,
+    pub view: Arc<View>,
     /// Who can reach what.
     pub report: Report,
+    /// Who gets in is still being worked out: the report names what can be reached, and no more.
+    pub judging: bool,
     /// Chains of both families, for the tree.
     pub chains: [Vec<ChainRow>; 2],
     /// Rules that can never match: what shadows them.

@@ -29,6 +29,9 @@ use crate::trial::{self, By, Options, Record, Refusal, Status, save};
 /// Sentences in the save popup are broken at this width, for 80 columns.
 const BOOT_WIDTH: usize = 74;
 
+/// A host with more rules is shown before it is judged: that may take longer than one likes to wait at an empty screen.
+const LARGE: usize = 10_000;
+
 /// What the cockpit looks at.
 #[derive(Clone)]
 pub enum Subject {
@@ -160,7 +163,11 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
             None => (self.read(), Plan::default()),
         };
         let rules: usize = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).map(Ruleset::rule_count).sum();
-        if rules > 10_000 {
+        let view = Arc::new(view);
+        if rules > LARGE {
+            if self.seen.is_none() {
+                self.tell(Reply::Seen(Arc::new(planned::outlined(view.clone(), kept.clone()))));
+            }
             self.tell(Reply::Progress(format!("{rules} rules are read; working out who gets in")));
         }
         let seen = Arc::new(planned::seen(view, kept));

@@ -3,20 +3,22 @@
 //!
 //! `cargo bench --bench analyse`, or `cargo bench --bench analyse -- WORDS` for the lines that hold these words.
 
-#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench prints figures, measures time and runs tools")]
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs tools")]
+#[path = "tool.rs"]
+mod tool;
 
 mod shapes;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use portcullis::analyse::{report, shadowed};
 use portcullis::model::{Family, LocalAddr, Net, Route, Source, View};
 use portcullis::syntax::iptables_save;
+use tool::save_time;
 
 /// About so many rules, 5,000 of them flat ones of the filter table; every service makes eleven.
 fn kube(rules: usize) -> String {
@@ -86,21 +88,6 @@ fn best(mut work: impl FnMut()) -> Duration {
         work();
         begun.elapsed()
     }).min().unwrap()
-}
-
-/// The time of `iptables-save` for the rules, in a private namespace; `None` without root.
-fn save_time(text: &str, backend: &str) -> Option<Duration> {
-    let file = std::env::temp_dir().join(format!("portcullis-bench-{}.rules", std::process::id()));
-    std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
-    let script = format!(
-        "iptables-{backend}-restore < {0} && for i in 1 2 3; do a=$(date +%s%N); iptables-{backend}-save > /dev/null; b=$(date +%s%N); echo $((b - a)); done",
-        file.display(),
-    );
-    let out = Command::new("unshare").args(["-n", "sh", "-c", &script]).env("XTABLES_LOCKFILE", file.with_extension("lock"))
-        .stderr(Stdio::null()).output().ok()?;
-    let _ = std::fs::remove_file(&file);
-    let _ = std::fs::remove_file(file.with_extension("lock"));
-    String::from_utf8(out.stdout).ok()?.lines().filter_map(|l| l.parse().ok()).map(Duration::from_nanos).min()
 }
 
 /// The most memory that a process of its own needs to read and judge the rules of a file, in bytes.

@@ -4,9 +4,7 @@
 //!
 //! `cargo bench --bench pty`
 
-#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
-
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, reason = "a bench measures time and runs programs")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, reason = "a bench prints figures, measures time and runs programs")]
 
 #[path = "../common/pty.rs"]
 mod pty;

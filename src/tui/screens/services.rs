@@ -224,7 +224,7 @@ impl Services {
                 Row::Heading(kind) => {
                     c.put(1, y, Role::Title, heading(kind));
                 }
-                Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at),
+                Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at, seen.judging),
             }
         }
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
@@ -265,7 +265,7 @@ fn heading(kind: EndpointKind) -> &'static str {
     }
 }
 
-fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool) {
+fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool, judging: bool) {
     let e = &j.endpoint;
     if selected {
         c.mark(1, y);
@@ -281,6 +281,10 @@ fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool)
     let port = format!("{}/{}{}", e.port, e.proto, if e.moves { " ~" } else { "" });
     c.put_within(x.port, y, x.v4, Role::Text, &port);
     for (column, end, f) in [(x.v4, x.v6 - 1, Family::V4), (x.v6, x.owner.max(x.v6 + 16).min(c.w()), Family::V6)] {
+        if judging {
+            c.put(column, y, Role::Dim, "...");
+            continue;
+        }
         let (glyph, role, text) = summary(e, j.exposure[f.index()].as_ref());
         let glyph = c.theme.glyph(glyph);
         c.put_within(column, y, end, role, &format!("{glyph} {text}"));
@@ -296,7 +300,10 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
     let mut lines: Vec<(Role, String, Role, String)> = Vec::new();
     for f in Family::BOTH {
         match &j.exposure[f.index()] {
-            None => lines.push((Role::Dim, f.label().to_owned(), Role::Dim, "not known, or not there".into())),
+            None => {
+                let why = if seen.judging { "being worked out" } else { "not known, or not there" };
+                lines.push((Role::Dim, f.label().to_owned(), Role::Dim, why.into()));
+            }
             Some(x) => {
                 for b in &x.because {
                     let (role, word) = match b.outcome {
