@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Output;
 
-use common::{Backend, Lab};
+use common::{Backend, Lab, ours};
 
 /// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
 const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\", \"published:9042/tcp\"]\n\
@@ -189,9 +189,7 @@ fn a_save_is_shown_proven_and_whole() {
         assert!(done.contains("was loaded into a fresh namespace"), "{done}");
 
         // It loads by itself in a fresh namespace, with our rules and without Docker's.
-        let fresh = lab.server.sh(&format!("unshare -n sh -c 'iptables-restore < {} && ip6tables-restore < {} && iptables-save && ip6tables-save'",
-            rules[0].display(), rules[1].display()));
-        let ours = |text: &str| text.lines().filter(|l| l.contains("PORTCULLIS") && l.starts_with("-A")).map(str::to_owned).collect::<Vec<_>>();
+        let fresh = lab.loaded_afresh();
         assert_eq!(ours(&fresh), ours(&lab.server.rules()), "{backend:?}");
         assert!(!fresh.contains("DOCKER-ISOLATION") && fresh.contains("-A DOCKER-USER -j PORTCULLIS-FWD"), "{fresh}");
         assert!(good(&lab, &["save", "--unmanaged", "--yes"]).contains("exactly this already"));

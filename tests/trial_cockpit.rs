@@ -5,22 +5,19 @@
 
 mod common;
 
-use common::outlive::{GUARD, LOCK_OUT, Run, SOON, on_both, trial};
+use common::outlive::{GUARD, LOCK_OUT, Run, SOON, on_both};
 use common::ssh::Terminal;
-use common::{Lab, PORTCULLIS, wait_for};
+use common::{Lab, wait_for};
 
 /// Opens the cockpit over SSH with the plan as a draft from before, and applies it, against its warning if need be.
 fn apply_in_cockpit(run: &mut Run, client: usize, plan: &str, warned: bool) -> Terminal {
     let dir = run.lab.dir.path();
     let data = dir.join("data/portcullis");
-    let config = dir.join("config/portcullis");
     std::fs::create_dir_all(&data).unwrap();
-    std::fs::create_dir_all(&config).unwrap();
     let name = run.lab.server.run(&["uname", "-n"]);
     std::fs::write(data.join(format!("draft-host-{}.toml", name.trim())), plan).unwrap();
-    std::fs::write(config.join("config.toml"), format!("trial = \"{}s\"\n", trial())).unwrap();
-    let mut session = Terminal::ssh(&run.lab, client, Lab::server4(client),
-        &format!("XDG_DATA_HOME={0}/data XDG_CONFIG_HOME={0}/config {PORTCULLIS}", dir.display()));
+    run.short_trials();
+    let mut session = Terminal::cockpit(&run.lab, client, Lab::server4(client), "");
     session.wait("A draft from before", SOON);
     session.send("\r");
     session.wait(if warned { "a new login would be blocked" } else { "a new login still gets in" }, SOON);

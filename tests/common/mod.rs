@@ -310,6 +310,13 @@ impl Lab {
         self.server.output(&argv)
     }
 
+    /// What the saved files come to when they are loaded as boot would: alone, in a fresh namespace.
+    #[track_caller]
+    pub fn loaded_afresh(&self) -> String {
+        let dir = self.dir.path().display();
+        self.server.sh(&format!("unshare -n sh -ec 'iptables-restore < {dir}/rules.v4; ip6tables-restore < {dir}/rules.v6; iptables-save; ip6tables-save'"))
+    }
+
     /// Writes a file of the test; its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
@@ -325,6 +332,11 @@ impl Lab {
             String::from_utf8_lossy(&self.server.output(&["rpcinfo", "-p"]).stdout).contains("status")
         });
     }
+}
+
+/// The rules of ours in a listing.
+pub fn ours(text: &str) -> Vec<String> {
+    text.lines().filter(|l| l.contains("PORTCULLIS") && l.starts_with("-A")).map(str::to_owned).collect()
 }
 
 /// The backend is chosen as an administrator would (update-alternatives), in a private copy.

@@ -58,6 +58,13 @@ impl Run {
         Some(Self { lab, letter, before, saved, session: None })
     }
 
+    /// Lets the cockpit's trials be as long as those of the commands.
+    pub fn short_trials(&self) {
+        let config = self.lab.dir.path().join("config/portcullis");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("config.toml"), format!("trial = \"{}s\"\n", trial())).unwrap();
+    }
+
     pub fn apply_command(&self) -> String {
         format!("{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}s", self.lab.dir.path().display(), trial())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
-use super::{Lab, Space, wait_for};
+use super::{Lab, PORTCULLIS, Space, holds_within, wait_for};
 
 /// Starts sshd on port 22 of the server with keys of its own, and waits until it listens.
 pub fn start_sshd(lab: &Lab) {
@@ -135,6 +135,13 @@ impl Terminal {
         Self::start(&lab.clients[client], &words)
     }
 
+    /// The cockpit in an ssh session, with a data and a configuration directory that the test sees; `args` as after
+    /// `portcullis`.
+    pub fn cockpit(lab: &Lab, client: usize, to: IpAddr, args: &str) -> Self {
+        let dir = lab.dir.path().display();
+        Self::ssh(lab, client, to, &format!("LANG=C.UTF-8 XDG_DATA_HOME={dir}/data XDG_CONFIG_HOME={dir}/config {PORTCULLIS} {args}"))
+    }
+
     /// Types.
     pub fn send(&mut self, keys: &str) {
         let writer = self.writer.as_mut().expect("the terminal was hung up");
@@ -155,6 +162,31 @@ impl Terminal {
             assert!(begun.elapsed() < limit, "waited {limit:?} in vain for {words:?} on\n{}", self.shows());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until the screen no longer shows the words.
+    #[track_caller]
+    pub fn gone(&self, words: &str, limit: Duration) {
+        let begun = std::time::Instant::now();
+        while self.shows().contains(words) {
+            assert!(begun.elapsed() < limit, "waited {limit:?} in vain for {words:?} to go from\n{}", self.shows());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for the end of the program; its exit code, and whether the terminal was given back as it was.
+    #[track_caller]
+    pub fn end(&mut self, limit: Duration) -> (u32, bool) {
+        let mut status = None;
+        wait_for("the program ends", limit, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let whole = || {
+            let screen = self.screen.lock().unwrap();
+            !screen.screen().alternate_screen() && !screen.screen().hide_cursor()
+        };
+        (status.unwrap().exit_code(), holds_within(Duration::from_secs(2), whole))
     }
 
     /// Closes the terminal, as a lost connection would: the program gets SIGHUP.

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
-use crate::model::{Action as Does, Family, Net, PlanRule};
+use crate::model::{Action as Does, Family, Goal, Net, PlanRule};
 use crate::tui::keymap::Action;
 use crate::tui::needle::Needle;
 use crate::tui::planned::{count, goal_of};
@@ -155,7 +155,9 @@ impl Services {
         let goal = goal_of(e);
         match action {
             Action::Protect | Action::AllowNode => {
-                sh.opens.push(Open::Nodes { goals: vec![goal], what: e.label(), drop_rest: action == Action::Protect, rule: None });
+                // An RPC service is protected on all its ports.
+                let what = if matches!(goal, Goal::Service(_)) { goal.to_string() } else { e.label() };
+                sh.opens.push(Open::Nodes { goals: vec![goal], what, drop_rest: action == Action::Protect, rule: None });
             }
             Action::DropAll => {
                 let text = format!("staged: drop everybody else to {goal}");

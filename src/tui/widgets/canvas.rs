@@ -179,17 +179,19 @@ impl<'a> Canvas<'a> {
         self.point(x, y);
     }
 
+    /// Takes away what is drawn in the part.
+    pub fn clear(&mut self) {
+        for at in self.area.positions() {
+            if let Some(cell) = self.buf.cell_mut(at) {
+                cell.reset();
+            }
+        }
+    }
+
     /// Clears the part and draws a frame with a title; gives the inside.
     pub fn frame(&mut self, title: &str) -> Canvas<'_> {
         let (w, h) = (self.area.width, self.area.height);
-        for y in 0..h {
-            self.put(0, y, Role::Text, &" ".repeat(usize::from(w)));
-            for x in 0..w {
-                if let Some(cell) = self.buf.cell_mut((self.area.x + x, self.area.y + y)) {
-                    cell.reset();
-                }
-            }
-        }
+        self.clear();
         self.spot.set(None);
         if self.theme.reader {
             self.put(0, 0, Role::Title, title);

@@ -1,0 +1,216 @@
+//! Stories of an operator in a real `ssh -tt` on a real firewall: the main job, the guide, a mistake and its recovery.
+//! Keys in, screens and real packets out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time")]
+
+mod common;
+
+use std::fs;
+
+use common::net::{portmapper_answers_udp, tcp_connects};
+use common::outlive::{GUARD, Run, SOON, on_both};
+use common::ssh::{Terminal, login_works};
+use common::{Lab, find, not_run, ours};
+
+const ESC: &str = "\x1b";
+/// The node that is listed and from where the operator comes, and somebody else.
+const NODE: usize = 0;
+const STRANGER: usize = 1;
+
+/// A story on a host with rpcbind, with both backends.
+fn story(letter: char, told: impl Fn(&mut Run) + Sync) {
+    if let Some(missing) = ["rpcbind", "rpcinfo", "rpc.statd"].into_iter().find(|t| find(t).is_none()) {
+        return not_run(&format!("{missing} is not installed"));
+    }
+    on_both(letter, true, |run| {
+        run.lab.start_rpcbind();
+        told(run);
+    });
+}
+
+/// Whom rpcbind answers: TCP and UDP over IPv4, then over IPv6.
+fn answers(lab: &Lab, client: usize) -> [bool; 4] {
+    let from = &lab.clients[client];
+    let (four, six) = (Lab::server4(client), Lab::server6(client));
+    [tcp_connects(from, four, 111), portmapper_answers_udp(from, four), tcp_connects(from, six, 111), portmapper_answers_udp(from, six)]
+}
+
+/// The listed node is served, a stranger is not.
+#[track_caller]
+fn only_the_node_is_served(lab: &Lab) {
+    assert_eq!((answers(lab, NODE), answers(lab, STRANGER)), ([true; 4], [false; 4]), "{:?}\n{}", lab.backend, lab.server.rules());
+}
+
+/// A new login, which the screen takes as the proof of access; then the trial is kept.
+fn prove_and_keep(lab: &Lab, s: &mut Terminal) {
+    s.wait("Now log in from another terminal", SOON);
+    assert!(login_works(lab, NODE, Lab::server4(NODE)));
+    s.wait("proof of access: root logged in from 192.0.2.2", SOON);
+    s.send("k");
+    s.wait("This trial has ended: kept", SOON);
+}
+
+/// The files that boot loads hold what is live, and load by themselves.
+fn saved_is_what_is_live(lab: &Lab) {
+    let live = ours(&lab.server.rules());
+    assert!(live.iter().any(|l| l.contains("192.0.2.2/32")) && live.iter().any(|l| l.contains("2001:db8::2/128")), "{live:#?}");
+    assert_eq!(ours(&lab.loaded_afresh()), live, "{:?}", lab.backend);
+    let old = fs::read_to_string(lab.dir.path().join("rules.v4.before-portcullis")).unwrap();
+    assert!(old.starts_with("# what boot loads"), "{old}");
+}
+
+#[test]
+fn the_main_job_from_the_first_look_to_the_saved_file() {
+    story('m', |run| {
+        let lab = &run.lab;
+        assert_eq!((answers(lab, NODE), answers(lab, STRANGER)), ([true; 4], [true; 4]), "rpcbind is open to begin with");
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
+        s.wait("111/tcp", SOON);
+        s.wait("● anyone", SOON);
+        s.wait("SSH from 192.0.2.2", SOON);
+        s.send("p");
+        s.wait("Who may use portmapper", SOON);
+        // A wrong node: a sentence at the field, and nothing that was entered is lost.
+        s.send("192.0.2.2 2001:db8::/129\r");
+        s.wait("2001:db8::/129 is neither an address", SOON);
+        s.wait("Nodes: 192.0.2.2 2001:db8::/129", SOON);
+        s.send("\x172001:db8::2\r");
+        s.wait("staged: 2 nodes may use portmapper", SOON);
+        assert_eq!(lab.server.rules(), run.before, "staging changes nothing");
+        s.send("3");
+        s.wait("allow 192.0.2.2, 2001:db8::2", SOON);
+        s.wait("a new login still gets in", SOON);
+        s.send("v");
+        s.wait("-A PORTCULLIS-A", SOON);
+        s.send("\t\t");
+        s.wait("+-A PORTCULLIS-A", SOON);
+        s.send("y");
+        s.wait("Apply on trial for 60 s", SOON);
+        s.send("\r");
+        s.wait("rehearsing in a throw-away namespace", SOON);
+        s.wait("The old rules come back in 5", SOON);
+        only_the_node_is_served(lab);
+        prove_and_keep(lab, &mut s);
+        s.send(ESC);
+        s.wait("this is what is kept", SOON);
+        only_the_node_is_served(lab);
+        s.send("s");
+        s.wait("rules.v4", SOON);
+        s.send("\r");
+        s.wait("saved: wrote", SOON);
+        saved_is_what_is_live(lab);
+        s.send("1");
+        s.wait("◐ 1 address      ◐ 1 address", SOON);
+        s.send("q");
+        assert_eq!(s.end(SOON), (0, true));
+        only_the_node_is_served(lab);
+        assert!(run.ours().is_empty() && lab.server.pids("portcullis guard").is_empty());
+    });
+}
+
+#[test]
+fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
+    story('h', |run| {
+        let lab = &run.lab;
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "harden");
+        s.wait("What is open now?", SOON);
+        s.send("\r");
+        s.wait("[x] portmapper", SOON);
+        s.send("\r");
+        s.wait("Nobody yet", SOON);
+        s.send("\r");
+        s.wait("Who may use", SOON);
+        s.send("192.0.2.2 2001:db8::2\r");
+        s.wait("adds nodes", SOON);
+        // The break, in the middle: out of the guide, and out of the program.
+        s.send(ESC);
+        s.gone("adds nodes", SOON);
+        s.send("q");
+        assert_eq!(s.end(SOON), (0, true));
+        assert_eq!(lab.server.rules(), run.before, "nothing was changed so far");
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "harden");
+        s.wait("A draft from before", SOON);
+        s.send("\r");
+        s.wait("What will change?", SOON);
+        s.wait("your SSH session", SOON);
+        s.send("\r");
+        s.wait("Apply on trial for 60 s", SOON);
+        s.send("\r");
+        s.wait("The old rules come back in", SOON);
+        only_the_node_is_served(lab);
+        prove_and_keep(lab, &mut s);
+        s.send(ESC);
+        s.wait("Kept.", SOON);
+        s.send("\r");
+        s.wait("Save for the next boot?", SOON);
+        s.send("\r");
+        s.wait("Done.", SOON);
+        saved_is_what_is_live(lab);
+        s.send(ESC);
+        s.gone("Done.", SOON);
+        s.send("q");
+        assert_eq!(s.end(SOON), (0, true));
+        only_the_node_is_served(lab);
+    });
+}
+
+#[test]
+fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() {
+    story('l', |run| {
+        let lab = &run.lab;
+        run.short_trials();
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
+        s.wait("111/tcp", SOON);
+        // The mistake: everybody is dropped from port 22.
+        s.send("/sshd\r");
+        s.wait("1 found", SOON);
+        s.send("d");
+        s.wait("Plan (1 staged)", SOON);
+        s.send("3");
+        s.wait("a new login would be blocked", SOON);
+        s.send("y");
+        s.wait("This would cut you off", SOON);
+        s.wait("type the words", SOON);
+        s.send("\r");
+        s.wait("or esc to go back", SOON);
+        s.send(ESC);
+        s.gone("This would cut you off", SOON);
+        assert_eq!(lab.server.rules(), run.before, "refused: nothing is changed");
+        // All the same: the session freezes, nobody answers, the old rules come back.
+        s.send("y");
+        s.wait("type the words", SOON);
+        s.send("lock me out\r");
+        s.wait("The old rules come back in", SOON);
+        assert!(!run.connects(), "locked out");
+        run.comes_back(GUARD);
+        drop(s);
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
+        s.wait("A draft from before", SOON);
+        s.wait("ended: reverted by the guard;", SOON);
+        s.wait("4 shows it", SOON);
+        // The recovery: the draft again, and the operator's own node allowed before the drop.
+        s.send("\r");
+        s.wait("the draft is staged again", SOON);
+        s.send("4");
+        s.wait("drop any → 22/tcp", SOON);
+        s.wait("reverted", SOON);
+        s.wait("guard", SOON);
+        s.send("3a");
+        s.wait("this SSH session", SOON);
+        s.send("\t\r");
+        s.wait("1 allow 192.0.2.2 → 22/tcp", SOON);
+        s.wait("a new login still gets in", SOON);
+        s.send("y");
+        s.wait("Apply on trial for", SOON);
+        s.send("\r");
+        s.wait("The old rules come back in", SOON);
+        // Nobody hurries in ten seconds.
+        s.send("+");
+        s.wait("come back in 6", SOON);
+        prove_and_keep(lab, &mut s);
+        assert!(run.connects() && !tcp_connects(&lab.clients[STRANGER], Lab::server4(STRANGER), 22));
+        s.send("\x03");
+        assert_eq!(s.end(SOON), (0, true));
+    });
+}
