@@ -10,6 +10,8 @@ use crate::model::{AddrSet, Net, PortSet};
 pub(super) enum Track {
     /// Not looked at yet (raw): state INVALID.
     Before,
+    /// `CT` has given it what the connection will have (zone, helper): state NEW, everything else zero.
+    Template,
     /// A new connection.
     New,
     /// NOTRACK.
@@ -107,6 +109,7 @@ pub(super) mod states {
     pub(crate) const UNTRACKED: u8 = 2;
     pub(crate) const INVALID: u8 = 4;
     pub(crate) const DNAT: u8 = 8;
+    pub(crate) const TEMPLATE: u8 = 16;
 }
 
 /// What a test makes of a cell.
@@ -231,7 +234,7 @@ impl Cell {
                 }),
             },
             Test::Mark { not, value, mask, conn } => {
-                let mark = if *conn && self.rest.track != Track::New { Some(None) } else {
+                let mark = if *conn && self.rest.track == Track::Template { None } else if *conn && self.rest.track != Track::New { Some(None) } else {
                     (if *conn { self.rest.connmark } else { self.rest.mark }).map(Some)
                 };
                 match mark {
@@ -244,6 +247,7 @@ impl Cell {
             Test::State(not, wanted) => {
                 let have = match self.rest.track {
                     Track::Before => states::INVALID,
+                    Track::Template => states::NEW | states::TEMPLATE,
                     Track::Untracked => states::UNTRACKED,
                     Track::New if self.rest.orig.is_some() => states::NEW | states::DNAT,
                     Track::New => states::NEW,

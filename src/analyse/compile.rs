@@ -86,8 +86,14 @@ fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
             None => holes(not, net),
         })
     };
-    // Without a connection xt_conntrack looks at none of these.
-    let tracked = |t: Test| Sure(Test::OneOf(false, vec![vec![Test::State(false, states::NEW), t], vec![Test::State(true, states::NEW)]]));
+    // Without a connection xt_conntrack looks at none of these; of a template (`CT`) it sees zeros.
+    let tracked = |t: Test, of_zero: bool| {
+        let mut groups = vec![vec![Test::State(false, states::NEW), Test::State(true, states::TEMPLATE), t], vec![Test::State(true, states::NEW)]];
+        if of_zero {
+            groups.push(vec![Test::State(false, states::TEMPLATE)]);
+        }
+        Sure(Test::OneOf(false, groups))
+    };
     match m {
         Match::Source(not, n) => net(*not, *n, Test::Src, Test::SrcMask),
         Match::Destination(not, n) => net(*not, *n, Test::Dst, Test::DstMask),
@@ -133,26 +139,26 @@ fn meaning(world: &World, m: &Match, proto: Proto) -> Meaning {
             Sure(Test::State(*not, bits))
         }
         Match::CtTracked => Sure(Test::State(false, states::NEW)),
-        Match::CtDirOriginal(original) => tracked(Test::Always(*original)),
+        Match::CtDirOriginal(original) => tracked(Test::Always(*original), *original),
         Match::CtOrigSrc(not, n) => AddrSet::from_net(*n).map_or_else(
-            || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)))),
+            || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)), (n.addr == 0) != *not)),
         Match::CtOrigDst(not, n) => AddrSet::from_net(*n).map_or_else(
-            || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)))),
+            || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)), (n.addr == 0) != *not)),
         // Kernels differ in whether they track the ports of these.
         Match::CtOrigSrcPort(..) | Match::CtOrigDstPort(..) if matches!(proto, Proto(33 | 136)) => Unsure(format!("ports of {proto} connections")),
         Match::CtOrigSrcPort(not, p) => match proto {
-            _ if proto.has_ports() => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not))),
+            _ if proto.has_ports() => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
             Proto::ICMP | Proto::ICMP6 => Unsure("--ctorigsrcport compares the number of an echo request".to_owned()),
-            _ => tracked(Test::Always(p.contains(&0) != *not)),
+            _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),
         },
         // Without ports the tuple holds type and code of ICMP, else zero (nf_conntrack_tuple.h).
         Match::CtOrigDstPort(not, p) => match proto {
-            _ if proto.has_ports() => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not))),
-            Proto::ICMP => tracked(Test::Always(p.contains(&(8 << 8)) != *not)),
-            Proto::ICMP6 => tracked(Test::Always(p.contains(&(128 << 8)) != *not)),
-            _ => tracked(Test::Always(p.contains(&0) != *not)),
+            _ if proto.has_ports() => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
+            Proto::ICMP => tracked(Test::Always(p.contains(&(8 << 8)) != *not), p.contains(&0) != *not),
+            Proto::ICMP6 => tracked(Test::Always(p.contains(&(128 << 8)) != *not), p.contains(&0) != *not),
+            _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),
         },
-        Match::CtProto(not, p) => tracked(Test::Always((*p == proto) != *not)),
+        Match::CtProto(not, p) => tracked(Test::Always((*p == proto) != *not), *not),
         Match::Fragment(not) => Sure(Test::Always(*not)),
         Match::Comment(_) => Sure(Test::Always(true)),
         Match::Dates(from, to) => match world.at {

@@ -130,7 +130,6 @@ impl<'a> Engine<'a> {
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);
         self.without_listener(&mut walk, e);
-        self.on_other_devices(&mut walk, e);
         let others: Vec<&(Family, String, bool)> = view.other_filters.iter().filter(|(f, _, _)| *f == family).collect();
         let other = (!others.is_empty()).then(|| others.iter().any(|o| o.2));
         let reach = Reach::of(family, walk.ends.iter()).under(other);
@@ -145,48 +144,41 @@ impl<'a> Engine<'a> {
         Some(Exposure { reach, because, by_interface })
     }
 
-    /// Packets that come to the host where no socket waits for them are not let in: known for published ports, whose
-    /// NAT may not concern all packets.
+    /// Packets that come to the host where no socket waits for them are not let in: behind NAT, which may not concern
+    /// all packets, and where sockets are bound to an interface (SO_BINDTODEVICE, socket(7)).
     fn without_listener(&self, walk: &mut Walk, e: &Endpoint) {
         let Some(sockets) = &self.world.view.sockets else { return };
         let family = self.world.family;
-        for end in &mut walk.ends {
-            if end.verdict != Verdict::Accept || end.cell.rest.oif.is_some() {
-                continue;
-            }
-            let heard = sockets.iter().any(|s| {
-                s.proto == e.proto && end.cell.rest.dport.contains(s.port)
-                    && match (s.local.is_unspecified(), Family::of(s.local) == family) {
-                        (true, true) => true,
-                        // A dual-stack socket, or one that may be.
-                        (true, false) => s.local.is_ipv6() && s.v6only != Some(true),
-                        (false, same) => same && end.cell.rest.dst.contains(s.local),
-                    }
-            });
-            if !heard {
-                end.verdict = Verdict::Drop;
-                "nothing listens where the packet arrives".clone_into(&mut end.text);
-                end.rule = None;
-            }
-        }
-    }
-
-    /// A socket that is bound to an interface hears nothing that arrives on another one.
-    fn on_other_devices(&self, walk: &mut Walk, e: &Endpoint) {
-        if e.devices.is_empty() {
-            return;
-        }
-        let mine = e.devices.iter().fold(Ifs::new(), |all, d| &all | &self.world.ifaces.named(d));
-        let known = self.world.view.addrs.is_some();
-        let text = format!("it listens on interface {} only", e.devices.join(", "));
         for end in std::mem::take(&mut walk.ends) {
             if end.verdict != Verdict::Accept || end.cell.rest.oif.is_some() {
                 walk.ends.push(end);
                 continue;
             }
-            let split = split_all(vec![end.cell], &[Test::In(mine.clone())]);
+            let dports = &end.cell.rest.dport;
+            let heard: Vec<Vec<Test>> = sockets.iter().filter(|s| s.proto == e.proto && dports.contains(s.port)).filter_map(|s| {
+                let address = match (s.local.is_unspecified(), Family::of(s.local) == family) {
+                    (true, true) => None,
+                    // A dual-stack socket, or one that may be.
+                    (true, false) if s.local.is_ipv6() && s.v6only != Some(true) => None,
+                    (false, true) => Some(Test::Dst(AddrSet::single(s.local))),
+                    _ => return None,
+                };
+                let device = s.device.as_ref().map(|d| Test::In(self.world.ifaces.named(d)));
+                Some(address.into_iter().chain(device).collect())
+            }).collect();
+            if heard.iter().any(Vec::is_empty) {
+                walk.ends.push(end);
+                continue;
+            }
+            let split = split_all(vec![end.cell], &[Test::OneOf(false, heard)]);
             walk.ends.extend(split.hit.into_iter().map(|cell| End { cell, verdict: end.verdict, text: end.text.clone(), rule: end.rule.clone() }));
-            walk.end(split.miss, if known { Verdict::Drop } else { Verdict::Depends }, &text, None);
+            // Where the interfaces are not known, a socket's may be any of them.
+            let verdict = if e.devices.is_empty() || self.world.view.addrs.is_some() { Verdict::Drop } else { Verdict::Depends };
+            let text = match e.devices.as_slice() {
+                [] => "nothing listens where the packet arrives".to_owned(),
+                names => format!("it listens on interface {} only", names.join(", ")),
+            };
+            walk.end(split.miss, verdict, &text, None);
         }
     }
 

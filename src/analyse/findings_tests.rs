@@ -133,3 +133,13 @@ fn a_socket_bound_to_an_interface_hears_no_other() {
     let by = |name: &str| x.by_interface[name].accepted.clone();
     assert_eq!((by("virbr0"), by("eth0")), (AddrSet::full(Family::V4), AddrSet::empty(Family::V4)));
 }
+
+#[test]
+fn nat_to_a_socket_that_is_bound_to_an_interface_is_open_there_only() {
+    let mut v = host(&["nat PREROUTING | -p udp -m udp --dport 6003 -j DNAT --to-destination 10.0.0.1:67"], &[]);
+    listen(&mut v, Proto::UDP, "0.0.0.0", 67, None);
+    v.sockets.as_mut().unwrap()[0].device = Some("eth0".into());
+    let published = report(&v).endpoints.into_iter().find(|j| j.endpoint.port == 6003).unwrap();
+    let x = published.exposure[0].clone().unwrap();
+    assert!(x.reach.depends.is_full() && x.by_interface["eth0"].accepted.is_full() && x.by_interface["virbr0"].blocked.is_full(), "{x:?}");
+}

@@ -28,7 +28,7 @@ pub(super) fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
     }).collect();
     let cells = walk.hook("raw", "PREROUTING", cells);
     let cells = cells.into_iter().map(|mut c| {
-        if c.rest.track == Track::Before {
+        if matches!(c.rest.track, Track::Before | Track::Template) {
             c.rest.track = Track::New;
         }
         c

@@ -17,6 +17,8 @@ pub(super) fn write(mut cell: Cell, target: &Target) -> Cell {
         Target::ConnMark(op) if tracked => r.connmark = r.connmark.map(|m| op.on(m)),
         Target::SaveMark(m) if tracked => r.connmark = copied(r.mark, m.packet, r.connmark, m.connection),
         Target::RestoreMark(MarkMasks { packet, connection }) if tracked => r.mark = copied(r.connmark, *connection, r.mark, *packet),
+        Target::RestoreMark(_) if r.track == Track::Template => r.mark = None,
+        Target::Continue(_) if r.track == Track::Before => r.track = Track::Template,
         // `CT` leaves alone what is tracked already (xt_ct: packets of the host itself).
         Target::NoTrack if r.track == Track::Before => r.track = Track::Untracked,
         _ => {}

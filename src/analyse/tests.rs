@@ -285,3 +285,14 @@ fn rules_that_mark_do_not_part_packets_where_no_rule_asks() {
     let r = reach(&live(&format!("{rules}-A INPUT -s 10.0.7.0/24 -j DROP")), 80, Family::V4).reach;
     assert_eq!(cidrs(&r.blocked), ["10.0.7.0/24"]);
 }
+
+#[test]
+fn behind_ct_raw_sees_a_template() {
+    let raw = |rule: &str| format!("*raw\n-A PREROUTING -p tcp -j CT --zone 3\n-A PREROUTING {rule} -j DROP");
+    for (rule, verdict) in [
+        ("-m conntrack --ctstate NEW", Verdict::Drop), ("-m conntrack --ctstate INVALID", Verdict::Accept),
+        ("-m conntrack --ctproto 6", Verdict::Accept), ("-m conntrack --ctdir ORIGINAL", Verdict::Drop),
+    ] {
+        check(&raw(rule), "192.0.2.1 80", verdict);
+    }
+}

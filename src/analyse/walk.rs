@@ -363,6 +363,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         };
         match target {
             Target::Continue(words) if changes_marks(words) => go_on(unknown_marks(hit)),
+            Target::Continue(words) if is_ct(words) => go_on(hit.into_iter().map(|c| super::rewrite::write(c, target)).collect()),
             Target::None | Target::Continue(_) => go_on(hit),
             Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) if !self.marks_matter() => go_on(hit),
             Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) | Target::NoTrack => {
@@ -407,7 +408,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         match target {
             Target::None => true,
             Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => !self.marks_matter(),
-            Target::Continue(words) => !changes_marks(words) || !self.marks_matter(),
+            Target::Continue(words) => !is_ct(words) && (!changes_marks(words) || !self.marks_matter()),
             _ => false,
         }
     }
@@ -425,6 +426,11 @@ impl<'w, 'a> Walk<'w, 'a> {
             text: chain.rules[at].line_in(&chain.name), result,
         });
     }
+}
+
+/// `CT` without `--notrack`.
+fn is_ct(words: &str) -> bool {
+    words.split(' ').next() == Some("CT")
 }
 
 /// What writes a mark whose value is not worked out.

@@ -201,7 +201,7 @@ impl Said {
         let asked = |spec: &Spec| spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { host(*n) } else { None });
         for chain in rules.table("nat").map(|t| t.chains.as_slice()).unwrap_or_default() {
             for rule in chain.rules.iter().filter(|r| r.text.contains("DNAT") || r.text.contains("REDIRECT")) {
-                let spec = rule.spec(rules.family);
+                let spec = translation(rule, rules.family);
                 match &spec.target {
                     Target::Dnat(Some(to)) => {
                         said.beyond.add(&to.addrs.map_or_else(|| AddrSet::empty(rules.family), |(a, b)| AddrSet::range(a, b)));
@@ -222,6 +222,14 @@ impl Said {
         }
         said
     }
+}
+
+/// The meaning of a rule that may translate: most of a large host's name no destination, and then their last words tell
+/// all that is asked here.
+fn translation(rule: &Rule, family: Family) -> Spec {
+    let short = rule.text.rfind("-j ").filter(|_| !rule.text.contains("-d ")).and_then(|at| rule.text.get(at..));
+    short.map(|words| Spec::parse(words, family)).filter(|s| matches!(s.target, Target::Dnat(_) | Target::Redirect(_)))
+        .unwrap_or_else(|| rule.spec(family))
 }
 
 /// The link-local network.

@@ -196,13 +196,11 @@ impl AddrSet {
             }
             return Self { family: self.family, ranges: out.into_iter().collect() };
         }
-        let mut ranges = BTreeMap::new();
+        let mut out = Vec::new();
         for (from, to) in &few.ranges {
-            for (a, b) in many.touching(*from, *to) {
-                ranges.insert(a.max(*from), b.min(*to));
-            }
+            out.extend(many.touching(*from, *to).map(|(a, b)| (a.max(*from), b.min(*to))));
         }
-        Self { family: self.family, ranges }
+        Self { family: self.family, ranges: out.into_iter().collect() }
     }
 
     /// Addresses in either.
@@ -225,21 +223,19 @@ impl AddrSet {
             out.remove(other);
             return out;
         }
-        let mut out = Self::empty(self.family);
+        let mut out = Vec::new();
         for (from, to) in &self.ranges {
             let mut at = Some(*from);
             for (a, b) in other.touching(*from, *to) {
                 let Some(start) = at else { break };
                 if a > start {
-                    out.ranges.insert(start, a - 1);
+                    out.push((start, a - 1));
                 }
                 at = b.checked_add(1).filter(|n| n <= to);
             }
-            if let Some(start) = at {
-                out.ranges.insert(start, *to);
-            }
+            out.extend(at.map(|start| (start, *to)));
         }
-        out
+        Self { family: self.family, ranges: out.into_iter().collect() }
     }
 
     /// Takes every address of another set out.

@@ -266,7 +266,7 @@ impl Place<'_> {
         match self.table {
             "raw" | "filter" | "security" | "nat" if dice.one_in(8) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10"])),
             "mangle" if dice.one_in(8) => format!("-j {}", dice.pick(&["TOS --set-tos 0x10", "DSCP --set-dscp 0x0a", if f == 0 { "TTL --ttl-set 60" } else { "HL --hl-set 60" }])),
-            "raw" if dice.one_in(3) => "-j CT --notrack".to_owned(),
+            "raw" if dice.one_in(3) => dice.pick(&["-j CT --notrack", "-j CT --notrack", "-j CT --zone 3", "-j CT --ctevents new"]).to_owned(),
             "mangle" if dice.one_in(2) => format!("-j MARK {}", dice.pick(&["--set-xmark 0x1/0xffffffff", "--set-xmark 0x10/0x10", "--or-mark 0x2", "--and-mark 0xfe", "--xor-mark 0x11"])),
             "mangle" if dice.one_in(2) => format!("-j CONNMARK {}", dice.pick(&[
                 "--save-mark", "--restore-mark", "--save-mark --mask 0x11", "--restore-mark --nfmask 0x3 --ctmask 0xff", "--set-mark 0x10/0x30", "--set-xmark 0x1/0x0",
