@@ -55,6 +55,9 @@ fn test(world: &World, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, d
     for text in &set.entries {
         entries.extend(shape.entry(text).ok_or_else(|| format!("the entry {text} of ipset {name} is not understood"))?);
     }
+    if parts.contains(&"iface") {
+        return Ok(by_interface(entries));
+    }
     if !entries.iter().any(|e| e.except) {
         return Ok(joined(entries.into_iter().map(|e| e.tests).collect()));
     }
@@ -70,6 +73,18 @@ fn test(world: &World, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, d
 fn cheap_first(mut tests: Vec<Test>) -> Vec<Test> {
     tests.sort_by_key(super::compile::cost);
     tests
+}
+
+/// hash:net,iface: the narrowest network that holds the address decides, whatever interface it is listed with
+/// (ip_set_hash_gen.h, mtype_test_cidrs: the search ends once a network matched without its interface).
+fn by_interface(mut entries: Vec<Entry>) -> Test {
+    entries.sort_by_key(|e| Reverse(e.prefixes.clone()));
+    let mut groups = Vec::new();
+    for alike in entries.chunk_by(|a, b| a.prefixes == b.prefixes) {
+        groups.extend(alike.iter().map(|e| (!e.except, e.tests.clone())));
+        groups.extend(alike.iter().map(|e| (false, e.tests.iter().take(1).cloned().collect())));
+    }
+    Test::Ordered(false, groups)
 }
 
 /// Entries, the narrow ones first, that all concern the address of one end: one set of addresses.

@@ -296,3 +296,13 @@ fn behind_ct_raw_sees_a_template() {
         check(&raw(rule), "192.0.2.1 80", verdict);
     }
 }
+
+#[test]
+fn of_networks_with_interfaces_the_narrowest_decides() {
+    let mut v = live("-A INPUT -m set --match-set s src,src -j ACCEPT\n-A INPUT -j DROP");
+    let entries = ["10.0.0.2,docker0", "10.0.0.0/24,eth0"].map(str::to_owned).to_vec();
+    v.ipsets = Some(vec![crate::model::IpSet { name: "s".into(), kind: "hash:net,iface".into(), family: Some(Family::V4), options: String::new(), entries }]);
+    assert_eq!(ask(&v, "10.0.0.3 80 eth0").verdict, Verdict::Accept);
+    assert_eq!(ask(&v, "10.0.0.2 80 eth0").verdict, Verdict::Drop);
+    assert_eq!(ask(&v, "10.0.0.2 80 docker0").verdict, Verdict::Accept);
+}
