@@ -90,7 +90,7 @@ impl AddrSet {
     pub fn add(&mut self, other: &Self) {
         if alike(self, other) {
             let mut all: Vec<(u128, u128)> = self.spans().chain(other.spans()).collect();
-            // Two sorted runs: the stable sort merges them.
+            #[expect(clippy::stable_sort_primitive, reason = "two sorted runs: the stable sort merges them")]
             all.sort();
             self.ranges = joined(all);
             return;
