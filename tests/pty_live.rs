@@ -12,6 +12,8 @@ use common::net::{portmapper_answers_udp, tcp_connects};
 use common::outlive::{GUARD, Run, SOON, on_both};
 use common::ssh::{Terminal, login_works};
 use common::{Lab, find, not_run, ours};
+use portcullis::model::Proto;
+use portcullis::syntax::rpcinfo;
 
 const ESC: &str = "\x1b";
 /// The node that is listed and from where the operator comes, and somebody else.
@@ -40,6 +42,19 @@ fn answers(lab: &Lab, client: usize) -> [bool; 4] {
 #[track_caller]
 fn only_the_node_is_served(lab: &Lab) {
     assert_eq!((answers(lab, NODE), answers(lab, STRANGER)), ([true; 4], [false; 4]), "{:?}\n{}", lab.backend, lab.server.rules());
+}
+
+/// The same for rpc.statd, whose port of IPv6 is another one than that of IPv4.
+#[track_caller]
+fn only_the_node_reaches_statd(lab: &Lab) {
+    let (services, _) = rpcinfo::read(&lab.server.run(&["rpcinfo"]));
+    let ports: Vec<u16> = services.unwrap().iter().filter(|s| s.name == "status" && s.proto == Proto::TCP).map(|s| s.port).collect();
+    let reached = |client: usize| {
+        let to = [Lab::server4(client), Lab::server6(client)];
+        let all = to.iter().flat_map(|t| ports.iter().map(|p| (*t, *p)));
+        all.filter(|(to, port)| tcp_connects(&lab.clients[client], *to, *port)).count()
+    };
+    assert_eq!((ports.len(), reached(NODE), reached(STRANGER)), (2, 2, 0), "{ports:?}\n{}", lab.server.rules());
 }
 
 /// A new login, which the screen takes as the proof of access; then the trial is kept.
@@ -139,6 +154,7 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         s.send("\r");
         s.wait("The old rules come back in", SOON);
         only_the_node_is_served(lab);
+        only_the_node_reaches_statd(lab);
         prove_and_keep(lab, &mut s);
         s.send(ESC);
         s.wait("Kept.", SOON);

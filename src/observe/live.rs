@@ -19,11 +19,7 @@ pub fn observe(host: &dyn Host) -> View {
     if host.is_root() {
         others::look(host, &mut view);
     }
-    if let Some(text) = ask(host, &mut view, Cmd::new("rpcinfo", &["-p"]).within(Duration::from_secs(3)), "the RPC services are not shown") {
-        let (services, diags) = rpcinfo::read(&text);
-        view.rpc = services;
-        note(&mut view, diags, "rpcinfo -p");
-    }
+    rpc(host, &mut view);
     sockets(host, &mut view);
     names(host, &mut view);
     if let Some(text) = ask(host, &mut view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
@@ -45,6 +41,26 @@ pub fn observe(host: &dyn Host) -> View {
     view.route_localnet = Some(route_localnet(host, &view));
     view.ssh_peer = host.ssh_peer();
     view
+}
+
+/// RPC services. `rpcinfo -p` speaks version 2 of the protocol, which knows IPv4 only (RFC 1833): a service whose IPv6
+/// port is another one would stay open there when it is protected by name. Plain `rpcinfo` lists both; where it does not
+/// work, `-p` is asked.
+fn rpc(host: &dyn Host, view: &mut View) {
+    let limit = Duration::from_secs(3);
+    let plain = host.run(&Cmd::new("rpcinfo", &[]).within(limit)).map(|o| (o.status == 0).then(|| rpcinfo::read(&o.text())));
+    if let Ok(Some((Some(services), diags))) = plain {
+        view.rpc = Some(services);
+        return note(view, diags, "rpcinfo");
+    }
+    let without = "the RPC services are not shown";
+    if let Err(e) = plain {
+        view.diagnostics.push(Diagnostic::whole(format!("{without}: {e}")));
+    } else if let Some(text) = ask(host, view, Cmd::new("rpcinfo", &["-p"]).within(limit), without) {
+        let (services, diags) = rpcinfo::read(&text);
+        view.rpc = services;
+        note(view, diags, "rpcinfo -p");
+    }
 }
 
 /// The interfaces that let packets from outside reach 127/8 (`IN_DEV_ROUTE_LOCALNET`: that of the interface or of all).
@@ -133,4 +149,18 @@ fn ask(host: &dyn Host, view: &mut View, cmd: Cmd, without: &str) -> Option<Stri
     };
     view.diagnostics.push(Diagnostic::whole(format!("{without}: {why}")));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::model::Proto;
+
+    #[test]
+    fn services_are_read_with_their_ports_of_ipv6() {
+        let rpc = observe(&Demo::new()).rpc.unwrap_or_default();
+        let ports: Vec<u16> = rpc.iter().filter(|s| s.name == "mountd" && s.proto == Proto::TCP).map(|s| s.port).collect();
+        assert_eq!(ports, [52961, 57203], "0.0.0.0.206.225 and ::.223.115");
+    }
 }

@@ -116,11 +116,13 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shado
         say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
-    let moving: Vec<String> = analyse::endpoints(view).iter()
-        .filter(|e| e.moves && concerns(&goals, &Judged { endpoint: (*e).clone(), exposure: [None, None] }))
-        .map(analyse::Endpoint::label).collect();
+    let mut moving: Vec<String> = analyse::endpoints(view).into_iter()
+        .filter(|e| e.moves && concerns(&goals, &Judged { endpoint: e.clone(), exposure: [None, None] }))
+        .map(|e| e.name).collect();
+    moving.sort();
+    moving.dedup();
     if !moving.is_empty() {
-        say(Some(false), format!("the port moves when the service restarts: {} (pin it in /etc/nfs.conf, then plan again)", moving.join(", ")));
+        say(Some(false), format!("the ports move when the services restart: {} (pin them in /etc/nfs.conf, then plan again)", moving.join(", ")));
     }
     if let Some(better) = plan::closing_is_better(view) {
         say(None, better.to_owned());

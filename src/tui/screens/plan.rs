@@ -8,6 +8,7 @@
 //!   ✓ your SSH session (10.0.0.5 to port 22): a new login still gets in
 //! ```
 
+use crate::analyse::Endpoint;
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::Action;
 use crate::tui::needle::{Needle, next};
@@ -218,28 +219,69 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return };
     let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
     goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
-    let mut y = 1;
+    // The ports of a service that fare alike are one line.
+    let mut rows: Vec<Fares> = Vec::new();
     for j in seen.report.endpoints.iter().filter(|j| concerns(&goals, j)) {
         let Some(then) = after.endpoints.iter().find(|a| a.endpoint.kind == j.endpoint.kind && a.endpoint.label() == j.endpoint.label()) else { continue };
-        for f in Family::BOTH {
-            let (Some(a), Some(b)) = (&j.exposure[f.index()], &then.exposure[f.index()]) else { continue };
-            let (g1, r1, t1) = summary(&j.endpoint, Some(a));
-            let (g2, r2, t2) = summary(&then.endpoint, Some(b));
-            let (g1, g2) = (c.theme.glyph(g1), c.theme.glyph(g2));
-            if y >= c.h() {
-                c.right(30, 0, Role::Dim, "more on a larger screen ");
-                return;
+        for family in Family::BOTH {
+            let (Some(a), Some(b)) = (&j.exposure[family.index()], &then.exposure[family.index()]) else { continue };
+            if a.reach.blocked.is_full() && b.reach.blocked.is_full() {
+                continue;
             }
-            c.put_within(3, y, 25, Role::Text, &j.endpoint.label());
-            c.put(26, y, Role::Dim, f.label());
-            let x = c.put(32, y, r1, &format!("{g1} {t1}"));
-            let x = c.put(x.max(46) + 1, y, Role::Dim, &format!("{arrow} "));
-            c.put(x, y, r2, &format!("{g2} {t2}"));
-            y += 1;
+            let (before, after) = (summary(&j.endpoint, Some(a)), summary(&then.endpoint, Some(b)));
+            match rows.iter_mut().find(|r| r.is(&j.endpoint, family, &before, &after)) {
+                Some(r) => r.ports += 1,
+                None => rows.push(Fares { of: &j.endpoint, ports: 1, family, before, after }),
+            }
         }
     }
-    if y == 1 {
-        c.put(3, 1, Role::Dim, "nothing that is listening now is touched");
+    // And both families, where they fare alike.
+    let mut both: Vec<(Fares, &str)> = Vec::new();
+    for r in rows {
+        match both.iter_mut().find(|(o, word)| *word != "both" && o.label() == r.label() && o.family != r.family && o.texts() == r.texts()) {
+            Some((_, word)) => *word = "both",
+            None => both.push((r, "")),
+        }
+    }
+    let rows = both;
+    if rows.is_empty() {
+        c.put(3, 1, Role::Dim, "nothing that others can reach now is touched");
+    }
+    let room = usize::from(c.h().saturating_sub(1));
+    if rows.len() > room {
+        c.right(30, 0, Role::Dim, &format!("{} more on a larger screen ", rows.len() - room));
+    }
+    for ((r, word), y) in rows.iter().take(room).zip(1..) {
+        c.put_within(3, y, 25, Role::Text, &r.label());
+        c.put(26, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
+        let ((g1, r1, t1), (g2, r2, t2)) = (&r.before, &r.after);
+        let (g1, g2) = (c.theme.glyph(*g1), c.theme.glyph(*g2));
+        let x = c.put(32, y, *r1, &format!("{g1} {t1}"));
+        let x = c.put(x.max(46) + 1, y, Role::Dim, &format!("{arrow} "));
+        c.put(x, y, *r2, &format!("{g2} {t2}"));
+    }
+}
+
+/// What the plan does to ports of one service in one family.
+struct Fares<'a> {
+    of: &'a Endpoint,
+    ports: usize,
+    family: Family,
+    before: (Glyph, Role, String),
+    after: (Glyph, Role, String),
+}
+
+impl Fares<'_> {
+    fn is(&self, e: &Endpoint, family: Family, before: &(Glyph, Role, String), after: &(Glyph, Role, String)) -> bool {
+        self.of.kind == e.kind && self.of.name == e.name && self.family == family && self.texts() == (&before.2, &after.2)
+    }
+
+    fn texts(&self) -> (&str, &str) {
+        (&self.before.2, &self.after.2)
+    }
+
+    fn label(&self) -> String {
+        if self.ports == 1 { self.of.label() } else { format!("{}, {}", self.of.name, count(self.ports, "port")) }
     }
 }
 
