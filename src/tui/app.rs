@@ -7,9 +7,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::input::Input;
-use super::keymap::{Action, Place};
+use super::keymap::{Action, Binding, Place};
 use super::planned::count;
-use super::popups::{After, Popup};
+use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::{Asked, Open, Reply, Request, Shared};
 use super::config::Config;
@@ -80,23 +80,35 @@ impl App {
 
     /// The one answer to "does this work now, and if not, why".
     pub fn available(&self, action: Action) -> Result<(), String> {
+        match self.popups.last() {
+            Some(p) => self.anywhere(action).unwrap_or_else(|| p.available(action, &self.shared)),
+            None => self.on_tab(self.tab, action),
+        }
+    }
+
+    /// The answer that does not depend on the place, where there is one.
+    fn anywhere(&self, action: Action) -> Option<Result<(), String>> {
         let sh = &self.shared;
         match action {
             // These work also while the host is still being looked at.
             Action::Quit | Action::Suspend | Action::Help | Action::Palette | Action::Refresh | Action::ToServices | Action::ToChains
-            | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => return Ok(()),
-            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => return Err("who gets in is still being worked out".into()),
-            Action::Trial if sh.trial.is_none() => return Err("no trial was begun here".into()),
-            Action::Undo if sh.before.is_empty() => return Err("nothing was changed yet".into()),
+            | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => Some(Ok(())),
+            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => Some(Err("who gets in is still being worked out".into())),
+            Action::Trial if sh.trial.is_none() => Some(Err("no trial was begun here".into())),
+            Action::Undo if sh.before.is_empty() => Some(Err("nothing was changed yet".into())),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing => {
-                return Err(format!("busy: {}", sh.busy.as_deref().unwrap_or_default()));
+                Some(Err(format!("busy: {}", sh.busy.as_deref().unwrap_or_default())))
             }
-            _ => {}
+            _ => None,
         }
-        if let Some(p) = self.popups.last() {
-            return p.available(action, sh);
+    }
+
+    fn on_tab(&self, tab: Tab, action: Action) -> Result<(), String> {
+        if let Some(answer) = self.anywhere(action) {
+            return answer;
         }
-        match self.tab {
+        let sh = &self.shared;
+        match tab {
             Tab::Services => self.services.available(action, sh),
             Tab::Chains => self.chains.available(action, sh),
             Tab::Plan => self.plan.available(action, sh),
@@ -236,7 +248,7 @@ impl App {
             let mut popup = Popup::open(open, self.place(), &mut self.shared);
             if let Popup::Palette(p) = &mut popup {
                 p.below = Some(self.tab.place());
-                p.entries = self.shared.keys.rows(self.tab.place()).map(|b| (b.action, self.available(b.action).err())).collect();
+                p.entries = self.all_actions();
             }
             self.popups.push(popup);
         }
@@ -246,6 +258,29 @@ impl App {
             Some(action) => self.act(action),
             None => Turn::On,
         }
+    }
+
+    /// Every action: those of this screen first, then those of the others, of a trial and of the preview.
+    fn all_actions(&self) -> Vec<Entry> {
+        let mut out: Vec<Entry> = Vec::new();
+        let screens = std::iter::once(self.tab).chain(Tab::ALL.into_iter().filter(|t| *t != self.tab));
+        let mut add = |place: Place, row: &Binding, why: Option<String>| {
+            let moves = matches!(row.action, Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom | Action::Palette);
+            if !moves && !out.iter().any(|e| e.row.help == row.help) {
+                out.push(Entry { place, row: row.clone(), why });
+            }
+        };
+        for tab in screens {
+            self.shared.keys.rows(tab.place()).for_each(|row| add(tab.place(), row, self.on_tab(tab, row.action).err()));
+        }
+        for row in self.shared.keys.rows(Place::Trial).filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend)) {
+            let why = if self.shared.trial_runs() { None } else { Some("no trial runs".to_owned()) };
+            add(Place::Trial, row, why);
+        }
+        for row in self.shared.keys.rows(Place::Preview).filter(|r| matches!(r.action, Action::NextView | Action::Export | Action::Copy)) {
+            add(Place::Preview, row, self.plan.available(Action::Preview, &self.shared).err());
+        }
+        out
     }
 
     fn wheel(&mut self, x: u16, lines: i32) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
 use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Verdict, lockout, outline, owner, report, trace};
-use crate::model::{Action, Family, Goal, Node, Plan, Rule, View};
+use crate::model::{Action, Family, Goal, Node, Plan, Rule, Source, View};
 use crate::plan::{self, Change};
 
 /// What a view means, for the screens.
@@ -33,8 +33,9 @@ fn shown(view: Arc<View>, kept: Plan, report: Report, judging: bool) -> Seen {
     let shadowed = report.shadowed.iter().filter_map(|s| {
         Some(((s.at.family, s.at.table.clone(), s.at.chain.clone(), s.at.rule?), s.by.first()?.rule?))
     }).collect();
+    // A host is read with its counters; captured text shows them for policies, but for rules only if it was taken so.
     let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
-        set.tables.iter().flat_map(|t| &t.chains).any(|c| c.counters.0 > 0 || c.rules.iter().any(|r| r.packets > 0))
+        view.source != Source::Capture || set.tables.iter().flat_map(|t| &t.chains).any(|c| c.rules.iter().any(|r| r.packets > 0))
     }));
     Seen { view, report, judging, chains, shadowed, kept, counted }
 }

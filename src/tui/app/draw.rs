@@ -9,8 +9,8 @@ use crate::model::Source;
 use crate::tui::keymap::{Action, shown};
 use crate::tui::popups::trial::clock;
 use crate::tui::screens::Tab;
-use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, wrap};
+use crate::tui::theme::{Glyph, Role, Theme};
+use crate::tui::widgets::{Canvas, fit_middle, width, wrap};
 
 impl App {
     /// Draws everything.
@@ -59,30 +59,36 @@ impl App {
         self.note(c);
     }
 
+    /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out first.
+    fn subject(&self, room: usize, theme: &Theme) -> String {
+        let Some(seen) = &self.shared.seen else { return String::new() };
+        let dot = format!(" {} ", theme.glyph(Glyph::Dot));
+        let v = &seen.view;
+        let source = match v.source {
+            Source::Live => "live",
+            Source::Capture => "captured text, read-only",
+            Source::Demo => "DEMO: nothing real is touched",
+        };
+        // Of a long path the end tells most.
+        let mut text = format!("{}{dot}{source}", fit_middle(&v.title, room.saturating_sub(source.len() + dot.chars().count()), theme));
+        for more in v.ssh_peer.map(|(a, _)| format!("SSH from {a}")).into_iter().chain(v.iptables.clone()) {
+            let longer = format!("{text}{dot}{more}");
+            if longer.chars().count() < room {
+                text = longer;
+            }
+        }
+        text
+    }
+
     fn header(&mut self, c: &mut Canvas) {
         let sh = &self.shared;
-        let dot = format!(" {} ", c.theme.glyph(Glyph::Dot));
-        let mut parts: Vec<String> = Vec::new();
-        if let Some(seen) = &sh.seen {
-            let v = &seen.view;
-            parts.push(v.title.clone());
-            parts.push(match v.source {
-                Source::Live => "live".into(),
-                Source::Capture => "captured text, read-only".into(),
-                Source::Demo => "DEMO: nothing real is touched".into(),
-            });
-            parts.extend(v.ssh_peer.map(|(a, _)| format!("SSH from {a}")));
-            // `iptables v1.8.9 (nf_tables)` comes last: on a small screen it is what can be missed.
-            let room = usize::from(c.w().saturating_sub(14)).saturating_sub(parts.iter().map(|p| p.chars().count() + 3).sum());
-            parts.extend(v.iptables.clone().filter(|i| i.chars().count() <= room));
-        }
-        let x = c.put(1, 0, Role::Title, "portcullis");
-        let busy = sh.busy.clone().unwrap_or_default();
-        let end = c.w().saturating_sub(if busy.is_empty() { 0 } else { busy.chars().count() as u16 + 3 });
-        c.put_within(x + 2, 0, end, Role::Dim, &parts.join(&dot));
+        let x = c.put(1, 0, Role::Title, "portcullis") + 2;
+        let busy = sh.busy.as_deref().unwrap_or_default();
         if !busy.is_empty() {
-            c.right(x, 0, Role::Found, &busy);
+            c.right(x, 0, Role::Found, busy);
         }
+        let room = usize::from(c.w() - x).saturating_sub(if busy.is_empty() { 0 } else { usize::from(width(busy)) + 2 });
+        c.put(x, 0, Role::Dim, &self.subject(room, &c.theme));
         self.tabs_at.clear();
         let mut x = 1;
         for (i, tab) in Tab::ALL.iter().enumerate() {
@@ -98,8 +104,16 @@ impl App {
         }
         let (shown, hidden) = sh.counts.get();
         if sh.needle.is_empty() {
-            let help = format!("{} help ", sh.key(self.tab.place(), Action::Help));
-            c.right(x, 1, Role::Dim, &help);
+            let mut end = c.w() - 1;
+            for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide")] {
+                let key = sh.key(self.tab.place(), action);
+                let from = end.saturating_sub(width(&key) + 1 + width(word));
+                if from > x {
+                    let after = c.put(from, 1, Role::Key, &key);
+                    c.put(after + 1, 1, Role::Dim, word);
+                }
+                end = from.saturating_sub(2);
+            }
         } else {
             let dot = c.theme.glyph(Glyph::Dot);
             c.right(x, 1, Role::Found, &format!("/{} {dot} {shown} found, {hidden} hidden ", sh.needle));

@@ -88,7 +88,7 @@ struct Line {
 
 fn hook_words(hook: &str) -> &'static str {
     match hook {
-        "PREROUTING" => "as it arrives, before routing",
+        "PREROUTING" => "as it arrives (not on lo), before routing",
         "INPUT" => "to this host's own sockets",
         "FORWARD" => "through this host",
         _ => "",
@@ -216,7 +216,7 @@ impl Flow {
         let p = &self.packet;
         let port = p.dport.map_or_else(String::new, |d| format!(" to port {d}"));
         let who = &self.senders[self.sender].1;
-        c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port}, arriving on any interface but lo", p.src, p.proto.to_string().to_uppercase()));
+        c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port}", p.src, p.proto.to_string().to_uppercase()));
         let Some(t) = self.answer.clone() else {
             c.put(1, 2, Role::Dim, "following it");
             return;

@@ -185,7 +185,8 @@ impl Popup {
 
 /// A part in the middle of the screen.
 pub fn middle<'a>(c: &'a mut Canvas, w: u16, h: u16) -> Canvas<'a> {
-    let (w, h) = (w.min(c.w()), h.min(c.h()));
+    // Read aloud, what shows on both sides of a popup would be taken for a part of it.
+    let (w, h) = if c.theme.reader { (c.w(), c.h().saturating_sub(1)) } else { (w.min(c.w()), h.min(c.h())) };
     let (x, y) = ((c.w() - w) / 2, (c.h() - h) / 2);
     c.part(x, y, w, h)
 }

@@ -3,60 +3,74 @@
 use crossterm::event::KeyEvent;
 
 use super::{After, middle};
-use crate::tui::keymap::{Action, Binding, Keymap, Place, shown};
-use crate::tui::shared::Shared;
+use crate::tui::keymap::{Action, Binding, Place, place_name, shown};
+use crate::tui::screens::Tab;
+use crate::tui::shared::{Open, Shared};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{Canvas, Cursor, Field};
+use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 
 /// State.
 #[derive(Default, Debug)]
 pub struct Palette {
     field: Field,
     cursor: Cursor,
-    /// Actions of the screen below and why each does not work; filled by the app before it draws.
-    pub entries: Vec<(Action, Option<String>)>,
+    /// What there is, the actions of the screen below first; filled by the app.
+    pub entries: Vec<Entry>,
     /// The screen below.
     pub below: Option<Place>,
 }
 
+/// One action.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where it is.
+    pub place: Place,
+    /// Its row of the keymap.
+    pub row: Binding,
+    /// Why it does not work now.
+    pub why: Option<String>,
+}
+
 impl Palette {
-    fn matching<'a>(&'a self, keys: &'a Keymap) -> Vec<(&'a Binding, Option<&'a str>)> {
+    fn matching(&self) -> Vec<&Entry> {
         let words: Vec<String> = self.field.text().to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let place = self.below.unwrap_or(Place::Services);
-        let mut seen = Vec::new();
-        keys.rows(place)
-            .filter(|b| words.iter().all(|w| b.help.to_lowercase().contains(w) || b.keys.contains(w.as_str()) || b.short.contains(w.as_str())))
-            .filter(|b| {
-                let new = !seen.contains(&b.action) && !matches!(b.action, Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom | Action::Palette);
-                seen.push(b.action);
-                new
-            })
-            .map(|b| (b, self.entries.iter().find(|e| e.0 == b.action).and_then(|e| e.1.as_deref())))
-            .collect()
+        self.entries.iter().filter(|e| {
+            let text = self.words(e).to_lowercase();
+            words.iter().all(|w| text.contains(w) || e.row.keys.contains(w.as_str()) || e.row.short.contains(w.as_str()))
+        }).collect()
+    }
+
+    /// What an action does, and where if that is not here.
+    fn words(&self, e: &Entry) -> String {
+        if Some(e.place) == self.below { e.row.help.to_owned() } else { format!("{}: {}", place_name(e.place), e.row.help) }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let keys = sh.keys.clone();
-        let found = self.matching(&keys);
-        let len = found.len();
+        let chosen = self.matching().get(self.cursor.at).map(|e| (e.place, e.row.action, e.why.clone()));
         match action {
-            Action::Cancel => After::Close,
-            Action::Accept => {
-                if let Some((b, why)) = found.get(self.cursor.at) {
-                    if let Some(why) = why { sh.complain((*why).to_owned()) } else {
-                        sh.act = Some(b.action);
-                        return After::Close;
+            Action::Cancel => return After::Close,
+            Action::Accept => match chosen {
+                Some((_, _, Some(why))) => sh.complain(format!("not now: {why}")),
+                Some((place, action, None)) => {
+                    match place {
+                        Place::Trial => sh.opens.push(Open::Trial),
+                        Place::Preview => sh.opens.push(Open::Preview),
+                        place if Some(place) != self.below => sh.go = Tab::ALL.into_iter().find(|t| t.place() == place),
+                        _ => {}
                     }
+                    sh.act = Some(action);
+                    return After::Close;
                 }
-                After::Stay
-            }
-            Action::Left | Action::Right => After::Stay,
+                None => {}
+            },
+            Action::Left | Action::Right => {}
             other => {
+                let len = self.matching().len();
                 self.cursor.act(other, len);
-                After::Stay
             }
         }
+        After::Stay
     }
 
     /// A key.
@@ -78,29 +92,28 @@ impl Palette {
         let mut c = area.frame("All actions");
         let w = c.w();
         self.field.draw(&mut c, 0, 0, w, true);
-        let found: Vec<(Binding, Option<String>)> = self.matching(&sh.keys).into_iter().map(|(b, w)| (b.clone(), w.map(str::to_owned))).collect();
-        let height = usize::from(c.h().saturating_sub(2));
-        for (line, at) in self.cursor.window(found.len(), height).enumerate() {
-            let (b, why) = &found[at];
-            let y = line as u16 + 2;
-            let here = at == self.cursor.at;
+        let found: Vec<Entry> = self.matching().into_iter().cloned().collect();
+        // Below the list: the whole sentence of the one at the cursor.
+        let height = c.h().saturating_sub(5);
+        for (line, at) in self.cursor.window(found.len(), usize::from(height)).enumerate() {
+            let (e, y, here) = (&found[at], line as u16 + 2, at == self.cursor.at);
             if here {
                 c.mark(0, y);
             }
-            c.put_within(2, y, 12, if why.is_some() { Role::Dim } else { Role::Key }, &shown(b, sh.theme.unicode));
-            match why {
-                Some(why) => {
-                    let x = c.put(13, y, Role::Dim, b.help);
-                    c.put(x + 1, y, Role::Dim, &format!("({why})"));
-                    if here {
-                        c.put(13, y, Role::Dim, &format!("{:<w$}", format!("not now: {why}"), w = usize::from(w)));
-                    }
-                }
-                None => { c.put(13, y, if here { Role::Selected } else { Role::Text }, b.help); }
-            }
+            c.put_within(2, y, 12, if e.why.is_some() { Role::Dim } else { Role::Key }, &shown(&e.row, sh.theme.unicode));
+            c.put(13, y, if e.why.is_some() { Role::Dim } else if here { Role::Selected } else { Role::Text }, &self.words(e));
         }
-        if found.is_empty() {
+        let Some(e) = found.get(self.cursor.at) else {
             c.put(2, 2, Role::Dim, "no action has these words");
+            return;
+        };
+        let (role, text) = match &e.why {
+            Some(why) => (Role::Partial, format!("not now: {why}")),
+            None => (Role::Text, self.words(e)),
+        };
+        c.rule(height + 2, "");
+        for (y, l) in (height + 3..).zip(wrap(&text, usize::from(w.saturating_sub(2)))) {
+            c.put(2, y, role, &l);
         }
     }
 }

@@ -11,13 +11,13 @@
 use std::sync::Arc;
 
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
-use crate::model::{Action as Does, Family, Goal, Net, PlanRule};
-use crate::tui::keymap::Action;
+use crate::model::{Action as Does, Family, Goal, Net, PlanRule, Source};
+use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
 use crate::tui::planned::{count, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::widgets::{Canvas, Cursor, width, wrap};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -55,7 +55,7 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
         let text = if r.accepted.only().is_some() {
             "1 address".into()
         } else if outside < inside {
-            format!("all but {outside}")
+            format!("all but {outside} net{}", if outside == 1 { "" } else { "s" })
         } else {
             count(inside, "network")
         };
@@ -132,7 +132,7 @@ impl Services {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         let Some(seen) = &sh.seen else { return Err("the host is still being looked at".into()) };
         match action {
-            Action::Protect | Action::AllowNode | Action::DropAll | Action::Trace | Action::Follow | Action::Flow if self.selected(seen).is_none() =>
+            Action::Protect | Action::AllowNode | Action::DropAll | Action::Follow | Action::Flow if self.selected(seen).is_none() =>
                 Err("there is no service at the cursor".into()),
             _ => Ok(()),
         }
@@ -148,6 +148,10 @@ impl Services {
         let Some(seen) = sh.seen.clone() else { return };
         if matches!(action, Action::NextMatch | Action::PreviousMatch) {
             self.act(if action == Action::NextMatch { Action::Down } else { Action::Up }, sh);
+            return;
+        }
+        if action == Action::Trace {
+            sh.opens.push(Open::Trace { packet: self.selected(&seen).map(sample_packet) });
             return;
         }
         let Some(j) = self.selected(&seen) else { return };
@@ -168,7 +172,6 @@ impl Services {
                 });
                 sh.say(text);
             }
-            Action::Trace => sh.opens.push(Open::Trace { packet: Some(sample_packet(j)) }),
             Action::Flow => sh.opens.push(Open::Flow { packet: sample_packet(j), label: e.label() }),
             Action::Follow => {
                 let rule = j.exposure.iter().flatten().flat_map(|x| &x.because).find_map(|b| b.rule.clone());
@@ -205,14 +208,32 @@ impl Services {
         self.refresh(sh);
         let Some(seen) = &sh.seen else { return };
         if seen.report.endpoints.is_empty() {
-            empty(c, seen);
+            empty(c, sh, seen);
             return;
         }
         let details = (c.h() / 3).clamp(3, 9);
-        let list = c.h().saturating_sub(details + 1);
+        let (w, h) = (c.w(), c.h());
+        let top = u16::from(h >= 14 && !seen.judging);
+        if top == 1 {
+            overview(c, seen);
+        }
+        let list = h.saturating_sub(details + 1 + top);
+        let mut below = c.part(0, top + list, w, details + 1);
+        if let Some(j) = self.selected(seen) {
+            detail(&mut below, j, seen);
+        } else {
+            below.rule(0, "");
+            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
+        }
+        let mut list = c.part(0, top, w, list);
+        self.draw_list(&mut list, seen);
+        sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
+    }
+
+    fn draw_list(&mut self, c: &mut Canvas, seen: &Seen) {
         let wide = c.w() >= 100;
         let x = Columns::new(c.w());
-        let window = self.cursor.window(self.rows.len(), usize::from(list.saturating_sub(1)));
+        let window = self.cursor.window(self.rows.len(), usize::from(c.h().saturating_sub(1)));
         (self.first_line, self.first_row) = (c.area().y + 1, window.start);
         for (column, name) in [(x.name, "service"), (x.program, "program"), (x.versions, "vers"), (x.port, "port"), (x.v4, "IPv4"), (x.v6, "IPv6")] {
             c.put(column, 0, Role::Dim, name);
@@ -229,14 +250,39 @@ impl Services {
                 Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at, seen.judging),
             }
         }
-        sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
-        let mut below = c.part(0, list, c.area().width, details + 1);
-        if let Some(j) = self.selected(seen) {
-            detail(&mut below, j, seen);
-        } else {
-            below.rule(0, "");
-            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
+    }
+}
+
+/// The whole host in one line: into how much of what anyone gets.
+fn overview(c: &mut Canvas, seen: &Seen) {
+    let dot = format!(" {} ", c.theme.glyph(Glyph::Dot));
+    let short = c.w() < 76;
+    let mut x = c.put(1, 0, Role::Title, "Open to anyone:") + 1;
+    let mut first = true;
+    for (kind, name, brief) in [
+        (EndpointKind::Rpc, "RPC services", "RPC"), (EndpointKind::Published, "published", "published"),
+        (EndpointKind::Socket, "sockets", "sockets"), (EndpointKind::Rule, "named ports", "ports"),
+    ] {
+        let of_kind = || seen.report.endpoints.iter().filter(move |j| j.endpoint.kind == kind && j.endpoint.listening);
+        let all = of_kind().count();
+        if all == 0 {
+            continue;
         }
+        if !first {
+            x = c.put(x, 0, Role::Dim, &dot);
+        }
+        first = false;
+        let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.reach.accepted.is_full());
+        let anyone = of_kind().filter(open).count();
+        let unsure = of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.reach.depends.is_empty())).count();
+        let text = if short { format!("{anyone}/{all} {brief}") } else { format!("{anyone} of {all} {name}") };
+        x = c.put(x, 0, if anyone > 0 { Role::Open } else if unsure == 0 { Role::Closed } else { Role::Text }, &text);
+        if unsure > 0 {
+            x = c.put(x + 1, 0, Role::Partial, &format!("({unsure} depend{})", if unsure == 1 { "s" } else { "" }));
+        }
+    }
+    if first {
+        c.put(x, 0, Role::Dim, "nothing listens");
     }
 }
 
@@ -328,7 +374,9 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
         lines.push((Role::Partial, "!".into(), Role::Text, w.message.clone()));
     }
     let room = usize::from(c.h().saturating_sub(1));
-    let wide = c.w() >= 100;
+    let texts = |head: &str, text: &str| wrap(text, usize::from(c.w().saturating_sub(6 + width(head))));
+    // Every word is shown where there is room for it; else each reason has one line.
+    let whole = lines.iter().map(|(_, head, _, text)| texts(head, text).len()).sum::<usize>() <= room;
     let mut y = 1u16;
     for (i, (role, head, second, text)) in lines.iter().enumerate() {
         let left = room.saturating_sub(usize::from(y) - 1);
@@ -340,7 +388,7 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
             break;
         }
         let x = c.put(3, y, *role, head) + 2;
-        if head == "!" || wide {
+        if head == "!" || whole {
             for part in wrap(text, usize::from(c.w().saturating_sub(x + 1))).iter().take(left) {
                 c.put(x, y, *second, part);
                 y += 1;
@@ -363,16 +411,25 @@ fn part_of(b: &Because) -> String {
     }
 }
 
-fn empty(c: &mut Canvas, seen: &Seen) {
-    c.put(2, 1, Role::Title, "Nothing that can be reached was found.");
+fn empty(c: &mut Canvas, sh: &Shared, seen: &Seen) {
+    c.put(2, 1, Role::Title, "No service is known here.");
+    let mut lines: Vec<(Role, String)> = seen.view.diagnostics.iter().map(|d| (Role::Text, d.message.clone())).collect();
+    if seen.view.source == Source::Capture {
+        lines.push((Role::Text, "The rules name no port of this host, and no list of what listens came with them: that nothing is shown does not mean that nothing gets in.".into()));
+        lines.push((Role::Text, "Name a capture of `ss -tulpn`, `rpcinfo -p` or `docker ps` on the command line beside the rules.".into()));
+    } else {
+        lines.push((Role::Text, "Nothing listens, and no container port is published.".into()));
+    }
+    let key = |a| sh.key(Place::Services, a);
+    lines.push((Role::Dim, format!("{} shows the chains; {} asks what becomes of any packet.", key(Action::ToChains), key(Action::Trace))));
     let mut y = 3;
-    for d in &seen.view.diagnostics {
-        for line in wrap(&d.message, usize::from(c.w().saturating_sub(4))) {
-            c.put(2, y, Role::Text, &line);
+    for (role, text) in lines {
+        for line in wrap(&text, usize::from(c.w().saturating_sub(4))) {
+            c.put(2, y, role, &line);
             y += 1;
         }
+        y += 1;
     }
-    c.put(2, y + 1, Role::Dim, "2 shows the chains; a capture of `rpcinfo -p` beside the rules names the RPC services.");
 }
 
 /// A packet of a stranger to the endpoint.

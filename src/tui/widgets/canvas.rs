@@ -37,6 +37,20 @@ pub fn fit(text: &str, cells: usize, theme: &Theme) -> String {
     out
 }
 
+/// The text cut in its middle: of names that begin alike (`ufw-after-logging-input`) the end tells more.
+pub fn fit_middle(text: &str, cells: usize, theme: &Theme) -> String {
+    let text = clean(text);
+    let chars: Vec<char> = text.chars().collect();
+    // Names of chains and files are mostly narrow; what is not is cut at its end.
+    if UnicodeWidthStr::width(text.as_ref()) <= cells || chars.len() != UnicodeWidthStr::width(text.as_ref()) || cells < 8 {
+        return fit(&text, cells, theme);
+    }
+    let tail = (cells - 1) * 3 / 5;
+    let head: String = chars[..cells - 1 - tail].iter().collect();
+    let tail: String = chars[chars.len() - tail..].iter().collect();
+    format!("{head}{}{tail}", theme.glyph(Glyph::Cut))
+}
+
 /// The text in lines of at most a width, broken at blanks where that is possible.
 pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(4);
@@ -221,6 +235,14 @@ mod tests {
     fn strangers_texts_cannot_steer_the_terminal() {
         assert_eq!(clean("a\x1b[31mb\u{202e}c\u{9b}d\te"), "a[31mbcde");
         assert_eq!(clean("plain ä"), "plain ä");
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        let theme = Theme { depth: crate::tui::theme::Depth::Mono, ground: crate::tui::theme::Ground::Either, unicode: true, reader: false };
+        assert_eq!(fit_middle("ufw-after-logging-input", 17, &theme), "ufw-aft…ing-input");
+        assert_eq!(fit_middle("INPUT", 17, &theme), "INPUT");
+        assert_eq!(fit_middle("ufw-after", 5, &theme), "ufw-…");
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod canvas;
 mod cursor;
 mod field;
 
-pub use canvas::{Canvas, clean, fit, wrap};
+pub use canvas::{Canvas, clean, fit, fit_middle, width, wrap};
 pub use cursor::Cursor;
 pub use field::Field;

@@ -7,7 +7,7 @@ use crate::tui::planned::count;
 use crate::tui::sentence::{columns, policy_sentence, sentence};
 use crate::tui::shared::{Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, fit, wrap};
+use crate::tui::widgets::{Canvas, fit, fit_middle, wrap};
 
 impl Chains {
     /// Draws tree, rules and the rule at the cursor.
@@ -20,7 +20,10 @@ impl Chains {
         let below = detail_height(sh.area.height);
         let height = c.h().saturating_sub(below);
         self.first_line = c.area().y;
-        self.tree_width = if c.w() >= 110 { 34 } else if c.w() >= 76 { 25 } else { 20 };
+        // As wide as its longest name, as far as the rules leave room.
+        let longest = seen.chains[self.family.index()].iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
+        let most = if c.w() >= 110 { 38 } else if c.w() >= 76 { 29 } else { 20 };
+        self.tree_width = (longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
             c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.needle));
             c.put(2, 3, Role::Text, "esc shows all rules again; f looks among those of the other family.");
@@ -60,7 +63,8 @@ impl Chains {
                         None => rows[*i].rules.to_string(),
                     };
                     let end = c.w().saturating_sub(number.len() as u16 + 1);
-                    c.put_within(3, y, end.saturating_sub(1), if here { Role::Selected } else { Role::Text }, &rows[*i].chain);
+                    let name = fit_middle(&rows[*i].chain, usize::from(end.saturating_sub(4)), &c.theme);
+                    c.put(3, y, if here { Role::Selected } else { Role::Text }, &name);
                     c.put(end, y, Role::Dim, &number);
                 }
             }
@@ -83,8 +87,9 @@ impl Chains {
         c.put(1, 0, Role::Title, &title);
         c.right(1, 0, Role::Dim, &info);
         let wide = c.w() >= WIDE;
-        let w = RuleColumns::new(c.w());
-        for (x, name) in [(w.number, "   # "), (w.hits, " hits"), (w.target, "target"), (w.proto, "proto")] {
+        let targets = chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, self.family).target.chars().count()).max().unwrap_or(0);
+        let w = RuleColumns::new(c.w(), targets as u16, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
+        for (x, name) in [(w.hits - 2, "#"), (w.hits, if w.target > w.hits { " hits" } else { "" }), (w.target, "target"), (w.proto, "proto")] {
             c.put(x, 1, Role::Dim, name);
         }
         if wide {
@@ -92,7 +97,7 @@ impl Chains {
                 c.put(x, 1, Role::Dim, name);
             }
         } else {
-            c.put(w.source, 1, Role::Dim, "what it matches");
+            c.put(w.source, 1, Role::Dim, "matches");
         }
         let shown = self.shown().map(<[usize]>::to_vec);
         let len = self.len(seen);
@@ -130,8 +135,13 @@ impl Chains {
             let row = self.row().and_then(|i| seen.chains[self.family.index()].get(i));
             let owner = row.and_then(|r| r.owner).map_or("built in, or made by the administrator", Manager::label);
             c.rule(0, &format!("{table} {}", chain.name));
-            c.put(2, 1, Role::Text, &policy_sentence(&chain.name, chain.policy));
-            c.put(2, 2, Role::Dim, &format!("{}; {}; {} goes into it", owner, count(chain.rules.len(), "rule"), c.theme.glyph(Glyph::Enter)));
+            let policy = wrap(&policy_sentence(&chain.name, chain.policy), room);
+            let mut y = 1;
+            for l in &policy {
+                c.put(2, y, Role::Text, l);
+                y += 1;
+            }
+            c.put(2, y, Role::Dim, &format!("{}; {}; {} goes into it", owner, count(chain.rules.len(), "rule"), c.theme.glyph(Glyph::Enter)));
             let never = (1..=chain.rules.len()).filter(|n| seen.shadowed.contains_key(&(self.family, table.to_owned(), chain.name.clone(), *n))).count();
             let mut said = Vec::new();
             if never > 0 {
@@ -141,13 +151,15 @@ impl Chains {
             if seen.counted[self.family.index()] && unhit > 0 {
                 said.push(format!("{} never hit so far", count(unhit, "rule")));
             }
-            c.put(2, 3, Role::Partial, &said.join("; "));
+            c.put(2, y + 1, Role::Partial, &said.join("; "));
             return;
         }
         let here = self.rule(seen).unwrap_or(usize::MAX);
         let Some(rule) = chain.rules.get(here) else {
             c.rule(0, &format!("end of {}", chain.name));
-            c.put(2, 1, Role::Text, &policy_sentence(&chain.name, chain.policy));
+            for (y, l) in (1..).zip(wrap(&policy_sentence(&chain.name, chain.policy), room)) {
+                c.put(2, y, Role::Text, &l);
+            }
             return;
         };
         let n = here + 1;
@@ -174,6 +186,9 @@ pub(super) fn detail_height(screen: u16) -> u16 {
     if screen >= 40 { 7 } else if screen >= 20 { 5 } else { 3 }
 }
 
+/// So many rules tell how wide the column of the targets has to be; in a longer chain the others are cut if need be.
+const WIDEST_OF: usize = 200;
+
 struct RuleColumns {
     number: u16, hits: u16, target: u16, proto: u16, iface: u16, source: u16, dest: u16, rest: u16,
 }
@@ -182,17 +197,20 @@ struct RuleColumns {
 const WIDE: u16 = 112;
 
 impl RuleColumns {
-    fn new(w: u16) -> Self {
+    /// For a width, the longest target, the digits of the last rule's number, and whether hits were counted.
+    fn new(w: u16, longest: u16, digits: u16, counted: bool) -> Self {
+        let hits = 4 + digits.max(3);
+        let target = if counted { hits + 6 } else { hits };
         if w < WIDE {
-            return Self { number: 1, hits: 6, target: 12, proto: 25, iface: w, source: 31, dest: w, rest: w };
+            let proto = target + longest.clamp(10, (w / 3).max(12)) + 1;
+            return Self { number: 1, hits, target, proto, iface: w, source: proto + 6, dest: w, rest: w };
         }
         let more = ((w - WIDE) / 4).min(12);
-        let target = 13;
         let proto = target + 16 + more;
         let iface = proto + 6;
         let source = iface + 13;
         let dest = source + 19 + more;
-        Self { number: 1, hits: 6, target, proto, iface, source, dest, rest: dest + 19 + more }
+        Self { number: 1, hits, target, proto, iface, source, dest, rest: dest + 19 + more }
     }
 }
 
@@ -218,7 +236,7 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
         None => " ",
     };
     c.put(w.number + 1, y, if r.lit.is_some() { Role::Found } else { Role::Dim }, mark);
-    c.put_within(w.number + 2, y, w.hits, Role::Dim, &format!("{:>3}", r.number));
+    c.put_within(w.number + 2, y, w.hits, Role::Dim, &format!("{:>w$}", r.number, w = usize::from(w.hits - w.number - 3)));
     c.put_within(w.hits, y, w.target, r.hits.0, &format!("{:>5}", r.hits.1));
     let role = if r.shadow { Role::Dim } else {
         match cols.target.as_str() {
@@ -227,7 +245,8 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
             _ => text,
         }
     };
-    c.put_within(w.target, y, w.proto - 1, role, &cols.target);
+    let target = fit_middle(&cols.target, usize::from(w.proto - 1 - w.target), &c.theme);
+    c.put(w.target, y, role, &target);
     c.put_within(w.proto, y, w.iface.min(w.source), text, if cols.proto.is_empty() { "all" } else { &cols.proto });
     let any = |s: &str, what: &str| if s.is_empty() { what.to_owned() } else { s.to_owned() };
     if r.wide {
