@@ -56,3 +56,12 @@ fn trace_answers_with_the_rules_on_the_way() {
     }
     assert_eq!(portcullis(rules.as_bytes(), &["trace", "-", "--proto", "tcp", "--src", "::1"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_remark_about_a_whole_text_names_no_line() {
+    let list = b"Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\nDROP       tcp  --  anywhere             anywhere             tcp dpt:sunrpc\n";
+    let out = portcullis(list, &["report", "-"]);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(text.contains("interfaces are hidden"), "{text}");
+    assert!(!text.contains(":0:"), "{text}");
+}

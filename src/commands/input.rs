@@ -55,7 +55,7 @@ pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
 /// The remarks of a view, one a line, to stderr.
 pub fn remarks(view: &View) {
     for d in &view.diagnostics {
-        note(if d.line == 0 { format!("{}: {}", d.file, d.message) } else { format!("{}:{}: {}", d.file, d.line, d.message) });
+        note(d.placed());
     }
 }
 

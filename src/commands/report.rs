@@ -135,7 +135,7 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
     }
     for (title, lines) in [
         ("warnings", r.warnings.iter().map(|w| w.endpoint.as_ref().map_or_else(|| w.message.clone(), |e| format!("{e}: {}", w.message))).collect::<Vec<_>>()),
-        ("notes", diagnostics.iter().map(|d| if d.file.is_empty() { d.message.clone() } else { format!("{}:{}: {}", d.file, d.line, d.message) }).collect()),
+        ("notes", diagnostics.iter().map(Diagnostic::placed).collect()),
     ] {
         if !lines.is_empty() {
             let _ = writeln!(out, "{title}:");

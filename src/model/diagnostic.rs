@@ -24,6 +24,15 @@ impl Diagnostic {
         Self::at(0, message)
     }
 
+    /// With its place before it, e.g. `rules.txt:3: ...`.
+    pub fn placed(&self) -> String {
+        match (self.file.as_str(), self.line) {
+            ("", _) => self.message.clone(),
+            (file, 0) => format!("{file}: {}", self.message),
+            (file, line) => format!("{file}:{line}: {}", self.message),
+        }
+    }
+
     /// The same remark with its origin.
     #[must_use]
     pub fn in_file(mut self, file: &str) -> Self {

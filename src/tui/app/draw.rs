@@ -116,7 +116,11 @@ impl App {
             }
         } else {
             let dot = c.theme.glyph(Glyph::Dot);
-            c.right(x, 1, Role::Found, &format!("/{} {dot} {shown} found, {hidden} hidden ", sh.needle));
+            let counts = format!("{shown} found, {hidden} hidden ");
+            // What was searched for can be missed before what was found.
+            let room = usize::from(c.w().saturating_sub(x));
+            let both = format!("/{} {dot} {counts}", sh.needle);
+            c.right(x, 1, Role::Found, if both.chars().count() <= room { &both } else { &counts });
         }
     }
 

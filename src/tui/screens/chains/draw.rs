@@ -142,7 +142,7 @@ impl Chains {
                 y += 1;
             }
             c.put(2, y, Role::Dim, &format!("{}; {}; {} goes into it", owner, count(chain.rules.len(), "rule"), c.theme.glyph(Glyph::Enter)));
-            let never = (1..=chain.rules.len()).filter(|n| seen.shadowed.contains_key(&(self.family, table.to_owned(), chain.name.clone(), *n))).count();
+            let never = seen.shadowed.keys().filter(|(f, t, name, _)| *f == self.family && t == table && *name == chain.name).count();
             let mut said = Vec::new();
             if never > 0 {
                 said.push(format!("{} can never match (x)", count(never, "rule")));
