@@ -48,6 +48,8 @@ pub struct App {
     history: History,
     popups: Vec<Popup>,
     tabs_at: Vec<(u16, u16, Tab)>,
+    /// Where the footer has its keys.
+    keys_at: Vec<(u16, u16, Action)>,
     /// The first look is in.
     started: bool,
     told: bool,
@@ -69,7 +71,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), started: false, told: false, guide,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide,
         }
     }
 
@@ -130,10 +132,7 @@ impl App {
                 self.wheel(x, lines);
                 self.settle()
             }
-            Input::Click(x, y) => {
-                self.click(x, y);
-                self.settle()
-            }
+            Input::Click(x, y) => self.click(x, y),
             Input::Gone => Turn::Quit,
         }
     }
@@ -298,15 +297,27 @@ impl App {
         }
     }
 
-    fn click(&mut self, x: u16, y: u16) {
-        if !self.popups.is_empty() {
-            return;
+    fn click(&mut self, x: u16, y: u16) -> Turn {
+        if self.too_small() {
+            return Turn::On;
+        }
+        // What was said goes, as with a key; what the footer names can be clicked everywhere.
+        let said = self.shared.note.take().is_some();
+        if y + 1 == self.shared.area.height && !said {
+            let action = self.keys_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)).map(|k| k.2);
+            return action.map_or(Turn::On, |a| self.act(a));
+        }
+        if let Some(p) = self.popups.last_mut() {
+            if p.click(y, &mut self.shared) == After::Close {
+                self.closed();
+            }
+            return self.settle();
         }
         if y == 1 {
             if let Some((_, _, tab)) = self.tabs_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
                 self.tab = *tab;
             }
-            return;
+            return self.settle();
         }
         match self.tab {
             Tab::Services => self.services.click(y),
@@ -314,6 +325,7 @@ impl App {
             Tab::Plan => self.plan.click(y, &self.shared),
             Tab::History => self.history.click(y, &self.shared),
         }
+        self.settle()
     }
 
     /// Takes an answer of the worker.

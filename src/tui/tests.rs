@@ -73,12 +73,24 @@ impl Cockpit {
                 "tab" => KeyCode::Tab,
                 "down" => KeyCode::Down,
                 "up" => KeyCode::Up,
+                "backspace" => KeyCode::Backspace,
                 c => KeyCode::Char(c.chars().next().unwrap()),
             };
             self.app.input(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)));
             // As the loop does: draws after each key.
             self.app.draw();
         }
+        self.until(|a| a.shared.requests.is_empty());
+        self
+    }
+
+    /// Clicks on a text of the screen.
+    fn click(&mut self, on: &str) -> &mut Self {
+        let picture = text(&self.app.draw().cells);
+        let (y, line) = picture.lines().enumerate().find(|(_, l)| l.contains(on)).unwrap_or_else(|| panic!("{on} is not on\n{picture}"));
+        let x = line[..line.find(on).unwrap()].chars().count();
+        self.app.input(Input::Click(x as u16, y as u16));
+        self.app.draw();
         self.until(|a| a.shared.requests.is_empty());
         self
     }
@@ -233,6 +245,22 @@ fn guided_steps() {
         c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
         shot(&mut c, 7);
     }
+}
+
+#[test]
+fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
+    let mut c = Cockpit::demo(80, 24);
+    c.click("protect").click(".12                 named").click("/26              named").click("/26              named").click("ok");
+    assert_eq!(c.app.shared.plan.rules[0].from.len(), 1, "{:?}", c.app.shared.plan);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    // What was said goes with the first click.
+    c.click("staged: 1 node").click("3 Plan").click("apply on trial").click("No, go back").click("No, go back");
+    assert!(!c.app.shared.trial_runs() && c.app.place() == super::keymap::Place::Plan);
+    c.press(&["g", "backspace", "backspace"]);
+    assert!(c.picture().contains("[x] portmapper"), "{}", c.picture());
+    c.click("[x] portmapper");
+    assert!(c.picture().contains("[ ] portmapper"));
+    c.click("close").click("2 Chains").click("quit");
 }
 
 #[test]

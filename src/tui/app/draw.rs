@@ -139,27 +139,31 @@ impl App {
         }
     }
 
-    fn footer(&self, c: &mut Canvas) {
-        let (w, y) = (c.w(), c.h() - 1);
+    fn footer(&mut self, c: &mut Canvas) {
+        self.keys_at.clear();
         if self.shared.note.is_some() {
             return;
         }
-        let mut x = 1;
-        let quit = self.popups.is_empty();
-        let w = if quit { w.saturating_sub(8) } else { w };
-        if quit {
-            let at = c.put(w + 1, y, Role::Key, "q") + 1;
-            c.put(at, y, Role::Text, "quit");
+        let y = c.h() - 1;
+        let mut w = c.w();
+        if self.popups.is_empty() {
+            let key = self.shared.key(self.tab.place(), Action::Quit);
+            w = w.saturating_sub(width(&key) + 7);
+            let at = c.put(w + 1, y, Role::Key, &key) + 1;
+            let end = c.put(at, y, Role::Text, "quit");
+            self.keys_at.push((w + 1, end, Action::Quit));
         }
+        let mut x = 1;
         for b in self.shared.keys.rows(self.place()).filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit) {
             let key = shown(b, self.shared.theme.unicode);
-            let width = (key.chars().count() + b.short.chars().count() + 1) as u16;
-            if x + width > w {
+            if x + width(&key) + width(b.short) + 1 > w {
                 break;
             }
             let off = self.available(b.action).is_err();
+            let from = x;
             x = c.put(x, y, if off { Role::Dim } else { Role::Key }, &key) + 1;
             x = c.put(x, y, if off { Role::Dim } else { Role::Text }, b.short) + 2;
+            self.keys_at.push((from, x - 2, b.action));
         }
     }
 }

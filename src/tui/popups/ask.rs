@@ -15,7 +15,7 @@ pub struct Ask {
     lines: Vec<String>,
     answers: Vec<String>,
     then: Asked,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// Words that must be typed, and what is typed of them.
     phrase: Option<(&'static str, Field)>,
 }
@@ -114,8 +114,9 @@ impl Ask {
             field.draw(&mut c, 1, y + 2, 30, true);
             return;
         }
-        for (i, answer) in self.answers.iter().enumerate() {
-            let y = y + 1 + i as u16;
+        self.cursor.stands(c.area().y + y + 1);
+        for i in self.cursor.window(self.answers.len(), self.answers.len()) {
+            let (answer, y) = (&self.answers[i], y + 1 + i as u16);
             let here = i == self.cursor.at;
             if here {
                 c.mark(1, y);

@@ -35,7 +35,7 @@ pub struct Flow {
     packet: Packet,
     label: String,
     answer: Option<Arc<Trace>>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// Who may send it: a stranger, this session, clients of exports, peers.
     senders: Vec<(IpAddr, String)>,
     sender: usize,
@@ -226,6 +226,7 @@ impl Flow {
         c.put(1, 1, Role::Dim, bar);
         let end = c.h().saturating_sub(3);
         let column = lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, 38) + 4;
+        self.cursor.stands(c.area().y + 2);
         for (line, at) in self.cursor.window(lines.len(), usize::from(end.saturating_sub(2))).enumerate() {
             let (l, y) = (&lines[at], line as u16 + 2);
             if at == self.cursor.at {

@@ -31,7 +31,7 @@ const STEPS: [Step; 7] = [Step::Open, Step::Which, Step::Who, Step::Change, Step
 #[derive(Debug)]
 pub struct Guide {
     step: Step,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// Goals that may be protected, with what is recommended and why.
     goals: Vec<Choice>,
     /// Enter was pressed to save; the answer decides.
@@ -75,6 +75,11 @@ impl Guide {
         }
         let step = if sh.trial_runs() { Step::Trial } else if !sh.plan.rules.is_empty() && sh.plan_is_new() { Step::Change } else { Step::Open };
         Self { step, cursor: Cursor::default(), goals, saving: false }
+    }
+
+    /// Whether lines are ticked on the step at hand.
+    pub fn ticks(&self) -> bool {
+        self.step == Step::Which
     }
 
     fn go(&mut self, step: Step) {
@@ -210,6 +215,7 @@ impl Guide {
     }
 
     fn which(&mut self, c: &mut Canvas) {
+        self.cursor.stands(c.area().y);
         for (y, at) in self.cursor.window(self.goals.len(), usize::from(c.h())).enumerate() {
             let (g, y) = (&self.goals[at], y as u16);
             let here = at == self.cursor.at;

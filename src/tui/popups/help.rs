@@ -10,7 +10,7 @@ use crate::tui::widgets::{Canvas, Cursor, wrap};
 #[derive(Debug)]
 pub struct Help {
     place: Place,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
 }
 
 impl Help {
@@ -72,6 +72,7 @@ impl Help {
         let mut c = area.frame(&format!("Help: {}", place_name(self.place)));
         let lines = self.lines(sh, usize::from(c.w()));
         let height = usize::from(c.h());
+        self.cursor.stands(c.area().y);
         for (y, at) in self.cursor.window(lines.len(), height).enumerate() {
             let (keys, text, role) = &lines[at];
             let y = y as u16;

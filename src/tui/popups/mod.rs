@@ -119,6 +119,28 @@ impl Popup {
         each!(self, p => p.act(action, sh))
     }
 
+    /// A click on a row of the screen: the cursor goes there; where it was, or where lines are ticked, it acts.
+    pub fn click(&mut self, row: u16, sh: &mut Shared) -> After {
+        let (cursor, at_once, does) = match self {
+            Self::Palette(p) => (&mut p.cursor, false, Some(Action::Accept)),
+            Self::Ask(p) if !p.takes_text() => (&mut p.cursor, false, Some(Action::Accept)),
+            Self::Nodes(p) => (&mut p.cursor, true, Some(Action::NextField)),
+            Self::Guide(p) if p.ticks() => (&mut p.cursor, true, Some(Action::Pick)),
+            Self::Flow(p) => (&mut p.cursor, false, Some(Action::Follow)),
+            Self::Trace(p) => (&mut p.cursor, false, None),
+            Self::Preview(p) => (&mut p.cursor, false, None),
+            Self::Help(p) => (&mut p.cursor, false, None),
+            Self::Text(p) => (&mut p.cursor, false, None),
+            _ => return After::Stay,
+        };
+        let Some(line) = cursor.line_in(row) else { return After::Stay };
+        let there = std::mem::replace(&mut cursor.at, line) == line;
+        match does.filter(|_| there || at_once) {
+            Some(action) => self.act(action, sh),
+            None => After::Stay,
+        }
+    }
+
     /// A key that the keymap does not have here: text.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
         match self {

@@ -31,7 +31,7 @@ pub struct Nodes {
     rule: Option<usize>,
     field: Field,
     picks: Vec<(String, String)>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     error: Option<String>,
     names: HashMap<String, Option<Result<Vec<IpAddr>, String>>>,
     /// Enter was pressed while names were still being resolved.
@@ -278,6 +278,7 @@ impl Nodes {
         }
         c.put(0, y - 1, Role::Title, "Seen on this host (tab takes one)");
         let chosen = self.words();
+        self.cursor.stands(c.area().y + y);
         for (line, at) in self.cursor.window(self.picks.len(), usize::from(c.h().saturating_sub(y))).enumerate() {
             let (node, why) = &self.picks[at];
             let y = y + line as u16;

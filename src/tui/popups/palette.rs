@@ -13,7 +13,7 @@ use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 #[derive(Default, Debug)]
 pub struct Palette {
     field: Field,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// What there is, the actions of the screen below first; filled by the app.
     pub entries: Vec<Entry>,
     /// The screen below.
@@ -95,6 +95,7 @@ impl Palette {
         let found: Vec<Entry> = self.matching().into_iter().cloned().collect();
         // Below the list: the whole sentence of the one at the cursor.
         let height = c.h().saturating_sub(5);
+        self.cursor.stands(c.area().y + 2);
         for (line, at) in self.cursor.window(found.len(), usize::from(height)).enumerate() {
             let (e, y, here) = (&found[at], line as u16 + 2, at == self.cursor.at);
             if here {

@@ -16,7 +16,7 @@ const VIEWS: [&str; 5] = ["Difference", "Side by side", "Commands", "Restore scr
 #[derive(Default, Debug)]
 pub struct Preview {
     view: usize,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     path: PathLine,
 }
 
@@ -145,6 +145,7 @@ impl Preview {
         inner.right(x.saturating_sub(1), 0, Role::Dim, &number);
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
+        self.cursor.stands(body.area().y);
         let window = self.cursor.window(len, usize::from(body.h()));
         if self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty()) {
             columns(&mut body, &side_by_side(&text)[window.clone()], self.cursor.at - window.start);

@@ -16,7 +16,7 @@ pub struct Text {
     lines: Vec<String>,
     /// Name of a file, and what is written to it.
     export: (String, String),
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     path: PathLine,
 }
 
@@ -68,6 +68,7 @@ impl Text {
         let mut area = c.part(0, 1, w, h.saturating_sub(2));
         let mut inner = area.frame(&self.title);
         let height = usize::from(inner.h());
+        self.cursor.stands(inner.area().y);
         for (y, at) in self.cursor.window(self.lines.len(), height).enumerate() {
             let line = &self.lines[at];
             let role = match line.as_bytes().first() {

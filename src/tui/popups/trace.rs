@@ -21,7 +21,7 @@ pub struct Tracer {
     focus: usize,
     error: Option<String>,
     answer: Option<Arc<Trace>>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
 }
 
 impl Tracer {
@@ -135,6 +135,7 @@ impl Tracer {
         y += 2;
         c.rule(y, "its way");
         y += 1;
+        self.cursor.stands(c.area().y + y);
         for (line, at) in self.cursor.window(t.path.len(), usize::from(c.h().saturating_sub(y))).enumerate() {
             let s = &t.path[at];
             let y = y + line as u16;

@@ -211,7 +211,7 @@ impl Services {
             empty(c, sh, seen);
             return;
         }
-        let details = (c.h() / 3).clamp(3, 9);
+        let details = (c.h() * 3 / 10).clamp(3, 9);
         let (w, h) = (c.w(), c.h());
         let top = u16::from(h >= 14 && !seen.judging);
         if top == 1 {

@@ -11,6 +11,8 @@ pub struct Cursor {
     pub at: usize,
     top: usize,
     height: usize,
+    /// The row of the screen where the window begins, for clicks.
+    row: u16,
 }
 
 impl Cursor {
@@ -39,6 +41,17 @@ impl Cursor {
     /// Moves by lines, as the wheel does.
     pub fn wheel(&mut self, lines: i32, len: usize) {
         self.at = self.at.saturating_add_signed(lines as isize).min(len.saturating_sub(1));
+    }
+
+    /// Says in which row of the screen the window begins.
+    pub fn stands(&mut self, row: u16) {
+        self.row = row;
+    }
+
+    /// The line in a row of the screen.
+    pub fn line_in(&self, row: u16) -> Option<usize> {
+        let below = usize::from(row.checked_sub(self.row)?);
+        (below < self.height).then_some(self.top + below)
     }
 
     /// The lines to draw. At an edge the window jumps by half its height: fewer bytes over a slow line.
