@@ -120,6 +120,8 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.send("q");
         assert_eq!(s.end(SOON), (0, true));
         only_the_node_is_served(lab);
+        // What is kept is no draft any more.
+        assert!(!lab.dir.path().join("data/portcullis").read_dir().unwrap().any(|f| f.unwrap().file_name().to_string_lossy().starts_with("draft")));
         assert!(run.ours().is_empty() && lab.server.pids("portcullis guard").is_empty());
     });
 }

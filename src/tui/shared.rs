@@ -301,6 +301,8 @@ pub struct Shared {
     pub show_rule: Option<RulePlace>,
     /// The way that is lit on the Chains screen.
     pub lit: Option<Arc<Trace>>,
+    /// Where the guide was left.
+    pub guide: Option<super::popups::guide::Left>,
     /// Text for the clipboard.
     pub copy: Option<String>,
     /// The action that the palette chose.
@@ -313,7 +315,7 @@ impl Shared {
         Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: false, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
-            lit: None, copy: None, act: None,
+            lit: None, guide: None, copy: None, act: None,
         }
     }
 

@@ -324,3 +324,12 @@ fn no_key_panics() {
         }
     }
 }
+
+#[test]
+fn the_guide_comes_back_where_it_was_left() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["g", "enter", "down", " ", "esc"]);
+    assert!(!c.picture().contains("step 2"));
+    let again = c.press(&["g"]).picture();
+    assert!(again.contains("step 2 of 7") && again.contains("[ ] nfs ") && again.contains("[x] mountd"), "{again}");
+}

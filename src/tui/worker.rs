@@ -170,6 +170,7 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
             }
             self.tell(Reply::Progress(format!("{rules} rules are read; working out who gets in")));
         }
+        self.drop_kept_draft(&kept);
         let seen = Arc::new(planned::seen(view, kept));
         self.seen = Some(seen.clone());
         self.tell(Reply::Seen(seen));
@@ -341,10 +342,23 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
         }
     }
 
+    /// The draft of before, if there is one.
+    fn stored_draft(&self) -> Option<Plan> {
+        let text = self.draft.as_ref().and_then(|p| Live::default().read(p).ok())?;
+        plan_file::read(&String::from_utf8_lossy(&text)).ok()
+    }
+
+    /// What is kept is no draft any more: else it would be offered again when something else is kept one day.
+    fn drop_kept_draft(&self, kept: &Plan) {
+        if let Some(path) = &self.draft && self.stored_draft().as_ref() == Some(kept) {
+            // Left there it would only be offered once more.
+            let _ = Live::default().remove(path);
+        }
+    }
+
     fn offer_draft(&self) {
-        let Some(text) = self.draft.as_ref().and_then(|p| Live::default().read(p).ok()) else { return };
         let kept = self.seen.as_ref().map(|s| &s.kept);
-        if let Ok(plan) = plan_file::read(&String::from_utf8_lossy(&text)) && Some(&plan) != kept && !plan.rules.is_empty() {
+        if let Some(plan) = self.stored_draft() && Some(&plan) != kept && !plan.rules.is_empty() {
             self.tell(Reply::Draft(plan));
         }
     }

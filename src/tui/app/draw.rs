@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 
 use super::{App, Picture, SMALLEST};
 use crate::model::Source;
-use crate::tui::keymap::{Action, shown};
+use crate::tui::keymap::{Action, Binding, shown};
 use crate::tui::popups::trial::clock;
 use crate::tui::screens::Tab;
 use crate::tui::theme::{Glyph, Role, Theme};
@@ -34,7 +34,9 @@ impl App {
         let banner = u16::from(self.shared.trial_runs());
         if banner == 1 {
             let left = self.shared.trial.as_ref().map_or(0, |t| t.left);
-            let text = format!(" TRIAL: the old rules come back in {}.  T shows it: keep, revert or more time", clock(left));
+            let what = format!(" TRIAL: the old rules come back in {}", clock(left));
+            let key = self.shared.key(self.tab.place(), Action::Trial);
+            let text = if area.width < 76 { format!("{what}; {key} shows it") } else { format!("{what}.  {key} shows it: keep, revert or more time") };
             c.put(0, 2, Role::Banner, &format!("{text:<w$}", w = usize::from(area.width)));
         }
         let top = 2 + banner;
@@ -153,17 +155,25 @@ impl App {
             let end = c.put(at, y, Role::Text, "quit");
             self.keys_at.push((w + 1, end, Action::Quit));
         }
-        let mut x = 1;
-        for b in self.shared.keys.rows(self.place()).filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit) {
+        let (mut x, mut drawn) = (1, Vec::new());
+        let rows = || self.shared.keys.rows(self.place()).filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit);
+        let room = |b: &Binding| width(&shown(b, self.shared.theme.unicode)) + width(b.short) + 1;
+        let all_fit = rows().map(|b| room(b) + 2).sum::<u16>() <= w;
+        for b in rows() {
+            let off = self.available(b.action).is_err();
+            // Where there is no room for all, that of what does not work now is for what does.
+            if off && !all_fit {
+                continue;
+            }
             let key = shown(b, self.shared.theme.unicode);
-            if x + width(&key) + width(b.short) + 1 > w {
+            if x + room(b) > w {
                 break;
             }
-            let off = self.available(b.action).is_err();
             let from = x;
             x = c.put(x, y, if off { Role::Dim } else { Role::Key }, &key) + 1;
             x = c.put(x, y, if off { Role::Dim } else { Role::Text }, b.short) + 2;
-            self.keys_at.push((from, x - 2, b.action));
+            drawn.push((from, x - 2, b.action));
         }
+        self.keys_at.extend(drawn);
     }
 }

@@ -1,15 +1,13 @@
 //! Guided hardening: one question at a time. The answers are the plan of the Plan screen; leaving loses nothing.
 
-use crossterm::event::KeyEvent;
-
 use super::{After, trial::clock};
 use crate::analyse::{EndpointKind, Judged};
 use crate::model::{Goal, Node};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Open, Reply, Request, Shared};
+use crate::tui::shared::{Open, Planned, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -38,6 +36,13 @@ pub struct Guide {
     saving: bool,
 }
 
+/// Where the guide was left, and what was ticked there.
+#[derive(Clone, Debug)]
+pub struct Left {
+    step: Step,
+    ticks: Vec<(Goal, bool)>,
+}
+
 #[derive(Debug)]
 struct Choice {
     goal: Goal,
@@ -48,11 +53,11 @@ struct Choice {
 /// Why a service should not be open to strangers; `None`: that is a matter of what the host is for.
 fn recommended(j: &Judged) -> Option<&'static str> {
     match (j.endpoint.kind, j.endpoint.name.as_str(), j.endpoint.port) {
-        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("lists every RPC service to strangers and amplifies UDP 7 to 28 times"),
+        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("names every RPC service; answers UDP 7-28x in size"),
         (EndpointKind::Rpc, "mountd" | "nfs" | "nfs_acl", _) => Some("hands out files; only NFS clients need it"),
         (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
         (EndpointKind::Published, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
-            Some("a data store: clients and peers need it, strangers do not"),
+            Some("a data store: only its clients and peers need it"),
         _ => None,
     }
 }
@@ -62,7 +67,7 @@ fn is_open(j: &Judged) -> bool {
 }
 
 impl Guide {
-    /// Begins where the plan and the trial are.
+    /// Begins where it was left, as far as the plan and the trial are still there.
     pub fn new(sh: &Shared) -> Self {
         let mut goals: Vec<Choice> = Vec::new();
         for j in sh.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j)) {
@@ -70,10 +75,20 @@ impl Guide {
             let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
             let why = recommended(j);
             if !goals.iter().any(|g| g.goal == goal) && j.endpoint.port != 22 {
-                goals.push(Choice { goal, ticked: staged || (sh.plan.rules.is_empty() && why.is_some()), why: why.unwrap_or("only you know who needs it") });
+                let left = sh.guide.iter().flat_map(|l| &l.ticks).find(|(g, _)| *g == goal).map(|(_, t)| *t);
+                let ticked = staged || left.unwrap_or(sh.plan.rules.is_empty() && why.is_some());
+                goals.push(Choice { goal, ticked, why: why.unwrap_or("only you know who needs it") });
             }
         }
-        let step = if sh.trial_runs() { Step::Trial } else if !sh.plan.rules.is_empty() && sh.plan_is_new() { Step::Change } else { Step::Open };
+        let new = !sh.plan.rules.is_empty() && sh.plan_is_new();
+        let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
+        let step = match sh.guide.as_ref().map(|l| l.step) {
+            _ if sh.trial_runs() => Step::Trial,
+            Some(Step::Trial | Step::Save) if kept && !new => Step::Save,
+            Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
+            _ if new => Step::Change,
+            _ => Step::Open,
+        };
         Self { step, cursor: Cursor::default(), goals, saving: false }
     }
 
@@ -105,6 +120,17 @@ impl Guide {
         out
     }
 
+    /// Why an action does not work at this step.
+    pub fn available(&self, action: Action) -> Result<(), String> {
+        match (action, self.step) {
+            (Action::Pick, s) if s != Step::Which => Err("there is nothing to tick at this step".into()),
+            (Action::AllowNode, s) if s != Step::Who => Err("nodes are added at step 3".into()),
+            (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
+            (Action::Back, Step::Open) => Err("this is the first step".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let len = match self.step { Step::Which => self.goals.len(), Step::Who => 1, _ => 40 };
@@ -112,7 +138,13 @@ impl Guide {
             return After::Stay;
         }
         match (action, self.step) {
-            (Action::Cancel, _) => return After::Close,
+            (Action::Cancel, _) | (Action::Accept, Step::Done) => {
+                let ticks = self.goals.iter().map(|g| (g.goal.clone(), g.ticked)).collect();
+                sh.guide = (self.step != Step::Done).then_some(Left { step: self.step, ticks });
+                return After::Close;
+            }
+            (Action::AllowNode, Step::Who) => self.ask_nodes(sh),
+            (Action::Preview, Step::Change) => sh.opens.push(Open::Preview),
             (Action::Back, step) => {
                 let at = STEPS.iter().position(|s| *s == step).unwrap_or(0);
                 self.go(STEPS[at.saturating_sub(1)]);
@@ -158,7 +190,7 @@ impl Guide {
                 sh.busy = Some("saving".into());
                 sh.requests.push(Request::Save { all: false });
             }
-            Step::Done => sh.say("esc closes the guide"),
+            Step::Done => {}
         }
     }
 
@@ -166,13 +198,6 @@ impl Guide {
         let goals = self.ticked();
         let what = if goals.len() == 1 { goals[0].to_string() } else { count(goals.len(), "service") };
         sh.opens.push(Open::Nodes { goals, what, drop_rest: true, rule: None });
-    }
-
-    /// A key that has no place in the keymap here: `a` adds nodes.
-    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
-        if self.step == Step::Who && key.code == crossterm::event::KeyCode::Char('a') {
-            self.ask_nodes(sh);
-        }
     }
 
     /// An answer.
@@ -194,7 +219,16 @@ impl Guide {
         let mut area = c.part(0, 1, w, h);
         let at = STEPS.iter().position(|s| *s == self.step).unwrap_or(0);
         let mut c = area.frame(&format!("Guided hardening: step {} of {}", at + 1, STEPS.len()));
-        let (title, text, enter) = words(self.step, sh);
+        let (title, text, mut enter) = words(self.step, sh);
+        if self.step == Step::Who && self.nodes(sh).is_empty() {
+            enter = "enter the nodes".to_owned();
+        }
+        let esc = match self.step {
+            Step::Done => String::new(),
+            Step::Trial if sh.trial_runs() => "   esc: leave, the clock runs on".to_owned(),
+            Step::Who | Step::Change if sh.plan_is_new() => format!("   esc: leave, the plan stays staged; {} comes back", sh.key(Place::Services, Action::Guide)),
+            _ => format!("   esc: leave, {} comes back", sh.key(Place::Services, Action::Guide)),
+        };
         c.put(0, 0, Role::Title, &title);
         let mut y = 1;
         for l in wrap(&text, usize::from(c.w())) {
@@ -211,7 +245,7 @@ impl Guide {
             Step::Trial | Step::Save | Step::Done => {}
         }
         let key = c.theme.glyph(Glyph::Enter);
-        c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, "   esc: leave, the plan stays staged")]);
+        c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
     }
 
     fn which(&mut self, c: &mut Canvas) {
@@ -244,7 +278,7 @@ impl Guide {
             let yes = c.theme.glyph(Glyph::Yes);
             c.row(2, y as u16, &[(Role::Closed, yes), (Role::Text, " "), (Role::Text, &n.to_string()), (Role::Dim, &addrs)]);
         }
-        c.row(2, nodes.len() as u16 + 1, &[(Role::Key, "a"), (Role::Text, " adds nodes")]);
+        c.row(2, nodes.len() as u16 + 1, &[(Role::Key, &sh.key(Place::Guide, Action::AllowNode)), (Role::Text, " adds nodes")]);
     }
 }
 
@@ -253,7 +287,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
     match step {
         Step::Open => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. Anyone means the whole Internet, if this host is on it.", "which of them to protect"),
         Step::Which => s("Which services should only some nodes reach?", "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is your way in.", "who may still use them"),
-        Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "next; enter the nodes first"),
+        Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "what will change"),
         Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
         Step::Trial if sh.trial_runs() => {
             let left = sh.trial.as_ref().map_or(0, |t| t.left);
@@ -291,7 +325,9 @@ fn open_list(c: &mut Canvas, sh: &Shared) {
 
 fn changes(c: &mut Canvas, sh: &Shared) {
     let (w, h) = (c.w(), c.h());
-    let top = h / 2;
+    // The checks get what they need; what changes gets the rest.
+    let lines = |p: &Planned| p.checks.iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
+    let top = (h / 2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
     plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
     plan::checks(&mut c.part(0, top, w, h - top), plan::current(sh));
 }

@@ -19,7 +19,8 @@ use crossterm::event::KeyEvent;
 use super::keymap::{Action, Place};
 use super::needle::{Needle, next};
 use super::shared::{Open, Reply, Shared};
-use super::widgets::{Canvas, Cursor};
+use super::theme::Role;
+use super::widgets::{Canvas, Cursor, wrap};
 
 /// What a popup says after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,9 @@ impl Popup {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (self, action) {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
+            (Self::Guide(g), _) => g.available(action),
+            (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("only what is kept is saved: keep the trial first".into()),
+            (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
             (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) if !sh.trial_runs() => Err("no trial runs any more".into()),
             _ => Ok(()),
         }
@@ -148,7 +152,6 @@ impl Popup {
             Self::Trace(p) => p.key(key),
             Self::Palette(p) => p.key(key),
             Self::Find(p) => p.key(key, sh),
-            Self::Guide(p) => p.key(key, sh),
             Self::Ask(p) => p.key(key),
             _ => {}
         }
@@ -211,6 +214,26 @@ pub fn middle<'a>(c: &'a mut Canvas, w: u16, h: u16) -> Canvas<'a> {
     let (w, h) = if c.theme.reader { (c.w(), c.h().saturating_sub(1)) } else { (w.min(c.w()), h.min(c.h())) };
     let (x, y) = ((c.w() - w) / 2, (c.h() - h) / 2);
     c.part(x, y, w, h)
+}
+
+/// Lines that a list of cut lines leaves to [`whole`].
+pub const WHOLE: u16 = 3;
+
+/// The line at the cursor from end to end, below a list in which lines are cut; nothing where `room` is enough for it.
+pub fn whole(c: &mut Canvas, text: &str, room: u16) {
+    let y = c.h().saturating_sub(WHOLE);
+    c.rule(y, "");
+    if !too_long(text.lines(), room) {
+        return;
+    }
+    for (l, y) in wrap(text, usize::from(c.w().saturating_sub(4))).iter().zip(y + 1..) {
+        c.put(2, y, Role::Text, l);
+    }
+}
+
+/// Whether some line is longer than the room for it.
+pub fn too_long<'a>(mut lines: impl Iterator<Item = &'a str>, room: u16) -> bool {
+    lines.any(|l| l.chars().count() > usize::from(room))
 }
 
 /// Goes to the next line of a text that has what is searched for, or the one before.

@@ -61,7 +61,9 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     }
     for r in v.routes.iter().flatten() {
         let bridge = ["docker", "br-", "cni", "virbr", "flannel", "podman"].iter().any(|p| r.interface.starts_with(p));
-        if bridge && r.net.mask != 0 {
+        // Link-local addresses are no nodes: every link has the same.
+        let local = matches!(r.net.ip(), IpAddr::V6(a) if a.is_unicast_link_local());
+        if bridge && r.net.mask != 0 && !local {
             add(r.net.to_string(), format!("containers on {}", r.interface));
         }
     }
@@ -261,6 +263,8 @@ impl Nodes {
                 None => continue,
                 Some(None) => (Role::Dim, format!("{name} {arrow} looking it up")),
                 Some(Some(Ok(a))) => (Role::Text, format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+                // Said above already, or about to be.
+                Some(Some(Err(e))) if self.error.as_ref() == Some(e) => continue,
                 Some(Some(Err(e))) => (Role::Error, e.clone()),
             };
             if y < c.h() / 2 {

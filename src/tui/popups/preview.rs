@@ -3,7 +3,7 @@
 use crossterm::event::KeyEvent;
 
 use super::path::PathLine;
-use super::{After, find_line};
+use super::{After, WHOLE, find_line, too_long, whole};
 use crate::tui::keymap::Action;
 use crate::tui::screens::plan;
 use crate::tui::shared::{Planned, Shared};
@@ -146,8 +146,19 @@ impl Preview {
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
         self.cursor.stands(body.area().y);
-        let window = self.cursor.window(len, usize::from(body.h()));
-        if self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty()) {
+        let two = self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty());
+        let room = if two { body.w() / 2 } else { body.w() + 2 }.saturating_sub(4);
+        let long = too_long(text.lines(), room);
+        let window = self.cursor.window(len, usize::from(body.h().saturating_sub(if long { WHOLE } else { 0 })));
+        if long {
+            let line = match side_by_side(&text).get(self.cursor.at) {
+                Some(Pair::Lines(Some(a), Some(b))) if two && a != b => format!("-{a}\n+{b}"),
+                Some(Pair::Lines(Some(line), _) | Pair::Lines(None, Some(line)) | Pair::Head(line)) if two => (*line).to_owned(),
+                _ => text.lines().nth(self.cursor.at).unwrap_or_default().to_owned(),
+            };
+            whole(&mut body, &line, room);
+        }
+        if two {
             columns(&mut body, &side_by_side(&text)[window.clone()], self.cursor.at - window.start);
         } else {
             let lines: Vec<&str> = text.lines().collect();

@@ -1,6 +1,6 @@
 //! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
 
-use super::{After, find_line};
+use super::{After, WHOLE, find_line, too_long, whole};
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -16,7 +16,7 @@ pub struct Save {
 }
 
 const MODES: [&str; 2] = [
-    "without what Docker and other managers rebuild themselves (usual)",
+    "all but what managers like Docker rebuild (usual)",
     "everything that is loaded",
 ];
 
@@ -79,14 +79,19 @@ impl Save {
             c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {m}"));
         }
         let enter = c.theme.glyph(Glyph::Enter);
-        c.put(2, 2, Role::Dim, &format!("{enter} writes these files; the old ones stay beside them as .before-portcullis"));
+        c.put(2, 2, Role::Dim, &format!("{enter} writes them; old ones stay as .before-portcullis"));
         c.rule(3, "what boot does with them, what they gain and lose");
         let Some(text) = &self.text else {
             c.put(2, 4, Role::Dim, "reading the files");
             return;
         };
         let lines: Vec<&str> = text.lines().collect();
-        let height = usize::from(c.h().saturating_sub(4));
+        let room = c.w().saturating_sub(2);
+        let long = too_long(lines.iter().copied(), room);
+        if long {
+            whole(&mut c, self.cursor.at.checked_sub(2).and_then(|at| lines.get(at)).unwrap_or(&""), room);
+        }
+        let height = usize::from(c.h().saturating_sub(4 + if long { WHOLE } else { 0 }));
         let mut view = Cursor::at(self.cursor.at.saturating_sub(2));
         for (y, at) in view.window(lines.len(), height).enumerate() {
             let line = lines[at];

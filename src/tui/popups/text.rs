@@ -3,7 +3,7 @@
 use crossterm::event::KeyEvent;
 
 use super::path::PathLine;
-use super::{After, find_line};
+use super::{After, WHOLE, find_line, too_long, whole};
 use crate::tui::keymap::Action;
 use crate::tui::shared::Shared;
 use crate::tui::theme::Role;
@@ -67,8 +67,13 @@ impl Text {
         let (w, h) = (c.w(), c.h());
         let mut area = c.part(0, 1, w, h.saturating_sub(2));
         let mut inner = area.frame(&self.title);
-        let height = usize::from(inner.h());
         self.cursor.stands(inner.area().y);
+        let room = inner.w().saturating_sub(2);
+        let long = too_long(self.lines.iter().map(String::as_str), room);
+        if long && let Some(line) = self.lines.get(self.cursor.at) {
+            whole(&mut inner, line, room);
+        }
+        let height = usize::from(inner.h().saturating_sub(if long { WHOLE } else { 0 }));
         for (y, at) in self.cursor.window(self.lines.len(), height).enumerate() {
             let line = &self.lines[at];
             let role = match line.as_bytes().first() {

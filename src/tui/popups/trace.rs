@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{After, middle};
+use super::{After, WHOLE, middle, too_long, whole};
 use crate::analyse::{Packet, StepResult, Trace, Verdict};
 use crate::model::Proto;
 use crate::tui::keymap::Action;
@@ -136,7 +136,13 @@ impl Tracer {
         c.rule(y, "its way");
         y += 1;
         self.cursor.stands(c.area().y + y);
-        for (line, at) in self.cursor.window(t.path.len(), usize::from(c.h().saturating_sub(y))).enumerate() {
+        let room = w.saturating_sub(21);
+        let long = too_long(t.path.iter().map(|s| s.text.as_str()), room);
+        if long && let Some(s) = t.path.get(self.cursor.at) {
+            whole(&mut c, &s.text, room);
+        }
+        let rows = c.h().saturating_sub(y + if long { WHOLE } else { 0 });
+        for (line, at) in self.cursor.window(t.path.len(), usize::from(rows)).enumerate() {
             let s = &t.path[at];
             let y = y + line as u16;
             let here = at == self.cursor.at;

@@ -24,6 +24,7 @@ impl TrialPopup {
                 sh.requests.push(Request::Revert);
             }
             Action::Extend => sh.requests.push(Request::Extend),
+            Action::Save => sh.opens.push(Open::Save),
             _ => {}
         }
         After::Stay
@@ -44,7 +45,9 @@ impl TrialPopup {
             let room = u64::from(c.w().saturating_sub(2));
             let full = (room * t.left / self.longest) as usize;
             let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
-            c.put(1, 1, Role::Title, &format!("The old rules come back in {} unless you keep the new ones.", clock(t.left)));
+            let title = format!("The old rules come back in {} unless you keep the new ones.", clock(t.left));
+            let fits = title.len() + 2 <= usize::from(c.w());
+            c.put(1, 1, Role::Title, if fits { &title } else { title.trim_end_matches(" the new ones.") });
             c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
             lines.push(match &t.proof {
                 Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
@@ -71,7 +74,7 @@ impl TrialPopup {
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
-                "kept" => lines.push((Role::Text, "The plan is live. It is not in the boot-time rules yet: esc, then s on the Plan screen saves it.".into())),
+                "kept" => lines.push((Role::Text, "The plan is live. It is not in the boot-time rules yet: s saves it.".into())),
                 _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
             }
         }
@@ -81,7 +84,8 @@ impl TrialPopup {
             lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
         }
         let mut y = 4;
-        for (role, text) in lines {
+        let tight = c.h() < 20;
+        for (role, text) in lines.into_iter().filter(|(_, text)| !(tight && text.is_empty())) {
             for l in wrap(&text, usize::from(c.w().saturating_sub(2))) {
                 c.put(1, y, role, &l);
                 y += 1;

@@ -143,11 +143,15 @@ fn detail(c: &mut Canvas, t: &TrialSeen) {
         lines.extend(p.rules.iter().map(|r| (Role::Text, rule_words(r, arrow))));
     }
     lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
-    let mut y = 1;
-    for (role, text) in lines {
-        for l in wrap(&text, usize::from(c.w().saturating_sub(4))) {
-            c.put(2, y, role, &l);
-            y += 1;
-        }
+    let wrapped: Vec<(Role, String)> = lines.into_iter()
+        .flat_map(|(role, text)| wrap(&text, usize::from(c.w().saturating_sub(4))).into_iter().map(move |l| (role, l))).collect();
+    let room = usize::from(c.h().saturating_sub(1));
+    let shown = if wrapped.len() > room { room.saturating_sub(1) } else { room };
+    for ((role, l), y) in wrapped.iter().take(shown).zip(1..) {
+        c.put(2, y, *role, l);
+    }
+    if wrapped.len() > room {
+        let enter = c.theme.glyph(Glyph::Enter);
+        c.put(2, room as u16, Role::Dim, &format!("and {} more lines: {enter} takes the plan up again", wrapped.len() - shown));
     }
 }

@@ -176,7 +176,7 @@ impl PlanScreen {
         let left = if wide { c.w() / 2 } else { c.w() };
         let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3) };
         if !sh.plan.rules.is_empty() {
-            let state = if sh.plan_is_new() { "staged, not live" } else { "this is what is kept" };
+            let state = if sh.trial_runs() { "a trial runs" } else if sh.plan_is_new() { "staged, not live" } else { "this is what is kept" };
             c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
             self.first_line = c.area().y + 1;
             for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
@@ -251,13 +251,14 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     if rows.len() > room {
         c.right(30, 0, Role::Dim, &format!("{} more on a larger screen ", rows.len() - room));
     }
+    let (family, before) = if c.w() < 70 { (23, 28) } else { (26, 33) };
     for ((r, word), y) in rows.iter().take(room).zip(1..) {
-        c.put_within(3, y, 25, Role::Text, &r.label());
-        c.put(26, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
+        c.put_within(3, y, family - 1, Role::Text, &r.label());
+        c.put(family, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
         let ((g1, r1, t1), (g2, r2, t2)) = (&r.before, &r.after);
         let (g1, g2) = (c.theme.glyph(*g1), c.theme.glyph(*g2));
-        let x = c.put(32, y, *r1, &format!("{g1} {t1}"));
-        let x = c.put(x.max(46) + 1, y, Role::Dim, &format!("{arrow} "));
+        let x = c.put(before, y, *r1, &format!("{g1} {t1}"));
+        let x = c.put(x.max(before + 12) + 1, y, Role::Dim, &format!("{arrow} "));
         c.put(x, y, *r2, &format!("{g2} {t2}"));
     }
 }

@@ -218,6 +218,7 @@ impl Services {
             overview(c, seen);
         }
         let list = h.saturating_sub(details + 1 + top);
+        let hidden_below = self.draw_list(&mut c.part(0, top, w, list), seen);
         let mut below = c.part(0, top + list, w, details + 1);
         if let Some(j) = self.selected(seen) {
             detail(&mut below, j, seen);
@@ -225,15 +226,18 @@ impl Services {
             below.rule(0, "");
             below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
         }
-        let mut list = c.part(0, top, w, list);
-        self.draw_list(&mut list, seen);
+        if hidden_below > 0 {
+            below.right(1, 0, Role::Dim, &format!(" {hidden_below} more below "));
+        }
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
     }
 
-    fn draw_list(&mut self, c: &mut Canvas, seen: &Seen) {
+    /// Draws the list; how many endpoints it has below.
+    fn draw_list(&mut self, c: &mut Canvas, seen: &Seen) -> usize {
         let wide = c.w() >= 100;
         let x = Columns::new(c.w());
         let window = self.cursor.window(self.rows.len(), usize::from(c.h().saturating_sub(1)));
+        let hidden_below = self.rows[window.end..].iter().filter(|r| matches!(r, Row::Endpoint(_))).count();
         (self.first_line, self.first_row) = (c.area().y + 1, window.start);
         for (column, name) in [(x.name, "service"), (x.program, "program"), (x.versions, "vers"), (x.port, "port"), (x.v4, "IPv4"), (x.v6, "IPv6")] {
             c.put(column, 0, Role::Dim, name);
@@ -250,6 +254,7 @@ impl Services {
                 Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at, seen.judging),
             }
         }
+        hidden_below
     }
 }
 
