@@ -49,6 +49,14 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
             }
         }
     }
+    for family in Family::BOTH {
+        let Some(rules) = view.rules(family) else { continue };
+        let containers = rules.table("filter").and_then(|t| t.chain("DOCKER")).map_or(0, |c| c.rules.len());
+        if view.source == Source::Capture && containers > 0 && rules.table("nat").is_none() {
+            say("published-unknown", format!("Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is not in the text: \
+                which ports of the host lead there is not known. Give the output of {} too.", if containers == 1 { "rule" } else { "rules" }, family.label(), save_tool(family)));
+        }
+    }
     for (family, what, rewrites) in &view.other_filters {
         let more = if *rewrites { " and may rewrite packets" } else { "" };
         say("other-filter", format!("{what} also filters {}{more}: what these rules let through may be blocked there. Look at it with `nft list ruleset`.", family.label()));

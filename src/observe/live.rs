@@ -19,8 +19,8 @@ pub fn observe(host: &dyn Host) -> View {
     if host.is_root() {
         others::look(host, &mut view);
     }
-    rpc(host, &mut view);
     sockets(host, &mut view);
+    rpc(host, &mut view);
     names(host, &mut view);
     if let Some(text) = ask(host, &mut view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
         let (addrs, diags) = ip::addresses(&text);
@@ -43,6 +43,9 @@ pub fn observe(host: &dyn Host) -> View {
     view
 }
 
+/// Where a portmapper listens (RFC 1833), or systemd for one.
+const PORTMAPPER: u16 = 111;
+
 /// RPC services. `rpcinfo -p` speaks version 2 of the protocol, which knows IPv4 only (RFC 1833): a service whose IPv6
 /// port is another one would stay open there when it is protected by name. Plain `rpcinfo` lists both; where it does not
 /// work, `-p` is asked.
@@ -52,6 +55,11 @@ fn rpc(host: &dyn Host, view: &mut View) {
     if let Ok(Some((Some(services), diags))) = plain {
         view.rpc = Some(services);
         return note(view, diags, "rpcinfo");
+    }
+    if view.sockets.as_ref().is_some_and(|s| s.iter().all(|s| s.port != PORTMAPPER)) {
+        // Nobody listens where a portmapper would: no service is registered, which is what was asked.
+        view.rpc = Some(Vec::new());
+        return;
     }
     let without = "the RPC services are not shown";
     if let Err(e) = plain {

@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 
 use super::input::Input;
 use super::keymap::{Action, Binding, Place};
+use super::notes;
 use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
@@ -95,6 +96,7 @@ impl App {
             // These work also while the host is still being looked at.
             Action::Quit | Action::Suspend | Action::Help | Action::Palette | Action::Refresh | Action::ToServices | Action::ToChains
             | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => Some(Ok(())),
+            Action::Notes if sh.seen.is_none() => Some(Err("the host is still being looked at".into())),
             Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => Some(Err("who gets in is still being worked out".into())),
             Action::Trial if sh.trial.is_none() => Some(Err("no trial was begun here".into())),
             Action::Undo if sh.before.is_empty() => Some(Err("nothing was changed yet".into())),
@@ -208,6 +210,10 @@ impl App {
             Action::Cancel if self.tab != Tab::Chains => sh.needle.clear(),
             Action::Trial => sh.opens.push(Open::Trial),
             Action::Guide => sh.opens.push(Open::Guide),
+            Action::Notes => if let Some(seen) = &sh.seen {
+                let text = notes::text(seen, usize::from(sh.area.width.saturating_sub(8)));
+                sh.opens.push(Open::Text { title: "What to know about this host".into(), text: text.clone(), export: ("notes.txt".into(), text) });
+            },
             Action::Preview => sh.opens.push(Open::Preview),
             Action::Undo => sh.undo(),
             Action::Refresh => {

@@ -20,7 +20,7 @@ pub enum Action {
     Protect, AllowNode, DropAll, Trace, Follow, Back, Flow, Family, Edit, Remove, MoveUp, MoveDown, Cycle, Undo,
     Rates, Compare, Preview, Apply, Keep, Revert, Extend, Save, Export, Copy, Again, Pick, Accept, Cancel, NextView, NextField,
     Find, NextMatch, PreviousMatch, Up, Down, Left, Right, PageUp, PageDown, Top, Bottom,
-    ToServices, ToChains, ToPlan, ToHistory, NextTab, PreviousTab, Trial, Guide, Refresh, Help, Palette, Quit, Suspend,
+    ToServices, ToChains, ToPlan, ToHistory, NextTab, PreviousTab, Trial, Guide, Notes, Refresh, Help, Palette, Quit, Suspend,
 }
 
 /// One row: an action, its keys, where it is, the word in the footer (empty: not there), a sentence.
@@ -116,6 +116,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::PreviousTab, "shift-tab [", SCREENS, "", "Screen before"),
     row(Action::Trial, "T", SCREENS, "", "Show the trial that runs"),
     row(Action::Guide, "g", SCREENS, "", "Guided hardening, one question at a time"),
+    row(Action::Notes, "i", SCREENS, "", "Show all that stands out on this host, and what could not be read or is not judged"),
     row(Action::Refresh, "R ctrl-l f5", SCREENS, "", "Look at the host again"),
     row(Action::Help, "? f1", &[Services, Chains, Plan, History, Preview, Trial, Save, Guide, Flow, Choice, Text], "", "What the keys do here"),
     row(Action::Palette, ": ctrl-p", &[Services, Chains, Plan, History], "", "Every action by name"),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod input;
 pub mod keymap;
 mod needle;
+mod notes;
 mod planned;
 mod popups;
 mod screens;

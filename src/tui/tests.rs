@@ -162,6 +162,21 @@ fn services() {
 }
 
 #[test]
+fn notes() {
+    pictures("notes", |c| { c.press(&["i"]); });
+}
+
+#[test]
+fn what_is_not_known_is_said_before_the_list() {
+    let text = "*filter\n:INPUT DROP [0:0]\n:DOCKER - [0:0]\n-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT\n\
+        -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT\nCOMMIT\n";
+    let input = crate::observe::capture::Input { name: "rules".into(), text: text.into(), family: None };
+    let view = crate::observe::capture::captured(&[input]);
+    let mut c = Cockpit::on(Subject::Captured(Box::new(view)), 80, 24, false);
+    assert!(c.picture().contains("the table nat is not in the text"), "{}", c.picture());
+}
+
+#[test]
 fn services_found() {
     pictures("services_found", |c| { c.press(&["/", "text:9042", "enter"]); });
 }

@@ -7,6 +7,7 @@ use ratatui::buffer::Buffer;
 use super::{App, Picture, SMALLEST};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Binding, shown};
+use crate::tui::notes;
 use crate::tui::popups::trial::clock;
 use crate::tui::screens::Tab;
 use crate::tui::theme::{Glyph, Role, Theme};
@@ -107,7 +108,11 @@ impl App {
         let (shown, hidden) = sh.counts.get();
         if sh.needle.is_empty() {
             let mut end = c.w() - 1;
-            for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide")] {
+            let some = sh.seen.as_ref().is_some_and(|s| notes::count(s) > 0);
+            for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide"), (Action::Notes, "notes")] {
+                if action == Action::Notes && !some {
+                    continue;
+                }
                 let key = sh.key(self.tab.place(), action);
                 let from = end.saturating_sub(width(&key) + 1 + width(word));
                 if from > x {

@@ -78,6 +78,7 @@ impl Text {
             let line = &self.lines[at];
             let role = match line.as_bytes().first() {
                 Some(b'+') => Role::Added,
+                Some(b'-') if line.starts_with("- ") => Role::Text,
                 Some(b'-') => Role::Removed,
                 Some(b'@') => Role::Dim,
                 _ => Role::Text,

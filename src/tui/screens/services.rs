@@ -14,6 +14,7 @@ use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, 
 use crate::model::{Action as Does, Family, Goal, Net, PlanRule, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
+use crate::tui::notes;
 use crate::tui::planned::{count, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -213,9 +214,10 @@ impl Services {
         }
         let details = (c.h() * 3 / 10).clamp(3, 9);
         let (w, h) = (c.w(), c.h());
-        let top = u16::from(h >= 14 && !seen.judging);
-        if top == 1 {
+        let mut top = 0;
+        if h >= 14 && !seen.judging {
             overview(c, seen);
+            top = 1 + alert(&mut c.part(0, 1, w, 2), sh, seen);
         }
         let list = h.saturating_sub(details + 1 + top);
         let hidden_below = self.draw_list(&mut c.part(0, top, w, list), seen);
@@ -256,6 +258,21 @@ impl Services {
         }
         hidden_below
     }
+}
+
+/// What has to be said before anybody believes the list; the lines that it took.
+fn alert(c: &mut Canvas, sh: &Shared, seen: &Seen) -> u16 {
+    let gaps = notes::gaps(seen);
+    let Some(first) = gaps.first() else { return 0 };
+    let more = if gaps.len() > 1 { format!(" ({} more: {})", gaps.len() - 1, sh.key(Place::Services, Action::Notes)) } else { String::new() };
+    let lines = wrap(&format!("{first}{more}"), usize::from(c.w().saturating_sub(5)));
+    c.put(1, 0, Role::Partial, "!");
+    for (y, l) in (0..2).zip(&lines) {
+        let cut = y == 1 && lines.len() > 2;
+        let line = if cut { format!("{l} {} {}", c.theme.glyph(Glyph::Cut), sh.key(Place::Services, Action::Notes)) } else { l.clone() };
+        c.put(3, y, Role::Text, &line);
+    }
+    lines.len().min(2) as u16
 }
 
 /// The whole host in one line: into how much of what anyone gets.
