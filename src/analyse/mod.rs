@@ -25,6 +25,7 @@ mod reasons;
 mod report;
 mod rewrite;
 mod shadow;
+mod takers;
 mod trace;
 mod walk;
 mod world;

@@ -1,7 +1,11 @@
 //! Rules that can never match, because earlier rules of their chain take every packet that they ask for.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use range_set_blaze::RangeSetBlaze;
 
+use super::takers::Takers;
 use super::walk::RuleRef;
 use crate::model::{AddrSet, Family, IfaceMatch, Match, PortSet, Proto, Rule, Ruleset, Spec, Target};
 
@@ -14,19 +18,21 @@ pub struct Shadow {
     pub by: Vec<RuleRef>,
 }
 
-/// Chains longer than this are looked at rule by rule only against what ends the chain for everybody.
+/// In chains longer than this a rule is compared with the earlier rules that are [`Takers::near`] to it, else with all.
 const MAX_RULES: usize = 2_000;
+/// Rules of a long chain whose packets are kept in memory.
+const MAX_READ: usize = 1_000;
 /// More parts than this and the question is left open.
 const MAX_PARTS: usize = 64;
 
 /// The packets of a rule: a box. What is not one of these sides is not exact.
 #[derive(Clone, Debug)]
-struct Area {
-    src: AddrSet,
+pub(super) struct Area {
+    pub(super) src: AddrSet,
     dst: AddrSet,
     protos: RangeSetBlaze<u8>,
     sport: PortSet,
-    dport: PortSet,
+    pub(super) dport: PortSet,
     /// The pattern of each interface; `None` for any.
     iif: Option<String>,
     oif: Option<String>,
@@ -40,7 +46,9 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     for table in &set.tables {
         for chain in table.chains.iter().filter(|c| !c.partial) {
             let at = |i: usize| RuleRef { family: set.family, table: table.name.clone(), chain: chain.name.clone(), rule: Some(i + 1) };
-            let mut takers: Vec<(usize, Area)> = Vec::new();
+            let long = chain.rules.len() > MAX_RULES;
+            let mut takers: Vec<(usize, Rc<Area>)> = Vec::new();
+            let (mut index, mut read) = (Takers::default(), HashMap::new());
             let mut all: Option<usize> = None;
             // Before the first rule that ends the chain for anybody nothing is shadowed, and most chains of a large
             // host (a service, its endpoints) have none, or only their last.
@@ -53,23 +61,28 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
                     out.push(Shadow { at: at(i), by: vec![at(end)] });
                     continue;
                 }
-                let long = chain.rules.len() > MAX_RULES;
-                // In a long chain only a rule without any match can be the last word.
-                if long && rule.text.split(' ').count() > 4 {
-                    continue;
-                }
                 let spec = rule.spec(set.family);
                 let Some(area) = area(rule, &spec, set.family) else { continue };
-                if !long
-                    && let Some(by) = covered(&area, &takers) {
-                        out.push(Shadow { at: at(i), by: by.into_iter().map(at).collect() });
-                        continue;
+                if long {
+                    // Read again when needed: to keep all of them would take many times the text in memory.
+                    if read.len() > MAX_READ {
+                        read.clear();
                     }
+                    let mut again = |at: usize| {
+                        let area = read.entry(at).or_insert_with(|| chain.rules.get(at).and_then(|r| box_of(r, set.family)).map(Rc::new));
+                        area.clone().map(|a| (at, a))
+                    };
+                    takers = index.near(&area).into_iter().filter_map(&mut again).collect();
+                }
+                if let Some(by) = covered(&area, &takers) {
+                    out.push(Shadow { at: at(i), by: by.into_iter().map(at).collect() });
+                    continue;
+                }
                 if area.exact && ends(&spec.target) {
                     if area.is_everything() {
                         all = Some(i);
                     }
-                    takers.push((i, area));
+                    if long { index.add(i, &area) } else { takers.push((i, Rc::new(area))) }
                 }
             }
         }
@@ -98,6 +111,10 @@ fn may_end(text: &str) -> bool {
 /// Whether a target ends the chain for every packet that it gets.
 fn ends(target: &Target) -> bool {
     matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Netmap(_) | Target::Snat | Target::Goto(_))
+}
+
+fn box_of(rule: &Rule, family: Family) -> Option<Area> {
+    area(rule, &rule.spec(family), family)
 }
 
 /// The box around a rule's packets; `None` when no packet can be told to be in it.
@@ -170,7 +187,7 @@ impl Area {
 }
 
 /// The earlier rules that cover a box together; `None` when something of it is left.
-fn covered(area: &Area, takers: &[(usize, Area)]) -> Option<Vec<usize>> {
+fn covered(area: &Area, takers: &[(usize, Rc<Area>)]) -> Option<Vec<usize>> {
     let mut left = vec![area.clone()];
     let mut by = Vec::new();
     if area.is_empty() {
@@ -215,6 +232,29 @@ mod tests {
     fn two_halves_shadow_the_whole() {
         check(&["-s 10.0.0.0/9 -j DROP", "-s 10.128.0.0/9 -j ACCEPT", "-s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT"], &[(3, &[1, 2])]);
         check(&["-s 10.0.0.0/9 -j DROP", "-s 10.0.0.0/8 -j ACCEPT"], &[]);
+    }
+
+    #[test]
+    fn a_long_chain_is_answered_like_a_short_one() {
+        let mut rules: Vec<String> = (0..MAX_RULES).map(|i| format!("-s 10.{}.{}.0/24 -p tcp -m tcp --dport 111 -j ACCEPT", i / 256, i % 256)).collect();
+        let at = rules.len();
+        rules.extend([
+            "-s 10.3.4.5/32 -p tcp -m tcp --dport 111 -j DROP", // by the /24
+            "-s 10.3.4.5/32 -p tcp -m tcp --dport 112 -j DROP", // by none
+            "-s 10.3.4.0/23 -p tcp -m tcp --dport 111 -j DROP", // by two halves
+            "-i eth0 -j ACCEPT",
+            "-i eth0 -p udp -m multiport --dports 1,2,7 -j DROP",
+            "-m iprange --src-range 192.0.2.3-192.0.2.9 -j DROP",
+            "-s 192.0.2.4/31 -p icmp -j ACCEPT",
+            "-s 10.3.4.0/23 -j ACCEPT", // more than the rules before it take
+            "-j DROP",
+            "-p tcp -j ACCEPT",
+        ].map(String::from));
+        let lines: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let of = |a: usize, b: usize| a * 256 + b + 1;
+        check(&lines, &[
+            (at + 1, &[of(3, 4)]), (at + 3, &[of(3, 4), of(3, 5)]), (at + 5, &[at + 4]), (at + 7, &[at + 6]), (at + 10, &[at + 9]),
+        ]);
     }
 
     #[test]
