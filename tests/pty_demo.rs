@@ -93,6 +93,8 @@ fn the_guide_leads_a_beginner_who_errs_and_recovers() {
     p.press("\r");
     p.see("Save for the next boot?");
     p.press("\r");
+    p.see("loads these files at boot");
+    p.press("\r");
     p.see("Done.");
     p.press("\x03");
     assert_eq!(p.end(), 0);

@@ -163,6 +163,9 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         s.send("\r");
         s.wait("Save for the next boot?", SOON);
         s.send("\r");
+        s.wait("what boot does with them", SOON);
+        s.wait("+++ ", SOON);
+        s.send("\r");
         s.wait("Done.", SOON);
         saved_is_what_is_live(lab);
         s.send(ESC);

@@ -95,6 +95,15 @@ impl Cockpit {
         self
     }
 
+    /// Takes answers of the worker until a text is on the screen.
+    fn until_shown(&mut self, what: &str) {
+        self.until(|a| a.shared.requests.is_empty());
+        while !text(&self.app.draw().cells).contains(what) {
+            let r = self.from.recv_timeout(Duration::from_secs(20)).unwrap();
+            self.app.reply(r);
+        }
+    }
+
     fn picture(&mut self) -> String {
         self.until(|a| a.shared.requests.is_empty());
         text(&self.app.draw().cells)
@@ -226,13 +235,7 @@ fn save() {
     pictures("save", |c| {
         kept(c);
         c.press(&["esc", "3", "s"]);
-        c.until(|a| a.shared.requests.is_empty());
-        // The difference comes from the worker.
-        let shown = |c: &mut Cockpit| text(&c.app.draw().cells).contains("rules.v4");
-        while !shown(c) {
-            let r = c.from.recv_timeout(Duration::from_secs(20)).unwrap();
-            c.app.reply(r);
-        }
+        c.until_shown("rules.v4");
     });
 }
 
@@ -256,6 +259,8 @@ fn guided_steps() {
         c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && a.shared.busy.is_none());
         c.press(&["esc", "enter"]);
         shot(&mut c, 6);
+        c.press(&["enter"]);
+        c.until_shown("rules.v4");
         c.press(&["enter"]);
         c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
         shot(&mut c, 7);

@@ -7,7 +7,7 @@ use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Open, Planned, Reply, Request, Shared};
+use crate::tui::shared::{Open, Planned, Reply, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -32,7 +32,7 @@ pub struct Guide {
     pub(super) cursor: Cursor,
     /// Goals that may be protected, with what is recommended and why.
     goals: Vec<Choice>,
-    /// Enter was pressed to save; the answer decides.
+    /// The files were looked at to save them; the answer decides.
     saving: bool,
 }
 
@@ -53,7 +53,7 @@ struct Choice {
 /// Why a service should not be open to strangers; `None`: that is a matter of what the host is for.
 fn recommended(j: &Judged) -> Option<&'static str> {
     match (j.endpoint.kind, j.endpoint.name.as_str(), j.endpoint.port) {
-        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("names every RPC service; answers UDP 7-28x in size"),
+        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("names every service; answers UDP 7-28x in size"),
         (EndpointKind::Rpc, "mountd" | "nfs" | "nfs_acl", _) => Some("hands out files; only NFS clients need it"),
         (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
         (EndpointKind::Published, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
@@ -185,10 +185,10 @@ impl Guide {
                 let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
                 self.go(if kept { Step::Save } else { Step::Change });
             }
+            // What boot does with the files and what they gain is looked at first.
             Step::Save => {
                 self.saving = true;
-                sh.busy = Some("saving".into());
-                sh.requests.push(Request::Save { all: false });
+                sh.opens.push(Open::Save);
             }
             Step::Done => {}
         }
@@ -297,7 +297,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),
             _ => s("The old rules are back.", "Nobody kept the trial, or you reverted it. The plan is still staged.", "look at the plan again"),
         },
-        Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "save"),
+        Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "see what boot does with them, then save"),
         Step::Done => s("Done.", "The rules are live, kept and saved. Services (1) shows who gets in now, History (4) what was done. g comes back here.", "close"),
     }
 }

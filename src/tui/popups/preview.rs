@@ -64,6 +64,8 @@ impl Preview {
             return format!("{what}\n{hint}");
         }
         match self.view {
+            // Only the slots of our chains would change places.
+            0 | 1 if p.nothing => "Nothing changes: the plan is what is kept already.".into(),
             0 | 1 if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
             0 | 1 => p.diff.clone(),
             2 => p.commands.join("\n"),
@@ -146,7 +148,7 @@ impl Preview {
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
         self.cursor.stands(body.area().y);
-        let two = self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty());
+        let two = self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty() && !p.nothing);
         let room = if two { body.w() / 2 } else { body.w() + 2 }.saturating_sub(4);
         let long = too_long(text.lines(), room);
         let window = self.cursor.window(len, usize::from(body.h().saturating_sub(if long { WHOLE } else { 0 })));

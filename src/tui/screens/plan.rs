@@ -235,6 +235,9 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
             }
         }
     }
+    // A service's families stand beside each other.
+    let names: Vec<String> = rows.iter().map(|r| r.of.name.clone()).collect();
+    rows.sort_by_key(|r| (names.iter().position(|n| *n == r.of.name), r.family.index()));
     // And both families, where they fare alike.
     let mut both: Vec<(Fares, &str)> = Vec::new();
     for r in rows {

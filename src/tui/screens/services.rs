@@ -297,10 +297,15 @@ fn overview(c: &mut Canvas, seen: &Seen) {
         let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.reach.accepted.is_full());
         let anyone = of_kind().filter(open).count();
         let unsure = of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.reach.depends.is_empty())).count();
+        let unknown = of_kind().filter(|j| j.exposure.iter().all(Option::is_none)).count();
         let text = if short { format!("{anyone}/{all} {brief}") } else { format!("{anyone} of {all} {name}") };
-        x = c.put(x, 0, if anyone > 0 { Role::Open } else if unsure == 0 { Role::Closed } else { Role::Text }, &text);
+        x = c.put(x, 0, if anyone > 0 { Role::Open } else if unsure + unknown == 0 { Role::Closed } else { Role::Text }, &text);
         if unsure > 0 {
             x = c.put(x + 1, 0, Role::Partial, &format!("({unsure} depend{})", if unsure == 1 { "s" } else { "" }));
+        }
+        // Not known is not closed.
+        if unknown > 0 {
+            x = c.put(x + 1, 0, Role::Partial, &format!("({unknown} not known)"));
         }
     }
     if first {
