@@ -25,6 +25,8 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.see("allow node1");
     p.see("a new login still gets in");
     p.press("v");
+    p.see("portmapper, 2 ports");
+    p.press("\t");
     p.see("-A PORTCULLIS-A");
     p.press("y");
     p.see("Apply on trial for 60 s");

@@ -97,9 +97,11 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.wait("allow 192.0.2.2, 2001:db8::2", SOON);
         s.wait("a new login still gets in", SOON);
         s.send("v");
-        s.wait("-A PORTCULLIS-A", SOON);
-        s.send("\t\t");
+        s.wait("● anyone       → ◐ 1 address", SOON);
+        s.send("\t");
         s.wait("+-A PORTCULLIS-A", SOON);
+        s.send("\t\t");
+        s.wait("iptables", SOON);
         s.send("y");
         s.wait("Apply on trial for 60 s", SOON);
         s.send("\r");

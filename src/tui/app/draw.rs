@@ -72,6 +72,9 @@ impl App {
             Source::Capture => "captured text, read-only",
             Source::Demo => "DEMO: nothing real is touched",
         };
+        if room < source.len() + 12 {
+            return fit_middle(&v.title, room, theme);
+        }
         // Of a long path the end tells most.
         let mut text = format!("{}{dot}{source}", fit_middle(&v.title, room.saturating_sub(source.len() + dot.chars().count()), theme));
         for more in v.ssh_peer.map(|(a, _)| format!("SSH from {a}")).into_iter().chain(v.iptables.clone()) {

@@ -10,7 +10,12 @@ use crate::tui::shared::{Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor};
 
-const VIEWS: [&str; 5] = ["Difference", "Side by side", "Commands", "Restore scripts", "Shell script"];
+/// The views, with a word for small screens.
+const VIEWS: [(&str, &str); 6] = [
+    ("Who gets in", "Who"), ("Difference", "Diff"), ("Side by side", "Columns"), ("Commands", "Commands"), ("Restore", "Restore"), ("Shell", "Shell"),
+];
+const DIFF: usize = 1;
+const COLUMNS: usize = 2;
 
 /// State.
 #[derive(Default, Debug)]
@@ -64,12 +69,13 @@ impl Preview {
             return format!("{what}\n{hint}");
         }
         match self.view {
+            0 => plan::in_words(sh, p),
             // Only the slots of our chains would change places.
-            0 | 1 if p.nothing => "Nothing changes: the plan is what is kept already.".into(),
-            0 | 1 if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
-            0 | 1 => p.diff.clone(),
-            2 => p.commands.join("\n"),
-            3 => p.scripts.clone(),
+            DIFF | COLUMNS if p.nothing => "Nothing changes: the plan is what is kept already.".into(),
+            DIFF | COLUMNS if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
+            DIFF | COLUMNS => p.diff.clone(),
+            3 => p.commands.join("\n"),
+            4 => p.scripts.clone(),
             _ => p.shell.clone(),
         }
     }
@@ -80,7 +86,7 @@ impl Preview {
     }
 
     fn len(&self, text: &str) -> usize {
-        if self.view == 1 { side_by_side(text).len() } else { text.lines().count() }
+        if self.view == COLUMNS { side_by_side(text).len() } else { text.lines().count() }
     }
 
     /// Acts.
@@ -102,7 +108,7 @@ impl Preview {
                 return After::Close;
             }
             Action::NextMatch | Action::PreviousMatch => {
-                let lines: Vec<&str> = if self.view == 1 {
+                let lines: Vec<&str> = if self.view == COLUMNS {
                     side_by_side(&text).iter().map(|p| match p { Pair::Head(h) => *h, Pair::Lines(a, b) => b.or(*a).unwrap_or_default() }).collect()
                 } else {
                     text.lines().collect()
@@ -134,7 +140,8 @@ impl Preview {
         let mut area = c.part(0, 1, w, h.saturating_sub(2));
         let mut inner = area.frame("Preview: what the plan makes different");
         let mut x = 0;
-        for (i, name) in VIEWS.iter().enumerate() {
+        for (i, (name, short)) in VIEWS.iter().enumerate() {
+            let name = if w < 76 { short } else { name };
             let end = inner.put(x, 0, if i == self.view { Role::Title } else { Role::Dim }, name);
             if i == self.view {
                 inner.underline(x, 0, end - x);
@@ -148,7 +155,7 @@ impl Preview {
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
         self.cursor.stands(body.area().y);
-        let two = self.view == 1 && plan::current(sh).is_some_and(|p| !p.diff.is_empty() && !p.nothing);
+        let two = self.view == COLUMNS && plan::current(sh).is_some_and(|p| !p.diff.is_empty() && !p.nothing);
         let room = if two { body.w() / 2 } else { body.w() + 2 }.saturating_sub(4);
         let long = too_long(text.lines(), room);
         let window = self.cursor.window(len, usize::from(body.h().saturating_sub(if long { WHOLE } else { 0 })));
@@ -166,9 +173,9 @@ impl Preview {
             let lines: Vec<&str> = text.lines().collect();
             for (y, at) in window.enumerate() {
                 let role = match (self.view, lines[at].as_bytes().first()) {
-                    (0, Some(b'+')) => Role::Added,
-                    (0, Some(b'-')) => Role::Removed,
-                    (0, Some(b'@')) | (2.., Some(b'#')) => Role::Dim,
+                    (DIFF, Some(b'+')) => Role::Added,
+                    (DIFF, Some(b'-')) => Role::Removed,
+                    (DIFF, Some(b'@')) | (3.., Some(b'#')) => Role::Dim,
                     _ => Role::Text,
                 };
                 if at == self.cursor.at {

@@ -10,12 +10,12 @@
 
 use crate::analyse::Endpoint;
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
 use crate::tui::planned::{concerns, count};
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Allowed, Asked, Open, Planned, Shared};
+use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -216,7 +216,29 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
         c.put(3, 1, Role::Dim, "working it out");
         return;
     };
-    let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return };
+    let rows = fares(sh, p);
+    if rows.is_empty() {
+        c.put(3, 1, Role::Dim, "nothing that others can reach now is touched");
+    }
+    let room = usize::from(c.h().saturating_sub(1));
+    if rows.len() > room {
+        c.right(30, 0, Role::Dim, &format!("{} more: {} shows all ", rows.len() - room, sh.key(Place::Plan, Action::Preview)));
+    }
+    let (family, before) = if c.w() < 70 { (23, 28) } else { (26, 33) };
+    for ((r, word), y) in rows.iter().take(room).zip(1..) {
+        c.put_within(3, y, family - 1, Role::Text, &r.label());
+        c.put(family, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
+        let ((g1, r1, t1), (g2, r2, t2)) = (&r.before, &r.after);
+        let (g1, g2) = (c.theme.glyph(*g1), c.theme.glyph(*g2));
+        let x = c.put(before, y, *r1, &format!("{g1} {t1}"));
+        let x = c.put(x.max(before + 12) + 1, y, Role::Dim, &format!("{arrow} "));
+        c.put(x, y, *r2, &format!("{g2} {t2}"));
+    }
+}
+
+/// How the endpoints fare that the plan is about, one line for what fares alike; with the word for both families.
+fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
+    let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return Vec::new() };
     let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
     goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
     // The ports of a service that fare alike are one line.
@@ -246,24 +268,37 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
             None => both.push((r, "")),
         }
     }
-    let rows = both;
+    both
+}
+
+/// All of before and after, and the checks, as lines of text: where they do not fit on a screen they are read here.
+pub fn in_words(sh: &Shared, p: &Planned) -> String {
+    let glyph = |g| sh.theme.glyph(g);
+    let side = |(g, _, text): &(Glyph, Role, String)| format!("{} {text}", glyph(*g));
+    let rows = fares(sh, p);
+    let (a, b) = if sh.area.width < 76 { (21, 10) } else { (26, 14) };
+    let mut lines: Vec<String> = rows.iter().map(|(r, word)| {
+        let family = if word.is_empty() { r.family.label() } else { word };
+        format!("{:<a$} {family:<5} {:<b$} {} {}", r.label(), side(&r.before), glyph(Glyph::Arrow), side(&r.after))
+    }).collect();
     if rows.is_empty() {
-        c.put(3, 1, Role::Dim, "nothing that others can reach now is touched");
+        lines.push("nothing that others can reach now is touched".into());
     }
-    let room = usize::from(c.h().saturating_sub(1));
-    if rows.len() > room {
-        c.right(30, 0, Role::Dim, &format!("{} more on a larger screen ", rows.len() - room));
+    lines.push(String::new());
+    for k in sorted(&p.checks) {
+        let glyph = glyph(match k.good { Some(true) => Glyph::Yes, Some(false) => Glyph::No, None => Glyph::Dot });
+        for (i, l) in wrap(&k.text, usize::from(sh.area.width.saturating_sub(10))).iter().enumerate() {
+            lines.push(if i == 0 { format!("{glyph} {l}") } else { format!("  {l}") });
+        }
     }
-    let (family, before) = if c.w() < 70 { (23, 28) } else { (26, 33) };
-    for ((r, word), y) in rows.iter().take(room).zip(1..) {
-        c.put_within(3, y, family - 1, Role::Text, &r.label());
-        c.put(family, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
-        let ((g1, r1, t1), (g2, r2, t2)) = (&r.before, &r.after);
-        let (g1, g2) = (c.theme.glyph(*g1), c.theme.glyph(*g2));
-        let x = c.put(before, y, *r1, &format!("{g1} {t1}"));
-        let x = c.put(x.max(before + 12) + 1, y, Role::Dim, &format!("{arrow} "));
-        c.put(x, y, *r2, &format!("{g2} {t2}"));
-    }
+    lines.join("\n")
+}
+
+/// What is wrong comes first.
+fn sorted(checks: &[Check]) -> Vec<&Check> {
+    let mut out: Vec<_> = checks.iter().collect();
+    out.sort_by_key(|k| match k.good { Some(false) => 0, None => 2, Some(true) => 1 });
+    out
 }
 
 /// What the plan does to ports of one service in one family.
@@ -302,10 +337,7 @@ pub fn checks(c: &mut Canvas, planned: Option<&Planned>) {
         return;
     }
     let mut y = 1;
-    // What is wrong comes first.
-    let mut sorted: Vec<_> = p.checks.iter().collect();
-    sorted.sort_by_key(|k| match k.good { Some(false) => 0, None => 2, Some(true) => 1 });
-    for k in sorted {
+    for k in sorted(&p.checks) {
         let (glyph, role) = match k.good {
             Some(true) => (Glyph::Yes, Role::Closed),
             Some(false) => (Glyph::No, Role::Error),
