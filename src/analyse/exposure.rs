@@ -10,7 +10,7 @@ use super::reasons::reasons;
 use super::trace::{Verdict, port};
 use super::walk::{Compiled, End, RuleRef, Walk};
 use super::world::{World, loopback};
-use crate::model::{AddrSet, Family, View};
+use crate::model::{AddrSet, Family, OtherFilter, View};
 
 /// A partition of the address space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,15 +130,15 @@ impl<'a> Engine<'a> {
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);
         self.without_listener(&mut walk, e);
-        let others: Vec<&(Family, String, bool)> = view.other_filters.iter().filter(|(f, _, _)| *f == family).collect();
-        let other = (!others.is_empty()).then(|| others.iter().any(|o| o.2));
+        let others: Vec<&OtherFilter> = view.other_filters.iter().filter(|o| o.family == family).collect();
+        let other = (!others.is_empty()).then(|| others.iter().any(|o| o.rewrites));
         let reach = Reach::of(family, walk.ends.iter()).under(other);
         let mut because = reasons(&walk, &reach);
-        if let Some((_, what, _)) = others.first()
+        // One that may rewrite comes first: it concerns what these rules block, too.
+        if let Some(o) = others.iter().find(|o| o.rewrites).or(others.first())
             && !reach.depends.is_empty() {
-                because.insert(0, Because {
-                    set: reach.depends.clone(), outcome: Verdict::Depends, text: format!("{what} also filters"), rule: None,
-                });
+                let text = format!("{} also filters{}", o.what, if o.rewrites { " and may rewrite packets" } else { "" });
+                because.insert(0, Because { set: reach.depends.clone(), outcome: Verdict::Depends, text, rule: None });
             }
         let by_interface = self.by_interface(&walk, &iif, other);
         Some(Exposure { reach, because, by_interface })

@@ -57,9 +57,9 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
                 which ports of the host lead there is not known. Give the output of {} too.", if containers == 1 { "rule" } else { "rules" }, family.label(), save_tool(family)));
         }
     }
-    for (family, what, rewrites) in &view.other_filters {
-        let more = if *rewrites { " and may rewrite packets" } else { "" };
-        say("other-filter", format!("{what} also filters {}{more}: what these rules let through may be blocked there. Look at it with `nft list ruleset`.", family.label()));
+    for o in &view.other_filters {
+        let more = if o.rewrites { " and may rewrite packets: what these rules block may get in elsewhere, and" } else { ":" };
+        say("other-filter", format!("{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at it with `{}`.", o.what, o.family.label(), o.see));
     }
     // A host without any IPv6 address has nothing to be known there.
     if view.v4.is_some() && view.v6.is_none() && view.local_addrs(Family::V6).is_none_or(|own| !own.is_empty()) {

@@ -1,7 +1,7 @@
 //! Each finding where it has to be said, and where it must not be.
 
 use super::report;
-use crate::model::{AddrSet, Family, LocalAddr, Net, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+use crate::model::{AddrSet, Family, LocalAddr, Net, OtherFilter, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
 fn host(v4: &[&str], v6: &[&str]) -> View {
@@ -108,7 +108,7 @@ fn tables_and_other_filters() {
     for code in ["unreadable-table", "partial-table", "other-filter", "ipv6-unknown", "never-matches"] {
         check(&v, code, false);
     }
-    v.other_filters.push((Family::V4, "table inet firewalld".into(), false));
+    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
     check(&v, "other-filter", true);
     v.v4.as_mut().unwrap().table_mut("filter").unwrap().unreadable = true;
     check(&v, "unreadable-table", true);

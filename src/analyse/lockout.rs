@@ -1,9 +1,10 @@
 //! Whether a change keeps a new SSH connection from the operator's address as it was.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::trace::{Packet, Verdict, trace};
-use crate::model::{Proto, View};
+use crate::model::{Proto, Ruleset, Table, View};
 
 /// How a new connection fares after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,25 @@ pub enum Access {
     },
 }
 
+/// The view without what is not known of the host, other filters and tables that cannot be read: that is the same before
+/// and after, and must not hide what a change does.
+fn alone(view: &View) -> Cow<'_, View> {
+    let unreadable = |set: &Ruleset| set.tables.iter().any(|t| t.unreadable);
+    if view.other_filters.is_empty() && ![&view.v4, &view.v6].into_iter().flatten().any(unreadable) {
+        return Cow::Borrowed(view);
+    }
+    let mut known = View { other_filters: Vec::new(), ..view.clone() };
+    for table in [&mut known.v4, &mut known.v6].into_iter().flatten().flat_map(|set| &mut set.tables).filter(|t| t.unreadable) {
+        *table = Table::pristine(&table.name);
+    }
+    Cow::Owned(known)
+}
+
 /// Compares a new TCP connection from `peer` to `port` before and after a change.
 pub fn lockout(before: &View, after: &View, peer: IpAddr, port: u16) -> Access {
     // An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d, but IPv4 rules decide about it.
     let packet = Packet::new(peer.to_canonical(), Proto::TCP, Some(port));
-    let (old, new) = (trace(before, &packet), trace(after, &packet));
+    let (old, new) = (trace(&alone(before), &packet), trace(&alone(after), &packet));
     match (old.verdict, new.verdict) {
         (_, Verdict::Accept) | (Verdict::Drop | Verdict::Reject, _) => Access::Same,
         (_, Verdict::Drop | Verdict::Reject) => Access::Worse { why: new.why },

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::model::{Chain, Family, LocalAddr, Net, Policy, Proto, Route, Rule, Source, View};
+use crate::model::{Chain, Family, LocalAddr, Net, OtherFilter, Policy, Proto, Route, Rule, Source, View};
 
 /// A captured view from restore lines; without `*table` they are of the filter table.
 fn view(text: &str) -> View {
@@ -167,7 +167,7 @@ fn captured_text_does_not_tell_which_addresses_are_the_hosts() {
 fn other_filters_and_unreadable_tables_are_never_open() {
     let mut v = live("");
     assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Accept);
-    v.other_filters.push((Family::V4, "table inet firewalld".into(), false));
+    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
     assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Depends);
     assert!(reach(&v, 80, Family::V4).reach.depends.is_full());
     let mut v = live("");

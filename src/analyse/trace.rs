@@ -205,17 +205,17 @@ pub(super) fn port(proto: Proto, port: Option<u16>) -> PortSet {
 fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String) {
     let ends = &walk.ends;
     let Some(first) = ends.first() else { return (Verdict::Depends, "the packet has no way".to_owned()) };
-    let other = view.other_filters.iter().find(|(f, _, rewrites)| *f == family && *rewrites)
-        .or_else(|| view.other_filters.iter().find(|(f, _, _)| *f == family));
+    let other = view.other_filters.iter().find(|o| o.family == family && o.rewrites)
+        .or_else(|| view.other_filters.iter().find(|o| o.family == family));
     if ends.iter().all(|e| e.verdict == Verdict::Accept) {
         return match other {
-            Some((_, what, _)) => (Verdict::Depends, format!("these rules let it through, but {what} also filters")),
+            Some(o) => (Verdict::Depends, format!("these rules let it through, but {} also filters", o.what)),
             None => (Verdict::Accept, walk.passes.last().map_or_else(|| first.text.clone(), |p| p.text.clone())),
         };
     }
     if ends.iter().all(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
-        if let Some((_, what, true)) = other {
-            return (Verdict::Depends, format!("these rules block it, but {what} may rewrite packets"));
+        if let Some(o) = other.filter(|o| o.rewrites) {
+            return (Verdict::Depends, format!("these rules block it, but {} may rewrite packets", o.what));
         }
         let same = ends.iter().all(|e| e.verdict == first.verdict);
         // Dropped or rejected, either way it does not get in.

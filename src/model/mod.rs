@@ -28,4 +28,4 @@ pub use service::{Peer, PublishedName, RpcService, Socket};
 pub use spec::{BitOp, End, IfaceLimit, IfaceMatch, MarkMasks, Match, NatTo, Spec, Target};
 pub use tokens::{quote, split_args};
 pub use trial_time::{TRIAL_LIMITS, trial_time};
-pub use view::{Backend, IpSet, LocalAddr, Route, Source, View};
+pub use view::{Backend, IpSet, LocalAddr, OtherFilter, Route, Source, View};

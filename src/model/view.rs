@@ -97,13 +97,25 @@ pub struct View {
     /// The interfaces with `net.ipv4.conf.*.route_localnet`, which lets packets from outside reach 127/8; `all` for
     /// every one. `None` when not known.
     pub route_localnet: Option<Vec<String>>,
-    /// What else filters on this host (native nft chains, the other backend), one phrase each:
-    /// accept becomes depends. `true`: it may rewrite packets too, so drop is not certain either.
-    pub other_filters: Vec<(Family, String, bool)>,
+    /// What else filters on this host (native nft chains, the other backend): accept becomes depends.
+    pub other_filters: Vec<OtherFilter>,
     /// What could not be read or used.
     pub diagnostics: Vec<Diagnostic>,
     /// Wall clock of the view, seconds since 1970 UTC.
     pub at: i64,
+}
+
+/// Something beside these rules that packets of a family have to pass, and that is not judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherFilter {
+    /// Whose packets.
+    pub family: Family,
+    /// What it is, as the subject of a sentence.
+    pub what: String,
+    /// The command that shows it.
+    pub see: String,
+    /// It may rewrite packets too (NAT, TPROXY, notrack, marks), so that drop is not certain either.
+    pub rewrites: bool,
 }
 
 impl View {

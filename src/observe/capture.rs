@@ -1,7 +1,8 @@
 //! One view of a host from captured texts, told apart by content. What a text cannot tell becomes a
 //! plain sentence among the diagnostics; nothing that is left out is left out silently.
 
-use crate::model::{Backend, Diagnostic, Family, Peer, Ruleset, Source, Table, View};
+use super::firewall;
+use crate::model::{Backend, Diagnostic, Family, OtherFilter, Peer, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
 use crate::syntax::{docker_ps, exports, family, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
 
@@ -112,6 +113,11 @@ impl Gather {
         }
     }
 
+    /// What the text only says to be there.
+    fn other(&mut self, family: Family, what: &str, see: String) {
+        self.view.other_filters.push(OtherFilter { family, what: what.to_owned(), see, rewrites: false });
+    }
+
     /// A listing of rules of one family.
     fn rules(&mut self, part: &Part, read: impl FnOnce(Family) -> (Ruleset, Vec<Diagnostic>)) {
         let context = &part.section.context;
@@ -121,7 +127,10 @@ impl Gather {
         self.versions(&part.section.text);
         for d in diags {
             if d.message.starts_with(iptables_save::LEGACY_WARNING) {
-                self.view.other_filters.push((family, "rules of iptables-legacy, which the text does not show".to_owned(), false));
+                self.other(family, "the rules of iptables-legacy, which the text does not show,", firewall::tool(family, "-legacy-save"));
+            } else if d.message.ends_with(iptables_save::FOREIGN_CHAINS) {
+                let table = d.message.split(' ').nth(1).unwrap_or_default();
+                self.other(family, &format!("a native base chain of table {table}, which the text does not show,"), "nft list ruleset".to_owned());
             }
             // The table of `iptables -S` is named below, or guessed.
             if d.message != iptables_save::NO_TABLE {

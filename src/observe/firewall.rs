@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use crate::host::{Cmd, Tools};
 use crate::model::{Backend, Diagnostic, Family, Ruleset};
-use crate::syntax::iptables_save;
+use crate::syntax::{iptables_save, nft};
 
 /// How long a reading of a large ruleset may take.
-const READING: Duration = Duration::from_secs(20);
+pub const READING: Duration = Duration::from_secs(20);
+
+/// Bytes of a listing up to which each rule is looked at by `nft` as well; that takes longer than the reading itself.
+const LISTED_TWICE: usize = 1 << 20;
 
 /// The save and restore tools of a family.
 pub fn tool(family: Family, what: &str) -> String {
@@ -46,4 +49,29 @@ pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_chan
     let (set, diags) = iptables_save::read(&text, family);
     let diags = diags.into_iter().map(|d| d.in_file(&save)).collect();
     Ok((text, set, diags))
+}
+
+/// The rules of one family as loaded; tables that iptables prints wrong, without a word, count as unreadable as well.
+pub fn rules_checked(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+    let (text, mut set, mut diags) = rules(host, family, backend, to_change)?;
+    if backend == Some(Backend::Nft) {
+        for table in set.tables.iter_mut().filter(|t| !t.unreadable && misprinted(host, family, &t.name, text.len())) {
+            table.unreadable = true;
+            let said = format!("table {} cannot be read by iptables; it holds native nft rules that are printed as others", table.name);
+            diags.push(Diagnostic::whole(said).in_file(&tool(family, "-save")));
+        }
+    }
+    Ok((text, set, diags))
+}
+
+/// Whether a table has native rules that iptables-nft takes for others of its own. Where there is no `nft`, nobody has
+/// put them there by hand.
+fn misprinted(host: &dyn Tools, family: Family, table: &str, size: usize) -> bool {
+    let nft_family = match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let ask = |args: &[&str]| host.run(&Cmd::new("nft", &[args, &["table", nft_family, table]].concat()).within(READING)).ok().filter(|o| o.status == 0);
+    ask(&["--debug=netlink", "list", "sets"]).is_some_and(|o| nft::has_sets(nft_family, table, &o.text()))
+        || size < LISTED_TWICE && ask(&["-j", "list"]).is_some_and(|o| nft::is_misread(&o.text()))
 }

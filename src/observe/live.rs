@@ -127,7 +127,7 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
         view.diagnostics.push(Diagnostic::whole("IPv6 is off on this host: no IPv6 rules are read"));
         return;
     }
-    match firewall::rules(host, family, view.backend, false) {
+    match firewall::rules_checked(host, family, view.backend, false) {
         Ok((_, set, diags)) => {
             view.diagnostics.extend(diags);
             match family {

@@ -6,6 +6,8 @@ use crate::model::{Chain, Diagnostic, Family, Policy, Rule, Ruleset, Table};
 
 /// How the remark begins that says: rules of the other backend are loaded too (`# Warning:` of iptables-nft).
 pub const LEGACY_WARNING: &str = "Warning: iptables-legacy tables present";
+/// How the remark ends that says: chains of others hook in from a table of iptables (`# Table` of iptables-nft).
+pub const FOREIGN_CHAINS: &str = "holds native base chains, which are not in this text";
 /// The remark about lines in front of which no `*table` stands.
 pub const NO_TABLE: &str = "no table is named before this line; taken as table filter";
 
@@ -55,6 +57,8 @@ impl Reader {
             table.unreadable = true;
             self.set.tables.push(table);
             self.diags.push(Diagnostic::at(n, format!("table {name} cannot be read by iptables; it holds native nft rules")));
+        } else if rest.contains("incompatible base-chains") {
+            self.diags.push(Diagnostic::at(n, format!("table {name} {FOREIGN_CHAINS}")));
         }
     }
 

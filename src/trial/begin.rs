@@ -137,7 +137,7 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, set, _) = firewall::rules(host, family, view.backend, true)
+        let (text, set, _) = firewall::rules_checked(host, family, view.backend, true)
             .map_err(|e| Refusal::refused("unreadable", format!("the {} rules could not be read: {e}", family.label()), "both families are changed or neither; install what is missing"))?;
         let filter = set.table("filter");
         if filter.is_none_or(|t| t.unreadable || t.partial) {

@@ -68,7 +68,7 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, mut set, _) = firewall::rules(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
+        let (text, mut set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
             format!("the {} rules could not be read: {e}", family.label()), "nothing was written; both families are saved or neither"))?;
         if set.tables.iter().any(|t| t.unreadable) {
             return Err(Refusal::refused("unreadable", format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()), "see `nft list ruleset`; nothing was written"));
