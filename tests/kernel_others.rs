@@ -141,6 +141,14 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         }
         assert_eq!(lab.server.run(&["nft", "list", "ruleset"]), before, "{context}");
     }
+    // A plan changes the table filter only: with another one that is not known it goes on trial, and says so.
+    lab.server.sh("nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct state new tcp dport 9 redirect to :22; \
+        nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 drop; }; }'");
+    let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("cannot read the IPv4 table nat") && said.contains("IPv6 is also filtered by the native nft table inet t"), "{out:?}");
+    assert!(lab.portcullis(&["revert"]).status.success());
+    assert!(lab.server.run(&["nft", "list", "table", "ip", "nat"]).contains("redirect to :22"));
     // A rule that iptables cannot print at all makes it fail: nothing is known then.
     lab.server.sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 drop");
     let r = report(&lab);

@@ -93,6 +93,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     }
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
+    record.remarks.extend(view.unknown_filters());
     progress("arming the guard");
     arm(host, &mut record)?;
     progress("applying the plan");

@@ -128,8 +128,8 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shado
     if let Some(better) = plan::closing_is_better(view) {
         say(None, better.to_owned());
     }
-    for o in &view.other_filters {
-        say(None, format!("{} is also filtered by {}", o.family.label(), o.what));
+    for what in view.unknown_filters() {
+        say(None, what);
     }
     for n in &change.notes {
         say(None, n.clone());
