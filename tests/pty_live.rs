@@ -159,6 +159,14 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         s.wait("The old rules come back in", SOON);
         only_the_node_is_served(lab);
         only_the_node_reaches_statd(lab);
+        // Out and back in while the clock runs.
+        s.send(ESC);
+        s.wait("The trial runs", SOON);
+        s.send(ESC);
+        s.wait("TRIAL: the old rules come back in", SOON);
+        s.send("g");
+        s.wait("The trial runs", SOON);
+        s.send("\r");
         prove_and_keep(lab, &mut s);
         s.send(ESC);
         s.wait("Kept.", SOON);

@@ -98,11 +98,6 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shado
         (Some(Access::Unknown { why }), _) => say(None, format!("your SSH session: not certain, {why}")),
         _ => say(None, "no SSH session was found: nothing to check there".into()),
     }
-    for f in Family::BOTH {
-        if view.rules(f).is_none() {
-            say(None, format!("{} rules are not known here and are not changed", f.label()));
-        }
-    }
     let nodes: Vec<&Node> = plan.rules.iter().filter(|r| r.action == Action::Allow).flat_map(|r| &r.from).collect();
     if view.v6.is_some() && !nodes.is_empty() && !plan.rules.is_empty() {
         let six = nodes.iter().any(|n| n.nets(Family::V6).is_none_or(|v| !v.is_empty()));

@@ -353,3 +353,14 @@ fn the_guide_comes_back_where_it_was_left() {
     let again = c.press(&["g"]).picture();
     assert!(again.contains("step 2 of 7") && again.contains("[ ] nfs ") && again.contains("[x] mountd"), "{again}");
 }
+
+#[test]
+fn on_captured_text_the_guide_ends_with_the_script() {
+    let texts = [("rules", include_str!("../../assets/demo/iptables-save.txt")), ("rpc", include_str!("../../assets/demo/rpcinfo-p.txt"))];
+    let inputs = texts.map(|(name, text)| crate::observe::capture::Input { name: name.into(), text: text.into(), family: None });
+    let view = crate::observe::capture::captured(&inputs);
+    let mut c = Cockpit::on(Subject::Captured(Box::new(view)), 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.9", "enter", "enter"]);
+    assert!(c.picture().contains("This is captured text, not a host."), "{}", c.picture());
+    assert!(c.press(&["enter"]).picture().contains("Preview: what the plan"), "{}", c.picture());
+}

@@ -2,7 +2,7 @@
 
 use super::{After, trial::clock};
 use crate::analyse::{EndpointKind, Judged};
-use crate::model::{Goal, Node};
+use crate::model::{Goal, Node, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, goal_of};
 use crate::tui::screens::plan;
@@ -176,6 +176,8 @@ impl Guide {
                 }
                 self.next();
             }
+            // Captured text is no host: there the guide ends with the script.
+            Step::Change if sh.source() == Some(Source::Capture) => sh.opens.push(Open::Preview),
             Step::Change => match plan::can_apply(sh) {
                 Ok(()) => plan::apply(sh),
                 Err(why) => sh.complain(format!("not now: {why}")),
@@ -288,6 +290,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Open => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. Anyone means the whole Internet, if this host is on it.", "which of them to protect"),
         Step::Which => s("Which services should only some nodes reach?", "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is your way in.", "who may still use them"),
         Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "what will change"),
+        Step::Change if sh.source() == Some(Source::Capture) => s("What would change?", "This is captured text, not a host. Below: who gets in before and after, then the checks. The preview has the commands; e there writes them to a script for the host.", "see the commands"),
         Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
         Step::Trial if sh.trial_runs() => {
             let left = sh.trial.as_ref().map_or(0, |t| t.left);
