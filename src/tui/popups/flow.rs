@@ -5,7 +5,7 @@
 //!   │
 //!   ▼ PREROUTING   as it arrives
 //!   │  nat PREROUTING     rule 1 → DOCKER
-//!   │  ├─ DOCKER          rule 3: new destination 172.17.0.2 port 9042
+//!   │  ├─ DOCKER          rule 3 DNAT to 172.17.0.2 port 9042
 //!   ▼ routing
 //!   ├─ INPUT     to this host itself
 //!   ╰─ FORWARD   to containers and other hosts       its way
@@ -75,6 +75,12 @@ fn built_in(s: &Step) -> bool {
     Table::builtin_chains(&s.table).contains(&s.chain.as_str())
 }
 
+/// The interface that leads to an address: what comes from there arrives on it, unless the ways differ.
+fn interface_to(sh: &Shared, addr: IpAddr) -> Option<String> {
+    let routes = sh.seen.as_ref()?.view.routes.as_ref()?;
+    routes.iter().filter(|r| r.net.contains(addr)).max_by_key(|r| r.net.mask.count_ones()).map(|r| r.interface.clone())
+}
+
 /// A line of the picture.
 struct Line {
     /// Columns of the name.
@@ -88,7 +94,7 @@ struct Line {
 
 fn hook_words(hook: &str) -> &'static str {
     match hook {
-        "PREROUTING" => "as it arrives (not on lo), before routing",
+        "PREROUTING" => "as it arrives, before routing",
         "INPUT" => "to this host's own sockets",
         "FORWARD" => "through this host",
         _ => "",
@@ -105,7 +111,7 @@ fn does(step: &Step, family: Family, arrow: &str) -> String {
         Target::Reject => "rejects".into(),
         Target::Return => "returns".into(),
         Target::Jump(to, _) | Target::Goto(to) => format!("{arrow} {to}"),
-        Target::Dnat(Some(_)) => format!("new destination{}", columns(&rule, family).rest.rsplit_once("to ").map_or_else(String::new, |(_, t)| format!(" {t}"))),
+        Target::Dnat(Some(_)) => format!("DNAT to{}", columns(&rule, family).rest.rsplit_once("to ").map_or_else(String::new, |(_, t)| format!(" {t}"))),
         _ => columns(&rule, family).target,
     }
 }
@@ -144,8 +150,11 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
         let role = if hit.is_some_and(|h| h.result != StepResult::MayMatch) { Role::Text } else { Role::Dim };
         out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
     }
-    // The last rule that held is the one that decides.
-    if let Some(l) = out.iter_mut().rev().find(|l| l.rule.is_some()) {
+    // The last rule that held is the one that decides; where a packet gets in, nat only goes along with it.
+    let filters = |l: &Line| l.rule.as_ref().is_some_and(|r| r.1 != "nat");
+    let accepted = t.verdict == Verdict::Accept;
+    let decides = out.iter().rposition(|l| accepted && filters(l)).or_else(|| out.iter().rposition(|l| l.rule.is_some()));
+    if let Some(l) = decides.and_then(|at| out.get_mut(at)) {
         l.role = Role::Found;
     }
     out
@@ -153,7 +162,8 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
 
 impl Flow {
     /// Asks for the way at once.
-    pub fn new(packet: Packet, label: String, sh: &mut Shared) -> Self {
+    pub fn new(mut packet: Packet, label: String, sh: &mut Shared) -> Self {
+        packet.interface = interface_to(sh, packet.src);
         sh.requests.push(Request::Trace(packet.clone()));
         let mut senders = vec![(packet.src, "a stranger".to_owned())];
         for (node, why) in nodes::picks(sh) {
@@ -183,6 +193,7 @@ impl Flow {
             Action::NextView => {
                 self.sender = (self.sender + 1) % self.senders.len();
                 self.packet.src = self.senders[self.sender].0;
+                self.packet.interface = interface_to(sh, self.packet.src);
                 self.answer = None;
                 sh.requests.push(Request::Trace(self.packet.clone()));
             }
@@ -216,7 +227,8 @@ impl Flow {
         let p = &self.packet;
         let port = p.dport.map_or_else(String::new, |d| format!(" to port {d}"));
         let who = &self.senders[self.sender].1;
-        c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port}", p.src, p.proto.to_string().to_uppercase()));
+        let on = p.interface.as_ref().map_or_else(|| "(not on lo)".to_owned(), |i| format!("on {i}"));
+        c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port} {on}", p.src, p.proto.to_string().to_uppercase()));
         let Some(t) = self.answer.clone() else {
             c.put(1, 2, Role::Dim, "following it");
             return;
