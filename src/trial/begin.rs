@@ -84,8 +84,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
     checks(&change, &view, options)?;
     let id = format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000);
-    progress("rehearsing in a throw-away namespace");
-    let rehearsal = rehearsed(host, &change, &texts, options)?;
+    let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
     for (suffix, text) in &texts {
         history::write_snapshot(host, &id, suffix, text)
@@ -176,13 +175,15 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
 }
 
 /// Only a rehearsal that went well, or the operator's word that none can be had, leads on.
-fn rehearsed(host: &dyn Host, change: &Change, texts: &[(&'static str, String)], options: &Options) -> Result<Rehearsal, Refusal> {
+fn rehearsed(
+    host: &dyn Host, change: &Change, texts: &[(&'static str, String)], options: &Options, progress: &mut dyn FnMut(&str),
+) -> Result<Rehearsal, Refusal> {
     if options.without_rehearsal {
         return Ok(Rehearsal::default());
     }
     let loaded: Vec<(Family, &str)> = texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
     let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
-    rehearse(host, &change.families, &loaded, fuse).map_err(|e| match e {
+    rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
         Failed::NoPlace(why) => Refusal::refused("no-rehearsal", format!("the change cannot be rehearsed: {why}"),
             "nothing was changed; --without-rehearsal goes on without"),
         Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => Refusal::refused("no-fuse", format!("the kernel cannot end a trial by itself: {why}"),

@@ -18,16 +18,27 @@ pub struct Rehearsal {
     pub left_out: Vec<String>,
 }
 
+/// A ruleset with more rules takes long enough to say how far the rehearsal is.
+const LARGE: usize = 2_000;
+
 /// Rehearses the change of each family. `fuse` is far enough in the future for all of it.
-pub fn rehearse(host: &dyn Host, changes: &[FamilyChange], loaded: &[(Family, &str)], fuse: Option<i64>) -> Result<Rehearsal, Failed> {
+pub fn rehearse(
+    host: &dyn Host, changes: &[FamilyChange], loaded: &[(Family, &str)], fuse: Option<i64>, progress: &mut dyn FnMut(&str),
+) -> Result<Rehearsal, Failed> {
+    progress("rehearsing in a throw-away namespace");
     let stage = host.throwaway().map_err(Failed::NoPlace)?;
     let mut out = Rehearsal::default();
     load_sets(host, &*stage);
     for change in changes {
         let family = change.family();
         let text = loaded.iter().find(|(f, _)| *f == family).map_or("", |(_, t)| *t);
+        let rules = text.lines().filter(|l| l.starts_with(['-', '['])).count();
+        let mut step = |what: &str| if rules > LARGE {
+            progress(&format!("rehearsing, {rules} {} rules: {what}", family.label()));
+        };
+        step("loading them");
         out.left_out.extend(load(&*stage, family, text));
-        play(&*stage, change, fuse).map_err(Failed::Ours)?;
+        play(&*stage, change, fuse, &mut step).map_err(Failed::Ours)?;
     }
     Ok(out)
 }
@@ -41,14 +52,17 @@ pub enum Failed {
     Ours(String),
 }
 
-fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>) -> Result<(), String> {
+fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut dyn FnMut(&str)) -> Result<(), String> {
     let read = || kernel::read(stage, change.family(), None);
+    step("reading them back");
     let before = read()?;
     let mut expected = before.clone();
     let apply = change.apply_script(fuse);
     expected.apply(&apply).map_err(|e| e.message)?;
+    step("applying the plan");
     kernel::restore(stage, "rehearsal", change.family(), &apply)?;
     same(&read()?, &expected, "after applying the plan")?;
+    step("reverting");
     let now = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script())?;
     kernel::clean_up(stage, "rehearsal", change, &now);
     same(&without_leftovers(read()?), &without_leftovers(before), "after the revert")
