@@ -5,10 +5,12 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::net::Echo;
 use common::outlive::LOCK_OUT;
 use common::ssh::{remote, start_sshd};
-use common::{Backend, Lab, PORTCULLIS};
+use common::{Backend, Lab, PORTCULLIS, wait_for};
 use serde_json::Value;
 
 /// Where the server of the tests listens.
@@ -221,5 +223,48 @@ fn a_lock_out_is_refused_though_what_is_not_known_may_rewrite() {
         let (_, said) = remote(&lab, 0, Lab::server4(0), &format!("{PORTCULLIS} apply {plan} --yes 2>&1; echo exit $?"));
         assert!(said.contains("would cut a new SSH login") && said.contains("exit 3"), "{other}: {said}");
         assert_eq!(lab.server.rules(), before);
+    }
+}
+
+#[test]
+fn a_native_rule_put_in_during_a_trial_cannot_keep_the_plan_alive() {
+    let Some((lab, echo)) = host(Backend::Nft, &["nft"]) else { return };
+    let opens = || echo.tcp(&lab.clients[0], Lab::server4(0));
+    let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4000/tcp\"]\n");
+    let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
+    assert!(out.status.success() && !opens(), "{out:?}");
+    lab.server.sh("nft add rule ip filter INPUT ct state invalid drop");
+    let out = lab.portcullis(&["revert"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && said.contains("cannot read the IPv4 filter table any more"), "{said}");
+    assert!(opens(), "our chains are empty until the rest can be taken out");
+    let there = lab.server.run(&["nft", "list", "ruleset"]);
+    assert!(there.contains("ct state invalid drop"), "{there}");
+    lab.server.sh("nft delete rule ip filter INPUT handle $(nft -a list chain ip filter INPUT | sed -n 's/.*ct state invalid.*handle //p')");
+    wait_for("the guard or the operator takes the rest out", Duration::from_secs(20), || {
+        let _ = lab.portcullis(&["revert"]);
+        !lab.server.rules().contains("PORTCULLIS")
+    });
+    assert!(opens());
+}
+
+#[test]
+fn a_captured_text_tells_of_what_it_does_not_show() {
+    let Some(lab) = Lab::new(Backend::Nft, 0, &["nft", "xtables-legacy-multi"]) else { return };
+    for (setup, verdict, why) in [
+        ("for t in filter nat mangle; do iptables -t $t -A INPUT -s 203.0.113.9; done", "accept", ""),
+        ("nft 'add chain ip filter mine { type filter hook input priority 5; policy drop; }'", "depends", "native base chain of table filter"),
+        ("nft 'delete chain ip filter mine'; nft add rule ip filter INPUT ct state new drop", "depends", "table filter cannot be read"),
+        ("nft flush chain ip filter INPUT; iptables-legacy -A INPUT -s 203.0.113.9", "depends", "iptables-legacy"),
+    ] {
+        lab.server.sh(setup);
+        for listing in ["iptables-save", "iptables -S", "iptables -L -n -v"] {
+            // What a terminal shows: the commands, and their complaints.
+            let each = if listing == "iptables-save" { "''" } else { "filter nat mangle" };
+            let file = lab.file("rules", &lab.server.sh(&format!("for t in {each}; do echo \"root@host:~# {listing} ${{t:+-t $t}}\"; {listing} ${{t:+-t $t}} 2>&1 || true; done")));
+            let out = lab.portcullis(&["trace", &file, "--proto", "tcp", "--src", "198.51.100.1", "--dport", "80", "--json"]);
+            let t: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
+            assert!(t["verdict"] == verdict && t["why"].as_str().unwrap().contains(why), "{listing}, {setup}: {t:#}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub fn captured(inputs: &[Input]) -> View {
     let mut gather = Gather { view: View::empty(Source::Capture, &names.join(", ")), hosts: [None, None], rpc_host: None };
     for input in inputs {
         gather.input(input);
+        gather.refused(input);
     }
     let host = gather.hosts.iter().flatten().next().or(gather.rpc_host.as_ref());
     if let Some(host) = host {
@@ -110,6 +111,28 @@ impl Gather {
                 }
                 Kind::Unknown => self.foreign(&part),
             }
+        }
+    }
+
+    /// What `iptables -S` and `-L` complain of where `iptables-save` prints a remark: a table that they cannot read. Nothing
+    /// of it is in the text, so that without this it would look empty.
+    fn refused(&mut self, input: &Input) {
+        const COMPLAINT: &str = "' is incompatible, use 'nft' tool";
+        if !input.text.contains(COMPLAINT) {
+            return;
+        }
+        for (n, line) in input.text.lines().enumerate() {
+            // `iptables v1.8.9 (nf_tables): table `filter' is incompatible, use 'nft' tool.`
+            let Some((tool, name)) = line.split_once(COMPLAINT).and_then(|(before, _)| before.rsplit_once(": table `")) else { continue };
+            let family = if tool.contains("ip6tables") { Family::V6 } else { Family::V4 };
+            let set = match family { Family::V4 => &mut self.view.v4, Family::V6 => &mut self.view.v6 }.get_or_insert_with(|| Ruleset::new(family));
+            let mut table = Table::new(name);
+            table.unreadable = true;
+            match set.table_mut(name) {
+                Some(have) => *have = table,
+                None => set.tables.push(table),
+            }
+            self.view.diagnostics.push(Diagnostic::at(n + 1, format!("table {name} could not be read by iptables; it holds native nft rules")).in_file(&input.name));
         }
     }
 

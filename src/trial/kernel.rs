@@ -40,6 +40,9 @@ pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, s
     let now = read(host, change.family(), None)?;
     if change.holds(&now, script) {
         Ok(now)
+    } else if now.table("filter").is_some_and(|t| t.unreadable) {
+        let (label, tool) = (change.family().label(), firewall::tool(change.family(), ""));
+        Err(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)"))
     } else {
         Err(format!("the {} rules read back differ from what was put in", change.family().label()))
     }
