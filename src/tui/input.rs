@@ -194,9 +194,10 @@ fn escape(b: &[u8]) -> Front {
 }
 
 fn control_sequence(b: &[u8]) -> Front {
-    // The Linux console's function keys: ESC [ [ A
+    // The Linux console's F1 to F5: ESC [ [ A to E
     if b.get(2) == Some(&b'[') {
-        return if b.len() < 4 { Front::More } else { Front::Done(4, None) };
+        let function = |c: u8| c.is_ascii_uppercase().then(|| key(KeyCode::F(c - b'A' + 1), KeyModifiers::NONE));
+        return b.get(3).map_or(Front::More, |&c| Front::Done(4, function(c)));
     }
     let Some(end) = b[2..].iter().position(|c| (0x40..=0x7e).contains(c)).map(|n| n + 2) else {
         // Nothing that terminals send is this long; something else sits on the line.
@@ -215,7 +216,8 @@ fn control_sequence(b: &[u8]) -> Front {
         b'~' => numbered(first).map(|k| key(k, modifiers(&params))),
         b'Z' => Some(key(KeyCode::BackTab, KeyModifiers::SHIFT)),
         // `R` with two numbers is a cursor report.
-        c if body.is_empty() || (params.len() == 2 && first == 1 && c != b'R') => letter(c).map(|k| key(k, modifiers(&params))),
+        b'R' => None,
+        c if body.is_empty() || (params.len() == 2 && first == 1) => letter(c).map(|k| key(k, modifiers(&params))),
         _ => None,
     };
     Front::Done(end + 1, event)
@@ -240,7 +242,7 @@ fn letter(c: u8) -> Option<KeyCode> {
         b'D' => KeyCode::Left,
         b'H' => KeyCode::Home,
         b'F' => KeyCode::End,
-        b'P' => KeyCode::F(1),
+        b'P'..=b'S' => KeyCode::F(c - b'P' + 1),
         b'M' => KeyCode::Enter,
         _ => return None,
     })
@@ -253,7 +255,10 @@ fn numbered(n: u16) -> Option<KeyCode> {
         4 | 8 => KeyCode::End,
         5 => KeyCode::PageUp,
         6 => KeyCode::PageDown,
-        11 => KeyCode::F(1),
+        // xterm leaves 16 and 22 out, as the VT220's keyboard had gaps there.
+        11..=15 => KeyCode::F(n as u8 - 10),
+        17..=21 => KeyCode::F(n as u8 - 11),
+        23 | 24 => KeyCode::F(n as u8 - 12),
         _ => return None,
     })
 }
@@ -279,6 +284,7 @@ mod tests {
     #[test]
     fn keys_mouse_and_paste() {
         assert_eq!(codes(b"a\x1b[A\x1bOB\x1b[5~\r\x7f"), [KeyCode::Char('a'), KeyCode::Up, KeyCode::Down, KeyCode::PageUp, KeyCode::Enter, KeyCode::Backspace]);
+        assert_eq!(codes(b"\x1bOP\x1bOS\x1b[15~\x1b[17~\x1b[24~\x1b[[A"), [1, 4, 5, 6, 12, 1].map(KeyCode::F));
         assert_eq!(codes("ä€".as_bytes()), [KeyCode::Char('ä'), KeyCode::Char('€')]);
         let mut d = Decoder::default();
         assert_eq!(d.feed(b"\x1b[<65;3;4M\x1b[<0;1;1M\x1b[<0;1;1m"), [Input::Wheel(2, 3, 3), Input::Click(0, 0)]);

@@ -269,8 +269,9 @@ fn code(name: &str) -> Option<(KeyCode, KeyModifiers)> {
         "pgdn" => KeyCode::PageDown,
         "home" => KeyCode::Home,
         "end" => KeyCode::End,
-        "f1" => KeyCode::F(1),
-        "f5" => KeyCode::F(5),
+        one if one.len() > 1 && one.strip_prefix('f').is_some_and(|n| n.parse::<u8>().is_ok_and(|n| (1..=12).contains(&n))) => {
+            KeyCode::F(one[1..].parse().ok()?)
+        }
         one => {
             let mut signs = one.chars();
             let c = signs.next().filter(|c| !c.is_control())?;

@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 
 use super::app::{App, Turn};
 use super::input::Input;
+use super::keymap::{Action, Place};
 use super::shared::{Reply, Request};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
@@ -275,12 +276,30 @@ fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
     // What was said goes with the first click.
     c.click("staged: 1 node").click("3 Plan").click("apply on trial").click("No, go back").click("No, go back");
-    assert!(!c.app.shared.trial_runs() && c.app.place() == super::keymap::Place::Plan);
+    assert!(!c.app.shared.trial_runs() && c.app.place() == Place::Plan);
     c.press(&["g", "backspace", "backspace"]);
     assert!(c.picture().contains("[x] portmapper"), "{}", c.picture());
     c.click("[x] portmapper");
     assert!(c.picture().contains("[ ] portmapper"));
     c.click("close").click("2 Chains").click("quit");
+}
+
+#[test]
+fn the_texts_name_the_keys_in_force() {
+    let theme = Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false };
+    let config = Config::read(theme, "[keys]\nprotect = \"P\"\nto-plan = \"f3\"\ntrial = \"f4\"\nkeep = \"f5\"\nguide = \"G\"\nbottom = \"end\"\n");
+    assert_eq!(config.remarks, []);
+    let mut c = Cockpit::with(Subject::Demo, config, 80, 24, false);
+    assert!(c.picture().contains("G guide"), "{}", c.picture());
+    c.press(&["P", "text:192.0.2.11", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    assert!(c.picture().contains("f3 shows"), "{}", c.picture());
+    c.app.act(Action::ToPlan);
+    c.press(&["y", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    assert!(c.picture().contains("f5  keeps the plan"), "{}", c.picture());
+    c.press(&["esc"]);
+    assert!(c.picture().contains("f4 shows it"), "{}", c.picture());
 }
 
 #[test]

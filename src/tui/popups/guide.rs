@@ -301,7 +301,12 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             _ => s("The old rules are back.", "Nobody kept the trial, or you reverted it. The plan is still staged.", "look at the plan again"),
         },
         Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "see what boot does with them, then save"),
-        Step::Done => s("Done.", "The rules are live, kept and saved. Services (1) shows who gets in now, History (4) what was done. g comes back here.", "close"),
+        Step::Done => {
+            let key = |a| sh.key(Place::Services, a);
+            let text = format!("The rules are live, kept and saved. Services ({}) shows who gets in now, History ({}) what was done. {} comes back here.",
+                key(Action::ToServices), key(Action::ToHistory), key(Action::Guide));
+            s("Done.", &text, "close")
+        }
     }
 }
 
@@ -311,14 +316,15 @@ fn open_list(c: &mut Canvas, sh: &Shared) {
     for (y, j) in open.iter().enumerate() {
         let y = y as u16;
         if y + 1 == c.h() && open.len() > usize::from(c.h()) {
-            c.put(2, y, Role::Dim, &format!("and {} more: Services (1) shows all", open.len() - usize::from(y)));
+            c.put(2, y, Role::Dim, &format!("and {} more: Services ({}) shows all", open.len() - usize::from(y), sh.key(Place::Services, Action::ToServices)));
             return;
         }
-        c.put_within(2, y, 30, Role::Text, &j.endpoint.label());
-        for (x, i) in [(31, 0), (52, 1)] {
+        let (v4, v6) = if c.w() < 70 { (23, 40) } else { (31, 52) };
+        c.put_within(2, y, v4 - 1, Role::Text, &j.endpoint.label());
+        for (x, i) in [(v4, 0), (v6, 1)] {
             let (g, role, text) = summary(&j.endpoint, j.exposure[i].as_ref());
             let g = c.theme.glyph(g);
-            c.put_within(x, y, x + 20, role, &format!("{} {g} {text}", if i == 0 { "IPv4" } else { "IPv6" }));
+            c.put_within(x, y, if i == 0 { v6 - 1 } else { c.w() }, role, &format!("{} {g} {text}", if i == 0 { "IPv4" } else { "IPv6" }));
         }
     }
     if open.is_empty() {

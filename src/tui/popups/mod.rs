@@ -239,7 +239,7 @@ pub fn too_long<'a>(mut lines: impl Iterator<Item = &'a str>, room: u16) -> bool
 /// Goes to the next line of a text that has what is searched for, or the one before.
 pub fn find_line(cursor: &mut Cursor, lines: &[&str], action: Action, sh: &mut Shared) {
     let Some(needle) = Needle::new(&sh.needle) else {
-        sh.complain("nothing is searched for: / begins");
+        sh.complain(format!("nothing is searched for: {} begins", sh.key(Place::Text, Action::Find)));
         return;
     };
     match next(cursor.at, lines.len(), action == Action::NextMatch, |i| needle.in_text(lines[i])) {

@@ -15,7 +15,7 @@ use crossterm::event::KeyEvent;
 
 use super::{After, middle};
 use crate::model::{Action as Does, Goal, Node, Plan, PlanRule};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::count;
 use crate::tui::shared::{Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -202,7 +202,8 @@ impl Nodes {
             }
         });
         let rest = if self.drop_rest { ", everybody else is dropped" } else { "" };
-        sh.say(format!("staged: {} may use {}{rest}; 3 shows the plan", count(n, "node"), self.what));
+        let plan = sh.key(Place::Services, Action::ToPlan);
+        sh.say(format!("staged: {} may use {}{rest}; {plan} shows the plan", count(n, "node"), self.what));
     }
 
     /// A key.

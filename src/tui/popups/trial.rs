@@ -2,7 +2,7 @@
 
 use super::{After, middle};
 use crate::model::Source;
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Open, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, wrap};
@@ -56,9 +56,9 @@ impl TrialPopup {
                 None => (Role::Text, "Now log in from another terminal: this session proves nothing, it was open before. A new login shows up here.".into()),
             });
             lines.push((Role::Text, String::new()));
-            lines.push((Role::Text, "k  keeps the plan and stops the clock".into()));
-            lines.push((Role::Text, "r  reverts now".into()));
-            lines.push((Role::Text, "+  adds a minute".into()));
+            for (action, does) in [(Action::Keep, "keeps the plan and stops the clock"), (Action::Revert, "reverts now"), (Action::Extend, "adds a minute")] {
+                lines.push((Role::Text, format!("{}  {does}", sh.key(Place::Trial, action))));
+            }
             lines.push((Role::Text, String::new()));
             lines.push(if t.guarded {
                 (Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes)))
@@ -74,12 +74,13 @@ impl TrialPopup {
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
-                "kept" => lines.push((Role::Text, "The plan is live. It is not in the boot-time rules yet: s saves it.".into())),
+                "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
                 _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
             }
         }
         lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
-        lines.push((Role::Dim, format!("Trial {} of {}. From any other login: portcullis status, keep, revert.", t.id, t.operator)));
+        let elsewhere = if t.pending { " From any other login: portcullis status, keep, revert." } else { "" };
+        lines.push((Role::Dim, format!("Trial {} of {}.{elsewhere}", t.id, t.operator)));
         if sh.source() == Some(Source::Demo) {
             lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::analyse::Manager;
 use crate::model::{Chain, Family, Source, Table};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
 use crate::tui::sentence::leads_to;
 use crate::tui::shared::{Open, Request, Seen, Shared};
@@ -201,7 +201,7 @@ impl Chains {
                 seen.view.rules(other).map(|_| ()).ok_or_else(|| format!("no {} rules are known here", other.label()))
             }
             Action::Back if !self.inside && self.path.is_empty() => Err("no jump was followed to get here".into()),
-            Action::NextMatch | Action::PreviousMatch if sh.needle.is_empty() => Err("nothing is searched for: / begins".into()),
+            Action::NextMatch | Action::PreviousMatch if sh.needle.is_empty() => Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find))),
             Action::Rates if seen.view.source == Source::Capture => Err("this is captured text: its counters stand still".into()),
             _ => Ok(()),
         }

@@ -40,10 +40,11 @@ pub fn current(sh: &Shared) -> Option<&Planned> {
 /// Why the plan cannot be applied now.
 pub fn can_apply(sh: &Shared) -> Result<(), String> {
     if sh.source() == Some(Source::Capture) {
-        return Err("this is captured text, not a host: look at the preview and export the script with e".into());
+        let (v, e) = (sh.key(Place::Plan, Action::Preview), sh.key(Place::Preview, Action::Export));
+        return Err(format!("this is captured text, not a host: look at the preview ({v}) and export the script with {e}"));
     }
     if sh.trial_runs() {
-        return Err("a trial runs: T shows it; keep or revert it first".into());
+        return Err(format!("a trial runs: {} shows it; keep or revert it first", sh.key(Place::Plan, Action::Trial)));
     }
     let Some(p) = current(sh) else { return Err("the plan is still being worked out".into()) };
     if let Some((what, hint)) = &p.error {
@@ -77,7 +78,7 @@ pub fn apply(sh: &mut Shared) {
 impl PlanScreen {
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
-        let empty = || if sh.plan.rules.is_empty() { Err("the plan is empty: press p on a service".to_owned()) } else { Ok(()) };
+        let empty = || if sh.plan.rules.is_empty() { Err(format!("the plan is empty: press {} on a service", sh.key(Place::Services, Action::Protect))) } else { Ok(()) };
         match action {
             Action::Apply => can_apply(sh),
             Action::Preview => if sh.plan_is_new() { Ok(()) } else { empty() },
@@ -108,7 +109,8 @@ impl PlanScreen {
             (Action::Save, _) => sh.opens.push(Open::Save),
             (Action::Remove, Some(r)) => {
                 sh.stage(|p| { p.rules.remove(at); });
-                sh.say(format!("removed: {}; u brings it back", rule_words(&r, "to")));
+                let undo = sh.key(Place::Plan, Action::Undo);
+                sh.say(format!("removed: {}; {undo} brings it back", rule_words(&r, "to")));
             }
             (Action::MoveUp, Some(_)) if at > 0 => {
                 sh.stage(|p| p.rules.swap(at, at - 1));
@@ -157,13 +159,14 @@ impl PlanScreen {
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let arrow = c.theme.glyph(Glyph::Arrow);
         if sh.plan.rules.is_empty() {
-            let lines = if sh.plan_is_new() && sh.seen.is_some() {
-                ["The plan is empty: applied, it takes everything of ours out.", "u brings the last rules back; v shows what would change."]
+            let key = |place, action| sh.key(place, action);
+            let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
+                ("The plan is empty: applied, it takes everything of ours out.", format!("{} brings the last rules back; {} shows what would change.", key(Place::Plan, Action::Undo), key(Place::Plan, Action::Preview)))
             } else {
-                ["The plan is empty.", "On Services (1), press p on a service: name the nodes that may use it; everybody else is dropped."]
+                ("The plan is empty.", format!("On Services ({}), press {} on a service: name the nodes that may use it; everybody else is dropped.", key(Place::Plan, Action::ToServices), key(Place::Services, Action::Protect)))
             };
-            c.put(2, 1, Role::Title, lines[0]);
-            for (i, l) in wrap(lines[1], usize::from(c.w().saturating_sub(4))).iter().enumerate() {
+            c.put(2, 1, Role::Title, title);
+            for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(4))).iter().enumerate() {
                 c.put(2, 3 + i as u16, Role::Text, l);
             }
             if current(sh).is_none_or(|p| p.nothing) {

@@ -3,6 +3,7 @@
 use super::{Chains, Line};
 use crate::analyse::{Manager, StepResult};
 use crate::model::{Family, Rule};
+use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::count;
 use crate::tui::sentence::{columns, policy_sentence, sentence};
 use crate::tui::shared::{Seen, Shared};
@@ -26,12 +27,14 @@ impl Chains {
         self.tree_width = (longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
             c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.needle));
-            c.put(2, 3, Role::Text, "esc shows all rules again; f looks among those of the other family.");
+            let other = sh.key(Place::Chains, Action::Family);
+            c.put(2, 3, Role::Text, &format!("esc shows all rules again; {other} looks among those of the other family."));
             return;
         }
         if self.lines.is_empty() {
             c.put(2, 1, Role::Title, &format!("No {} rules were read.", self.family.label()));
-            c.put(2, 3, Role::Dim, "On an untouched host there are none; R looks again.");
+            let again = sh.key(Place::Chains, Action::Refresh);
+            c.put(2, 3, Role::Dim, &format!("On an untouched host there are none; {again} looks again."));
             return;
         }
         self.draw_tree(&mut c.part(0, 0, self.tree_width, height), seen);
