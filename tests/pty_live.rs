@@ -204,6 +204,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         s.wait("a new login would be blocked", SOON);
         s.send("y");
         s.wait("This would cut you off", SOON);
+        s.wait("Better: esc goes back; a on the Plan screen allows your own", SOON);
         s.wait("type the words", SOON);
         s.send("\r");
         s.wait("or esc to go back", SOON);

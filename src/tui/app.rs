@@ -394,10 +394,14 @@ impl App {
                     sh.rates = None;
                 }
                 match sh.allowed.and(code) {
-                    Some(allowed) => sh.opens.push(Open::Ask {
-                        title: "The change was refused; nothing was changed".into(), lines: vec![format!("{what}.")],
-                        yes: "To apply all the same".into(), then: Asked::Apply(allowed),
-                    }),
+                    Some(allowed) => {
+                        let mut lines = vec![format!("{what}.")];
+                        lines.extend((code == "lockout").then(|| super::screens::plan::allow_first(sh)));
+                        sh.opens.push(Open::Ask {
+                            title: "The change was refused; nothing was changed".into(), lines,
+                            yes: "To apply all the same".into(), then: Asked::Apply(allowed),
+                        });
+                    }
                     None => sh.complain(format!("{what}; {hint}")),
                 }
             }

@@ -56,6 +56,13 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
     Ok(())
 }
 
+/// The way on where a plan locks its operator out.
+pub fn allow_first(sh: &Shared) -> String {
+    let key = sh.key(Place::Plan, Action::AllowNode);
+    let peer = sh.seen.as_ref().and_then(|s| s.view.ssh_peer).map_or_else(|| "your own address".to_owned(), |(a, _)| format!("your own address {a}"));
+    format!("Better: esc goes back; {key} on the Plan screen allows {peer} first.")
+}
+
 /// Asks what must be asked, then applies.
 pub fn apply(sh: &mut Shared) {
     let Some((lockout, takes_away)) = current(sh).map(|p| (p.lockout, p.takes_away)) else { return };
@@ -63,6 +70,7 @@ pub fn apply(sh: &mut Shared) {
     let mut lines = vec![format!("The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, whatever happens to this session, unless you keep the trial.")];
     if lockout {
         lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
+        lines.push(allow_first(sh));
     }
     if takes_away {
         lines.push("Rules that were kept before go away.".into());
