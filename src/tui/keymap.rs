@@ -269,7 +269,7 @@ fn code(name: &str) -> Option<(KeyCode, KeyModifiers)> {
         "pgdn" => KeyCode::PageDown,
         "home" => KeyCode::Home,
         "end" => KeyCode::End,
-        one if one.len() > 1 && one.strip_prefix('f').is_some_and(|n| n.parse::<u8>().is_ok_and(|n| (1..=12).contains(&n))) => {
+        one if one.len() > 1 && one.strip_prefix(['f', 'F']).is_some_and(|n| n.parse::<u8>().is_ok_and(|n| (1..=12).contains(&n))) => {
             KeyCode::F(one[1..].parse().ok()?)
         }
         one => {

@@ -311,6 +311,11 @@ fn small_screens() {
     insta::assert_snapshot!("plan_60x15", c.picture());
     c.press(&["2", "enter"]);
     insta::assert_snapshot!("chains_60x15", c.picture());
+    // What has to be typed is there, too.
+    c.press(&["1", "/", "text:22/tcp", "enter", "d", "3"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["y"]);
+    assert!(c.picture().contains("\"lock me out\""), "{}", c.picture());
     c.app.shared.area = Rect::new(0, 0, 59, 14);
     assert!(c.picture().contains("needs 60x15"));
     assert_eq!(c.app.input(Input::Key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE))), Turn::Quit);

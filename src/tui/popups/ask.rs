@@ -5,7 +5,7 @@ use crossterm::event::KeyEvent;
 use super::{After, middle};
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Asked, Open, Request, Shared};
-use crate::tui::theme::Role;
+use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 
 /// State.
@@ -100,8 +100,16 @@ impl Ask {
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let w = c.w().min(70);
-        let text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
-        let h = (text.len() + if self.phrase.is_some() { 2 } else { self.answers.len() }) as u16 + 4;
+        let mut text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
+        // The words that have to be typed are never cut.
+        let typed = self.phrase.as_ref().map_or_else(Vec::new, |(phrase, _)| wrap(&format!("{}: type the words \"{phrase}\"", self.answers[0]), usize::from(w - 6)));
+        let below = if self.phrase.is_some() { typed.len() + 1 } else { self.answers.len() };
+        let room = usize::from(c.h()).saturating_sub(below + 3);
+        if text.len() > room {
+            text.truncate(room.saturating_sub(1));
+            text.push(c.theme.glyph(Glyph::Cut).to_owned());
+        }
+        let h = (text.len() + below) as u16 + 4;
         let mut area = middle(c, w, h);
         let mut c = area.frame(&self.title);
         let mut y = 0;
@@ -109,9 +117,12 @@ impl Ask {
             c.put(1, y, Role::Text, l);
             y += 1;
         }
-        if let Some((phrase, field)) = &self.phrase {
-            c.put(1, y + 1, Role::Partial, &format!("{}: type the words \"{phrase}\"", self.answers[0]));
-            field.draw(&mut c, 1, y + 2, 30, true);
+        if let Some((_, field)) = &self.phrase {
+            for l in &typed {
+                y += 1;
+                c.put(1, y, Role::Partial, l);
+            }
+            field.draw(&mut c, 1, y + 1, 30, true);
             return;
         }
         self.cursor.stands(c.area().y + y + 1);

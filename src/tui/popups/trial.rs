@@ -47,7 +47,8 @@ impl TrialPopup {
             let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
             let title = format!("The old rules come back in {} unless you keep the new ones.", clock(t.left));
             let fits = title.len() + 2 <= usize::from(c.w());
-            c.put(1, 1, Role::Title, if fits { &title } else { title.trim_end_matches(" the new ones.") });
+            let short = format!("The old rules come back in {}.", clock(t.left));
+            c.put(1, 1, Role::Title, if fits { &title } else { &short });
             c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
             lines.push(match &t.proof {
                 Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),

@@ -109,7 +109,11 @@ impl History {
             return;
         }
         let list = c.h() / 2;
-        c.put(3, 0, Role::Dim, "began                    what became of it     by          plan");
+        // Where the columns are: what became of it, by whom, the plan.
+        let (state, by, plan) = if c.w() < 76 { (28, 39, 50) } else { (28, 50, 62) };
+        for (x, name) in [(3, "began"), (state, if c.w() < 76 { "became" } else { "what became of it" }), (by, "by"), (plan, "plan")] {
+            c.put(x, 0, Role::Dim, name);
+        }
         self.first_line = c.area().y + 1;
         let window = self.cursor.window(past.len(), usize::from(list.saturating_sub(1)));
         self.first_row = window.start;
@@ -121,10 +125,10 @@ impl History {
             }
             c.put(3, y, if here { Role::Selected } else { Role::Text }, &t.began);
             let role = match t.state.as_str() { "kept" => Role::Closed, "failed" => Role::Error, _ => Role::Partial };
-            c.put(28, y, role, &t.state);
-            c.put(50, y, Role::Dim, t.by.unwrap_or(""));
+            c.put(state, y, role, &t.state);
+            c.put(by, y, Role::Dim, t.by.unwrap_or(""));
             let rules = crate::syntax::plan::read(&t.plan).map_or(0, |p| p.rules.len());
-            c.put(62, y, Role::Text, &count(rules, "rule"));
+            c.put(plan, y, Role::Text, &count(rules, "rule"));
         }
         let (w, h) = (c.w(), c.h());
         let mut below = c.part(0, list, w, h - list);
