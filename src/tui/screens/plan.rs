@@ -166,6 +166,10 @@ impl PlanScreen {
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let arrow = c.theme.glyph(Glyph::Arrow);
+        if let Some(needle) = Needle::new(&sh.needle) {
+            // Nothing is hidden here: the order of all rules is what counts.
+            sh.counts.set((sh.plan.rules.iter().filter(|r| needle.in_text(&rule_words(r, "to"))).count(), 0));
+        }
         if sh.plan.rules.is_empty() {
             let key = |place, action| sh.key(place, action);
             let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
