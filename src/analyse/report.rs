@@ -1,10 +1,10 @@
 //! Everything that can be reached, who reaches it, and what stands out.
 
-use super::endpoint::{Endpoint, endpoints};
+use super::endpoint::{Endpoint, EndpointKind, endpoints};
 use super::exposure::{Engine, Exposure};
 use super::findings::{Finding, findings};
 use super::shadow::{Shadow, shadowed};
-use crate::model::{Diagnostic, Family, View};
+use crate::model::{Diagnostic, Family, Ruleset, View};
 
 /// An endpoint with its exposure in IPv4 and IPv6.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,21 +38,64 @@ pub const NOT_JUDGED: &[&str] = &[
     "AF_PACKET readers",
 ];
 
+/// Ports that only rules name are judged up to so many, or so many divided by the number of rules: a text of ten
+/// thousand rules may name thousands of ports, none of which need be open.
+const MAX_NAMED: (usize, usize) = (256, 2_000_000);
+
+/// What is judged, and what is said about the rest.
+fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
+    let mut list = endpoints(view);
+    let rules: usize = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(Ruleset::rule_count).sum();
+    let most = MAX_NAMED.0.max(MAX_NAMED.1 / rules.max(1));
+    let (mut named, mut last) = (0, None);
+    list.retain(|e| {
+        named += usize::from(e.kind == EndpointKind::Rule);
+        let stays = e.kind != EndpointKind::Rule || named <= most;
+        last = if stays { Some(e.label()) } else { last.take() };
+        stays
+    });
+    let left_out = (named > most).then(|| Diagnostic::whole(format!(
+        "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` of the host too: then what listens is judged",
+        last.unwrap_or_default(),
+    )));
+    (list, left_out)
+}
+
 /// What can be reached, not judged yet: for a screen that shows a large host before the answers are there.
 pub fn outline(view: &View) -> Report {
-    let endpoints = endpoints(view).into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();
-    Report { endpoints, warnings: Vec::new(), shadowed: Vec::new(), assumptions: Vec::new(), not_judged: NOT_JUDGED }
+    let (endpoints, left_out) = asked(view);
+    let endpoints = endpoints.into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();
+    Report { endpoints, warnings: Vec::new(), shadowed: Vec::new(), assumptions: left_out.into_iter().collect(), not_judged: NOT_JUDGED }
 }
 
 /// Judges everything that can be reached.
 pub fn report(view: &View) -> Report {
     let engines = Family::BOTH.map(|f| Engine::new(view, f));
-    let judged: Vec<Judged> = endpoints(view).into_iter().map(|endpoint| {
+    let (asked, left_out) = asked(view);
+    let judged: Vec<Judged> = asked.into_iter().map(|endpoint| {
         let exposure = Family::BOTH.map(|f| engines[f.index()].as_ref().and_then(|e| e.exposure(&endpoint)));
         Judged { endpoint, exposure }
     }).collect();
-    let assumptions = engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).collect();
+    let assumptions = engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).chain(left_out).collect();
     let shadowed: Vec<Shadow> = Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(shadowed).collect();
     let warnings = findings(view, &judged, &shadowed);
     Report { endpoints: judged, warnings, shadowed, assumptions, not_judged: NOT_JUDGED }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Rule, Source};
+
+    #[test]
+    fn ports_that_are_too_many_to_judge_are_said() {
+        let mut set = Ruleset::new(Family::V4);
+        let chain = set.table_or_new("filter").chain_or_new("INPUT");
+        chain.rules.extend((1..=9_000).map(|p| Rule::new(&format!("-p tcp -m tcp --dport {p} -j ACCEPT"))));
+        let mut view = View::empty(Source::Capture, "text");
+        view.v4 = Some(set);
+        let shown = outline(&view);
+        assert_eq!(shown.endpoints.len(), 256);
+        assert!(shown.assumptions.iter().any(|d| d.message.contains("name 9000 ports") && d.message.contains("256/tcp")), "{:?}", shown.assumptions);
+    }
 }

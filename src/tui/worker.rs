@@ -30,7 +30,7 @@ use crate::trial::{self, By, Options, Record, Refusal, Status, save};
 const BOOT_WIDTH: usize = 74;
 
 /// A host with more rules is shown before it is judged: that may take longer than one likes to wait at an empty screen.
-const LARGE: usize = 10_000;
+const LARGE: usize = 1_000;
 
 /// What the cockpit looks at.
 #[derive(Clone)]
