@@ -41,6 +41,10 @@ pub struct Chains {
     hits: Option<Hits>,
     first_line: u16,
     tree_width: u16,
+    /// Cells of the longest chain's name and number.
+    longest: u16,
+    /// The longest target of the chain in this row, worked out once.
+    widest: Option<(usize, u16)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Default for Chains {
     fn default() -> Self {
         Self {
             family: Family::V4, tree: Cursor::default(), rules: Cursor::default(), inside: false, path: Vec::new(), lines: Vec::new(),
-            made_from: None, names: Vec::new(), hits: None, first_line: 0, tree_width: 24,
+            made_from: None, names: Vec::new(), hits: None, first_line: 0, tree_width: 24, longest: 0, widest: None,
         }
     }
 }
@@ -120,6 +124,8 @@ impl Chains {
             self.lines.push(Line::Chain(i));
         }
         self.made_from = Some(key);
+        self.widest = None;
+        self.longest = rows.iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
         self.names = rows.iter().map(|r| (r.table.clone(), r.chain.clone())).collect();
         let again = before.and_then(|(t, n)| self.line_of(seen, &t, &n));
         let start = || self.lines.iter().position(|l| matches!(l, Line::Chain(i) if rows[*i].chain == "INPUT" || self.hits.is_some())).unwrap_or(1);

@@ -8,13 +8,16 @@
 //!    IPv4  0.0.0.0/0   accepted   INPUT policy ACCEPT, no rule matched
 //! ```
 
+mod overview;
+
 use std::sync::Arc;
 
+use overview::{Tally, alert, empty, overview, tallies};
+
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
-use crate::model::{Action as Does, Family, Goal, Net, PlanRule, Source};
-use crate::tui::keymap::{Action, Place};
+use crate::model::{Action as Does, Family, Goal, Net, PlanRule};
+use crate::tui::keymap::Action;
 use crate::tui::needle::Needle;
-use crate::tui::notes;
 use crate::tui::planned::{count, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -30,6 +33,7 @@ pub struct Services {
     hidden: usize,
     first_line: u16,
     first_row: usize,
+    tallies: Vec<Tally>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,7 @@ impl Services {
         }
         self.rows = rows;
         self.made_from = Some(key);
+        self.tallies = tallies(seen);
         let again = self.rows.iter().position(|r| matches!(r, Row::Endpoint(i) if {
             let e = &seen.report.endpoints[*i].endpoint;
             before.as_ref() == Some(&(e.kind, e.label()))
@@ -216,7 +221,7 @@ impl Services {
         let (w, h) = (c.w(), c.h());
         let mut top = 0;
         if h >= 14 && !seen.judging {
-            overview(c, seen);
+            overview(c, &self.tallies);
             top = 1 + alert(&mut c.part(0, 1, w, 2), sh, seen);
         }
         let list = h.saturating_sub(details + 1 + top);
@@ -257,59 +262,6 @@ impl Services {
             }
         }
         hidden_below
-    }
-}
-
-/// What has to be said before anybody believes the list; the lines that it took.
-fn alert(c: &mut Canvas, sh: &Shared, seen: &Seen) -> u16 {
-    let gaps = notes::gaps(seen);
-    let Some(first) = gaps.first() else { return 0 };
-    let more = if gaps.len() > 1 { format!(" ({} more: {})", gaps.len() - 1, sh.key(Place::Services, Action::Notes)) } else { String::new() };
-    let lines = wrap(&format!("{first}{more}"), usize::from(c.w().saturating_sub(5)));
-    c.put(1, 0, Role::Partial, "!");
-    for (y, l) in (0..2).zip(&lines) {
-        let cut = y == 1 && lines.len() > 2;
-        let line = if cut { format!("{l} {} {}", c.theme.glyph(Glyph::Cut), sh.key(Place::Services, Action::Notes)) } else { l.clone() };
-        c.put(3, y, Role::Text, &line);
-    }
-    lines.len().min(2) as u16
-}
-
-/// The whole host in one line: into how much of what anyone gets.
-fn overview(c: &mut Canvas, seen: &Seen) {
-    let dot = format!(" {} ", c.theme.glyph(Glyph::Dot));
-    let short = c.w() < 76;
-    let mut x = c.put(1, 0, Role::Title, "Open to anyone:") + 1;
-    let mut first = true;
-    for (kind, name, brief) in [
-        (EndpointKind::Rpc, "RPC services", "RPC"), (EndpointKind::Published, "published", "published"),
-        (EndpointKind::Socket, "sockets", "sockets"), (EndpointKind::Rule, "named ports", "ports"),
-    ] {
-        let of_kind = || seen.report.endpoints.iter().filter(move |j| j.endpoint.kind == kind && j.endpoint.listening);
-        let all = of_kind().count();
-        if all == 0 {
-            continue;
-        }
-        if !first {
-            x = c.put(x, 0, Role::Dim, &dot);
-        }
-        first = false;
-        let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.reach.accepted.is_full());
-        let anyone = of_kind().filter(open).count();
-        let unsure = of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.reach.depends.is_empty())).count();
-        let unknown = of_kind().filter(|j| j.exposure.iter().all(Option::is_none)).count();
-        let text = if short { format!("{anyone}/{all} {brief}") } else { format!("{anyone} of {all} {name}") };
-        x = c.put(x, 0, if anyone > 0 { Role::Open } else if unsure + unknown == 0 { Role::Closed } else { Role::Text }, &text);
-        if unsure > 0 {
-            x = c.put(x + 1, 0, Role::Partial, &format!("({unsure} depend{})", if unsure == 1 { "s" } else { "" }));
-        }
-        // Not known is not closed.
-        if unknown > 0 {
-            x = c.put(x + 1, 0, Role::Partial, &format!("({unknown} not known)"));
-        }
-    }
-    if first {
-        c.put(x, 0, Role::Dim, "nothing listens");
     }
 }
 
@@ -435,27 +387,6 @@ fn part_of(b: &Because) -> String {
         [a, b] => format!("{a} {b}"),
         [a, ..] if nets.len() > 16 => format!("everybody else ({} networks)", nets.len()).replace("everybody else", if a.mask == 0 { "everybody" } else { "the rest" }),
         [a, b, ..] => format!("{a} {b} +{}", nets.len() - 2),
-    }
-}
-
-fn empty(c: &mut Canvas, sh: &Shared, seen: &Seen) {
-    c.put(2, 1, Role::Title, "No service is known here.");
-    let mut lines: Vec<(Role, String)> = seen.view.diagnostics.iter().map(|d| (Role::Text, d.message.clone())).collect();
-    if seen.view.source == Source::Capture {
-        lines.push((Role::Text, "The rules name no port of this host, and no list of what listens came with them: that nothing is shown does not mean that nothing gets in.".into()));
-        lines.push((Role::Text, "Name a capture of `ss -tulpn`, `rpcinfo -p` or `docker ps` on the command line beside the rules.".into()));
-    } else {
-        lines.push((Role::Text, "Nothing listens, and no container port is published.".into()));
-    }
-    let key = |a| sh.key(Place::Services, a);
-    lines.push((Role::Dim, format!("{} shows the chains; {} asks what becomes of any packet.", key(Action::ToChains), key(Action::Trace))));
-    let mut y = 3;
-    for (role, text) in lines {
-        for line in wrap(&text, usize::from(c.w().saturating_sub(4))) {
-            c.put(2, y, role, &line);
-            y += 1;
-        }
-        y += 1;
     }
 }
 

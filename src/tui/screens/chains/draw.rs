@@ -22,9 +22,8 @@ impl Chains {
         let height = c.h().saturating_sub(below);
         self.first_line = c.area().y;
         // As wide as its longest name, as far as the rules leave room.
-        let longest = seen.chains[self.family.index()].iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
         let most = if c.w() >= 110 { 38 } else if c.w() >= 76 { 29 } else { 20 };
-        self.tree_width = (longest + 6).clamp(20, most);
+        self.tree_width = (self.longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
             c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.needle));
             let other = sh.key(Place::Chains, Action::Family);
@@ -90,8 +89,12 @@ impl Chains {
         c.put(1, 0, Role::Title, &title);
         c.right(1, 0, Role::Dim, &info);
         let wide = c.w() >= WIDE;
-        let targets = chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, self.family).target.chars().count()).max().unwrap_or(0);
-        let w = RuleColumns::new(c.w(), targets as u16, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
+        let row = self.row().unwrap_or(usize::MAX);
+        let widest = self.widest.filter(|w| w.0 == row).map_or_else(|| {
+            chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, self.family).target.chars().count() as u16).max().unwrap_or(0)
+        }, |w| w.1);
+        self.widest = Some((row, widest));
+        let w = RuleColumns::new(c.w(), widest, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
         for (x, name) in [(w.hits - 2, "#"), (w.hits, if w.target > w.hits { " hits" } else { "" }), (w.target, "target"), (w.proto, "proto")] {
             c.put(x, 1, Role::Dim, name);
         }
