@@ -216,6 +216,20 @@ fn pictures() {
     p.press("3");
     p.see("your SSH session");
     save(&mut p, "plan.svg");
+    p.press("1/9042\rw");
+    p.see("DNAT to 172.17.0.2 port 9042");
+    save(&mut p, "way.svg");
+    p.press("\x1b");
+    p.gone("PREROUTING");
+    p.press("\x1b");
+    p.gone("1 found");
+    p.press("3y");
+    p.see("Apply on trial for 60 s");
+    p.press("\r");
+    p.see("proof of access");
+    save(&mut p, "trial.svg");
+    p.press("\x1b");
+    p.see("T shows it");
     p.press("q");
     p.end();
 }

@@ -5,7 +5,7 @@ use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Open, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, wrap};
+use crate::tui::widgets::{Canvas, width, wrap};
 
 /// State.
 #[derive(Default, Debug)]
@@ -88,8 +88,10 @@ impl TrialPopup {
         let mut y = 4;
         let tight = c.h() < 20;
         for (role, text) in lines.into_iter().filter(|(_, text)| !(tight && text.is_empty())) {
-            for l in wrap(&text, usize::from(c.w().saturating_sub(2))) {
-                c.put(1, y, role, &l);
+            // What follows a sign stands below its words.
+            let hang = if matches!(role, Role::Closed | Role::Error) { width(c.theme.glyph(Glyph::Yes)) + 1 } else { 0 };
+            for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(2 + hang))).iter().enumerate() {
+                c.put(if i == 0 { 1 } else { 1 + hang }, y, role, l);
                 y += 1;
             }
         }
