@@ -129,6 +129,12 @@ impl Theme {
             Ground::Dark => 1,
             Ground::Light => 2,
         };
+        // Yellow and cyan of the sixteen cannot be read on white.
+        let sixteen = match sixteen {
+            Some(Color::Yellow) if self.ground == Ground::Light => Some(Color::Magenta),
+            Some(Color::Cyan | Color::Magenta) if self.ground == Ground::Light => Some(Color::Blue),
+            other => other,
+        };
         let style = match self.depth {
             Depth::Mono => plain,
             Depth::Sixteen => sixteen.map_or(plain, |c| plain.fg(c)),
@@ -203,6 +209,8 @@ mod tests {
         assert_eq!(theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]).depth, Depth::Mono);
         assert!(theme(&[("TERM", "xterm"), ("NO_COLOR", "")]).depth == Depth::Sixteen);
         assert_eq!(theme(&[("TERM", "rxvt"), ("COLORFGBG", "0;15")]).ground, Ground::Light);
+        let light = theme(&[("TERM", "xterm"), ("COLORFGBG", "0;15")]);
+        assert_eq!((light.style(Role::Partial).fg, light.style(Role::Key).fg), (Some(Color::Magenta), Some(Color::Blue)));
         let mut bare = theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]);
         assert!(bare.choose("16") && bare.depth == Depth::Mono && !bare.choose("pink"));
     }

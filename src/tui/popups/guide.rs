@@ -337,6 +337,8 @@ fn changes(c: &mut Canvas, sh: &Shared) {
     // The checks get what they need; what changes gets the rest.
     let lines = |p: &Planned| p.checks.iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
     let top = (h / 2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
+    // On a tall screen both stand together.
+    let top = plan::current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
     plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
     plan::checks(&mut c.part(0, top, w, h - top), plan::current(sh));
 }

@@ -286,6 +286,11 @@ fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
     both
 }
 
+/// How many lines it takes to say what changes.
+pub fn changed_lines(sh: &Shared, p: &Planned) -> u16 {
+    fares(sh, p).len().max(1) as u16 + 1
+}
+
 /// All of before and after, and the checks, as lines of text: where they do not fit on a screen they are read here.
 pub fn in_words(sh: &Shared, p: &Planned) -> String {
     let glyph = |g| sh.theme.glyph(g);

@@ -212,9 +212,9 @@ impl RuleColumns {
             return Self { number: 1, hits, target, proto, iface: w, source: proto + 6, dest: w, rest: w };
         }
         let more = ((w - WIDE) / 4).min(12);
-        let proto = target + 16 + more;
+        let proto = target + longest.clamp(10, 16 + more) + 1;
         let iface = proto + 6;
-        let source = iface + 13;
+        let source = iface + 13 + more;
         let dest = source + 19 + more;
         Self { number: 1, hits, target, proto, iface, source, dest, rest: dest + 19 + more }
     }
