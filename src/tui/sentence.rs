@@ -149,25 +149,35 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
     if !c.proto.is_empty() {
         who = format!("{who} {} packet", c.proto.replace('!', "non-").to_uppercase());
     }
-    let mut add = |word: &str, value: &str| {
-        if !value.is_empty() {
-            match value.strip_prefix('!') {
-                Some(v) => who = format!("{who} not {word} {v}"),
-                None => who = format!("{who} {word} {value}"),
-            }
-        }
+    let clause = |word: &str, value: &str| match value.strip_prefix('!') {
+        Some(v) => format!("not {word} {v}"),
+        None => format!("{word} {value}"),
     };
-    add("from", &c.source);
-    add("to", &c.destination);
-    add("arriving on", &c.input);
-    add("leaving on", &c.output);
-    let conditions: Vec<String> = spec.matches.iter().filter_map(|m| match m {
-        Match::DestinationPorts(n, s) => Some(format!("{}to port {}", if *n { "not " } else { "" }, ports(s))),
-        Match::Comment(_) | Match::Source(..) | Match::Destination(..) | Match::InInterface(..) | Match::OutInterface(..) | Match::Protocol(..) => None,
+    if !c.source.is_empty() {
+        who = format!("{who} {}", clause("from", &c.source));
+    }
+    // The port belongs to the address, where both are meant as they stand.
+    let port = spec.matches.iter().find_map(|m| match m { Match::DestinationPorts(false, s) => Some(ports(s)), _ => None });
+    match (c.destination.as_str(), &port) {
+        ("", None) => {}
+        ("", Some(port)) => who = format!("{who} to port {port}"),
+        (d, Some(port)) if !d.starts_with('!') => who = format!("{who} to {d} port {port}"),
+        (d, Some(port)) => who = format!("{who} {}, to port {port}", clause("to", d)),
+        (d, None) => who = format!("{who} {}", clause("to", d)),
+    }
+    let ways = [("arriving on", &c.input), ("leaving on", &c.output)].into_iter().filter(|(_, v)| !v.is_empty()).map(|(w, v)| clause(w, v));
+    let mut more: Vec<String> = ways.collect();
+    let only_way = more.len() == 1;
+    more.extend(spec.matches.iter().filter_map(|m| match m {
+        Match::DestinationPorts(true, s) => Some(format!("not to port {}", ports(s))),
+        Match::DestinationPorts(false, _) | Match::Comment(_) | Match::Source(..) | Match::Destination(..) | Match::InInterface(..)
+        | Match::OutInterface(..) | Match::Protocol(..) => None,
         other => short(other).map(|s| s.strip_prefix('!').map_or(s.clone(), |r| format!("not {r}"))),
-    }).collect();
-    if !conditions.is_empty() {
-        who = format!("{who}, {}", conditions.join(", "));
+    }));
+    match more.as_slice() {
+        [] => {}
+        [one] if only_way => who = format!("{who} {one}"),
+        more => who = format!("{who}, {},", more.join(", ")),
     }
     let what = match &spec.target {
         Target::None => "is only counted".into(),
@@ -211,10 +221,14 @@ mod tests {
 
     #[test]
     fn rules_read_as_sentences() {
-        assert_eq!(say("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT"), "Every TCP packet from 192.0.2.11/32, to port 111 is accepted.");
+        assert_eq!(say("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT"), "Every TCP packet from 192.0.2.11/32 to port 111 is accepted.");
         assert_eq!(say("! -i lo -j PORTCULLIS"), "Every packet not arriving on lo goes through chain PORTCULLIS.");
-        assert_eq!(say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "Every packet, state RELATED,ESTABLISHED is accepted.");
-        assert_eq!(say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"), "Every TCP packet, to port 9042 gets a new destination: 172.17.0.2 port 9042.");
+        assert_eq!(say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "Every packet, state RELATED,ESTABLISHED, is accepted.");
+        assert_eq!(say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"), "Every TCP packet to port 9042 gets a new destination: 172.17.0.2 port 9042.");
+        assert_eq!(say("-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT"),
+            "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted.");
+        assert_eq!(say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),
+            "Every UDP packet not to 192.0.2.0/24, not to port 53, is dropped without an answer.");
         assert!(say("-m time --datestop 2026-11-23T22:18:34 -j X").contains("until 2026-11-23 22:18:34 UTC"));
     }
 }

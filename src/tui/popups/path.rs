@@ -3,8 +3,8 @@
 use crossterm::event::{KeyCode, KeyEvent};
 
 use crate::tui::shared::{Request, Shared};
-use crate::tui::theme::Role;
-use crate::tui::widgets::{Canvas, Field};
+use crate::tui::theme::{Glyph, Role};
+use crate::tui::widgets::{Canvas, Field, width};
 
 /// A file name that is being typed, or none.
 #[derive(Default, Debug)]
@@ -57,6 +57,8 @@ impl PathLine {
         let mut line = c.part(0, h.saturating_sub(2), w, 1);
         line.put(0, 0, Role::Text, &" ".repeat(usize::from(w)));
         let x = line.put(1, 0, Role::Key, "write to: ");
-        f.draw(&mut line, x, 0, w.saturating_sub(x + 1), true);
+        let hint = format!("{} writes, esc goes back ", line.theme.glyph(Glyph::Enter));
+        f.draw(&mut line, x, 0, w.saturating_sub(x + 2 + width(&hint)), true);
+        line.right(x, 0, Role::Dim, &hint);
     }
 }

@@ -6,7 +6,7 @@
 //!  docker              │ ▸  1  12K  ACCEPT       tcp    192.0.2.0/24  port 111
 //!    DOCKER-USER     1 │    2    0  DROP         all    any
 //!  ─ rule 1 ──────────────────────────────────────────────────────────────────────
-//!   Every TCP packet from 192.0.2.0/24, to port 111 is accepted.
+//!   Every TCP packet from 192.0.2.0/24 to port 111 is accepted.
 //! ```
 
 mod draw;
