@@ -123,6 +123,8 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.wait("◐ 1 address      ◐ 1 address", SOON);
         s.send("q");
         assert_eq!(s.end(SOON), (0, true));
+        let [before, after] = ["stty.before", "stty.after"].map(|f| fs::read_to_string(lab.dir.path().join(f)).unwrap());
+        assert_eq!(before, after, "the modes of the terminal");
         only_the_node_is_served(lab);
         // What is kept is no draft any more.
         assert!(!lab.dir.path().join("data/portcullis").read_dir().unwrap().any(|f| f.unwrap().file_name().to_string_lossy().starts_with("draft")));
@@ -217,7 +219,11 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         s.send("lock me out\r");
         s.wait("The old rules come back in", SOON);
         assert!(!run.connects(), "locked out");
+        // A key that cannot arrive keeps nothing.
+        s.send("k");
         run.comes_back(GUARD);
+        // The session thaws when its packets are sent again, and says what happened meanwhile.
+        s.wait("This trial has ended: reverted by the guard", 4 * SOON);
         drop(s);
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("A draft from before", SOON);

@@ -139,7 +139,9 @@ impl Terminal {
     /// `portcullis`.
     pub fn cockpit(lab: &Lab, client: usize, to: IpAddr, args: &str) -> Self {
         let dir = lab.dir.path().display();
-        Self::ssh(lab, client, to, &format!("LANG=C.UTF-8 XDG_DATA_HOME={dir}/data XDG_CONFIG_HOME={dir}/config {PORTCULLIS} {args}"))
+        // What stty says before and after is written down: the modes of the terminal are the shell's again.
+        Self::ssh(lab, client, to, &format!("stty -g > {dir}/stty.before; LANG=C.UTF-8 XDG_DATA_HOME={dir}/data XDG_CONFIG_HOME={dir}/config \
+            {PORTCULLIS} {args}; c=$?; stty -g > {dir}/stty.after; exit $c"))
     }
 
     /// Types.
