@@ -93,6 +93,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Accept, "enter", &[Nodes, Palette, Find, Choice, Guide], "ok", "Take what is entered or chosen"),
     row(Action::Pick, "space", &[Guide], "tick", "Tick or untick the line at the cursor"),
     row(Action::AllowNode, "a", &[Guide], "add nodes", "Add nodes that may still use what is protected"),
+    row(Action::Remove, "x delete", &[Guide], "take out", "Take the node at the cursor out: it may no longer use what is protected"),
     row(Action::Preview, "v", &[Guide], "preview", "Show what the plan changes: who gets in, the difference, commands and scripts"),
     row(Action::Back, "backspace left", &[Guide], "back", "Go back one step"),
     row(Action::Cancel, "esc", CLOSING, "close", "Close this and go back; nothing is lost"),

@@ -304,6 +304,20 @@ fn the_texts_name_the_keys_in_force() {
 }
 
 #[test]
+fn a_wrong_node_is_taken_out_in_the_guide() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11 192.0.2.99", "enter"]);
+    assert!(c.picture().contains("192.0.2.99"), "{}", c.picture());
+    c.press(&["down", "x", "up"]);
+    let nodes: Vec<String> = c.app.shared.plan.rules.iter().flat_map(|r| r.from.iter().map(ToString::to_string)).collect();
+    assert!(nodes.contains(&"192.0.2.11".into()) && !nodes.contains(&"192.0.2.99".into()), "{nodes:?}");
+    c.press(&["x"]);
+    assert!(c.picture().contains("Nobody yet"), "{}", c.picture());
+    // What is protected stays so for everybody.
+    assert!(c.app.shared.plan.rules.iter().all(|r| r.action == crate::model::Action::Drop), "{:?}", c.app.shared.plan);
+}
+
+#[test]
 fn small_screens() {
     let mut c = Cockpit::demo(60, 15);
     insta::assert_snapshot!("services_60x15", c.picture());

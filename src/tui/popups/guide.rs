@@ -124,7 +124,7 @@ impl Guide {
     pub fn available(&self, action: Action) -> Result<(), String> {
         match (action, self.step) {
             (Action::Pick, s) if s != Step::Which => Err("there is nothing to tick at this step".into()),
-            (Action::AllowNode, s) if s != Step::Who => Err("nodes are added at step 3".into()),
+            (Action::AllowNode | Action::Remove, s) if s != Step::Who => Err("nodes are added and taken out at step 3".into()),
             (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
             (Action::Back, Step::Open) => Err("this is the first step".into()),
             _ => Ok(()),
@@ -133,7 +133,7 @@ impl Guide {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let len = match self.step { Step::Which => self.goals.len(), Step::Who => 1, _ => 40 };
+        let len = match self.step { Step::Which => self.goals.len(), Step::Who => self.nodes(sh).len().max(1), _ => 40 };
         if self.cursor.act(action, len) {
             return After::Stay;
         }
@@ -144,6 +144,7 @@ impl Guide {
                 return After::Close;
             }
             (Action::AllowNode, Step::Who) => self.ask_nodes(sh),
+            (Action::Remove, Step::Who) => self.take_out(sh),
             (Action::Preview, Step::Change) => sh.opens.push(Open::Preview),
             (Action::Back, step) => {
                 let at = STEPS.iter().position(|s| *s == step).unwrap_or(0);
@@ -194,6 +195,19 @@ impl Guide {
             }
             Step::Done => {}
         }
+    }
+
+    /// The node at the cursor may no longer use what is protected here.
+    fn take_out(&self, sh: &mut Shared) {
+        let Some(node) = self.nodes(sh).get(self.cursor.at).cloned() else { return };
+        let ticked = self.ticked();
+        sh.stage(|p| {
+            for r in p.rules.iter_mut().filter(|r| r.action == crate::model::Action::Allow && r.to.iter().all(|g| ticked.contains(g))) {
+                r.from.retain(|n| *n != node);
+            }
+            p.rules.retain(|r| !r.from.is_empty());
+        });
+        sh.say(format!("{node} is taken out"));
     }
 
     fn ask_nodes(&self, sh: &mut Shared) {
@@ -272,7 +286,13 @@ impl Guide {
         if nodes.is_empty() {
             c.put(2, 0, Role::Dim, "Nobody yet.");
         }
-        for (y, n) in nodes.iter().enumerate() {
+        let room = usize::from(c.h().saturating_sub(2));
+        self.cursor.stands(c.area().y);
+        for (y, at) in self.cursor.window(nodes.len(), room).enumerate() {
+            let n = &nodes[at];
+            if at == self.cursor.at {
+                c.mark(0, y as u16);
+            }
             let addrs = match n {
                 Node::Name(_, a) if !a.is_empty() => format!("  ({})", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                 _ => String::new(),
@@ -280,7 +300,12 @@ impl Guide {
             let yes = c.theme.glyph(Glyph::Yes);
             c.row(2, y as u16, &[(Role::Closed, yes), (Role::Text, " "), (Role::Text, &n.to_string()), (Role::Dim, &addrs)]);
         }
-        c.row(2, nodes.len() as u16 + 1, &[(Role::Key, &sh.key(Place::Guide, Action::AllowNode)), (Role::Text, " adds nodes")]);
+        let (add, remove) = (sh.key(Place::Guide, Action::AllowNode), sh.key(Place::Guide, Action::Remove));
+        let y = nodes.len().min(room) as u16 + 1;
+        let x = c.row(2, y, &[(Role::Key, &add), (Role::Text, " adds nodes")]);
+        if !nodes.is_empty() {
+            c.row(x, y, &[(Role::Text, ", "), (Role::Key, &remove), (Role::Text, " takes the one at the cursor out")]);
+        }
     }
 }
 
