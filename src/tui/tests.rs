@@ -318,6 +318,25 @@ fn a_wrong_node_is_taken_out_in_the_guide() {
 }
 
 #[test]
+fn the_way_to_a_port_that_does_not_listen_there_is_not_called_open() {
+    let mut c = Cockpit::demo(80, 24);
+    let traced = |c: &mut Cockpit, from: &str| {
+        while !(c.app.shared.lit.is_some() && c.picture().contains(from) && c.picture().contains("filter INPUT")) {
+            let r = c.from.recv_timeout(Duration::from_secs(20)).unwrap();
+            c.app.reply(r);
+        }
+        c.picture()
+    };
+    // It listens over IPv6 only; that is where the way begins.
+    c.press(&["/", "text:33861", "enter", "w"]);
+    let open = traced(&mut c, "2001:db8::7 (a stranger)");
+    assert!(open.contains("accepted, it reaches mountd 33861/udp"), "{open}");
+    c.press(&["tab"]);
+    let closed = traced(&mut c, "203.0.113.7 (a stranger over IPv4)");
+    assert!(closed.contains("the rules let it through, but it does not listen on IPv4"), "{closed}");
+}
+
+#[test]
 fn small_screens() {
     let mut c = Cockpit::demo(60, 15);
     insta::assert_snapshot!("services_60x15", c.picture());

@@ -23,7 +23,7 @@ use crate::analyse::{Packet, Step, StepResult, Trace, Verdict};
 use crate::model::{Family, Node, Rule, Table, Target};
 use crate::tui::keymap::Action;
 use crate::tui::planned::count;
-use crate::tui::screens::Tab;
+use crate::tui::screens::{Tab, services::stranger};
 use crate::tui::sentence::columns;
 use crate::tui::shared::{Reply, Request, RulePlace, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -166,6 +166,10 @@ impl Flow {
         packet.interface = interface_to(sh, packet.src);
         sh.requests.push(Request::Trace(packet.clone()));
         let mut senders = vec![(packet.src, "a stranger".to_owned())];
+        let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
+        if sh.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
+            senders.push((stranger(other), format!("a stranger over {}", other.label())));
+        }
         for (node, why) in nodes::picks(sh) {
             let addr = match Node::parse(&node) {
                 Ok(Node::Net(n)) => n.ip(),
@@ -180,6 +184,13 @@ impl Flow {
 
     fn lines(&self, sh: &Shared) -> Vec<Line> {
         self.answer.as_ref().map_or_else(Vec::new, |t| picture(t, self.packet.family(), |g| sh.theme.glyph(g)))
+    }
+
+    /// Why nothing at all gets in over this family, whatever the rules say of this packet: nobody listens there.
+    fn nobody_takes(&self, sh: &Shared) -> Option<String> {
+        let j = sh.seen.as_ref()?.report.endpoints.iter().find(|j| j.endpoint.label() == self.label)?;
+        let x = j.exposure[self.packet.family().index()].as_ref().filter(|x| x.reach.blocked.is_full())?;
+        x.because.first().map(|b| b.text.clone())
     }
 
     /// Acts.
@@ -248,6 +259,9 @@ impl Flow {
             c.put(column, y, if l.rule.is_some() { l.role } else { Role::Dim }, &l.right);
         }
         let (glyph, role, word) = match t.verdict {
+            // The rules are not all: nobody may be there to take it.
+            Verdict::Accept if self.nobody_takes(sh).is_some() =>
+                (Glyph::Nobody, Role::Closed, format!("the rules let it through, but {}", self.nobody_takes(sh).unwrap_or_default())),
             Verdict::Accept => (Glyph::Anyone, Role::Open, format!("accepted, it reaches {}", self.label)),
             Verdict::Drop => (Glyph::Nobody, Role::Closed, "dropped".to_owned()),
             Verdict::Reject => (Glyph::Nobody, Role::Closed, "rejected".to_owned()),

@@ -393,10 +393,16 @@ fn part_of(b: &Because) -> String {
 /// A packet of a stranger to the endpoint.
 pub fn sample_packet(j: &Judged) -> Packet {
     let e = &j.endpoint;
-    let family = if j.exposure[0].is_some() || j.exposure[1].is_none() { Family::V4 } else { Family::V6 };
-    let src = match family {
+    // The family in which something can get in, else the one that is known.
+    let open = |f: Family| j.exposure[f.index()].as_ref().is_some_and(|x| !x.reach.blocked.is_full());
+    let six = if open(Family::V4) == open(Family::V6) { j.exposure[0].is_none() && j.exposure[1].is_some() } else { open(Family::V6) };
+    Packet::new(stranger(if six { Family::V6 } else { Family::V4 }), e.proto, Some(e.port))
+}
+
+/// An address of nobody in particular (RFC 5737, RFC 3849).
+pub fn stranger(family: Family) -> std::net::IpAddr {
+    match family {
         Family::V4 => std::net::IpAddr::from([203, 0, 113, 7]),
         Family::V6 => std::net::IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7]),
-    };
-    Packet::new(src, e.proto, Some(e.port))
+    }
 }
