@@ -61,10 +61,10 @@ fn screen(file: &Path, last: &str) -> [Duration; 3] {
     let listed = begun.elapsed();
     let pressed = Instant::now();
     p.press("?");
-    p.see("Show the commands");
+    p.see("One line up");
     let answered = pressed.elapsed();
     p.press(pty::ESC);
-    p.gone("Show the commands");
+    p.gone("One line up");
     p.press("2");
     p.see("policy DROP");
     p.press("/");
