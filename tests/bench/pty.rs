@@ -110,6 +110,7 @@ fn ours(place: &Path) -> Vec<Cost> {
     long_rules(&long);
     let mut p = Pty::start(&[long.to_str().unwrap()], &[]);
     p.see("Ports that rules name");
+    p.gone("being worked out");
     p.press("2");
     p.see("policy DROP");
     p.press("\r");
@@ -129,6 +130,8 @@ fn trial_clock() -> usize {
         p.press(key);
         p.see(then);
     }
+    // The proof comes once; the clock goes on.
+    p.see("proof of access");
     p.quiet(Duration::from_millis(400));
     let before = p.received;
     let end = Instant::now() + Duration::from_secs(10);
@@ -142,6 +145,7 @@ fn trial_clock() -> usize {
 fn held(place: &Path) -> Duration {
     let mut p = Pty::start(&[place.join("long.save").to_str().unwrap()], &[]);
     p.see("Ports that rules name");
+    p.gone("being worked out");
     p.press("2");
     p.see("policy DROP");
     p.press("\r");
