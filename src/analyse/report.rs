@@ -47,16 +47,13 @@ fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
     let mut list = endpoints(view);
     let rules: usize = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(Ruleset::rule_count).sum();
     let most = MAX_NAMED.0.max(MAX_NAMED.1 / rules.max(1));
-    let (mut named, mut last) = (0, None);
-    list.retain(|e| {
-        named += usize::from(e.kind == EndpointKind::Rule);
-        let stays = e.kind != EndpointKind::Rule || named <= most;
-        last = if stays { Some(e.label()) } else { last.take() };
-        stays
-    });
+    // They come last.
+    let first = list.partition_point(|e| e.kind != EndpointKind::Rule);
+    let named = list.len() - first;
+    list.truncate(first + most);
     let left_out = (named > most).then(|| Diagnostic::whole(format!(
         "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` of the host too: then what listens is judged",
-        last.unwrap_or_default(),
+        list.last().map(Endpoint::label).unwrap_or_default(),
     )));
     (list, left_out)
 }

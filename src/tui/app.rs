@@ -351,12 +351,11 @@ impl App {
                 }
                 let judging = seen.judging;
                 sh.seen = Some(seen);
-                if judging {
-                    return;
-                }
-                sh.requests.push(Request::Work(sh.plan.clone()));
-                if !std::mem::replace(&mut self.started, true) && self.guide {
-                    sh.opens.push(Open::Guide);
+                if !judging {
+                    sh.requests.push(Request::Work(sh.plan.clone()));
+                    if !std::mem::replace(&mut self.started, true) && self.guide {
+                        sh.opens.push(Open::Guide);
+                    }
                 }
             }
             Reply::Planned(p) => sh.planned = Some(p),

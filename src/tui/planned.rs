@@ -9,17 +9,17 @@ use crate::plan::{self, Change};
 
 /// What a view means, for the screens.
 pub fn seen(view: Arc<View>, kept: Plan) -> Seen {
-    let report = report(&view);
+    let report = Arc::new(report(&view));
     shown(view, kept, report, false)
 }
 
 /// The same before anything is judged: what a large host shows first.
 pub fn outlined(view: Arc<View>, kept: Plan) -> Seen {
-    let report = outline(&view);
+    let report = Arc::new(outline(&view));
     shown(view, kept, report, true)
 }
 
-fn shown(view: Arc<View>, kept: Plan, report: Report, judging: bool) -> Seen {
+fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> Seen {
     let chains = Family::BOTH.map(|f| view.rules(f).map(|set| {
         let mut rows: Vec<ChainRow> = set.tables.iter().flat_map(|t| t.chains.iter().map(move |c| ChainRow {
             table: t.name.clone(), chain: c.name.clone(), owner: owner(&c.name), rules: c.rules.len(),
@@ -40,8 +40,9 @@ fn shown(view: Arc<View>, kept: Plan, report: Report, judging: bool) -> Seen {
     Seen { view, report, judging, chains, shadowed, kept, counted }
 }
 
-/// Works a plan out.
-pub fn work(view: &View, plan: &Plan) -> Planned {
+/// Works a plan out. One that changes nothing needs no second judgement.
+pub fn work(seen: &Seen, plan: &Plan) -> Planned {
+    let view: &View = &seen.view;
     let empty = Planned {
         plan: plan.clone(), error: None, after: None, checks: Vec::new(), commands: Vec::new(), scripts: String::new(), diff: String::new(),
         shell: String::new(), takes_away: false, nothing: false, lockout: false,
@@ -49,19 +50,21 @@ pub fn work(view: &View, plan: &Plan) -> Planned {
     match plan::build(view, plan) {
         Err(e) => Planned { error: Some((e.what, e.hint)), ..empty },
         Ok(change) => {
-            let after = report(&change.after);
+            let nothing = change.is_nothing();
+            let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(report(&change.after))) };
+            let overruled = after.shadowed.iter().filter_map(|s| overruled(world, s)).collect();
             let scripts = plan::restore_scripts(&change).iter()
                 .map(|(family, script)| format!("# {} --noflush\n{script}", match family { Family::V4 => "iptables-restore", Family::V6 => "ip6tables-restore" }))
                 .collect::<Vec<_>>().join("\n");
             let ssh = view.ssh_peer.map(|(peer, port)| lockout(&change.before, &change.after, peer, port));
             Planned {
-                checks: checks(view, plan, &change, ssh.as_ref(), &after.shadowed),
+                checks: checks(view, plan, &change, ssh.as_ref(), overruled),
                 commands: plan::commands(&change),
                 scripts,
                 diff: plan::diff(&change),
                 shell: plan::shell_script(&change),
                 takes_away: !change.taken_away.is_empty(),
-                nothing: change.is_nothing(),
+                nothing,
                 lockout: matches!(ssh, Some(Access::Worse { .. })),
                 after: Some(after),
                 ..empty
@@ -89,7 +92,7 @@ pub fn goal_of(e: &analyse::Endpoint) -> Goal {
     }
 }
 
-fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shadowed: &[Shadow]) -> Vec<Check> {
+fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overruled: Vec<String>) -> Vec<Check> {
     let mut out = Vec::new();
     let mut say = |good: Option<bool>, text: String| out.push(Check { good, text });
     match (ssh, view.ssh_peer) {
@@ -108,7 +111,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, shado
         }
     }
     cut_peers(view, change, &mut say);
-    for text in shadowed.iter().filter_map(|s| overruled(&change.after, s)) {
+    for text in overruled {
         say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_rule_behind_the_one_that_decides_otherwise_is_told_and_a_double_is_not() {
-        let view = observe(&Demo::new());
+        let view = seen(Arc::new(observe(&Demo::new())), Plan::default());
         let told = |rules: &str| {
             let planned = work(&view, &read(&format!("version = 1\n{rules}")).unwrap());
             planned.checks.iter().any(|c| c.good == Some(false) && c.text.contains("can never match"))

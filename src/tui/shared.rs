@@ -18,7 +18,7 @@ pub struct Seen {
     /// The host.
     pub view: Arc<View>,
     /// Who can reach what.
-    pub report: Report,
+    pub report: Arc<Report>,
     /// Who gets in is still being worked out: the report names what can be reached, and no more.
     pub judging: bool,
     /// Chains of both families, for the tree.
@@ -71,7 +71,7 @@ pub struct Planned {
     /// What went wrong, and what to do; nothing else is filled then.
     pub error: Option<(String, String)>,
     /// Exposure after the plan, of every endpoint.
-    pub after: Option<Report>,
+    pub after: Option<Arc<Report>>,
     /// One line each.
     pub checks: Vec<Check>,
     /// Commands as the operator would type them.

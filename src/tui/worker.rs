@@ -129,7 +129,7 @@ impl<E: From<Reply> + Send + 'static> Worker<E> {
         match request {
             Request::Look => self.look(),
             Request::Work(plan) => if let Some(seen) = &self.seen {
-                self.tell(Reply::Planned(Arc::new(planned::work(&seen.view, &plan))));
+                self.tell(Reply::Planned(Arc::new(planned::work(seen, &plan))));
             },
             Request::Trace(packet) => if let Some(seen) = &self.seen {
                 self.tell(Reply::Traced(Arc::new(trace(&seen.view, &packet))));
