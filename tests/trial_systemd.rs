@@ -309,7 +309,7 @@ fn a_shutdown_reverts_before_the_rules_are_saved() {
         wait_for("the rules are saved", SOON, || std::fs::read_to_string(&saved).is_ok_and(|t| t.matches("COMMIT").count() == 2));
         assert!(rules("expected").len() > 20);
         assert_eq!(rules("saved"), rules("expected"));
-        wait_for("the machine is off", SOON, || !run.lab.server.output(&["true"]).status.success());
+        wait_for("the machine is off", SOON, || run.lab.server.has_ended());
         let trial = run.trial();
         assert_eq!((trial["state"].as_str(), trial["by"].as_str()), (Some("reverted"), Some("guard")), "{trial}");
         assert!(boot_millis() < run.deadline(), "the machine is too busy for this test");

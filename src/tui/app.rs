@@ -100,8 +100,8 @@ impl App {
             Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => Some(Err("who gets in is still being worked out".into())),
             Action::Trial if sh.trial.is_none() => Some(Err("no trial was begun here".into())),
             Action::Undo if sh.before.is_empty() => Some(Err("nothing was changed yet".into())),
-            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing => {
-                Some(Err(format!("busy: {}", sh.busy.as_deref().unwrap_or_default())))
+            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing.is_some() => {
+                Some(Err(format!("busy: {}", sh.changing.as_deref().unwrap_or_default())))
             }
             _ => None,
         }
@@ -257,8 +257,11 @@ impl App {
             }
             self.popups.push(popup);
         }
-        self.shared.changing |= self.shared.requests.iter()
-            .any(|r| matches!(r, Request::Apply { .. } | Request::Keep { .. } | Request::Revert | Request::Save { .. }));
+        for r in &self.shared.requests {
+            if let Request::Change(change) = r && let Some(doing) = change.doing() {
+                self.shared.changing = Some(doing.into());
+            }
+        }
         match self.shared.act.take() {
             Some(action) => self.act(action),
             None => Turn::On,
@@ -340,7 +343,9 @@ impl App {
             p.reply(&reply, &mut self.shared);
         }
         let sh = &mut self.shared;
-        sh.changing &= !matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Failed { .. });
+        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Refused { .. }) {
+            sh.changing = None;
+        }
         match reply {
             Reply::Seen(seen) => {
                 sh.busy = None;
@@ -362,12 +367,12 @@ impl App {
             Reply::Traced(t) => sh.lit = Some(t),
             Reply::Resolved { .. } | Reply::SavePreview { .. } => {}
             Reply::Progress(what) => sh.busy = Some(what),
+            Reply::Changing(what) => sh.changing = Some(what),
             Reply::Rates(r) => if sh.rates.is_some() {
                 sh.rates = Some(r);
             },
             Reply::Trial(t) => self.trial(t),
             Reply::Began(t) => {
-                sh.busy = None;
                 sh.trial = Some(t);
                 if !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
                     self.popups.clear();
@@ -383,27 +388,28 @@ impl App {
                 let lines = vec![format!("A plan of {} was staged earlier and not kept. Nothing of it is live.", count(plan.rules.len(), "rule"))];
                 sh.opens.push(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) });
             }
-            Reply::Done(text) => {
-                sh.busy = None;
-                sh.say(text);
-            }
+            Reply::Done(text) => sh.say(text),
             Reply::Failed { what, hint, code } => {
-                sh.busy = None;
+                // Only a look that died leaves its sign behind; the others do not set it.
+                if code == "defect" {
+                    sh.busy = None;
+                }
                 if code == "rates" {
                     sh.rates = None;
                 }
-                match sh.allowed.and(code) {
-                    Some(allowed) => {
-                        let mut lines = vec![format!("{what}.")];
-                        lines.extend((code == "lockout").then(|| super::screens::plan::allow_first(sh)));
-                        sh.opens.push(Open::Ask {
-                            title: "The change was refused; nothing was changed".into(), lines,
-                            yes: "To apply all the same".into(), then: Asked::Apply(allowed),
-                        });
-                    }
-                    None => sh.complain(format!("{what}; {hint}")),
-                }
+                sh.complain(format!("{what}; {hint}"));
             }
+            Reply::Refused { what, hint, code } => match sh.allowed.and(code) {
+                Some(allowed) => {
+                    let mut lines = vec![format!("{what}.")];
+                    lines.extend((code == "lockout").then(|| super::screens::plan::allow_first(sh)));
+                    sh.opens.push(Open::Ask {
+                        title: "The change was refused; nothing was changed".into(), lines,
+                        yes: "To apply all the same".into(), then: Asked::Apply(allowed),
+                    });
+                }
+                None => sh.complain(format!("{what}; {hint}")),
+            },
         }
         let _ = self.settle();
     }
@@ -418,7 +424,8 @@ impl App {
                 sh.key(Place::Services, Action::ToHistory));
             if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
         }
-        if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending) {
+        // What ends by a key of ours is said when that is done.
+        if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {
             let text = format!("the trial has ended: {}{}", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")));
             if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
             sh.requests.push(Request::Look);

@@ -1,5 +1,5 @@
 //! The cockpit. Reading order: [`app`] (state and update), [`keymap`] (the one table of keys), `screens`, `popups`,
-//! [`worker`] (threads, channels; the only file that touches the host), [`terminal`] and [`input`] (bytes).
+//! [`worker`] (threads, channels; the only room that touches the host), [`terminal`] and [`input`] (bytes).
 //!
 //! One loop, blocked on one channel: keys, answers of the worker and signals are events. All events that are
 //! there are taken before one picture is drawn, so that held keys never queue up.
@@ -34,6 +34,7 @@ pub use config::Config;
 use input::Input;
 use shared::{Reply, Request};
 use terminal::Terminal;
+use worker::Worker;
 pub use worker::Subject;
 
 /// Everything that can happen.
@@ -71,17 +72,17 @@ pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<()> {
             }
         }
     })?;
-    let worker = worker::start(subject, out)?;
+    let worker = Worker::start(subject, out)?;
     let mut app = App::new(config, terminal.area(), guide);
     let done = turn(&mut app, &mut terminal, &events, &worker);
-    let _ = worker.send(Request::Stop);
+    worker.send(Request::Stop);
     done
 }
 
-fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker: &std::sync::mpsc::Sender<Request>) -> io::Result<()> {
+fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker: &Worker) -> io::Result<()> {
     loop {
         for r in std::mem::take(&mut app.shared.requests) {
-            if worker.send(r).is_err() {
+            if !worker.send(r) {
                 app.shared.complain("the worker is gone: leave with q and start again");
             }
         }

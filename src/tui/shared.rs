@@ -138,12 +138,7 @@ pub enum Request {
     Work(Plan),
     Trace(Packet),
     Resolve(String),
-    Apply { plan: Plan, within: Duration, allowed: Allowed },
-    Keep { without_proof: bool },
-    Revert,
-    Extend,
-    SavePreview { all: bool },
-    Save { all: bool },
+    Change(Change),
     /// Counters are read every two seconds, or no longer.
     Rates(bool),
     /// What was loaded before a trial, beside what is loaded now.
@@ -151,6 +146,32 @@ pub enum Request {
     Export { path: String, text: String },
     StoreDraft(Plan),
     Stop,
+}
+
+/// What is asked of the thread that changes the host.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Change {
+    /// `seen`: what the operator looked at; if the host has moved since, it is refused.
+    Apply { plan: Plan, within: Duration, allowed: Allowed, seen: Option<Arc<View>> },
+    Keep { without_proof: bool },
+    Revert,
+    Extend,
+    SavePreview { all: bool },
+    Save { all: bool },
+}
+
+impl Change {
+    /// What is said while it is under way; `None`: nothing has to wait for it.
+    pub fn doing(&self) -> Option<&'static str> {
+        match self {
+            Self::Apply { .. } => Some("applying"),
+            Self::Keep { .. } => Some("keeping"),
+            Self::Revert => Some("reverting"),
+            Self::Save { .. } => Some("saving"),
+            Self::Extend | Self::SavePreview { .. } => None,
+        }
+    }
 }
 
 /// What the worker answers.
@@ -161,7 +182,10 @@ pub enum Reply {
     Planned(Arc<Planned>),
     Traced(Arc<Trace>),
     Resolved { name: String, addrs: Result<Vec<IpAddr>, String> },
+    /// How far a look is.
     Progress(String),
+    /// How far a change is.
+    Changing(String),
     Rates(Arc<Rates>),
     Snapshot { id: String, diff: String, whole: String },
     Trial(Option<TrialSeen>),
@@ -170,7 +194,10 @@ pub enum Reply {
     Draft(Plan),
     SavePreview { all: bool, text: String },
     Done(String),
+    /// What was looked for or written did not work out.
     Failed { what: String, hint: String, code: &'static str },
+    /// A change was not done.
+    Refused { what: String, hint: String, code: &'static str },
 }
 
 /// A message at the foot of the screen.
@@ -279,10 +306,10 @@ pub struct Shared {
     pub trial: Option<TrialSeen>,
     /// Trials of the past, newest first.
     pub past: Vec<TrialSeen>,
-    /// What the worker is busy with.
+    /// What is being looked at.
     pub busy: Option<String>,
-    /// A change of the firewall or of files is under way; another has to wait.
-    pub changing: bool,
+    /// A change of the firewall or of files is under way: how far it is. Another has to wait.
+    pub changing: Option<String>,
     /// Message at the foot.
     pub note: Option<Note>,
     /// What is searched for; empty: nothing.
@@ -314,7 +341,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: false, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            busy: None, changing: None, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, guide: None, copy: None, act: None,
         }
     }

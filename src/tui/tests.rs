@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -15,12 +15,12 @@ use super::keymap::{Action, Place};
 use super::shared::{Reply, Request};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
-use super::worker::{self, Subject};
+use super::worker::{Subject, Worker};
 
 /// A cockpit with its worker, driven by keys.
 struct Cockpit {
     app: App,
-    to: Sender<Request>,
+    to: Worker,
     from: Receiver<Reply>,
 }
 
@@ -32,7 +32,7 @@ impl Cockpit {
 
     fn with(subject: Subject, config: Config, w: u16, h: u16, guide: bool) -> Self {
         let (out, from) = channel();
-        let to = worker::start_without_drafts(subject, out).unwrap();
+        let to = Worker::start_without_drafts(subject, out).unwrap();
         let mut c = Self { app: App::new(config, Rect::new(0, 0, w, h), guide), to, from };
         c.until(|a| a.shared.planned.is_some());
         c.app.draw();
@@ -47,7 +47,7 @@ impl Cockpit {
     fn until(&mut self, holds: impl Fn(&App) -> bool) {
         loop {
             for r in std::mem::take(&mut self.app.shared.requests) {
-                self.to.send(r).unwrap();
+                assert!(self.to.send(r));
             }
             if holds(&self.app) {
                 return;
@@ -160,11 +160,16 @@ fn proven(a: &App) -> bool {
     a.shared.trial.as_ref().is_some_and(|t| t.proof.is_some())
 }
 
+/// What was kept is seen, and nothing is under way.
+fn at_rest(a: &App) -> bool {
+    a.shared.changing.is_none() && a.shared.busy.is_none() && !a.shared.plan_is_new()
+}
+
 fn kept(c: &mut Cockpit) {
     on_trial(c);
     c.until(proven);
     c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && a.shared.busy.is_none() && !a.shared.plan_is_new());
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && at_rest(a));
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn guided_steps() {
         c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
         c.until(proven);
         c.press(&["k"]);
-        c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && a.shared.busy.is_none());
+        c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
         c.press(&["esc", "enter"]);
         shot(&mut c, 6);
         c.press(&["enter"]);
@@ -390,10 +395,10 @@ fn no_key_panics() {
         // Exports would write files; all else goes to the demo.
         let requests = std::mem::take(&mut c.app.shared.requests);
         for r in requests.into_iter().filter(|r| !matches!(r, Request::Export { .. })) {
-            c.to.send(r).unwrap();
+            assert!(c.to.send(r));
         }
         while let Ok(r) = c.from.try_recv() {
-            assert!(!matches!(&r, Reply::Failed { code: "defect", .. }), "{r:?}");
+            assert!(!matches!(&r, Reply::Failed { code: "defect", .. } | Reply::Refused { code: "defect", .. }), "{r:?}");
             c.app.reply(r);
         }
         c.app.shared.copy = None;

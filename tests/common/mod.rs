@@ -112,6 +112,13 @@ impl Space {
         self.pid
     }
 
+    /// Whether the process that stands for the namespaces has ended: asked from outside, because what enters a machine
+    /// that is going down is stopped by it (systemd stops everybody before it kills them), and nsenter(1) with it.
+    pub fn has_ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
+    }
+
     /// The words that run a command in here, for those who start it themselves (a pty).
     pub fn enter(&self) -> Vec<String> {
         let pid = self.pid();

@@ -49,7 +49,7 @@ fn boot(backend: Backend, dir: &Path) -> Option<Space> {
          ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 $root/dev/stderr\n\
          mount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\nmount -t tmpfs -o mode=1777 tmp $root/tmp\n\
          mkdir -p $root{shared} $root/run/lock\nmount --bind {shared} $root{shared}\n\
-         : > $root{PORTCULLIS} 2>/dev/null || {{ mkdir -p $(dirname $root{PORTCULLIS}); : > $root{PORTCULLIS}; }}\n\
+         mkdir -p $(dirname $root{PORTCULLIS})\n[ -e $root{PORTCULLIS} ] || : > $root{PORTCULLIS}\n\
          mount --bind {PORTCULLIS} $root{PORTCULLIS}\n\
          mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
          for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\

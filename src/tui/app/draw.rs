@@ -89,7 +89,7 @@ impl App {
     fn header(&mut self, c: &mut Canvas) {
         let sh = &self.shared;
         let x = c.put(1, 0, Role::Title, "portcullis") + 2;
-        let busy = sh.busy.as_deref().unwrap_or_default();
+        let busy = sh.changing.as_deref().or(sh.busy.as_deref()).unwrap_or_default();
         if !busy.is_empty() {
             c.right(x, 0, Role::Found, busy);
         }

@@ -4,7 +4,7 @@ use crossterm::event::KeyEvent;
 
 use super::{After, middle};
 use crate::tui::keymap::Action;
-use crate::tui::shared::{Asked, Open, Request, Shared};
+use crate::tui::shared::{Asked, Change, Open, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 
@@ -75,14 +75,11 @@ impl Ask {
     fn done(&self, sh: &mut Shared) {
         match self.then.clone() {
             Asked::Apply(allowed) => {
-                sh.busy = Some("applying".into());
                 sh.allowed = allowed;
-                sh.requests.push(Request::Apply { plan: sh.plan.clone(), within: sh.trial_time, allowed });
+                let seen = sh.seen.as_ref().map(|s| s.view.clone());
+                sh.requests.push(Request::Change(Change::Apply { plan: sh.plan.clone(), within: sh.trial_time, allowed, seen }));
             }
-            Asked::Keep => {
-                sh.busy = Some("keeping".into());
-                sh.requests.push(Request::Keep { without_proof: true });
-            }
+            Asked::Keep => sh.requests.push(Request::Change(Change::Keep { without_proof: true })),
             Asked::Draft(plan) => {
                 sh.stage(|p| *p = plan);
                 sh.go = Some(crate::tui::screens::Tab::Plan);

@@ -224,7 +224,7 @@ impl Guide {
                 sh.opens.push(Open::Trial);
             }
             Reply::Done(text) if self.saving && text.starts_with("saved") => self.go(Step::Done),
-            Reply::Failed { .. } => self.saving = false,
+            Reply::Refused { .. } => self.saving = false,
             _ => {}
         }
     }

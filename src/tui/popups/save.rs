@@ -2,7 +2,7 @@
 
 use super::{After, WHOLE, find_line, too_long, whole};
 use crate::tui::keymap::Action;
-use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::shared::{Change, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor};
 
@@ -23,7 +23,7 @@ const MODES: [&str; 2] = [
 impl Save {
     /// Asks for the difference at once.
     pub fn new(sh: &mut Shared) -> Self {
-        sh.requests.push(Request::SavePreview { all: false });
+        sh.requests.push(Request::Change(Change::SavePreview { all: false }));
         Self { all: false, text: None, cursor: Cursor::default() }
     }
 
@@ -37,7 +37,7 @@ impl Save {
             if self.cursor.at < 2 && self.all != (self.cursor.at == 1) {
                 self.all = self.cursor.at == 1;
                 self.text = None;
-                sh.requests.push(Request::SavePreview { all: self.all });
+                sh.requests.push(Request::Change(Change::SavePreview { all: self.all }));
             }
             return After::Stay;
         }
@@ -50,8 +50,7 @@ impl Save {
             }
             Action::Cancel => After::Close,
             Action::Accept if self.text.is_some() => {
-                sh.busy = Some("saving".into());
-                sh.requests.push(Request::Save { all: self.all });
+                sh.requests.push(Request::Change(Change::Save { all: self.all }));
                 After::Close
             }
             _ => After::Stay,

@@ -3,7 +3,7 @@
 use super::{After, middle};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Asked, Open, Request, Shared};
+use crate::tui::shared::{Asked, Change, Open, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, width, wrap};
 
@@ -19,11 +19,8 @@ impl TrialPopup {
         match action {
             Action::Cancel => return After::Close,
             Action::Keep => keep(sh),
-            Action::Revert => {
-                sh.busy = Some("reverting".into());
-                sh.requests.push(Request::Revert);
-            }
-            Action::Extend => sh.requests.push(Request::Extend),
+            Action::Revert => sh.requests.push(Request::Change(Change::Revert)),
+            Action::Extend => sh.requests.push(Request::Change(Change::Extend)),
             Action::Save => sh.opens.push(Open::Save),
             _ => {}
         }
@@ -108,8 +105,7 @@ fn keep(sh: &mut Shared) {
         sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "To keep all the same".into(), then: Asked::Keep });
         return;
     }
-    sh.busy = Some("keeping".into());
-    sh.requests.push(Request::Keep { without_proof: false });
+    sh.requests.push(Request::Change(Change::Keep { without_proof: false }));
 }
 
 /// `43 s`, `2 min 05 s`.

@@ -1,0 +1,144 @@
+//! The thread that changes the host, in the order of the keys: keep and revert never wait for a look or a judgement.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::told::{Machine, Teller, shown};
+use crate::host::Host;
+use crate::trial::{self, Options, Refusal, save};
+use crate::tui::shared::{Change, Reply, Request};
+use crate::tui::widgets::wrap;
+
+/// Sentences in the save popup are broken at this width, for 80 columns.
+const BOOT_WIDTH: usize = 74;
+
+struct Changer<E> {
+    host: Option<Machine>,
+    looks: Sender<Request>,
+    teller: Teller<E>,
+    /// What the save popup shows.
+    save_shown: Option<save::Preview>,
+}
+
+/// Runs until the screen is gone. After a change the other thread is asked to look.
+pub fn run<E: From<Reply> + Send + 'static>(host: Option<Machine>, changes: &Receiver<Change>, looks: Sender<Request>, teller: Teller<E>) {
+    let mut w = Changer { host, looks, teller, save_shown: None };
+    while let Ok(change) = changes.recv() {
+        if !super::survives(|| w.serve(change)) {
+            w.refuse(super::defect());
+        }
+    }
+}
+
+impl<E: From<Reply> + Send + 'static> Changer<E> {
+    fn serve(&mut self, change: Change) {
+        let Some(host) = self.host.clone() else {
+            self.refuse(Refusal::failed("capture", "this is captured text, not a host", "run portcullis on the host itself, as root"));
+            return;
+        };
+        let ends = matches!(change, Change::Keep { .. } | Change::Revert);
+        match self.change(host.as_ref(), change) {
+            Ok(Reply::Done(what)) => {
+                self.teller.tell_trial(&host);
+                self.teller.tell(Reply::Done(what));
+                self.look();
+            }
+            Ok(reply) => {
+                let began = matches!(reply, Reply::Began(_));
+                self.teller.tell(reply);
+                if began {
+                    self.teller.tell_trial(&host);
+                    self.look();
+                }
+            }
+            Err(r) => {
+                // A trial that could not be ended may have ended by itself.
+                let looks = ends || r.code == "moved";
+                self.refuse(r);
+                if looks {
+                    self.look();
+                }
+                self.teller.tell_trial(&host);
+            }
+        }
+    }
+
+    fn look(&self) {
+        // Its thread is gone only when the screen is.
+        let _ = self.looks.send(Request::Look);
+    }
+
+    fn refuse(&self, r: Refusal) {
+        self.teller.tell(Reply::Refused { what: r.what, hint: r.hint, code: r.code });
+    }
+
+    fn change(&mut self, host: &dyn Host, change: Change) -> Result<Reply, Refusal> {
+        match change {
+            Change::Apply { plan, within, allowed, seen } => {
+                let options = Options {
+                    confirm_within: within,
+                    replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
+                    without_rehearsal: allowed.without_rehearsal, seen: seen.map(|v| trial::fingerprint(&v)),
+                };
+                let mut progress = |what: &str| self.teller.tell(Reply::Changing(what.to_owned()));
+                trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))
+            }
+            Change::Keep { without_proof } => trial::keep(host, without_proof)
+                .map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into())),
+            Change::Revert => trial::revert(host).map(|_| Reply::Done("reverted: the old rules are back".into())),
+            Change::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
+            Change::SavePreview { all } => save::preview(host, mode(all)).map(|p| {
+                let text = preview_text(&p);
+                self.save_shown = Some(p);
+                Reply::SavePreview { all, text }
+            }),
+            // What was shown is what is written: save compares.
+            Change::Save { all } => self.save_shown.take().filter(|p| p.mode == mode(all)).map_or_else(|| save::preview(host, mode(all)), Ok)
+                .and_then(|p| save::save(host, &p)).map(|done| Reply::Done(format!("saved: {}", done.join("; ")))),
+        }
+    }
+}
+
+fn mode(all: bool) -> save::Mode {
+    if all { save::Mode::All } else { save::Mode::Unmanaged }
+}
+
+/// What the next start does with the files, then what they gain and lose.
+fn preview_text(p: &save::Preview) -> String {
+    let mut out: String = p.boot.lines().flat_map(|l| wrap(l, BOOT_WIDTH)).flat_map(|l| [l, "\n".into()]).collect();
+    for f in &p.files {
+        if f.diff.is_empty() {
+            out.push_str(&format!("{}: no difference\n", f.path.display()));
+        } else {
+            out.push_str(&f.diff);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::observe::capture::Input;
+    use crate::tui::shared::{Change, Reply, Request};
+    use crate::tui::worker::{Subject, Worker};
+
+    #[test]
+    fn a_change_does_not_wait_for_a_look() {
+        let rules: String = (0..20_000).map(|n| format!("-A INPUT -s 10.{}.{}.0/24 -p tcp --dport {} -j ACCEPT\n", n / 250, n % 250, n % 60_000 + 1)).collect();
+        let text = format!("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{rules}COMMIT\n");
+        let (out, replies) = std::sync::mpsc::channel::<Reply>();
+        let worker = Worker::start_without_drafts(Subject::Texts(vec![Input { name: "rules".into(), text, family: None }]), out).unwrap();
+        assert!(worker.send(Request::Change(Change::Revert)));
+        let mut looked = false;
+        for r in replies {
+            match r {
+                Reply::Seen(seen) => looked |= !seen.judging,
+                Reply::Refused { code, .. } => {
+                    assert_eq!((code, looked), ("capture", false));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        panic!("no answer");
+    }
+}

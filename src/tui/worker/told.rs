@@ -1,0 +1,101 @@
+//! What both threads of the worker tell the screen: answers, and what becomes of a trial, once a second while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::trial::{self, By, Record, Status};
+use crate::tui::sentence::utc;
+use crate::tui::shared::{Reply, TrialSeen};
+
+/// The host that is looked at, for several threads.
+pub type Machine = Arc<dyn Host + Send + Sync>;
+
+/// The way to the screen.
+pub struct Teller<E> {
+    out: Sender<E>,
+    /// A thread reads the clock of a trial.
+    clock: Arc<AtomicBool>,
+}
+
+impl<E> Clone for Teller<E> {
+    fn clone(&self) -> Self {
+        Self { out: self.out.clone(), clock: self.clock.clone() }
+    }
+}
+
+impl<E: From<Reply> + Send + 'static> Teller<E> {
+    /// Answers go to `out`.
+    pub fn new(out: Sender<E>) -> Self {
+        Self { out, clock: Arc::default() }
+    }
+
+    /// Tells the screen; `false`: there is none any more.
+    pub fn say(&self, reply: Reply) -> bool {
+        self.out.send(E::from(reply)).is_ok()
+    }
+
+    /// Tells the screen; without a screen nobody needs the answer.
+    pub fn tell(&self, reply: Reply) {
+        self.say(reply);
+    }
+
+    /// Tells how the last trial is and those of the past; while it runs, once a second.
+    pub fn tell_trial(&self, host: &Machine) {
+        let pending = self.tell_clock(host.as_ref()).1;
+        self.tell(Reply::Past(past(host.as_ref())));
+        if pending {
+            self.watch_clock(host.clone());
+        }
+    }
+
+    /// Whether it was told, and whether a trial runs.
+    fn tell_clock(&self, host: &dyn Host) -> (bool, bool) {
+        let status = trial::status(host);
+        let pending = status.trial.as_ref().is_some_and(|t| t.state.is_pending());
+        (self.say(Reply::Trial(status.trial.as_ref().map(|r| shown(r, &status)))), pending)
+    }
+
+    /// One message a second while a trial runs; at its end what is past by then.
+    fn watch_clock(&self, host: Machine) {
+        if self.clock.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let me = self.clone();
+        thread::spawn(move || loop {
+            host.pause(Duration::from_secs(1));
+            let (told, pending) = me.tell_clock(host.as_ref());
+            if !told || !pending {
+                me.clock.store(false, Ordering::SeqCst);
+                me.tell(Reply::Past(past(host.as_ref())));
+                return;
+            }
+        });
+    }
+}
+
+fn past(host: &dyn Host) -> Vec<TrialSeen> {
+    trial::history::all(host).iter().map(|r| shown(r, &Status::default())).collect()
+}
+
+/// A trial as the screens show it.
+pub fn shown(r: &Record, status: &Status) -> TrialSeen {
+    TrialSeen {
+        id: r.id.clone(),
+        state: r.state.word().to_owned(),
+        pending: r.state.is_pending(),
+        left: status.left,
+        guarded: status.guard.is_some(),
+        needs_proof: r.operator != trial::CONSOLE,
+        proof: status.proof.as_ref().or(r.proof.as_ref()).map(|p| (p.user.clone(), p.peer.to_string())),
+        operator: r.operator.clone(),
+        began: utc(r.began),
+        by: r.by.map(By::word),
+        plan: r.plan.clone(),
+        remarks: r.remarks.clone(),
+        fuse: r.fuse.is_some(),
+    }
+}
