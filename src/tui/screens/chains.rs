@@ -43,8 +43,8 @@ pub struct Chains {
     tree_width: u16,
     /// Cells of the longest chain's name and number.
     longest: u16,
-    /// The longest target of the chain in this row, worked out once.
-    widest: Option<(usize, u16)>,
+    /// What the picture of the chain at hand needs again and again.
+    looked_up: draw::LookedUp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Default for Chains {
     fn default() -> Self {
         Self {
             family: Family::V4, tree: Cursor::default(), rules: Cursor::default(), inside: false, path: Vec::new(), lines: Vec::new(),
-            made_from: None, names: Vec::new(), hits: None, first_line: 0, tree_width: 24, longest: 0, widest: None,
+            made_from: None, names: Vec::new(), hits: None, first_line: 0, tree_width: 24, longest: 0, looked_up: draw::LookedUp::default(),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Chains {
             self.lines.push(Line::Chain(i));
         }
         self.made_from = Some(key);
-        self.widest = None;
+        self.looked_up = draw::LookedUp::default();
         self.longest = rows.iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
         self.names = rows.iter().map(|r| (r.table.clone(), r.chain.clone())).collect();
         let again = before.and_then(|(t, n)| self.line_of(seen, &t, &n));

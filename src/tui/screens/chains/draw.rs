@@ -1,11 +1,13 @@
 //! The picture of the Chains screen: tree, rules, and the rule at the cursor.
 
+use std::collections::HashMap;
+
 use super::{Chains, Line};
 use crate::analyse::{Manager, StepResult};
-use crate::model::{Family, Rule};
+use crate::model::{Chain, Family};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::count;
-use crate::tui::sentence::{columns, policy_sentence, sentence};
+use crate::tui::sentence::{Columns, columns, policy_sentence, sentence};
 use crate::tui::shared::{Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, fit, fit_middle, wrap};
@@ -90,11 +92,8 @@ impl Chains {
         c.right(1, 0, Role::Dim, &info);
         let wide = c.w() >= WIDE;
         let row = self.row().unwrap_or(usize::MAX);
-        let widest = self.widest.filter(|w| w.0 == row).map_or_else(|| {
-            chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, self.family).target.chars().count() as u16).max().unwrap_or(0)
-        }, |w| w.1);
-        self.widest = Some((row, widest));
-        let w = RuleColumns::new(c.w(), widest, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
+        self.looked_up.turn_to(row, chain, self.family);
+        let w = RuleColumns::new(c.w(), self.looked_up.widest, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
         for (x, name) in [(w.hits - 2, "#"), (w.hits, if w.target > w.hits { " hits" } else { "" }), (w.target, "target"), (w.proto, "proto")] {
             c.put(x, 1, Role::Dim, name);
         }
@@ -130,7 +129,8 @@ impl Chains {
                 None => hits(rule.packets, seen.counted[self.family.index()]),
             };
             let shadow = seen.shadowed.contains_key(&(self.family, table.clone(), chain_name.clone(), n + 1));
-            draw_rule(c, y, &w, &RuleLine { rule, number: n + 1, here, shadow, lit, hits, family: self.family, wide });
+            let cols = self.looked_up.columns.entry(n).or_insert_with(|| columns(rule, self.family));
+            draw_rule(c, y, &w, &RuleLine { cols, number: n + 1, here, shadow, lit, hits, wide });
         }
     }
 
@@ -220,19 +220,44 @@ impl RuleColumns {
     }
 }
 
+/// What is worked out once for the chain at hand: a cursor step draws all its rules on the screen again.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp {
+    /// Row of the chain.
+    row: Option<usize>,
+    /// Longest target.
+    widest: u16,
+    /// By the place in the chain, those that were drawn lately.
+    columns: HashMap<usize, Columns>,
+}
+
+impl LookedUp {
+    /// More are not kept: somebody who scrolls through a long chain does not look back that far.
+    const MOST: usize = 1_000;
+
+    fn turn_to(&mut self, row: usize, chain: &Chain, family: Family) {
+        if self.row != Some(row) {
+            let widest = chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, family).target.chars().count() as u16).max();
+            *self = Self { row: Some(row), widest: widest.unwrap_or(0), columns: HashMap::new() };
+        }
+        if self.columns.len() > Self::MOST {
+            self.columns.clear();
+        }
+    }
+}
+
 struct RuleLine<'a> {
-    rule: &'a Rule,
+    cols: &'a Columns,
     number: usize,
     here: bool,
     shadow: bool,
     lit: Option<StepResult>,
     hits: (Role, String),
-    family: Family,
     wide: bool,
 }
 
 fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
-    let cols = columns(r.rule, r.family);
+    let cols = r.cols;
     let text = if r.shadow { Role::Dim } else if r.here { Role::Selected } else { Role::Text };
     let mark = match r.lit {
         Some(StepResult::Matched) => c.theme.glyph(Glyph::Yes),
