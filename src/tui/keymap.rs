@@ -65,7 +65,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Find, "/", &[Services, Chains, Plan, History, Help, Preview, Save, Text], "find", "Find text, a port, an address (also inside networks), an owner or a verdict"),
     row(Action::Family, "f", &[Chains], "IPv4/IPv6", "Show the rules of the other family"),
     row(Action::Rates, "r", &[Chains], "rates", "Read the counters every 2 s and show what each rule gains a second"),
-    row(Action::Flow, "w", &[Services, Chains], "way", "Draw the way of a packet through hooks and chains to the service"),
+    row(Action::Flow, "w", &[Services, Chains], "way", "Draw the way of a packet through hooks and chains to the service; on Chains, of one that meets the rule"),
     row(Action::Preview, "v", &[Services], "preview", "Show what the plan changes: who gets in, the difference, commands and scripts"),
     row(Action::MoveUp, "K shift-up alt-up", &[Plan], "move up", "Move the rule up: the first rule that matches decides"),
     row(Action::MoveDown, "J shift-down alt-down", &[Plan], "move down", "Move the rule down"),

@@ -163,7 +163,9 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
 impl Flow {
     /// Asks for the way at once.
     pub fn new(mut packet: Packet, label: String, sh: &mut Shared) -> Self {
-        packet.interface = interface_to(sh, packet.src);
+        if packet.interface.is_none() {
+            packet.interface = interface_to(sh, packet.src);
+        }
         sh.requests.push(Request::Trace(packet.clone()));
         let mut senders = vec![(packet.src, "a stranger".to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };

@@ -10,6 +10,7 @@
 //! ```
 
 mod draw;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -255,10 +256,13 @@ impl Chains {
                 self.refresh(&seen, "");
             }
             Action::Trace => sh.opens.push(Open::Trace { packet: None }),
-            Action::Flow => match seen.report.endpoints.first() {
-                Some(j) => sh.opens.push(Open::Flow { packet: super::services::sample_packet(j), label: j.endpoint.label() }),
-                None => sh.complain("there is no endpoint to draw the way to"),
-            },
+            Action::Flow => {
+                let rule = self.rule(&seen).filter(|_| self.inside);
+                match self.current(&seen).and_then(|(table, chain)| way::sample(&seen, self.family, table, chain, rule)) {
+                    Some((packet, label)) => sh.opens.push(Open::Flow { packet, label }),
+                    None => sh.complain("nothing is known that the way could lead to"),
+                }
+            }
             Action::NextMatch => self.find(sh, &seen, true),
             Action::PreviousMatch => self.find(sh, &seen, false),
             _ => {}
