@@ -1,19 +1,16 @@
 //! The machine that we run on.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
@@ -67,29 +64,7 @@ pub(super) fn started(pid: u32) -> Option<u64> {
 impl Tools for Live {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         let path = self.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
-        let broken = |e: io::Error| ToolError::Broken { tool: cmd.tool.clone(), why: e.to_string() };
-        let mut child = spawn(&path, cmd).map_err(broken)?;
-        let input = child.stdin.take().zip(cmd.stdin.clone());
-        let writer = thread::spawn(move || {
-            if let Some((mut pipe, bytes)) = input {
-                // A tool that stops reading says why on its standard error.
-                let _ = pipe.write_all(&bytes);
-            }
-        });
-        let out = drain(child.stdout.take());
-        let err = drain(child.stderr.take());
-        let ended = wait(&mut child, cmd.timeout).map_err(broken)?;
-        if !ended {
-            stop(&mut child);
-            return Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout });
-        }
-        let status = child.wait().map_err(broken)?;
-        let _ = writer.join();
-        Ok(Output {
-            status: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-            stdout: out.join().unwrap_or_default(),
-            stderr: err.join().unwrap_or_default(),
-        })
+        super::child::run(&path, cmd)
     }
 }
 
@@ -282,53 +257,4 @@ fn zombie(pid: u32) -> bool {
 #[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
 pub(super) fn command(path: &Path) -> Command {
     Command::new(path)
-}
-
-fn spawn(path: &Path, cmd: &Cmd) -> io::Result<Child> {
-    command(path)
-        .args(&cmd.args)
-        .env_clear()
-        .env("PATH", TOOL_DIRS.join(":"))
-        .env("LC_ALL", "C")
-        .envs(cmd.env.iter().map(|(k, v)| (k, v)))
-        .process_group(0)
-        .stdin(if cmd.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-}
-
-fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut p) = pipe {
-            let _ = p.read_to_end(&mut bytes);
-        }
-        bytes
-    })
-}
-
-/// Waits for the end of a child by its pidfd (pidfd_open(2)); `false` when the time is over.
-#[allow(clippy::disallowed_methods, reason = "this is the clock")]
-fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
-    let fd = pidfd_open(pid, PidfdFlags::empty())?;
-    let end = Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let time = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
-        match poll(&mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)], Some(&time)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-}
-
-fn stop(child: &mut Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-    let _ = child.wait();
 }

@@ -1,6 +1,7 @@
 //! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that
 //! the built-in demo host runs the same code as the live one.
 
+mod child;
 pub mod demo;
 pub mod home;
 pub mod live;
@@ -25,7 +26,7 @@ pub struct Cmd {
     pub args: Vec<String>,
     /// Standard input; empty when `None`.
     pub stdin: Option<Vec<u8>>,
-    /// After this time the tool and what it started are killed.
+    /// After this time the tool and what it started are killed; what still holds its pipes after its end, a little later.
     pub timeout: Duration,
     /// Additional environment (the tools otherwise get `PATH` and `LC_ALL=C` only).
     pub env: Vec<(String, String)>,
