@@ -1,6 +1,6 @@
 //! A rule in columns and in one plain sentence.
 
-use crate::model::{End, Family, Match, NatTo, Policy, PortSet, Rule, Target};
+use crate::model::{End, Family, Match, NatTo, Policy, PortSet, Rule, Target, split_args};
 
 /// A rule in columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub struct Columns {
     pub source: String,
     /// Destination.
     pub destination: String,
-    /// Everything else.
+    /// Everything else but the comment.
     pub rest: String,
+    /// Comment, as iptables(8) lists it.
+    pub comment: String,
 }
 
 fn not(n: bool) -> &'static str {
@@ -33,7 +35,7 @@ fn ports(set: &PortSet) -> String {
 /// The columns of a rule.
 pub fn columns(rule: &Rule, family: Family) -> Columns {
     let spec = rule.spec(family);
-    let mut c = Columns { target: target_word(&spec.target), ..Columns::default() };
+    let mut c = Columns { target: target_word(&spec.target, rule), ..Columns::default() };
     let mut rest: Vec<String> = Vec::new();
     for m in &spec.matches {
         match m {
@@ -43,6 +45,7 @@ pub fn columns(rule: &Rule, family: Family) -> Columns {
             Match::OutInterface(n, i) => c.output = format!("{}{}", not(*n), i.0),
             Match::Protocol(n, p) => c.proto = format!("{}{p}", not(*n)),
             Match::DestinationPorts(n, s) => rest.push(format!("{}port {}", not(*n), ports(s))),
+            Match::Comment(text) => c.comment = format!("/* {text} */"),
             other => rest.extend(short(other)),
         }
     }
@@ -53,7 +56,7 @@ pub fn columns(rule: &Rule, family: Family) -> Columns {
     c
 }
 
-fn target_word(t: &Target) -> String {
+fn target_word(t: &Target, rule: &Rule) -> String {
     match t {
         Target::None => "-".into(),
         Target::Accept => "ACCEPT".into(),
@@ -62,7 +65,8 @@ fn target_word(t: &Target) -> String {
         Target::Return => "RETURN".into(),
         Target::Dnat(_) => "DNAT".into(),
         Target::Redirect(_) => "REDIRECT".into(),
-        Target::Snat => "SNAT".into(),
+        // SNAT or MASQUERADE: the rule's own word.
+        Target::Snat => split_args(&rule.text).into_iter().skip_while(|w| w != "-j").nth(1).unwrap_or_else(|| "SNAT".into()),
         Target::Mark(_) => "MARK".into(),
         Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => "CONNMARK".into(),
         Target::Netmap(_) => "NETMAP".into(),
@@ -121,7 +125,6 @@ fn short(m: &Match) -> Option<String> {
         Match::CtOrigDstPort(n, r) => format!("{}host port {}-{}", not(*n), r.start(), r.end()),
         Match::CtProto(n, p) => format!("{}connection protocol {p}", not(*n)),
         Match::Fragment(n) => format!("{}later fragments", not(*n)),
-        Match::Comment(text) => format!("/* {text} */"),
         Match::Dates(from, to) => match (from, to) {
             (None, Some(t)) => format!("until {}", utc(*t)),
             (Some(f), _) => format!("from {}", utc(*f)),
@@ -229,6 +232,10 @@ mod tests {
             "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted.");
         assert_eq!(say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),
             "Every UDP packet not to 192.0.2.0/24, not to port 53, is dropped without an answer.");
+        let target = |text: &str| columns(&Rule::new(text), Family::V4).target;
+        assert_eq!((target("-o eth0 -j MASQUERADE").as_str(), target("-j SNAT --to-source 192.0.2.1").as_str()), ("MASQUERADE", "SNAT"));
+        let c = columns(&Rule::new("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -m comment --comment \"the mail\" -j ACCEPT"), Family::V4);
+        assert_eq!((c.rest.as_str(), c.comment.as_str()), ("port 111", "/* the mail */"));
         assert!(say("-m time --datestop 2026-11-23T22:18:34 -j X").contains("until 2026-11-23 22:18:34 UTC"));
     }
 }

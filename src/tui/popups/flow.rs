@@ -27,7 +27,7 @@ use crate::tui::screens::{Tab, services::stranger};
 use crate::tui::sentence::columns;
 use crate::tui::shared::{Reply, Request, RulePlace, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::widgets::{Canvas, Cursor, fit, wrap};
 
 /// State.
 #[derive(Debug)]
@@ -134,26 +134,34 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
             hook = &first.chain;
             out.push(plain(format!("{down} {hook}"), Role::Title, hook_words(hook)));
         }
-        // The rule that sends it on from here, or decides.
-        let hit = s.steps.iter().rev().find(|s| s.result != StepResult::Passed);
         let indent = if s.depth == 0 { String::new() } else { format!("{}{into} ", format!("{bar}  ").repeat(s.depth - 1)) };
         let name = if s.depth == 0 { format!("{} {}", first.table, first.chain) } else { first.chain.clone() };
-        let right = match hit {
-            None => format!("{} passed by", count(s.steps.len(), "rule")),
-            Some(h) => match h.rule {
+        // Every rule that may hold, then the one that sends it on from here, or decides.
+        let mut hits: Vec<&Step> = s.steps.iter().filter(|s| s.result != StepResult::Passed).copied().collect();
+        let last_hit = hits.pop();
+        hits.retain(|h| h.result == StepResult::MayMatch);
+        hits.extend(last_hit);
+        if hits.is_empty() {
+            out.push(plain(format!("{bar}  {indent}{name}"), Role::Dim, &format!("{} passed by", count(s.steps.len(), "rule"))));
+        }
+        for h in hits {
+            let right = match h.rule {
                 Some(n) if h.result == StepResult::MayMatch => format!("rule {n} may match: {}", does(h, family, arrow)),
                 Some(n) => format!("rule {n} {}", does(h, family, arrow)),
                 None => h.text.strip_prefix("-P ").map_or(h.text.clone(), |p| format!("policy {}", p.rsplit(' ').next().unwrap_or(p))),
-            },
-        };
-        let rule = hit.map(|h| (family, h.table.clone(), h.chain.clone(), h.rule.unwrap_or(usize::MAX)));
-        let role = if hit.is_some_and(|h| h.result != StepResult::MayMatch) { Role::Text } else { Role::Dim };
-        out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
+            };
+            let rule = Some((family, h.table.clone(), h.chain.clone(), h.rule.unwrap_or(usize::MAX)));
+            let role = if h.result == StepResult::MayMatch { Role::Partial } else { Role::Text };
+            out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
+        }
     }
     // The last rule that held is the one that decides; where a packet gets in, nat only goes along with it.
     let filters = |l: &Line| l.rule.as_ref().is_some_and(|r| r.1 != "nat");
     let accepted = t.verdict == Verdict::Accept;
-    let decides = out.iter().rposition(|l| accepted && filters(l)).or_else(|| out.iter().rposition(|l| l.rule.is_some()));
+    // What depends is decided by the first rule that nobody can be sure of.
+    let decides = out.iter().position(|l| t.verdict == Verdict::Depends && l.role == Role::Partial)
+        .or_else(|| out.iter().rposition(|l| accepted && filters(l)))
+        .or_else(|| out.iter().rposition(|l| l.rule.is_some()));
     if let Some(l) = decides.and_then(|at| out.get_mut(at)) {
         l.role = Role::Found;
     }
@@ -250,14 +258,24 @@ impl Flow {
         let bar = c.theme.glyph(Glyph::Bar);
         c.put(1, 1, Role::Dim, bar);
         let end = c.h().saturating_sub(3);
-        let column = lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, 38) + 4;
+        if lines.is_empty() {
+            c.put(1, 2, Role::Text, "No rule of its way is known: take the whole of iptables-save -c.");
+        }
+        let column = lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, (c.w() / 2).clamp(20, 38)) + 4;
         self.cursor.stands(c.area().y + 2);
-        for (line, at) in self.cursor.window(lines.len(), usize::from(end.saturating_sub(2))).enumerate() {
+        let window = self.cursor.window(lines.len(), usize::from(end.saturating_sub(2)));
+        if window.start > 0 {
+            c.right(3, 1, Role::Dim, &format!("{} above", count(window.start, "line")));
+        }
+        if window.end < lines.len() {
+            c.right(3, end, Role::Dim, &format!("{} below", count(lines.len() - window.end, "line")));
+        }
+        for (line, at) in window.enumerate() {
             let (l, y) = (&lines[at], line as u16 + 2);
             if at == self.cursor.at {
                 c.mark(0, y);
             }
-            c.put_within(1, y, column - 1, l.role, &l.left);
+            c.put(1, y, l.role, &fit(&l.left, usize::from(column - 2), &c.theme));
             c.put(column, y, if l.rule.is_some() { l.role } else { Role::Dim }, &l.right);
         }
         let (glyph, role, word) = match t.verdict {

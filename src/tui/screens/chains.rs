@@ -15,7 +15,7 @@ mod way;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::analyse::Manager;
+use crate::analyse::{Manager, Packet};
 use crate::model::{Chain, Family, Source, Table};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
@@ -255,18 +255,21 @@ impl Chains {
                 sh.lit = None;
                 self.refresh(&seen, "");
             }
-            Action::Trace => sh.opens.push(Open::Trace { packet: None }),
-            Action::Flow => {
-                let rule = self.rule(&seen).filter(|_| self.inside);
-                match self.current(&seen).and_then(|(table, chain)| way::sample(&seen, self.family, table, chain, rule)) {
-                    Some((packet, label)) => sh.opens.push(Open::Flow { packet, label }),
-                    None => sh.complain("nothing is known that the way could lead to"),
-                }
-            }
+            Action::Trace => sh.opens.push(Open::Trace { packet: self.sample(&seen).map(|(packet, _)| packet) }),
+            Action::Flow => match self.sample(&seen) {
+                Some((packet, label)) => sh.opens.push(Open::Flow { packet, label }),
+                None => sh.complain("nothing is known that the way could lead to"),
+            },
             Action::NextMatch => self.find(sh, &seen, true),
             Action::PreviousMatch => self.find(sh, &seen, false),
             _ => {}
         }
+    }
+
+    /// A packet for the rule at the cursor, or for the chain.
+    fn sample(&self, seen: &Seen) -> Option<(Packet, String)> {
+        let (table, chain) = self.current(seen)?;
+        way::sample(seen, self.family, table, chain, self.rule(seen).filter(|_| self.inside))
     }
 
     fn follow(&mut self, seen: &Arc<Seen>, sh: &mut Shared) {

@@ -180,7 +180,13 @@ impl Chains {
         let space = usize::from(c.h().saturating_sub(1));
         // The exact text always gets its place.
         let keep = space.saturating_sub(text.len().min(space / 2).max(1));
-        lines.truncate(keep);
+        if lines.len() > keep {
+            lines.truncate(keep);
+            if let Some((_, last)) = lines.last_mut() {
+                let cut = c.theme.glyph(Glyph::Cut);
+                *last = fit(&format!("{last} {cut}"), room, &c.theme);
+            }
+        }
         lines.extend(text.into_iter().map(|l| (Role::Dim, l)));
         for (y, (role, text)) in lines.iter().take(space).enumerate() {
             c.put(2, y as u16 + 1, *role, text);
@@ -285,15 +291,19 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
         c.put_within(w.iface, y, w.source - 1, text, &iface);
         c.put_within(w.source, y, w.dest - 1, text, &any(&cols.source, "any"));
         c.put_within(w.dest, y, w.rest - 1, text, &any(&cols.destination, "any"));
-        c.put(w.rest, y, text, &cols.rest);
+        let end = c.put(w.rest, y, text, &cols.rest);
+        c.put(if cols.rest.is_empty() { end } else { end + 1 }, y, Role::Dim, &cols.comment);
     } else {
         // The port first: it is what one looks for, and what is cut is at the end.
         let mut parts: Vec<String> = Some(cols.rest.clone()).filter(|r| !r.is_empty()).into_iter().collect();
         for (word, v) in [("from", &cols.source), ("to", &cols.destination), ("in", &cols.input), ("out", &cols.output)] {
             if !v.is_empty() {
-                parts.push(format!("{word} {v}"));
+                // One address needs no mask here: the room is for what else the rule asks.
+                let one = v.strip_suffix("/32").filter(|v| v.contains('.')).or_else(|| v.strip_suffix("/128")).unwrap_or(v);
+                parts.push(format!("{word} {one}"));
             }
         }
+        parts.push(cols.comment.clone());
         let line = fit(&parts.join(" "), usize::from(c.w().saturating_sub(w.source)), &c.theme);
         c.put(w.source, y, text, &line);
     }
