@@ -332,6 +332,56 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     assert_eq!(rules(&host), before);
 }
 
+/// Waits until a guard has gone.
+fn gone(host: &Demo, guard: Option<record::Who>) {
+    let who = guard.unwrap();
+    let end = host.now().boot + Duration::from_secs(30);
+    while host.alive(who.pid, who.started) {
+        assert!(host.now().boot < end, "the guard does not go: {:?}", record::load(host));
+        host.pause(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
+    let host = machine(false, 0, false);
+    let first = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.remove(&host.paths().run.join("trial.json")).unwrap();
+    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+    let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
+    let running = rules(&host);
+    // One that slept until now, with the second trial running and kept, at its own deadline.
+    super::end::revert_by_guard(&host, &mut first.clone(), 0).unwrap();
+    assert_eq!(rules(&host), running);
+    keep(&host, true).unwrap();
+    let kept = rules(&host);
+    host.pass(Duration::from_secs(70));
+    gone(&host, first.guard);
+    super::end::revert_by_guard(&host, &mut first.clone(), 0).unwrap();
+    let last = record::load(&host).unwrap();
+    assert_eq!((last.id, last.state, rules(&host)), (second.id, State::Kept, kept));
+}
+
+#[test]
+fn a_guard_without_its_file_reverts_at_the_deadline_unless_that_was_done() {
+    for done in [false, true] {
+        let host = machine(false, 0, false);
+        let before = rules(&host);
+        let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        host.remove(&host.paths().run.join("trial.json")).unwrap();
+        if done {
+            assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+            host.step_wall(3600);
+        } else {
+            assert_ne!(rules(&host), before);
+        }
+        host.pass(Duration::from_secs(61));
+        gone(&host, trial.guard);
+        assert_eq!(rules(&host), before, "{done}");
+        assert_eq!(record::load(&host).is_none(), done);
+    }
+}
+
 #[test]
 fn too_late_is_too_late() {
     let host = machine(false, 0, false);

@@ -8,7 +8,7 @@ use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, unrecorded};
+use super::status::{UNRECORDED, dated, unrecorded};
 use crate::host::{Held, Host};
 use crate::model::Family;
 use crate::plan::FamilyChange;
@@ -161,6 +161,9 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
 /// in vain before.
 pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32) -> Result<(), Refusal> {
     let lock = record::lock(host, Duration::from_secs(3)).ok().flatten();
+    if tries == 0 && is_over(host, record, lock.is_some()) {
+        return Ok(());
+    }
     let refresh = |record: &mut Record| if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
         *record = fresh;
     };
@@ -176,6 +179,17 @@ pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32) -> Resu
     }
     enter(host, record, Event::Deadline)?;
     put_old_back(host, record, By::Guard, tries)
+}
+
+/// Whether somebody ended this trial without its state file: that names a later trial, or it is gone and so are the
+/// dates in the kernel. One without a fuse never had dates there; one that is armed may still get them, unless we are
+/// the ones who hold the lock.
+pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
+    match record::load(host).filter(|r| r.is_here(host)) {
+        Some(last) => last.id != record.id,
+        None => (record.state == State::Running || locked && record.state == State::Armed) && record.fuse.is_some()
+            && record.families.iter().all(|c| kernel::read(host, c.family(), None).is_ok_and(|now| dated(&now).is_none())),
+    }
 }
 
 pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) -> Result<(), Refusal> {

@@ -99,9 +99,12 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
     let mut tries = 0_u32;
     let mut said = String::new();
     loop {
-        // The state file may be gone; what was read last still holds.
-        if let Some(fresh) = record::load(host).filter(|r| r.id == id) {
-            trial = fresh;
+        match record::load(host) {
+            Some(fresh) if fresh.id == id => trial = fresh,
+            // A later trial was begun: this one is over, and what is loaded now is not its to touch.
+            Some(other) if other.is_here(host) => break,
+            // The state file is gone; what was read last still holds.
+            _ => {}
         }
         if !trial.state.is_pending() {
             break;
@@ -164,7 +167,7 @@ fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else { return true };
     // Somebody changes the trial right now: the next tick sees to it.
     let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return true };
-    if record::load(host).is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset)) {
+    if end::is_over(host, trial, true) || record::load(host).is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset)) {
         return true;
     }
     let moved = fuse + offset - trial.offset;
