@@ -418,6 +418,27 @@ fn the_guide_comes_back_where_it_was_left() {
 }
 
 #[test]
+fn the_guide_is_done_when_it_was_saved_on_the_trial_screen() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["enter", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(proven);
+    c.press(&["k"]);
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    c.press(&["s"]);
+    c.until_shown("rules.v4");
+    c.press(&["enter"]);
+    c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
+    assert!(c.picture().contains("live, and in the boot-time rules"), "{}", c.picture());
+    assert!(c.press(&["esc"]).picture().contains("step 7 of 7"), "{}", c.picture());
+    c.press(&["enter"]);
+    assert!(c.press(&["g"]).picture().contains("step 7 of 7"), "{}", c.picture());
+    assert!(c.press(&["backspace"]).picture().contains("A plan is kept here already"), "{}", c.picture());
+}
+
+#[test]
 fn on_captured_text_the_guide_ends_with_the_script() {
     let texts = [("rules", include_str!("../../assets/demo/iptables-save.txt")), ("rpc", include_str!("../../assets/demo/rpcinfo-p.txt"))];
     let inputs = texts.map(|(name, text)| crate::observe::capture::Input { name: name.into(), text: text.into(), family: None });

@@ -32,8 +32,6 @@ pub struct Guide {
     pub(super) cursor: Cursor,
     /// Goals that may be protected, with what is recommended and why.
     goals: Vec<Choice>,
-    /// The files were looked at to save them; the answer decides.
-    saving: bool,
 }
 
 /// Where the guide was left, and what was ticked there.
@@ -41,6 +39,8 @@ pub struct Guide {
 pub struct Left {
     step: Step,
     ticks: Vec<(Goal, bool)>,
+    /// The trial that was the last one then: after another one nothing is done yet.
+    trial: Option<String>,
 }
 
 #[derive(Debug)]
@@ -60,6 +60,10 @@ fn recommended(j: &Judged) -> Option<&'static str> {
             Some("a data store: only its clients and peers need it"),
         _ => None,
     }
+}
+
+fn trial_id(sh: &Shared) -> Option<String> {
+    sh.trial.as_ref().map(|t| t.id.clone())
 }
 
 fn is_open(j: &Judged) -> bool {
@@ -85,11 +89,12 @@ impl Guide {
         let step = match sh.guide.as_ref().map(|l| l.step) {
             _ if sh.trial_runs() => Step::Trial,
             Some(Step::Trial | Step::Save) if kept && !new => Step::Save,
+            Some(Step::Done) if !new && !sh.plan.rules.is_empty() && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) => Step::Done,
             Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
             _ if new => Step::Change,
             _ => Step::Open,
         };
-        Self { step, cursor: Cursor::default(), goals, saving: false }
+        Self { step, cursor: Cursor::default(), goals }
     }
 
     /// Whether lines are ticked on the step at hand.
@@ -140,12 +145,14 @@ impl Guide {
         match (action, self.step) {
             (Action::Cancel, _) | (Action::Accept, Step::Done) => {
                 let ticks = self.goals.iter().map(|g| (g.goal.clone(), g.ticked)).collect();
-                sh.guide = (self.step != Step::Done).then_some(Left { step: self.step, ticks });
+                sh.guide = Some(Left { step: self.step, ticks, trial: trial_id(sh) });
                 return After::Close;
             }
             (Action::AllowNode, Step::Who) => self.ask_nodes(sh),
             (Action::Remove, Step::Who) => self.take_out(sh),
             (Action::Preview, Step::Change) => sh.opens.push(Open::Preview),
+            // What is done is not asked again: a change begins at the first step.
+            (Action::Back, Step::Done) => self.go(Step::Open),
             (Action::Back, step) => {
                 let at = STEPS.iter().position(|s| *s == step).unwrap_or(0);
                 self.go(STEPS[at.saturating_sub(1)]);
@@ -189,10 +196,7 @@ impl Guide {
                 self.go(if kept { Step::Save } else { Step::Change });
             }
             // What boot does with the files and what they gain is looked at first.
-            Step::Save => {
-                self.saving = true;
-                sh.opens.push(Open::Save);
-            }
+            Step::Save => sh.opens.push(Open::Save),
             Step::Done => {}
         }
     }
@@ -223,8 +227,8 @@ impl Guide {
                 self.go(Step::Trial);
                 sh.opens.push(Open::Trial);
             }
-            Reply::Done(text) if self.saving && text.starts_with("saved") => self.go(Step::Done),
-            Reply::Refused { .. } => self.saving = false,
+            // Also where it was asked for on the screen of the trial.
+            Reply::Done(text) if text.starts_with("saved") && matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}
         }
     }
@@ -312,6 +316,7 @@ impl Guide {
 fn words(step: Step, sh: &Shared) -> (String, String, String) {
     let s = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
     match step {
+        Step::Open if !sh.plan_is_new() && !sh.plan.rules.is_empty() => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. A plan is kept here already: the guide begins with it, and what it protects is ticked.", "which of them to protect"),
         Step::Open => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. Anyone means the whole Internet, if this host is on it.", "which of them to protect"),
         Step::Which => s("Which services should only some nodes reach?", "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is your way in.", "who may still use them"),
         Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "what will change"),
@@ -328,8 +333,8 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "see what boot does with them, then save"),
         Step::Done => {
             let key = |a| sh.key(Place::Services, a);
-            let text = format!("The rules are live, kept and saved. Services ({}) shows who gets in now, History ({}) what was done. {} comes back here.",
-                key(Action::ToServices), key(Action::ToHistory), key(Action::Guide));
+            let text = format!("The rules are live, kept and saved. Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To change the plan that is kept, {} goes to the first step with it.",
+                key(Action::ToServices), key(Action::ToHistory), key(Action::Guide), sh.key(Place::Guide, Action::Back));
             s("Done.", &text, "close")
         }
     }

@@ -3,7 +3,7 @@
 use super::{After, middle};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Asked, Change, Open, Request, Shared};
+use crate::tui::shared::{Asked, Change, Open, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, width, wrap};
 
@@ -11,6 +11,8 @@ use crate::tui::widgets::{Canvas, width, wrap};
 #[derive(Default, Debug)]
 pub struct TrialPopup {
     longest: u64,
+    /// What was kept is in the rules that are loaded at boot.
+    saved: bool,
 }
 
 impl TrialPopup {
@@ -25,6 +27,15 @@ impl TrialPopup {
             _ => {}
         }
         After::Stay
+    }
+
+    /// An answer.
+    pub fn reply(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Done(text) if text.starts_with("saved") => self.saved = true,
+            Reply::Began(_) => self.saved = false,
+            _ => {}
+        }
     }
 
     /// Draws.
@@ -72,6 +83,7 @@ impl TrialPopup {
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
+                "kept" if self.saved => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
                 "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
                 _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
             }
