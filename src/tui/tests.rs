@@ -448,3 +448,12 @@ fn on_captured_text_the_guide_ends_with_the_script() {
     assert!(c.picture().contains("This is captured text, not a host."), "{}", c.picture());
     assert!(c.press(&["enter"]).picture().contains("Preview: what the plan"), "{}", c.picture());
 }
+
+#[test]
+fn what_a_staged_plan_changes_is_marked() {
+    let mut c = Cockpit::demo(80, 24);
+    assert!(!c.picture().contains("*portmapper"), "{}", c.picture());
+    staged(&mut c);
+    let picture = c.picture();
+    assert!(picture.contains("*portmapper") && picture.contains("(* staged: 3 shows it)") && !picture.contains("*nfs"), "{picture}");
+}

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use overview::{Tally, alert, empty, overview, tallies};
 
-use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Packet, Verdict};
+use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet, Verdict};
 use crate::model::{Action as Does, Family, Goal, Net, PlanRule};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
 use crate::tui::planned::{count, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
@@ -225,10 +225,12 @@ impl Services {
             top = 1 + alert(&mut c.part(0, 1, w, 2), sh, seen);
         }
         let list = h.saturating_sub(details + 1 + top);
-        let hidden_below = self.draw_list(&mut c.part(0, top, w, list), seen);
+        let hidden_below = self.draw_list(&mut c.part(0, top, w, list), seen, staged(sh, seen));
         let mut below = c.part(0, top + list, w, details + 1);
         if let Some(j) = self.selected(seen) {
-            detail(&mut below, j, seen);
+            let changes = staged(sh, seen).zip(self.rows.get(self.cursor.at)).is_some_and(|(after, row)| matches!(row, Row::Endpoint(i) if changes(after, *i, j)));
+            let then = if changes { format!(" (* staged: {} shows it)", sh.key(Place::Services, Action::ToPlan)) } else { String::new() };
+            detail(&mut below, j, seen, &then);
         } else {
             below.rule(0, "");
             below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
@@ -240,7 +242,7 @@ impl Services {
     }
 
     /// Draws the list; how many endpoints it has below.
-    fn draw_list(&mut self, c: &mut Canvas, seen: &Seen) -> usize {
+    fn draw_list(&mut self, c: &mut Canvas, seen: &Seen, after: Option<&Report>) -> usize {
         let wide = c.w() >= 100;
         let x = Columns::new(c.w());
         let window = self.cursor.window(self.rows.len(), usize::from(c.h().saturating_sub(1)));
@@ -258,11 +260,31 @@ impl Services {
                 Row::Heading(kind) => {
                     c.put(1, y, Role::Title, heading(kind));
                 }
-                Row::Endpoint(i) => endpoint_row(c, y, &x, &seen.report.endpoints[i], at == self.cursor.at, seen.judging),
+                Row::Endpoint(i) => {
+                    let j = &seen.report.endpoints[i];
+                    endpoint_row(c, y, &x, j, at == self.cursor.at, seen.judging);
+                    if after.is_some_and(|after| changes(after, i, j)) {
+                        c.put(2, y, Role::Partial, "*");
+                    }
+                }
             }
         }
         hidden_below
     }
+}
+
+/// What a plan that is staged would make of the host.
+fn staged<'a>(sh: &'a Shared, seen: &Seen) -> Option<&'a Report> {
+    let planned = sh.planned.as_ref().filter(|p| p.plan == sh.plan && p.plan != seen.kept)?;
+    planned.after.as_deref()
+}
+
+/// Whether somebody else reaches an endpoint then.
+fn changes(after: &Report, at: usize, now: &Judged) -> bool {
+    fn reach(j: &Judged, f: Family) -> Option<&Reach> {
+        j.exposure[f.index()].as_ref().map(|x| &x.reach)
+    }
+    after.endpoints.get(at).is_some_and(|then| then.endpoint == now.endpoint && Family::BOTH.iter().any(|f| reach(then, *f) != reach(now, *f)))
 }
 
 /// Where columns begin.
@@ -322,8 +344,8 @@ fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool,
     }
 }
 
-fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
-    c.rule(0, &format!("{} {} who gets in", j.endpoint.label(), c.theme.glyph(Glyph::Line)));
+fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
+    c.rule(0, &format!("{} {} who gets in{then}", j.endpoint.label(), c.theme.glyph(Glyph::Line)));
     let mut lines: Vec<(Role, String, Role, String)> = Vec::new();
     for f in Family::BOTH {
         match &j.exposure[f.index()] {
@@ -342,7 +364,15 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen) {
                     lines.push((role, format!("{}  {}  {word}", f.label(), part_of(b)), Role::Text, b.text.clone()));
                 }
                 for (iface, r) in x.by_interface.iter().take(4) {
-                    let who = if r.accepted.is_full() { "anyone".to_owned() } else if r.accepted.is_empty() { "nobody for certain".to_owned() } else { count(r.accepted.cidrs().len(), "network") };
+                    let who = if r.accepted.is_full() {
+                        "anyone".to_owned()
+                    } else if !r.accepted.is_empty() {
+                        count(r.accepted.cidrs().len(), "network")
+                    } else if r.depends.is_empty() {
+                        "nobody".to_owned()
+                    } else {
+                        "depends, nobody is sure to get in".to_owned()
+                    };
                     lines.push((Role::Dim, format!("{}  arriving on {iface}", f.label()), Role::Text, who));
                 }
             }
