@@ -153,11 +153,21 @@ impl App {
         match self.shared.keys.lookup(self.place(), key).map(|b| b.action) {
             Some(action) if !(typing && plain) => self.act(action),
             _ => {
-                if let Some(p) = self.popups.last_mut() {
-                    p.key(key, &mut self.shared);
+                let taken = self.popups.last_mut().is_some_and(|p| p.key(key, &mut self.shared));
+                if !taken && plain {
+                    self.say_where(key);
                 }
                 self.settle()
             }
+        }
+    }
+
+    /// A key that does something elsewhere is not passed over in silence.
+    fn say_where(&mut self, key: KeyEvent) {
+        let (places, KeyCode::Char(c)) = (self.shared.keys.places_of(key), key.code) else { return };
+        if !places.is_empty() {
+            let more = if places.len() > 3 { " and others" } else { "" };
+            self.shared.complain(format!("{c} does nothing here; it is a key of {}{more}", places[..places.len().min(3)].join(", ")));
         }
     }
 

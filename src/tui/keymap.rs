@@ -156,6 +156,12 @@ impl Keymap {
         self.0.iter().find(|b| b.places.contains(&place) && b.keys.split(' ').any(|k| matches(k, key)))
     }
 
+    /// The places where a key does something, by their names.
+    pub fn places_of(&self, key: KeyEvent) -> Vec<&'static str> {
+        let does = |p: &Place| self.lookup(*p, key).is_some();
+        EVERYWHERE.iter().filter(|p| does(p)).map(|p| place_name(*p)).collect()
+    }
+
     /// The rows of a place, in order.
     pub fn rows(&self, place: Place) -> impl Iterator<Item = &Binding> {
         self.0.iter().filter(move |b| b.places.contains(&place))

@@ -457,3 +457,10 @@ fn what_a_staged_plan_changes_is_marked() {
     let picture = c.picture();
     assert!(picture.contains("*portmapper") && picture.contains("(* staged: 3 shows it)") && !picture.contains("*nfs"), "{picture}");
 }
+
+#[test]
+fn a_key_of_another_screen_says_so() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["3", "w"]);
+    assert!(c.picture().contains("w does nothing here; it is a key of Services, Chains"), "{}", c.picture());
+}

@@ -145,16 +145,17 @@ impl Popup {
         }
     }
 
-    /// A key that the keymap does not have here: text.
-    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
+    /// A key that the keymap does not have here: text. Whether somebody types here at all.
+    pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
         match self {
             Self::Nodes(p) => p.key(key, sh),
             Self::Trace(p) => p.key(key),
             Self::Palette(p) => p.key(key),
             Self::Find(p) => p.key(key, sh),
             Self::Ask(p) => p.key(key),
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     /// A key while the name of a file is typed; whether it was taken.
