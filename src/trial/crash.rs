@@ -10,13 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::machine::State;
-use super::{Options, apply, extend, guard, keep, record, revert};
+use super::{By, Options, apply, extend, guard, history, keep, record, revert};
 use crate::analyse::{Packet, trace};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
-use crate::model::{Family, Plan, Proto, Source};
+use crate::model::{Family, Plan, Proto, Ruleset, Source};
 use crate::observe::live::observe;
-use crate::syntax::plan;
+use crate::syntax::{iptables_save, plan};
 
 /// A process that is killed at one of its steps.
 struct Mortal {
@@ -27,11 +27,13 @@ struct Mortal {
     after: bool,
     /// Steps done.
     done: AtomicU32,
+    /// Where it lives.
+    home: Identity,
 }
 
 impl Mortal {
     fn new(host: &Demo, dies_at: u32, after: bool) -> Self {
-        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0) }
+        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0), home: host.identity() }
     }
 
     fn step<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -65,7 +67,7 @@ impl Host for Mortal {
     fn name(&self) -> String { self.host.name() }
     fn is_root(&self) -> bool { true }
     fn paths(&self) -> &Paths { self.host.paths() }
-    fn identity(&self) -> Identity { self.host.identity() }
+    fn identity(&self) -> Identity { self.home.clone() }
     fn now(&self) -> Now { self.host.now() }
     fn pause(&self, time: Duration) { self.host.pause(time); }
     fn throwaway(&self) -> Result<Box<dyn Tools>, String> { self.host.throwaway() }
@@ -126,7 +128,7 @@ fn machine(second: bool, guard_dies_at: u32, after: bool) -> Demo {
 }
 
 fn rules(host: &Demo) -> String {
-    let text = Family::BOTH.map(|f| crate::syntax::iptables_save::write(&host.loaded(f), false)).concat();
+    let text = Family::BOTH.map(|f| iptables_save::write(&host.loaded(f), false)).concat();
     text.lines().map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l }).flat_map(|l| [l, "\n"]).collect()
 }
 
@@ -328,8 +330,45 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     assert!(seen.left > 50 && seen.left <= 66, "{}", seen.left);
     assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, "pending");
     assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
+    assert!(history::all(&host).is_empty());
     assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
     assert_eq!(rules(&host), before);
+    let past = history::all(&host);
+    assert_eq!((past[0].state, past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
+}
+
+/// The machine loses its power: the run directory and what was loaded are gone, boot loads what was there before.
+fn boot(host: &Demo, before: &[Ruleset; 2]) -> Mortal {
+    let run = &host.paths().run;
+    for name in host.list(run) {
+        host.remove(&run.join(name)).unwrap();
+    }
+    for (tool, rules) in ["iptables-restore", "ip6tables-restore"].iter().zip(before) {
+        host.run(&Cmd::new(tool, &[]).input(iptables_save::write(rules, true))).unwrap();
+    }
+    Mortal { home: Identity { boot_id: "later".to_owned(), ..host.identity() }, ..Mortal::new(host, 0, false) }
+}
+
+#[test]
+fn a_trial_that_ran_when_the_power_went_is_known_at_the_next_start() {
+    let host = machine(false, 0, false);
+    let loaded = Family::BOTH.map(|f| host.loaded(f));
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    assert!(history::all(&host).is_empty(), "it still runs");
+    let later = boot(&host, &loaded);
+    let last = super::status(&later).trial.unwrap();
+    for r in [&last, &history::all(&later)[0]] {
+        assert_eq!((&r.id, r.state, r.by), (&trial.id, State::Reverted, Some(By::Boot)));
+        assert!(r.remarks.iter().any(|r| r.starts_with("the machine went down before the deadline (2")), "{:?}", r.remarks);
+    }
+}
+
+#[test]
+fn a_kept_trial_stays_kept_over_a_boot() {
+    let host = machine(true, 0, false);
+    let later = boot(&host, &Family::BOTH.map(|f| host.loaded(f)));
+    let last = super::status(&later).trial.unwrap();
+    assert_eq!((last.state, last.by), (State::Kept, Some(By::Operator)));
 }
 
 /// Waits until a guard has gone.

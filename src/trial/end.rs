@@ -131,6 +131,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     record.deadline = deadline;
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     record::store(host, &record).map_err(|e| Refusal::failed("run-dir", format!("the guard does not know of the extension: {e}"), "the first deadline still holds"))?;
+    let _ = history::write(host, &record);
     Ok(record)
 }
 
@@ -271,5 +272,6 @@ fn revert_from_kernel(host: &dyn Host, none: Refusal) -> Result<Reverted, Refusa
             .map(|now| kernel::clean_up(host, UNRECORDED, change, &now))
             .map_err(|e| Refusal::failed("revert-failed", e, "run `portcullis revert` again"))?;
     }
+    history::end_lost(host, Some(By::Operator), "its state file was lost; what the kernel showed of it was reverted");
     Ok(Reverted::Unrecorded)
 }

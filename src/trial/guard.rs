@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::end;
+use super::history;
 use super::machine::State;
 use super::proof::proof;
 use super::record::{self, Record, Who};
@@ -50,6 +51,11 @@ pub(super) fn start(host: &dyn Host, record: &mut Record) -> Result<(), String> 
         let stored = record::store(host, record);
         if stored.is_err() {
             stop();
+        } else {
+            history::end_lost(host, None, "nobody wrote down how it ended; nothing of it was left when the next trial began");
+            if let Err(e) = history::write(host, record) {
+                record.remarks.push(e);
+            }
         }
         return stored;
     }

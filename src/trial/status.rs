@@ -40,11 +40,7 @@ pub fn status(host: &dyn Host) -> Status {
     } else if trial.as_ref().is_none_or(|r| r.state.is_pending()) {
         // A trial from before the last boot is gone from the kernel.
         let here = trial.take().filter(|r| r.home.boot_id != host.identity().boot_id);
-        trial = here.map(|mut r| {
-            r.state = State::Reverted;
-            r.by = Some(By::Boot);
-            r
-        });
+        trial = here.map(history::ended_by_boot);
     }
     if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         // The truth is the kernel's, whatever the files say.
