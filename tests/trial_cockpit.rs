@@ -76,6 +76,7 @@ fn f_the_operator_leaves_during_the_trial() {
                 session.wait("T shows it", SOON);
             }
             session.send(key);
+            session.wait("the trial goes on", SOON);
             wait_for("the cockpit is gone", SOON, || run.ours().is_empty());
             run.comes_back(GUARD);
             // The next start says what became of it.

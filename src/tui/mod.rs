@@ -56,8 +56,9 @@ impl From<Reply> for Event {
     }
 }
 
-/// Runs the cockpit until the operator leaves. `guide`: opened on the guided steps.
-pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<()> {
+/// Runs the cockpit until the operator leaves. `guide`: opened on the guided steps. In how many seconds a trial ends that
+/// goes on without him.
+pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Option<u64>> {
     let keys = terminal::keys()?;
     let mut terminal = Terminal::take(config.mouse)?;
     let (out, events) = channel();
@@ -72,11 +73,12 @@ pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<()> {
             }
         }
     })?;
+    let lives_on = matches!(subject, Subject::Live);
     let worker = Worker::start(subject, out)?;
     let mut app = App::new(config, terminal.area(), guide);
     let done = turn(&mut app, &mut terminal, &events, &worker);
     worker.send(Request::Stop);
-    done
+    done.map(|()| app.shared.trial.filter(|t| lives_on && t.pending).map(|t| t.left))
 }
 
 fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker: &Worker) -> io::Result<()> {
