@@ -93,7 +93,9 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
             say("rpc-open", format!("Anyone can reach this RPC service.{more} Allow the nodes that need it and drop the rest."));
         }
         EndpointKind::Published if anyone && j.endpoint.dnat_to.iter().any(|(to, _)| !is_own(view, *to)) => {
-            say("bypasses-input", "NAT sends this published port past INPUT: rules there do not protect it. Filter it in DOCKER-USER or FORWARD by its original port.".to_owned());
+            let docker = Family::BOTH.iter().any(|f| view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
+            let place = if docker { "DOCKER-USER" } else { "FORWARD" };
+            say("bypasses-input", format!("NAT sends this published port past INPUT: rules there do not protect it. Filter it in {place} by its original port."));
         }
         _ => {}
     }
