@@ -139,11 +139,13 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
     for s in all.iter().take(MAX_NAMED) {
         let text = rules.table(&s.at.table).and_then(|t: &Table| t.chain(&s.at.chain)).and_then(|c| c.rules.get(s.at.rule? - 1));
         let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();
+        // Our own chains are made from the plan, and are nobody's to edit.
+        let advice = if s.at.chain.starts_with("PORTCULLIS") { "" } else { " Move it up or delete it." };
         let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
         out.push(Finding {
             code: "never-matches", endpoint: None,
             message: format!(
-                "{} {} {} rule {} can never match: {which} {} before it {them} all its packets ({}). Move it up or delete it.",
+                "{} {} {} rule {} can never match: {which} {} before it {them} all its packets ({}).{advice}",
                 family.label(), s.at.table, s.at.chain, s.at.rule.unwrap_or_default(), by.join(", "),
                 text.map_or_else(String::new, |r| r.line_in(&s.at.chain)),
             ),

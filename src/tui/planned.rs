@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
 use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Verdict, lockout, outline, owner, report, trace};
-use crate::model::{Action, Family, Goal, Node, Plan, Rule, Source, View};
+use crate::model::{Action, Family, Goal, Node, Plan, Proto, Rule, Source, View};
 use crate::plan::{self, Change};
 
 /// What a view means, for the screens.
@@ -83,6 +83,34 @@ pub fn concerns(goals: &[Goal], j: &Judged) -> bool {
     })
 }
 
+/// The ports that a goal means on a host, and whether each is meant as a published one.
+fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
+    match goal {
+        Goal::Service(name) => view.rpc.iter().flatten().filter(|s| s.name == *name).map(|s| (false, s.proto, s.port)).collect(),
+        Goal::Port(proto, port) => Goal::protos(*proto).into_iter().map(|p| (false, p, *port)).collect(),
+        // What is published is guarded as a port of the host as well.
+        Goal::Published(proto, port) => Goal::protos(*proto).into_iter().flat_map(|p| [(true, p, *port), (false, p, *port)]).collect(),
+    }
+}
+
+/// Whether rules for one goal decide about all ports of another: rules for that one behind them could never match.
+pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
+    let (mine, others) = (ports(view, goal), ports(view, other));
+    goal == other || (!others.is_empty() && others.iter().all(|p| mine.contains(p)))
+}
+
+/// The goals without those whose ports another one has, as `nfs_acl` has those of `nfs`.
+pub fn merged(view: &View, goals: &[Goal]) -> Vec<Goal> {
+    let mut out: Vec<Goal> = Vec::new();
+    for g in goals {
+        if !out.iter().any(|o| covers(view, o, g)) {
+            out.retain(|o| !covers(view, g, o));
+            out.push(g.clone());
+        }
+    }
+    out
+}
+
 /// What a plan says about an endpoint.
 pub fn goal_of(e: &analyse::Endpoint) -> Goal {
     match e.kind {
@@ -155,7 +183,7 @@ fn cut_peers(view: &View, change: &Change, say: &mut impl FnMut(Option<bool>, St
     let peers: std::collections::BTreeSet<_> = view.peers.iter().map(|p| (p.addr, p.port, p.proto.0)).collect();
     // A server may have very many peers; a few hundred answer the question.
     for (addr, port, proto) in peers.iter().take(300) {
-        let packet = Packet::new(*addr, crate::model::Proto(*proto), Some(*port));
+        let packet = Packet::new(*addr, Proto(*proto), Some(*port));
         let blocked = |v| matches!(v, Verdict::Drop | Verdict::Reject);
         if !blocked(trace(&change.before, &packet).verdict) && blocked(trace(&change.after, &packet).verdict) {
             cut.push(format!("{addr} (port {port})"));

@@ -414,7 +414,7 @@ fn the_guide_comes_back_where_it_was_left() {
     c.press(&["g", "enter", "down", " ", "esc"]);
     assert!(!c.picture().contains("step 2"));
     let again = c.press(&["g"]).picture();
-    assert!(again.contains("step 2 of 7") && again.contains("[ ] nfs ") && again.contains("[x] mountd"), "{again}");
+    assert!(again.contains("step 2 of 7") && again.contains("[ ] nfs, nfs_acl ") && again.contains("[x] mountd"), "{again}");
 }
 
 #[test]
@@ -436,6 +436,23 @@ fn the_guide_is_done_when_it_was_saved_on_the_trial_screen() {
     c.press(&["enter"]);
     assert!(c.press(&["g"]).picture().contains("step 7 of 7"), "{}", c.picture());
     assert!(c.press(&["backspace"]).picture().contains("A plan is kept here already"), "{}", c.picture());
+}
+
+#[test]
+fn what_the_guide_recommends_has_no_dead_rules() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    assert!(c.press(&["enter"]).picture().contains("[x] nfs, nfs_acl "), "{}", c.picture());
+    c.press(&["enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    let dead = |a: &App| a.shared.planned.as_ref().unwrap().after.as_ref().unwrap().shadowed.iter().filter(|s| s.at.chain.starts_with("PORTCULLIS")).count();
+    assert_eq!(dead(&c.app), 0);
+    assert!(c.picture().contains("nfs_acl 2049/tcp       IPv4   ● anyone     → ◐ 1 address"), "{}", c.picture());
+    // And what is protected alone later joins the rules that are there.
+    c.press(&["esc", "1", "/", "text:nfs_acl", "enter", "p", "text:192.0.2.12", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    assert_eq!(dead(&c.app), 0);
+    let rules: Vec<String> = c.app.shared.plan.rules.iter().map(|r| super::screens::plan::rule_words(r, "to")).filter(|r| r.contains("nfs")).collect();
+    assert_eq!(rules, ["allow 192.0.2.11, 192.0.2.12 to nfs", "drop any to nfs"]);
 }
 
 #[test]

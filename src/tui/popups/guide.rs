@@ -4,7 +4,7 @@ use super::{After, trial::clock};
 use crate::analyse::{EndpointKind, Judged};
 use crate::model::{Goal, Node, Source};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{count, goal_of};
+use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Open, Planned, Reply, Shared};
@@ -46,8 +46,16 @@ pub struct Left {
 #[derive(Debug)]
 struct Choice {
     goal: Goal,
+    /// Other services on the same ports: the same rules decide about them.
+    with: Vec<Goal>,
     ticked: bool,
     why: &'static str,
+}
+
+impl Choice {
+    fn all(&self) -> Vec<Goal> {
+        std::iter::once(&self.goal).chain(&self.with).cloned().collect()
+    }
 }
 
 /// Why a service should not be open to strangers; `None`: that is a matter of what the host is for.
@@ -78,10 +86,17 @@ impl Guide {
             let goal = goal_of(&j.endpoint);
             let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
             let why = recommended(j);
-            if !goals.iter().any(|g| g.goal == goal) && j.endpoint.port != 22 {
+            if goals.iter().any(|g| g.goal == goal || g.with.contains(&goal)) || j.endpoint.port == 22 {
+                continue;
+            }
+            let view = sh.seen.as_ref().map(|s| &s.view);
+            if let Some(g) = goals.iter_mut().find(|g| view.is_some_and(|v| covers(v, &g.goal, &goal))) {
+                g.ticked |= staged;
+                g.with.push(goal);
+            } else {
                 let left = sh.guide.iter().flat_map(|l| &l.ticks).find(|(g, _)| *g == goal).map(|(_, t)| *t);
                 let ticked = staged || left.unwrap_or(sh.plan.rules.is_empty() && why.is_some());
-                goals.push(Choice { goal, ticked, why: why.unwrap_or("only you know who needs it") });
+                goals.push(Choice { goal, with: Vec::new(), ticked, why: why.unwrap_or("only you know who needs it") });
             }
         }
         let new = !sh.plan.rules.is_empty() && sh.plan_is_new();
@@ -113,7 +128,7 @@ impl Guide {
     }
 
     fn ticked(&self) -> Vec<Goal> {
-        self.goals.iter().filter(|g| g.ticked).map(|g| g.goal.clone()).collect()
+        self.goals.iter().filter(|g| g.ticked).flat_map(Choice::all).collect()
     }
 
     /// Who may still use what is protected, as far as it is entered.
@@ -175,12 +190,12 @@ impl Guide {
             Step::Which if self.ticked().is_empty() => sh.complain("tick at least one service with space, or leave with esc"),
             Step::Which => {
                 let ticked = self.ticked();
-                let untouched: Vec<Goal> = self.goals.iter().filter(|g| !g.ticked).map(|g| g.goal.clone()).collect();
+                let untouched: Vec<Goal> = self.goals.iter().filter(|g| !g.ticked).flat_map(Choice::all).collect();
                 sh.stage(|p| p.rules.retain(|r| !r.to.iter().all(|g| untouched.contains(g))));
                 // Nodes that are entered already hold for what was ticked since.
                 let nodes = self.nodes(sh);
-                if !nodes.is_empty() {
-                    sh.stage(|p| ticked.iter().for_each(|g| super::nodes::protect(p, g, &nodes, true)));
+                if let Some(seen) = sh.seen.clone().filter(|_| !nodes.is_empty()) {
+                    sh.stage(|p| super::nodes::protect_all(p, &seen, &ticked, &nodes, true));
                 }
                 self.next();
             }
@@ -277,7 +292,7 @@ impl Guide {
                 c.mark(0, y);
             }
             c.put(2, y, Role::Key, if g.ticked { "[x]" } else { "[ ]" });
-            c.put_within(6, y, 27, if here { Role::Selected } else { Role::Text }, &g.goal.to_string());
+            c.put_within(6, y, 27, if here { Role::Selected } else { Role::Text }, &g.all().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
             c.put(28, y, Role::Dim, g.why);
         }
         if self.goals.is_empty() {

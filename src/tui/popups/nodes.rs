@@ -16,8 +16,8 @@ use crossterm::event::KeyEvent;
 use super::{After, middle};
 use crate::model::{Action as Does, Goal, Node, Plan, PlanRule};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::count;
-use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::planned::{count, covers, merged};
+use crate::tui::shared::{Reply, Request, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
 
@@ -83,6 +83,15 @@ pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
     }
     if drop_rest && drop_at.is_none() {
         p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
+    }
+}
+
+/// The same for several goals. Services that share their ports share the rules: a second set could never match.
+pub fn protect_all(p: &mut Plan, seen: &Seen, goals: &[Goal], nodes: &[Node], drop_rest: bool) {
+    for goal in merged(&seen.view, goals) {
+        let staged = |g: &Goal| p.rules.iter().any(|r| r.to.contains(g));
+        let same = p.rules.iter().flat_map(|r| &r.to).find(|g| !staged(&goal) && covers(&seen.view, g, &goal)).cloned();
+        protect(p, &same.unwrap_or(goal), nodes, drop_rest);
     }
 }
 
@@ -192,14 +201,13 @@ impl Nodes {
 
     fn stage(&self, nodes: Vec<Node>, sh: &mut Shared) {
         let (rule, drop_rest, n) = (self.rule, self.drop_rest, nodes.len());
+        let Some(seen) = sh.seen.clone() else { return };
         sh.stage(|p| {
             if let Some(r) = rule.and_then(|i| p.rules.get_mut(i)) {
                 r.from = nodes;
                 return;
             }
-            for goal in &self.goals {
-                protect(p, goal, &nodes, drop_rest);
-            }
+            protect_all(p, &seen, &self.goals, &nodes, drop_rest);
         });
         let rest = if self.drop_rest { ", everybody else is dropped" } else { "" };
         let plan = sh.key(Place::Services, Action::ToPlan);

@@ -13,7 +13,7 @@ use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
-use crate::tui::planned::{concerns, count};
+use crate::tui::planned::{concerns, count, covers, goal_of};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -256,6 +256,9 @@ fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
     let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return Vec::new() };
     let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
     goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
+    // Services on the ports of another one fare with it.
+    let others: Vec<Goal> = seen.report.endpoints.iter().map(|j| goal_of(&j.endpoint)).filter(|g| goals.iter().any(|o| covers(&seen.view, o, g))).collect();
+    goals.extend(others);
     // The ports of a service that fare alike are one line.
     let mut rows: Vec<Fares> = Vec::new();
     for j in seen.report.endpoints.iter().filter(|j| concerns(&goals, j)) {
