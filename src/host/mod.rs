@@ -3,6 +3,7 @@
 
 mod child;
 pub mod demo;
+mod files;
 pub mod home;
 pub mod live;
 mod nested;
@@ -211,10 +212,14 @@ pub trait Host: Tools {
     fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
     /// Where a tool is; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
-    /// Reads a file.
+    /// Reads a file; in our own directories only one of ours, not through a link.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Writes a file whole or not at all, synced to disk. A new one gets `mode`; one that is there keeps its mode and owner.
+    /// Writes a file of ours whole or not at all, synced to disk, with `mode`; whatever stood there is replaced.
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+    /// The same for a file of the administrator's: one that is there keeps its mode and owner.
+    fn rewrite(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        self.write(path, bytes, mode)
+    }
     /// The file that a path leads to by its symbolic links; the path itself where there is none.
     fn real(&self, path: &Path) -> PathBuf {
         path.to_owned()
@@ -223,7 +228,7 @@ pub trait Host: Tools {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory, sorted; empty when it is not there.
     fn list(&self, dir: &Path) -> Vec<String>;
-    /// Makes our own directory (0700) and refuses one that others can write.
+    /// Makes our own directory (0700), closes one that was open to others, and refuses one that is another's or a link.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the lock file for us alone; `None` when another holds it for longer than `wait`.
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>>;

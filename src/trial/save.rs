@@ -127,7 +127,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
             }
             Err(e) => {
                 let back: Vec<String> = written.iter().filter_map(|(path, old)| match old {
-                    Some(bytes) => host.write(path, bytes, 0o640),
+                    Some(bytes) => host.rewrite(path, bytes, 0o640),
                     None => host.remove(path),
                 }.err().map(|e| format!("; {} could not be put back: {e}", path.display()))).collect();
                 return Err(Refusal::failed("save", format!("{e}{}", back.concat()), "the files hold what they held before; check the disk and the directory"));
@@ -183,7 +183,7 @@ fn put(host: &dyn Host, path: &Path, old: Option<&[u8]>, text: &str) -> Result<S
         let beside = backup_of(host, path, old)?;
         kept = format!("; the old one is {}", beside.display());
     }
-    host.write(path, text.as_bytes(), 0o640).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
+    host.rewrite(path, text.as_bytes(), 0o640).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
     Ok(format!("wrote {}{kept}", path.display()))
 }
 
