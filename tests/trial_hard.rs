@@ -108,19 +108,22 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
     }
 }
 
+/// Puts a bash script in the place of a restore tool, for changes of the server's own firewall; `$real "$@"` is the tool.
+fn instead(lab: &Lab, family: &str, script: &str) {
+    let real = format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
+    lab.server.sh(&format!(
+        "cat > /run/{family}.instead <<'END'\n#!/bin/bash\nreal={real}\n\
+         if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n{script}\nfi\n\
+         exec $real \"$@\"\nEND\n\
+         readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead /etc/alternatives/{family}tables-restore"));
+}
+
 /// Makes the restore tools kill the program that called them: at their `nth` change, before or after it is done.
 fn kill_at(lab: &Lab, nth: u32, after: bool) {
-    lab.server.sh("rm -f /run/calls; : > /run/calls");
+    lab.server.sh(": > /run/calls");
     for family in ["ip", "ip6"] {
-        let real = format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
         let (before, behind) = if after { ("", "kill -9 $PPID;") } else { ("kill -9 $PPID; exit 1;", "") };
-        lab.server.sh(&format!(
-            "cat > /run/{family}.killer <<'END'\n#!/bin/bash\n\
-             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n\
-             echo x >> /run/calls\n\
-             if [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} {real} \"$@\"; {behind} exit 0; fi\nfi\n\
-             exec {real} \"$@\"\nEND\n\
-             readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.killer; ln -sfn /run/{family}.killer /etc/alternatives/{family}tables-restore"));
+        instead(lab, family, &format!("echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} exit 0; fi"));
     }
 }
 
@@ -198,6 +201,61 @@ fn same_slot(rules: &str) -> String {
     let mut lines: Vec<String> = rules.lines().filter(|l| !l.starts_with(":PORTCULLIS-")).map(|l| l.replace("PORTCULLIS-B", "PORTCULLIS-A")).collect();
     lines.dedup();
     lines.join("\n")
+}
+
+/// The first change of a family's rules, and somebody who takes our jump out just before or just after it.
+fn jump_goes(lab: &Lab, family: &str, after: bool) {
+    let gone = format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS");
+    let script = if after { format!("$real \"$@\"; {gone}; exit") } else { gone };
+    lab.server.sh("rm -f /run/done");
+    instead(lab, family, &format!("if [ ! -e /run/done ]; then : > /run/done; {script}; fi"));
+}
+
+#[test]
+fn a_lost_jump_is_noticed() {
+    const JUMP: &str = "-A INPUT ! -i lo -j PORTCULLIS\n";
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        let first = lab.file("first.toml", &plan(""));
+        let second = lab.file("second.toml", &plan(", \"9999\", \"111\""));
+        let refused = |args: &[&str], code: i32| {
+            let out = lab.portcullis(args);
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(out.status.code() == Some(code) && said.contains("our jump to them is gone"), "{backend:?} {args:?}: {out:?}");
+        };
+        let untouched = lab.server.rules();
+        jump_goes(&lab, "ip6", true);
+        refused(&["apply", &first, "--yes"], 1);
+        no_longer(&lab);
+        assert_eq!(lab.server.rules(), untouched, "{backend:?}");
+        does(&lab, &["apply", &first, "--yes"]);
+        does(&lab, &["keep"]);
+        let before = lab.server.rules();
+        jump_goes(&lab, "ip", false);
+        refused(&["apply", &second, "--yes"], 1);
+        no_longer(&lab);
+        let without = before.replacen(JUMP, "", 1);
+        assert!(without != before && lab.server.rules() == without, "{backend:?}:\n{}", lab.server.rules());
+        // The kept plan again is a change now. Its revert takes back what the apply put in, and says what that means.
+        does(&lab, &["apply", &first, "--yes"]);
+        assert_eq!(lab.server.rules().matches(JUMP).count(), 2);
+        let said = does(&lab, &["revert"]);
+        assert!(said.contains("the IPv4 rules decide nothing") && lab.server.rules() == without, "{backend:?}: {said}");
+        does(&lab, &["apply", &first, "--yes"]);
+        does(&lab, &["keep"]);
+        assert_eq!(same_slot(&lab.server.rules()).lines().count(), same_slot(&before).lines().count(), "{backend:?}");
+        // During a trial.
+        for family in ["ip", "ip6"] {
+            does(&lab, &["apply", &second, "--yes"]);
+            lab.server.sh(&format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS"));
+            refused(&["keep"], 3);
+            assert!(does(&lab, &["status"]).contains("running") && lab.server.rules().contains("--datestop"), "{backend:?}");
+            let said = does(&lab, &["revert"]);
+            assert!(said.contains("rules decide nothing"), "{backend:?}: {said}");
+            does(&lab, &["apply", &first, "--yes"]);
+            does(&lab, &["keep"]);
+        }
+    }
 }
 
 /// The fuse is a date: passed, it decides nothing any more; ahead, it holds. A real step of the clock would move the

@@ -20,9 +20,9 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether nothing of ours would be different.
+    /// Whether nothing of ours would be different; a jump that got lost is put back.
     pub fn is_nothing(&self) -> bool {
-        self.families.iter().all(|f| f.doors.iter().all(|d| d.rules == d.old_rules))
+        self.families.iter().all(|f| f.doors.iter().all(|d| d.rules == d.old_rules && (d.new.is_none() || d.jump_was_there)))
     }
 }
 

@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Family, Match, Ruleset, Target};
+use crate::model::{Family, Match, Rule, Ruleset, Target};
 
 /// The ways into the host that we guard.
 const DOORS: [&str; 2] = ["PORTCULLIS", "PORTCULLIS-FWD"];
 
 const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
 const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
+
+/// Where the jump to each door may stand. A jump of somebody else's, in a chain of theirs, is none of ours.
+const PARENTS: [&[&str]; 2] = [&["INPUT"], &["DOCKER-USER", "FORWARD"]];
 
 /// xt_time knows no later instant; `iptables-save` adds it to a lone `--datestart`.
 const END_OF_DATES: &str = "2038-01-19T03:14:07";
@@ -83,9 +86,12 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
     if let Some(chain) = shown.and_then(|s| filter.chain(&s.chain(switch))) {
         out.rules = chain.rules.iter().map(|r| r.text.to_string()).collect();
     }
-    out.jump = filter.chains.iter().filter(|c| c.name != switch).find_map(|c| {
-        let at = c.rules.iter().position(|r| matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch))?;
-        Some((c.name.clone(), at + 1))
+    let jump = if forwarded { FORWARD_JUMP } else { INPUT_JUMP };
+    // A narrower jump is not ours; what hides the interfaces hides a part of ours as well.
+    let is_ours = |r: &Rule| *r.text == *jump
+        || r.hidden.interfaces && matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch);
+    out.jump = PARENTS[usize::from(forwarded)].iter().filter_map(|p| filter.chain(p)).find_map(|c| {
+        Some((c.name.clone(), c.rules.iter().position(is_ours)? + 1))
     });
     out
 }
@@ -216,6 +222,20 @@ impl FamilyChange {
         again.apply(&refill).is_ok() && again.same_rules(now)
     }
 
+    /// The doors to whose rules no jump of ours leads: the rules of the new plan, or with `old` those that a revert puts
+    /// back. They decide nothing.
+    pub fn without_jump(&self, now: &Ruleset, old: bool) -> Vec<&DoorChange> {
+        if now.table("filter").is_some_and(|t| t.unreadable) {
+            // Nobody can tell.
+            return Vec::new();
+        }
+        self.doors.iter().filter(|d| {
+            let slot = if old { d.old } else { d.new };
+            // A jump that the apply added goes with the revert.
+            slot.is_some() && (old && !d.jump_was_there || standing(now, d.is_forwarded()).jump.is_none())
+        }).collect()
+    }
+
     /// The trial that the kernel itself shows, when no file tells of it: back is the old slot.
     pub fn from_kernel(set: &Ruleset) -> Self {
         let doors = [false, true].into_iter().filter_map(|forwarded| {
@@ -226,7 +246,7 @@ impl FamilyChange {
             let new = if now.fuse.is_some() { Some(now.kept.map_or(Slot::A, Slot::other)) } else { now.kept };
             now.present.then(|| DoorChange {
                 switch: switch.to_owned(), old: now.kept, new, rules: rules_of(new), old_rules: rules_of(now.kept),
-                parent: now.jump.as_ref().map_or("INPUT", |j| j.0.as_str()).to_owned(),
+                parent: now.jump.as_ref().map_or(if forwarded { "FORWARD" } else { "INPUT" }, |j| j.0.as_str()).to_owned(),
                 jump: if forwarded { FORWARD_JUMP } else { INPUT_JUMP }.to_owned(), jump_was_there: true,
             })
         }).collect();
@@ -258,6 +278,12 @@ impl FamilyChange {
         for d in &self.doors {
             let switch_empty = filter.chain(&d.switch).is_some_and(|c| c.rules.is_empty());
             if !switch_empty {
+                // Back to a plan that had lost its jump before.
+                if !d.jump_was_there && d.old.is_some() && standing(after, d.is_forwarded()).kept == d.old
+                    && filter.chain(&d.parent).is_some_and(|c| c.rules.iter().any(|r| *r.text == *d.jump))
+                {
+                    out.push(format!("*filter\n-D {} {}\nCOMMIT\n", d.parent, d.jump));
+                }
                 for slot in [Slot::A, Slot::B].map(|s| s.chain(&d.switch)) {
                     let unused = filter.chain(&slot).is_some_and(|c| c.rules.is_empty()) && !filter.is_referenced(&slot, &[]);
                     if unused {

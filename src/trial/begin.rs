@@ -244,7 +244,8 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
 fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {
     for change in &record.families {
         let script = change.apply_script(if options.without_fuse { None } else { record.fuse });
-        kernel::restore_and_check(host, &record.id, change, &script)?;
+        let now = kernel::restore_and_check(host, &record.id, change, &script)?;
+        kernel::need_jump(change, &now)?;
     }
     record::store(host, record)
 }

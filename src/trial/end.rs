@@ -74,12 +74,16 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let (_lock, mut record) = pending(host)?;
     record.proof = proof(host, &record);
     refuse_keep(host, &record, without_proof)?;
+    for change in &record.families {
+        kernel::read(host, change.family(), None).and_then(|now| kernel::need_jump(change, &now))
+            .map_err(|why| Refusal::refused("not-live", why, "`portcullis revert`, then apply the plan again"))?;
+    }
     enter(host, &mut record, Event::Keep)?;
     record::store(host, &record)
         .map_err(|e| Refusal::failed("run-dir", format!("nothing was kept: {e}"), "free some space and keep again; the clock still runs"))?;
     let mut done = Ok(());
     for change in &record.families {
-        done = done.and_then(|()| kernel::restore_and_check(host, &record.id, change, &change.keep_script()).map(|_| ()));
+        done = done.and_then(|()| kernel::restore_and_check(host, &record.id, change, &change.keep_script()).and_then(|now| kernel::need_jump(change, &now)));
     }
     if let Err(why) = done {
         enter(host, &mut record, Event::KeepFailed)?;
@@ -200,7 +204,10 @@ pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: 
     let mut remarks = Vec::new();
     for (change, script) in record.families.iter().zip(&record.revert) {
         match kernel::restore_and_check(host, &record.id, change, script) {
-            Ok(now) => remarks.extend(kernel::clean_up(host, &record.id, change, &now)),
+            Ok(now) => {
+                remarks.extend(kernel::clean_up(host, &record.id, change, &now));
+                remarks.extend(kernel::lost_jump(change, &now, true));
+            }
             Err(why) if kernel::restore(host, &record.id, change.family(), &change.empty_script()).is_ok() => {
                 // The next best: our switches decide nothing.
                 failed.push(format!("{why}; our chains were emptied instead"));

@@ -48,6 +48,17 @@ pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, s
     }
 }
 
+/// What is to be said when no jump leads to the new plan's rules, or with `old` to those that a revert put back.
+pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<String> {
+    let lost: Vec<String> = change.without_jump(now, old).iter().map(|d| format!("`-A {} {}`", d.parent, d.jump)).collect();
+    (!lost.is_empty()).then(|| format!("the {} rules decide nothing: our jump to them is gone: {}", change.family().label(), lost.join(", ")))
+}
+
+/// The same as an error.
+pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
+    lost_jump(change, now, false).map_or(Ok(()), Err)
+}
+
 /// Takes our unused chains and jumps out, as far as the fresh reading shows them. Says what had to stay, empty and
 /// neutral.
 pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
