@@ -296,3 +296,36 @@ fn o_dates_in_the_past_and_in_the_future() {
         assert_eq!(lab.portcullis(&["keep"]).status.code(), Some(1));
     }
 }
+
+/// Somebody's chain may jump to ours as we do: that rule is theirs, and our empty chain stays for it.
+#[test]
+fn a_jump_of_somebody_else_to_our_chain_survives() {
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        // Docker's own first, then a host where ours stands in FORWARD.
+        let published = lab.file("published.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n");
+        lab.server.restore("6", "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n");
+        let before = lab.server.rules();
+        for ends in ["revert", "keep"] {
+            does(&lab, &["apply", &published, "--yes"]);
+            for family in ["", "6"] {
+                lab.server.restore(family, "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j PORTCULLIS\nCOMMIT\n");
+            }
+            let mut said = does(&lab, &[ends]);
+            if ends == "keep" {
+                does(&lab, &["remove", "--yes"]);
+                said = does(&lab, &["keep"]);
+            }
+            assert!(said.contains("chain PORTCULLIS-FWD stays, empty: somebody else's rule refers to it: -A mine -j PORTCULLIS-FWD"), "{backend:?}: {said}");
+            // Without their rules and what those need it is as it was before.
+            let theirs = [":mine -", "-A mine -j PORTCULLIS-FWD", "-A mine -j PORTCULLIS", ":PORTCULLIS -", ":PORTCULLIS-FWD -"];
+            let now = lab.server.rules();
+            let rest: String = now.lines().filter(|l| !theirs.contains(l)).flat_map(|l| [l, "\n"]).collect();
+            assert_eq!(rest, before, "{backend:?} {ends}");
+            assert!(theirs.iter().all(|l| now.lines().filter(|n| n == l).count() == 2), "{backend:?} {ends}:\n{now}");
+            for family in ["", "6"] {
+                lab.server.restore(family, "*filter\n-F mine\n-X mine\n-X PORTCULLIS\n-X PORTCULLIS-FWD\nCOMMIT\n");
+            }
+        }
+    }
+}

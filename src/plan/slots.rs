@@ -260,7 +260,7 @@ impl FamilyChange {
         let mut out = Vec::new();
         for empty in filter.chains.iter().filter(|c| ours(&c.name) && c.rules.is_empty()) {
             let rule = filter.chains.iter().filter(|c| !ours(&c.name)).find_map(|c| {
-                c.rules.iter().find(|r| !self.doors.iter().any(|d| *r.text == *d.jump)
+                c.rules.iter().find(|r| !self.doors.iter().any(|d| *r.text == *d.jump && d.parents().contains(&&*c.name))
                     && matches!(r.spec(after.family).target, Target::Jump(ref n, _) | Target::Goto(ref n) if *n == empty.name))
                     .map(|r| r.line_in(&c.name))
             });
@@ -292,7 +292,7 @@ impl FamilyChange {
                 }
                 continue;
             }
-            for chain in &filter.chains {
+            for chain in d.parents().iter().filter_map(|p| filter.chain(p)) {
                 for _ in chain.rules.iter().filter(|r| *r.text == *d.jump) {
                     out.push(format!("*filter\n-D {} {}\nCOMMIT\n", chain.name, d.jump));
                     gone.push((chain.name.as_str(), d.jump.as_str()));
@@ -312,6 +312,10 @@ impl DoorChange {
     /// Whether the door is that of forwarded packets; else that of the host's own ports.
     pub fn is_forwarded(&self) -> bool {
         self.switch == DOORS[1]
+    }
+
+    fn parents(&self) -> &'static [&'static str] {
+        PARENTS[usize::from(self.is_forwarded())]
     }
 
     /// Adds the declarations and the rules of one act. Declaring one of our chains empties it.
