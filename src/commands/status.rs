@@ -45,6 +45,9 @@ fn text_of(s: &Status) -> String {
             let _ = writeln!(out, "trial {} has expired: nobody kept it and the kernel switched back to the old rules by itself\n\
                 `portcullis revert` takes what is left of it out", r.id);
         }
+        state if s.cut_short => {
+            let _ = writeln!(out, "trial {} is stuck: it was {} and whoever did that died, and so did the guard (begun {} by {})", r.id, state.word(), instant(r.began), r.operator);
+        }
         state if state.is_pending() => {
             let _ = writeln!(out, "trial {} is {}: the old rules come back in {} s (begun {} by {})\n\
                 `portcullis keep` keeps it, `portcullis revert` ends it", r.id, state.word(), s.left, instant(r.began), r.operator);

@@ -203,6 +203,63 @@ fn whoever_dies_at_whatever_step_the_trial_comes_to_its_end() {
     in_parallel(&cases, |&(op, second, n, after)| { one(op, second, n, after); });
 }
 
+/// The guard dies as soon as the trial runs, and whoever ends the trial dies at one step; how many steps that has.
+fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
+    let host = Demo::new().with_guard(|host, id| {
+        let (pid, started) = host.me();
+        let word = serde_json::to_vec(&record::Who { pid, started }).unwrap();
+        host.write(&host.paths().run.join(format!("guard-{id}.json")), &word, 0o600).unwrap();
+        while record::load(&host).is_some_and(|r| r.state == State::Armed) {
+            host.pause(Duration::from_millis(5));
+        }
+    });
+    let before = rules(&host);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    gone(&host, trial.guard);
+    let mortal = Mortal::new(&host, dies_at, after);
+    let _ = catch_unwind(AssertUnwindSafe(|| match op {
+        Op::Keep => keep(&mortal, true).map(|_| ()),
+        _ => revert(&mortal).map(|_| ()),
+    }));
+    mortal.host.end();
+    if late {
+        host.pass(Duration::from_secs(70));
+    }
+    let what = format!("{op:?} {} step {dies_at}, then {finish:?}, late: {late}", if after { "after" } else { "before" });
+    let seen = super::status(&host);
+    let found = seen.trial.unwrap();
+    assert_eq!(seen.cut_short, matches!(found.state, State::Keeping | State::Reverting), "{what}");
+    assert_eq!(seen.cut_short, found.remarks.iter().any(|r| r.contains("was cut short")), "{what}");
+    if !found.state.is_pending() {
+        return mortal.done.load(Ordering::Relaxed);
+    }
+    if matches!(finish, Op::Keep) {
+        let kept = keep(&host, true);
+        if found.state == State::Keeping || (found.state == State::Running && !late) {
+            assert_eq!(kept.unwrap().state, State::Kept, "{what}");
+            assert!(!rules(&host).contains("--date") && rules(&host).contains("192.0.2.11/32"), "{what}");
+            return 0;
+        }
+        assert_eq!(kept.unwrap_err().code, "too-late", "{what}");
+    }
+    revert(&host).unwrap();
+    assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before), "{what}");
+    0
+}
+
+#[test]
+fn when_the_guard_and_whoever_ends_the_trial_die_either_end_can_still_be_had() {
+    let mut cases = Vec::new();
+    for op in [Op::Keep, Op::Revert] {
+        let steps = both_die(op, 0, false, false, op);
+        assert!(steps > 4, "{op:?} does {steps} things");
+        for n in 1..=steps {
+            cases.extend([Op::Keep, Op::Revert].into_iter().flat_map(|f| [(op, n, false, false, f), (op, n, true, false, f), (op, n, true, true, f)]));
+        }
+    }
+    in_parallel(&cases, |&(op, n, after, late, finish)| { both_die(op, n, after, late, finish); });
+}
+
 fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicU32::new(0);
     thread::scope(|s| {

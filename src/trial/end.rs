@@ -8,7 +8,7 @@ use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, dated, unrecorded};
+use super::status::{UNRECORDED, dated, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
 use crate::model::Family;
 use crate::plan::FamilyChange;
@@ -57,9 +57,14 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
 
 /// Why a trial cannot be kept now, if so.
 fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
+    if record.state == State::Reverting {
+        return Err(Refusal::refused("too-late", "the trial is being reverted, or that was cut short", "`portcullis revert` finishes it; then apply the plan again"));
+    }
     let now = host.now();
+    // Nobody but the operator ends a keep that was cut short: it may go on at any time.
+    let in_time = is_cut_short(host, record) && guard(host, record).is_none();
     let burns = record.fuse.map_or(u64::MAX, |f| u64::try_from(f - now.wall).unwrap_or(0));
-    if burns < KEEP_MARGIN || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0 || record.state == State::Expired {
+    if !in_time && (burns < KEEP_MARGIN || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0 || record.state == State::Expired) {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
     }
     if record.proof.is_none() && !without_proof && record.operator != CONSOLE {

@@ -34,7 +34,7 @@ pub enum Event {
     ApplyFailed,
     /// Somebody wants more time.
     Extend,
-    /// Somebody wants to keep it.
+    /// Somebody wants to keep it, also again after a keep that was cut short.
     Keep,
     /// Both families hold the plan without dates, read back.
     KeepDone,
@@ -72,7 +72,7 @@ pub fn step(state: State, event: Event) -> Option<(State, Act)> {
     Some(match (state, event) {
         (Armed, Event::Applied) => (Running, Wait),
         (Running, Event::Extend) => (Running, MoveFuse),
-        (Running, Event::Keep) => (Keeping, TakeDatesOut),
+        (Running | Keeping, Event::Keep) => (Keeping, TakeDatesOut),
         (Keeping, Event::KeepDone) => (Kept, Finish),
         (Armed, Event::ApplyFailed)
         | (Keeping, Event::KeepFailed)

@@ -20,6 +20,8 @@ pub struct Status {
     pub trial: Option<Record>,
     /// Seconds left on the clock of a pending trial.
     pub left: u64,
+    /// A keep or a revert was cut short, and nobody is there who finishes it.
+    pub cut_short: bool,
     /// The guard of a pending trial, if it lives; one that was started again is not the one that the state file names.
     pub guard: Option<Who>,
     /// The login that shows that the way in is open.
@@ -46,15 +48,29 @@ pub fn status(host: &dyn Host) -> Status {
         // The truth is the kernel's, whatever the files say.
         trial = unrecorded(host, now).or(trial);
     }
-    let trial = trial.or_else(|| history::all(host).into_iter().next());
-    let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired).map_or(0, |r| r.left(now.boot));
+    let mut trial = trial.or_else(|| history::all(host).into_iter().next());
     let guard = trial.as_ref().and_then(|r| guard(host, r));
+    let cut_short = trial.as_ref().is_some_and(|r| guard.is_none() && is_cut_short(host, r));
+    if let Some(r) = trial.as_mut().filter(|_| cut_short) {
+        let what = if r.state == State::Keeping {
+            "the keep was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis keep` finishes it, `portcullis revert` brings the old rules back"
+        } else {
+            "the revert was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis revert` finishes it"
+        };
+        r.remarks.push(what.to_owned());
+    }
+    let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short).map_or(0, |r| r.left(now.boot));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
-    Status { trial, left, guard, proof }
+    Status { trial, left, cut_short, guard, proof }
+}
+
+/// Whether whoever was keeping or reverting died half-way.
+pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
+    matches!(r.state, State::Keeping | State::Reverting) && r.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
 /// The guard of a trial, if it lives.
-fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
+pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
     super::guard::ready(host, &trial.id).filter(|w| host.alive(w.pid, w.started))
 }
 

@@ -110,6 +110,8 @@ pub struct TrialSeen {
     pub pending: bool,
     /// Seconds until it reverts by itself.
     pub left: u64,
+    /// A keep or a revert was cut short, and nobody is there who finishes it.
+    pub cut_short: bool,
     /// The guard lives.
     pub guarded: bool,
     /// It was begun over SSH: keeping it asks for a new login first.

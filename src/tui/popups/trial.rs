@@ -56,7 +56,8 @@ impl TrialPopup {
             let title = format!("The old rules come back in {} unless you keep the new ones.", clock(t.left));
             let fits = title.len() + 2 <= usize::from(c.w());
             let short = format!("The old rules come back in {}.", clock(t.left));
-            c.put(1, 1, Role::Title, if fits { &title } else { &short });
+            let title = if t.cut_short { "The trial is stuck half-way: see the note below." } else if fits { &title } else { &short };
+            c.put(1, 1, Role::Title, title);
             c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
             lines.push(match &t.proof {
                 Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),

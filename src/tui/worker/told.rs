@@ -88,6 +88,7 @@ pub fn shown(r: &Record, status: &Status) -> TrialSeen {
         state: r.state.word().to_owned(),
         pending: r.state.is_pending(),
         left: status.left,
+        cut_short: status.cut_short,
         guarded: status.guard.is_some(),
         needs_proof: r.operator != trial::CONSOLE,
         proof: status.proof.as_ref().or(r.proof.as_ref()).map(|p| (p.user.clone(), p.peer.to_string())),
