@@ -479,6 +479,25 @@ fn a_guard_without_its_file_reverts_at_the_deadline_unless_that_was_done() {
 }
 
 #[test]
+fn an_extension_that_fails_in_one_family_leaves_both_with_the_first_deadline() {
+    for tool in ["iptables-restore", "ip6tables-restore"] {
+        let host = machine(false, 0, false);
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        let (before, first) = (rules(&host), record::load(&host).unwrap());
+        host.break_tool(tool, 1);
+        assert_eq!(extend(&host).unwrap_err().code, "extend-failed");
+        let still = record::load(&host).unwrap();
+        assert_eq!((rules(&host), still.deadline, still.fuse), (before, first.deadline, first.fuse), "{tool}");
+        // A tool that goes on failing leaves the earlier family longer: that is said.
+        host.break_tool(tool, u32::MAX);
+        let why = extend(&host).unwrap_err().what;
+        assert!(why.contains("may have dates a minute later than the guard's deadline"), "{why}");
+        host.break_tool(tool, 0);
+        extend(&host).unwrap();
+    }
+}
+
+#[test]
 fn too_late_is_too_late() {
     let host = machine(false, 0, false);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();

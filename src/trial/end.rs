@@ -130,18 +130,32 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     record::store(host, &record).map_err(|e| Refusal::failed("run-dir", e, "the first deadline still holds"))?;
     let left = i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
-    for change in &record.families {
+    let first = record.clone();
+    for (done, change) in record.families.iter().enumerate() {
         if let Err(why) = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)) {
-            return Err(Refusal::failed("extend-failed", format!("the time was not extended: {why}"), "the first deadline still holds"));
+            // Also in the family that failed: what its tool did is not known.
+            let back = fuses_back(host, &first, done + 1);
+            return Err(Refusal::failed("extend-failed", format!("the time was not extended: {why}{back}"), "the first deadline still holds"));
         }
     }
     record.fuse = fuse;
     record.offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
     record.deadline = deadline;
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
-    record::store(host, &record).map_err(|e| Refusal::failed("run-dir", format!("the guard does not know of the extension: {e}"), "the first deadline still holds"))?;
+    if let Err(e) = record::store(host, &record) {
+        let back = fuses_back(host, &first, first.families.len());
+        return Err(Refusal::failed("run-dir", format!("the guard does not know of the extension: {e}{back}"), "the first deadline still holds"));
+    }
     let _ = history::write(host, &record);
     Ok(record)
+}
+
+/// Puts the fuse of the state file back in the first families; what does not go is said.
+fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
+    record.families.iter().take(families)
+        .filter_map(|c| kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse)).err().map(|e| (c, e)))
+        .map(|(c, e)| format!("; the {} rules may have dates a minute later than the guard's deadline: {e}", c.family().label()))
+        .collect()
 }
 
 /// What a revert found.
