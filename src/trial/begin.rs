@@ -113,6 +113,9 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
 }
 
 fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
+    if let Some(other) = super::status::elsewhere(host) {
+        return Err(Refusal::elsewhere(other.state));
+    }
     let status = super::status::status(host);
     match status.trial.filter(|r| r.state.is_pending()) {
         None => Ok(()),

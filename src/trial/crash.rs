@@ -421,6 +421,28 @@ fn a_trial_that_ran_when_the_power_went_is_known_at_the_next_start() {
 }
 
 #[test]
+fn a_trial_of_another_namespace_that_shares_our_files_is_left_alone() {
+    let host = machine(false, 0, false);
+    let loaded = Family::BOTH.map(|f| host.loaded(f));
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let other = Demo::new();
+    let copy = |name: &str| other.write(&host.paths().run.join(name), &host.read(&host.paths().run.join(name)).unwrap(), 0o600).unwrap();
+    for name in host.list(&host.paths().run).iter().filter(|n| *n != "lock") {
+        copy(name);
+    }
+    let there = Mortal { home: Identity { netns: 2, ..host.identity() }, ..Mortal::new(&other, 0, false) };
+    let refused = [
+        apply(&there, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err(), keep(&there, true).unwrap_err(), revert(&there).unwrap_err(),
+    ];
+    for e in refused {
+        assert!(e.code == "pending" && e.what.starts_with("a trial is pending in another network namespace"), "{e:?}");
+    }
+    assert_eq!((record::load(&there).unwrap().id, Family::BOTH.map(|f| other.loaded(f))), (trial.id, loaded));
+    other.pass(Duration::from_secs(70));
+    assert_eq!(keep(&there, true).unwrap_err().code, "no-trial", "its guard is dead and its clock has run out");
+}
+
+#[test]
 fn a_kept_trial_stays_kept_over_a_boot() {
     let host = machine(true, 0, false);
     let later = boot(&host, &Family::BOTH.map(|f| host.loaded(f)));

@@ -8,7 +8,7 @@ use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, dated, guard, is_cut_short, unrecorded};
+use super::status::{UNRECORDED, dated, elsewhere, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
 use crate::model::Family;
 use crate::plan::FamilyChange;
@@ -51,7 +51,7 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
         other if unrecorded(host, host.now()).is_some() => {
             Err(Refusal { what: "the kernel holds a trial that no file here tells of".to_owned(), hint: "`portcullis revert` ends it; it also ends by itself".to_owned(), ..no_trial(other.as_ref()) })
         }
-        other => Err(no_trial(other.as_ref())),
+        other => Err(elsewhere(host).map_or_else(|| no_trial(other.as_ref()), |r| Refusal::elsewhere(r.state))),
     }
 }
 

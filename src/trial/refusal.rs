@@ -1,5 +1,7 @@
 //! Why something was not done.
 
+use super::machine::State;
+
 /// A refusal or a failure: one sentence, what to do about it, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -27,6 +29,12 @@ impl Refusal {
     /// Only root may.
     pub fn not_root() -> Self {
         Self::refused("not-root", "only root can look at or change a trial and the firewall", "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root")
+    }
+
+    /// The files tell of a trial that is not ours to touch.
+    pub fn elsewhere(state: State) -> Self {
+        Self::refused("pending", format!("a trial is pending in another network namespace that shares this run directory ({})", state.word()),
+            "end it there with `portcullis keep` or `portcullis revert`, or give this namespace a PORTCULLIS_RUN_DIR of its own")
     }
 
     /// Another of us is at work.

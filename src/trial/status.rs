@@ -69,6 +69,14 @@ pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
     matches!(r.state, State::Keeping | State::Reverting) && r.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
+/// The pending trial of another network namespace of this boot that shares our files, as long as its clock runs or its
+/// guard lives: those files are all that ends it.
+pub(super) fn elsewhere(host: &dyn Host) -> Option<Record> {
+    let here = host.identity();
+    record::load(host).filter(|r| r.state.is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
+        .filter(|r| r.left(host.now().boot) > 0 || guard(host, r).is_some())
+}
+
 /// The guard of a trial, if it lives.
 pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
     super::guard::ready(host, &trial.id).filter(|w| host.alive(w.pid, w.started))
