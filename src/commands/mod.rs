@@ -23,7 +23,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::trial::Refusal;
-use say::{note, print, print_exact, reason};
+use say::{json_line, note, print, print_exact, reason};
 
 /// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
 #[derive(Debug)]

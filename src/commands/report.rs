@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, input, note, print, print_exact};
+use super::{Failure, input, json_line, note, print, print_exact};
 use crate::analyse::{Because, Exposure, Judged, Reach, Report, report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
@@ -23,7 +23,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let judged = host.now().boot;
     let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
     if args.json {
-        print_exact(&format!("{}\n", as_json(&view, &answer, &diagnostics)))?;
+        print_exact(&json_line(&as_json(&view, &answer, &diagnostics)))?;
     } else {
         print(&as_text(&view, &answer, &diagnostics))?;
     }

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Failure;
 use crate::model::{clean, clean_lines};
@@ -17,6 +17,20 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// An answer that other programs take as it is (scripts, dumps, JSON); only a terminal gets it cleaned.
 pub fn print_exact(text: &str) -> Result<(), Failure> {
     if io::stdout().is_terminal() { print(text) } else { write(text) }
+}
+
+/// JSON on one line: what could steer a terminal is escaped, so that the value stays what it is.
+pub fn json_line(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        if clean(c.encode_utf8(&mut [0; 4])).is_empty() {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    out
 }
 
 fn write(text: &str) -> Result<(), Failure> {
@@ -47,7 +61,7 @@ pub fn ask(question: &str) {
 pub fn failure(f: &Failure, as_json: bool) {
     if as_json {
         let error = json!({"version": 1, "error": {"code": f.word, "message": f.what, "hint": f.hint}});
-        let _ = writeln!(io::stderr(), "{error}");
+        let _ = io::stderr().write_all(json_line(&error).as_bytes());
     } else {
         note(format!("error: {}", f.what));
         note(format!("hint: {}", f.hint));
@@ -63,6 +77,15 @@ pub fn reason(e: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_says_the_same_and_steers_no_terminal() {
+        let value = json!({"message": "a\u{1b}[2J\u{7f}\u{9b}2J\u{202e}x\u{feff}\n", "\u{200b}key": "plain – ä 🦀"});
+        let line = json_line(&value);
+        assert_eq!(clean_lines(&line), line);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+        assert!(line.contains("\\u202ex") && line.contains("plain – ä 🦀"), "{line}");
+    }
 
     #[test]
     fn a_reason_is_plain_words() {

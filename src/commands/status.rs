@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Failure, print, print_exact};
+use super::{Failure, json_line, print, print_exact};
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::host::Home;
@@ -18,7 +18,7 @@ pub fn run(as_json: bool) -> Result<(), Failure> {
         return Err(trial::Refusal::not_root().into());
     }
     let status = trial::status(&host);
-    if as_json { print_exact(&format!("{}\n", json_of(&status))) } else { print(&text_of(&status)) }
+    if as_json { print_exact(&json_line(&json_of(&status))) } else { print(&text_of(&status)) }
 }
 
 fn instant(second: i64) -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Failure, input, print, print_exact};
+use super::{Failure, input, json_line, print, print_exact};
 use crate::analyse::{Packet, Trace, Tracer};
 use crate::cli::TraceArgs;
 use crate::model::{Family, Proto};
@@ -37,7 +37,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         ));
     }
     let answer = tracer.trace(&packet);
-    if args.json { print_exact(&format!("{}\n", as_json(&answer))) } else { print(&as_text(&answer)) }
+    if args.json { print_exact(&json_line(&as_json(&answer))) } else { print(&as_text(&answer)) }
 }
 
 /// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end.
@@ -53,7 +53,7 @@ fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
                 json!({"error": e, "line": i + 1})
             }
         };
-        let _ = writeln!(out, "{answer}");
+        out.push_str(&json_line(&answer));
     }
     print_exact(&out)?;
     match bad.as_slice() {

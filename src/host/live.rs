@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
 use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools, files};
-use crate::model::Source;
+use crate::model::{Source, clean};
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
 pub(super) const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
@@ -225,7 +225,7 @@ impl Host for Live {
     fn announce(&self, text: &str) {
         self.write_log(text);
         // Nobody listening is no reason to stop a revert.
-        let _ = self.run(&Cmd::new("wall", &[text]).within(Duration::from_secs(2)));
+        let _ = self.run(&told("wall", &[], text));
     }
 }
 
@@ -251,8 +251,14 @@ impl Live {
 
     /// To syslog or the journal, whichever listens.
     fn write_log(&self, text: &str) {
-        let _ = self.run(&Cmd::new("logger", &["-t", "portcullis", "-p", "auth.notice", "--", text]).within(Duration::from_secs(2)));
+        let _ = self.run(&told("logger", &["-t", "portcullis", "-p", "auth.notice", "--"], text));
     }
+}
+
+/// A tool that tells others a text: what tools complained of may stand in it, and nothing in it may steer a terminal.
+fn told(tool: &str, options: &[&str], text: &str) -> Cmd {
+    let text = clean(text);
+    Cmd::new(tool, &[options, &[&*text]].concat()).within(Duration::from_secs(2))
 }
 
 fn zombie(pid: u32) -> bool {
@@ -263,4 +269,15 @@ fn zombie(pid: u32) -> bool {
 #[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
 pub(super) fn command(path: &Path) -> Command {
     Command::new(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_others_steers_no_terminal() {
+        let cmd = told("logger", &["-t", "portcullis", "--"], "tool: \u{1b}]0;t\u{7}bad\u{9b}2J \u{202e}x\n\u{7f}\u{0}end");
+        assert_eq!(cmd.args, ["-t", "portcullis", "--", "tool: ]0;tbad2J xend"]);
+    }
 }
