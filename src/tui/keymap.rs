@@ -85,6 +85,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Revert, "r", &[Trial], "revert", "Revert now: the old rules come back"),
     row(Action::Extend, "+ =", &[Trial], "a minute more", "Add a minute to the clock"),
     row(Action::Save, "s", &[Trial], "save", "Write what was kept to the rules that are loaded at boot"),
+    row(Action::Accept, "enter", &[Trial], "", "Close this when the trial has ended"),
     row(Action::Pick, "space", &[Choice], "", "Choose this one"),
     row(Action::NextField, "tab", &[Nodes], "take suggestion", "Take the suggestion at the cursor"),
     row(Action::NextField, "tab", &[Trace], "next field", "Go to the next field"),

@@ -177,6 +177,9 @@ fn overruled(after: &View, s: &Shadow) -> Option<String> {
     s.by.iter().filter_map(rule).all(|r| answer(r) != answer(mine)).then(|| mine.line_in(&s.at.chain))
 }
 
+/// How the check begins that names who is cut.
+pub const CUT: &str = "connected now and blocked after";
+
 /// Who is connected now and would not get in again.
 fn cut_peers(view: &View, change: &Change, say: &mut impl FnMut(Option<bool>, String)) {
     let mut cut: Vec<String> = Vec::new();
@@ -196,7 +199,7 @@ fn cut_peers(view: &View, change: &Change, say: &mut impl FnMut(Option<bool>, St
         say(Some(true), format!("{} connected now: none of them would be cut", count(peers.len(), "client")));
     } else {
         let more = if cut.len() > 3 { format!(" and {} more", cut.len() - 3) } else { String::new() };
-        say(Some(false), format!("connected now and blocked after: {}{more}", cut[..cut.len().min(3)].join(", ")));
+        say(Some(false), format!("{CUT}: {}{more}", cut[..cut.len().min(3)].join(", ")));
     }
 }
 

@@ -456,6 +456,58 @@ fn what_the_guide_recommends_has_no_dead_rules() {
 }
 
 #[test]
+fn the_save_popup_says_that_a_staged_plan_is_not_in_it() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    c.press(&["3", "s"]);
+    assert!(c.picture().contains("The staged plan is not live and is not saved: apply it first (y)"), "{}", c.picture());
+}
+
+#[test]
+fn the_question_names_who_is_cut() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["/", "text:2049", "enter", "p", "text:192.0.2.11", "enter", "3"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    assert!(c.press(&["y"]).picture().contains("✗ connected now and blocked after: 192.0.2.12"), "{}", c.picture());
+}
+
+#[test]
+fn all_that_is_wrong_with_nodes_is_said_and_everybody_is_called_so() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["p", "text:0.0.0.0/0"]);
+    assert!(c.picture().contains("0.0.0.0/0 is everybody over IPv4"), "{}", c.picture());
+    c.press(&["esc", "p", "text:foo.invalid bar.invalid 300.1.1.1", "enter"]);
+    c.until_shown("300.1.1.1 is neither");
+    let picture = c.picture();
+    assert!(["✗ foo.invalid", "✗ bar.invalid", "✗ 300.1.1.1"].iter().all(|e| picture.contains(e)), "{picture}");
+}
+
+#[test]
+fn an_empty_screen_says_what_to_do_next() {
+    let mut c = Cockpit::demo(80, 24);
+    assert!(c.press(&[":"]).picture().contains("type to filter"), "{}", c.picture());
+    assert!(c.press(&["esc", "3"]).picture().contains("Or press g here"), "{}", c.picture());
+    c.press(&["s"]);
+    assert!(c.picture().contains("there is nothing to save"), "{}", c.picture());
+}
+
+#[test]
+fn no_key_is_silent_on_the_trial() {
+    let mut c = Cockpit::demo(80, 24);
+    on_trial(&mut c);
+    c.until(proven);
+    assert!(c.press(&["enter"]).picture().contains("k keeps, r reverts"), "{}", c.picture());
+    assert!(c.press(&["esc", "g", "k"]).picture().contains("there k keeps it"), "{}", c.picture());
+    assert!(c.picture().contains("root logged in from 10.0.0.5"), "{}", c.picture());
+    c.press(&["enter", "r"]);
+    c.until(|a| !a.shared.trial_runs() && a.shared.changing.is_none());
+    c.app.shared.note = None;
+    let ended = c.picture();
+    assert!(ended.contains("This trial has ended") && !ended.lines().last().unwrap().contains("keep"), "{ended}");
+    assert!(!c.press(&["enter"]).picture().contains("This trial has ended"), "{}", c.picture());
+}
+
+#[test]
 fn on_captured_text_the_guide_ends_with_the_script() {
     let texts = [("rules", include_str!("../../assets/demo/iptables-save.txt")), ("rpc", include_str!("../../assets/demo/rpcinfo-p.txt"))];
     let inputs = texts.map(|(name, text)| crate::observe::capture::Input { name: name.into(), text: text.into(), family: None });

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 
 use super::{App, Picture, SMALLEST};
 use crate::model::Source;
-use crate::tui::keymap::{Action, Binding, shown};
+use crate::tui::keymap::{Action, Binding, Place, shown};
 use crate::tui::notes;
 use crate::tui::popups::trial::clock;
 use crate::tui::screens::Tab;
@@ -170,7 +170,8 @@ impl App {
         for b in rows() {
             let off = self.available(b.action).is_err();
             // Where there is no room for all, that of what does not work now is for what does.
-            if off && !all_fit {
+            // And of a trial that has ended nothing is offered.
+            if off && (!all_fit || self.place() == Place::Trial) {
                 continue;
             }
             let key = shown(b, self.shared.theme.unicode);

@@ -141,11 +141,16 @@ impl Guide {
     }
 
     /// Why an action does not work at this step.
-    pub fn available(&self, action: Action) -> Result<(), String> {
+    pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (action, self.step) {
             (Action::Pick, s) if s != Step::Which => Err("there is nothing to tick at this step".into()),
             (Action::AllowNode | Action::Remove, s) if s != Step::Who => Err("nodes are added and taken out at step 3".into()),
             (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
+            // The key that keeps a trial is one of these elsewhere.
+            (Action::Up | Action::Down, Step::Trial) if sh.trial_runs() => {
+                let key = |a| sh.key(Place::Trial, a);
+                Err(format!("{} shows the trial; there {} keeps it and {} reverts it", sh.key(Place::Guide, Action::Accept), key(Action::Keep), key(Action::Revert)))
+            }
             (Action::Back, Step::Open) => Err("this is the first step".into()),
             _ => Ok(()),
         }
@@ -338,8 +343,14 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Change if sh.source() == Some(Source::Capture) => s("What would change?", "This is captured text, not a host. Below: who gets in before and after, then the checks. The preview has the commands; e there writes them to a script for the host.", "see the commands"),
         Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
         Step::Trial if sh.trial_runs() => {
-            let left = sh.trial.as_ref().map_or(0, |t| t.left);
-            (format!("The trial runs: {} left", clock(left)), "The new rules are live. Open another login now: if it gets in, keep the trial. If nobody keeps it, the old rules come back by themselves.".to_owned(), "keep, revert or more time".to_owned())
+            let trial = sh.trial.as_ref();
+            let left = trial.map_or(0, |t| t.left);
+            let now = match trial.map(|t| (&t.proof, t.needs_proof, &t.operator)) {
+                Some((Some((user, peer)), _, from)) if peer == from => format!("{user} logged in from {peer} under them: the way in is open, so keep the trial."),
+                Some((_, false, _)) => "Test from another host that what should work does, then keep the trial.".to_owned(),
+                _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
+            };
+            (format!("The trial runs: {} left", clock(left)), format!("The new rules are live. {now} If nobody keeps it, the old rules come back by themselves."), "keep, revert or more time".to_owned())
         }
         Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
             Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),

@@ -110,9 +110,13 @@ impl Popup {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (self, action) {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
-            (Self::Guide(g), _) => g.available(action),
+            (Self::Guide(g), _) => g.available(action, sh),
             (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("only what is kept is saved: keep the trial first".into()),
             (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
+            (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
+                let key = |a| sh.key(Place::Trial, a);
+                Err(format!("this has to be said: {} keeps, {} reverts", key(Action::Keep), key(Action::Revert)))
+            }
             (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) if !sh.trial_runs() => Err("no trial runs any more".into()),
             _ => Ok(()),
         }

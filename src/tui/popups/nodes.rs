@@ -32,7 +32,8 @@ pub struct Nodes {
     field: Field,
     picks: Vec<(String, String)>,
     pub(super) cursor: Cursor,
-    error: Option<String>,
+    /// What is wrong with what is entered, a sentence each.
+    errors: Vec<String>,
     names: HashMap<String, Option<Result<Vec<IpAddr>, String>>>,
     /// Enter was pressed while names were still being resolved.
     waiting: bool,
@@ -108,7 +109,7 @@ impl Nodes {
             r.from.iter().map(|n| format!("{n} ")).collect::<String>()
         }).unwrap_or_default();
         Self {
-            goals, what, drop_rest, rule, field: Field::with(&text), picks: picks(sh), cursor: Cursor::default(), error: None,
+            goals, what, drop_rest, rule, field: Field::with(&text), picks: picks(sh), cursor: Cursor::default(), errors: Vec::new(),
             names, waiting: false,
         }
     }
@@ -117,20 +118,28 @@ impl Nodes {
         self.field.text().split([' ', ',', ';']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
     }
 
-    /// What is entered, or the sentence at the field.
-    fn nodes(&self) -> Result<Vec<Node>, String> {
+    /// What is entered, or a sentence for each word that is no node.
+    fn nodes(&self) -> Result<Vec<Node>, Vec<String>> {
         let words = self.words();
         if words.is_empty() {
-            return Err("enter at least one node: an address, a CIDR like 192.0.2.0/24, or a host name (tab takes a suggestion)".into());
+            return Err(vec!["enter at least one node: an address, a CIDR like 192.0.2.0/24, or a host name (tab takes a suggestion)".into()]);
         }
-        words.iter().map(|w| match Node::parse(w)? {
-            Node::Name(name, _) => match self.names.get(&name) {
-                Some(Some(Ok(addrs))) => Ok(Node::Name(name, addrs.clone())),
-                Some(Some(Err(e))) => Err(e.clone()),
-                _ => Ok(Node::Name(name, Vec::new())),
-            },
-            other => Ok(other),
-        }).collect()
+        let (mut nodes, mut errors) = (Vec::new(), Vec::new());
+        for w in &words {
+            let node = Node::parse(w).and_then(|n| match n {
+                Node::Name(name, _) => match self.names.get(&name) {
+                    Some(Some(Ok(addrs))) => Ok(Node::Name(name, addrs.clone())),
+                    Some(Some(Err(e))) => Err(e.clone()),
+                    _ => Ok(Node::Name(name, Vec::new())),
+                },
+                other => Ok(other),
+            });
+            match node {
+                Ok(n) => nodes.push(n),
+                Err(e) => errors.push(e),
+            }
+        }
+        if errors.is_empty() { Ok(nodes) } else { Err(errors) }
     }
 
     fn resolve(&mut self, sh: &mut Shared) {
@@ -166,7 +175,7 @@ impl Nodes {
                         self.field = Field::with(&format!("{text}{gap}{node} "));
                         self.cursor.act(Action::Down, self.picks.len());
                     }
-                    self.error = None;
+                    self.errors.clear();
                     self.resolve(sh);
                 }
             }
@@ -185,13 +194,16 @@ impl Nodes {
     }
 
     fn finish(&mut self, sh: &mut Shared) -> After {
+        // All that is wrong is said at once, when it is known of every name.
+        if self.unresolved() {
+            return After::Stay;
+        }
         match self.nodes() {
-            Err(e) => {
-                self.error = Some(e);
+            Err(errors) => {
+                self.errors = errors;
                 self.waiting = false;
                 After::Stay
             }
-            Ok(_) if self.unresolved() => After::Stay,
             Ok(nodes) => {
                 self.stage(nodes, sh);
                 After::Close
@@ -217,7 +229,7 @@ impl Nodes {
     /// A key.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
         if self.field.key(key) {
-            self.error = None;
+            self.errors.clear();
             self.waiting = false;
             self.resolve(sh);
         }
@@ -226,17 +238,13 @@ impl Nodes {
     /// Pasted text.
     pub fn paste(&mut self, text: &str, sh: &mut Shared) {
         self.field.paste(text);
-        self.error = None;
+        self.errors.clear();
         self.resolve(sh);
     }
 
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
         if let Reply::Resolved { name, addrs } = reply {
-            if let Err(e) = addrs && self.waiting {
-                self.error = Some(e.clone());
-                self.waiting = false;
-            }
             self.names.insert(name.clone(), Some(addrs.clone()));
         }
     }
@@ -247,7 +255,7 @@ impl Nodes {
     }
 
     /// Draws.
-    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(76), c.h().saturating_sub(2).min(20));
         let title = if self.rule.is_some() { format!("Nodes of this rule ({})", self.what) } else { format!("Who may use {}", self.what) };
         let mut area = middle(c, w, h);
@@ -256,7 +264,7 @@ impl Nodes {
         let x = c.put(0, 0, Role::Text, "Nodes: ");
         self.field.draw(&mut c, x, 0, w - x, true);
         let mut y = 1;
-        if let Some(e) = &self.error {
+        for e in &self.errors {
             let no = c.theme.glyph(Glyph::No);
             for (i, l) in wrap(e, usize::from(w.saturating_sub(4))).iter().enumerate() {
                 if i == 0 {
@@ -266,19 +274,26 @@ impl Nodes {
                 y += 1;
             }
         }
+        let allows = self.rule.and_then(|i| sh.plan.rules.get(i)).is_none_or(|r| r.action == Does::Allow);
         for word in self.words() {
-            let Ok(Node::Name(name, _)) = Node::parse(&word) else { continue };
-            let (role, text) = match self.names.get(&name) {
-                None => continue,
-                Some(None) => (Role::Dim, format!("{name} {arrow} looking it up")),
-                Some(Some(Ok(a))) => (Role::Text, format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
-                // Said above already, or about to be.
-                Some(Some(Err(e))) if self.error.as_ref() == Some(e) => continue,
-                Some(Some(Err(e))) => (Role::Error, e.clone()),
+            let (role, text) = match Node::parse(&word) {
+                Ok(Node::Any) if allows => (Role::Partial, format!("{word} is everybody: nobody is kept out")),
+                Ok(Node::Net(n)) if allows && n.prefix() == Some(0) => (Role::Partial, format!("{word} is everybody over {}: nobody is kept out there", n.family.label())),
+                Ok(Node::Name(name, _)) => match self.names.get(&name) {
+                    None => continue,
+                    Some(None) => (Role::Dim, format!("{name} {arrow} looking it up")),
+                    Some(Some(Ok(a))) => (Role::Text, format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+                    // Said above already.
+                    Some(Some(Err(e))) if self.errors.contains(e) => continue,
+                    Some(Some(Err(e))) => (Role::Error, e.clone()),
+                },
+                _ => continue,
             };
-            if y < c.h() / 2 {
-                c.put(3, y, role, &text);
-                y += 1;
+            for l in wrap(&text, usize::from(w.saturating_sub(4))) {
+                if y < c.h() / 2 {
+                    c.put(3, y, role, &l);
+                    y += 1;
+                }
             }
         }
         y = y.max(2);

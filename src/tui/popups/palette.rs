@@ -92,6 +92,9 @@ impl Palette {
         let mut c = area.frame("All actions");
         let w = c.w();
         self.field.draw(&mut c, 0, 0, w, true);
+        if self.field.text().is_empty() {
+            c.put(2, 0, Role::Dim, "type to filter");
+        }
         let found: Vec<Entry> = self.matching().into_iter().cloned().collect();
         // Below the list: the whole sentence of the one at the cursor.
         let height = c.h().saturating_sub(5);

@@ -1,7 +1,7 @@
 //! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
 
 use super::{After, WHOLE, find_line, too_long, whole};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Change, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor};
@@ -65,7 +65,7 @@ impl Save {
     }
 
     /// Draws.
-    pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
+    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h().saturating_sub(2));
         let mut area = c.part(0, 1, w, h);
         let mut c = area.frame("Save to the rules that are loaded at boot");
@@ -79,9 +79,14 @@ impl Save {
         }
         let enter = c.theme.glyph(Glyph::Enter);
         c.put(2, 2, Role::Dim, &format!("{enter} writes them; old ones stay as .before-portcullis"));
-        c.rule(3, "what boot does with them, what they gain and lose");
+        let staged = sh.plan_is_new() && sh.busy.is_none();
+        if staged {
+            c.put(2, 3, Role::Partial, &format!("The staged plan is not live and is not saved: apply it first ({})", sh.key(Place::Plan, Action::Apply)));
+        }
+        let top = 3 + u16::from(staged);
+        c.rule(top, "what boot does with them, what they gain and lose");
         let Some(text) = &self.text else {
-            c.put(2, 4, Role::Dim, "reading the files");
+            c.put(2, top + 1, Role::Dim, "reading the files");
             return;
         };
         let lines: Vec<&str> = text.lines().collect();
@@ -90,7 +95,7 @@ impl Save {
         if long {
             whole(&mut c, self.cursor.at.checked_sub(2).and_then(|at| lines.get(at)).unwrap_or(&""), room);
         }
-        let height = usize::from(c.h().saturating_sub(4 + if long { WHOLE } else { 0 }));
+        let height = usize::from(c.h().saturating_sub(top + 1 + if long { WHOLE } else { 0 }));
         let mut view = Cursor::at(self.cursor.at.saturating_sub(2));
         for (y, at) in view.window(lines.len(), height).enumerate() {
             let line = lines[at];
@@ -101,9 +106,9 @@ impl Save {
                 _ => Role::Text,
             };
             if self.cursor.at >= 2 && at + 2 == self.cursor.at {
-                c.mark(0, y as u16 + 4);
+                c.mark(0, y as u16 + top + 1);
             }
-            c.put(2, y as u16 + 4, role, line);
+            c.put(2, y as u16 + top + 1, role, line);
         }
     }
 }

@@ -19,7 +19,7 @@ impl TrialPopup {
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         match action {
-            Action::Cancel => return After::Close,
+            Action::Cancel | Action::Accept => return After::Close,
             Action::Keep => keep(sh),
             Action::Revert => sh.requests.push(Request::Change(Change::Revert)),
             Action::Extend => sh.requests.push(Request::Change(Change::Extend)),

@@ -13,7 +13,7 @@ use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
-use crate::tui::planned::{concerns, count, covers, goal_of};
+use crate::tui::planned::{CUT, concerns, count, covers, goal_of};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -72,6 +72,8 @@ pub fn apply(sh: &mut Shared) {
         lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
         lines.push(allow_first(sh));
     }
+    let cut = current(sh).and_then(|p| p.checks.iter().find(|k| k.text.starts_with(CUT)));
+    lines.extend(cut.map(|k| format!("{} {}", sh.theme.glyph(Glyph::No), k.text)));
     if takes_away {
         lines.push("Rules that were kept before go away.".into());
     }
@@ -92,6 +94,7 @@ impl PlanScreen {
             Action::Preview => if sh.plan_is_new() { Ok(()) } else { empty() },
             Action::Edit | Action::Remove | Action::Cycle | Action::AllowNode | Action::DropAll | Action::MoveUp | Action::MoveDown => empty(),
             Action::Undo if sh.before.is_empty() => Err("nothing was changed yet".into()),
+            Action::Save if sh.plan.rules.is_empty() && !sh.plan_is_new() && sh.past.is_empty() => Err("nothing was kept here: there is nothing to save".into()),
             Action::Save => super::history::can_save(sh),
             _ => Ok(()),
         }
@@ -175,7 +178,8 @@ impl PlanScreen {
             let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
                 ("The plan is empty: applied, it takes everything of ours out.", format!("{} brings the last rules back; {} shows what would change.", key(Place::Plan, Action::Undo), key(Place::Plan, Action::Preview)))
             } else {
-                ("The plan is empty.", format!("On Services ({}), press {} on a service: name the nodes that may use it; everybody else is dropped.", key(Place::Plan, Action::ToServices), key(Place::Services, Action::Protect)))
+                ("The plan is empty.", format!("On Services ({}), press {} on a service: name the nodes that may use it; everybody else is dropped. Or press {} here: the guide leads through it step by step.",
+                    key(Place::Plan, Action::ToServices), key(Place::Services, Action::Protect), key(Place::Plan, Action::Guide)))
             };
             c.put(2, 1, Role::Title, title);
             for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(4))).iter().enumerate() {
