@@ -108,12 +108,14 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
     }
 }
 
-/// Puts a bash script in the place of a restore tool, for changes of the server's own firewall; `$real "$@"` is the tool.
-fn instead(lab: &Lab, family: &str, script: &str) {
+/// Puts a bash script in the place of a restore tool, for changes of the server's own firewall, or of any `other` than
+/// that; `$real "$@"` is the tool.
+fn instead(lab: &Lab, family: &str, other: bool, script: &str) {
+    let is = if other { "!=" } else { "=" };
     let real = format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
     lab.server.sh(&format!(
         "cat > /run/{family}.instead <<'END'\n#!/bin/bash\nreal={real}\n\
-         if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n{script}\nfi\n\
+         if [ \"$(readlink /proc/self/ns/net)\" {is} \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n{script}\nfi\n\
          exec $real \"$@\"\nEND\n\
          readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead /etc/alternatives/{family}tables-restore"));
 }
@@ -123,7 +125,7 @@ fn kill_at(lab: &Lab, nth: u32, after: bool) {
     lab.server.sh(": > /run/calls");
     for family in ["ip", "ip6"] {
         let (before, behind) = if after { ("", "kill -9 $PPID;") } else { ("kill -9 $PPID; exit 1;", "") };
-        instead(lab, family, &format!("echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} exit 0; fi"));
+        instead(lab, family, false, &format!("echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} exit 0; fi"));
     }
 }
 
@@ -208,7 +210,7 @@ fn jump_goes(lab: &Lab, family: &str, after: bool) {
     let gone = format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS");
     let script = if after { format!("$real \"$@\"; {gone}; exit") } else { gone };
     lab.server.sh("rm -f /run/done");
-    instead(lab, family, &format!("if [ ! -e /run/done ]; then : > /run/done; {script}; fi"));
+    instead(lab, family, false, &format!("if [ ! -e /run/done ]; then : > /run/done; {script}; fi"));
 }
 
 #[test]
@@ -294,6 +296,30 @@ fn o_dates_in_the_past_and_in_the_future() {
         does(&lab, &["revert"]);
         assert!(!lab.server.rules().contains("PORTCULLIS"));
         assert_eq!(lab.portcullis(&["keep"]).status.code(), Some(1));
+    }
+}
+
+/// Docker starts a container while the rehearsal goes on: the plan was made for other rules.
+#[test]
+fn rules_that_move_during_the_rehearsal() {
+    for backend in Backend::BOTH {
+        let Some(lab) = lab(backend) else { return };
+        let first = lab.file("first.toml", &plan(""));
+        for theirs in ["-A INPUT -s 203.0.113.9/32 -j DROP", "-N empty", "-P FORWARD ACCEPT"] {
+            let before = lab.server.rules();
+            lab.server.sh("rm -f /run/done");
+            instead(&lab, "ip", true, &format!("if [ ! -e /run/done ]; then : > /run/done; nsenter --net=/proc/1/ns/net iptables {theirs}; fi"));
+            let out = lab.portcullis(&["apply", &first, "--yes"]);
+            no_longer(&lab);
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(out.status.code() == Some(3) && said.contains("somebody changed the IPv4 rules"), "{backend:?} {theirs}: {out:?}");
+            let now = lab.server.rules();
+            assert!(now != before && !now.contains("PORTCULLIS"), "{backend:?} {theirs}:\n{now}");
+            assert!(holds_within(SOON, || lab.server.pids("portcullis guard").is_empty()), "{backend:?}: the guard stays");
+            does(&lab, &["apply", &first, "--yes"]);
+            does(&lab, &["revert"]);
+            assert_eq!(lab.server.rules(), now, "{backend:?} {theirs}");
+        }
     }
 }
 

@@ -8,13 +8,13 @@ use super::kernel;
 use super::machine::{Event, State, step};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::rehearse::{Failed, Rehearsal, rehearse};
+use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, lockout};
 use crate::host::Host;
-use crate::model::{Family, Node, Plan, TRIAL_LIMITS, View};
+use crate::model::{Family, Node, Plan, Policy, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, FamilyChange};
-use crate::syntax::{iptables_save, plan as plan_file};
+use crate::syntax::plan as plan_file;
 
 /// How a trial is wanted.
 #[derive(Clone, Debug)]
@@ -39,13 +39,18 @@ impl Default for Options {
     }
 }
 
-/// A number that changes when a rule, a chain or a policy changes; counters do not count.
+/// A number that changes when a rule, a chain or a policy changes; counters do not count, nor do tables in which nothing
+/// stands: whether those are loaded depends on who looked.
 pub fn fingerprint(view: &View) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut h = std::hash::DefaultHasher::new();
     for rules in [&view.v4, &view.v6].into_iter().flatten() {
-        for line in iptables_save::write(rules, false).lines().filter(|l| !l.starts_with(':') || !l.contains(" - ")) {
-            line.split(" [").next().hash(&mut h);
+        rules.family.label().hash(&mut h);
+        for table in &rules.tables {
+            for chain in table.chains.iter().filter(|c| c.policy != Some(Policy::Accept) || !c.rules.is_empty()) {
+                (&table.name, &chain.name, chain.policy, chain.rules.len()).hash(&mut h);
+                chain.rules.iter().for_each(|r| r.text.hash(&mut h));
+            }
         }
     }
     h.finish()
@@ -95,6 +100,12 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     record.remarks.extend(view.unknown_filters());
     progress("arming the guard");
     arm(host, &mut record)?;
+    if !options.without_rehearsal && let Err(moved) = still_the_same(host, &change) {
+        // The guard sees that there is nothing to watch.
+        record.state = State::Failed;
+        let _ = record::store(host, &record);
+        return Err(moved);
+    }
     progress("applying the plan");
     if let Err(why) = put_in(host, &mut record, options) {
         record.remarks.push(why.clone());
@@ -244,6 +255,20 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     })
 }
 
+/// A rehearsal takes seconds on a large ruleset: what was planned for is not what is loaded when others changed it
+/// meanwhile.
+fn still_the_same(host: &dyn Host, change: &Change) -> Result<(), Refusal> {
+    for family in change.families.iter().map(FamilyChange::family) {
+        let now = kernel::read(host, family, None)
+            .map_err(|e| Refusal::refused("unreadable", format!("the {} rules could not be read: {e}", family.label()), "nothing was applied"))?;
+        if let Some(odd) = change.before.rules(family).and_then(|before| difference(&now, before)) {
+            return Err(Refusal::refused("moved", format!("somebody changed the {} rules while the plan was rehearsed{odd}", family.label()),
+                "nothing was applied; look at the preview again, or apply again: it begins with the rules as they are now"));
+        }
+    }
+    Ok(())
+}
+
 fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {
     for change in &record.families {
         let script = change.apply_script(if options.without_fuse { None } else { record.fuse });
@@ -263,5 +288,26 @@ fn undo(host: &dyn Host, record: &mut Record) -> String {
             String::new()
         }
         Err(e) => format!("; {}", e.what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Source;
+    use crate::syntax::iptables_save;
+
+    #[test]
+    fn a_chain_counts_and_a_counter_does_not() {
+        let of = |text: &str| {
+            let mut v = View::empty(Source::Capture, "test");
+            v.v4 = Some(iptables_save::read(text, Family::V4).0);
+            fingerprint(&v)
+        };
+        let loaded = of("*filter\n:INPUT ACCEPT [0:0]\n[1:2] -A INPUT -j ACCEPT\nCOMMIT\n");
+        assert_eq!(of("*filter\n:INPUT ACCEPT [7:9]\n[3:4] -A INPUT -j ACCEPT\nCOMMIT\n*nat\n:INPUT ACCEPT [5:5]\nCOMMIT\n"), loaded);
+        for other in [":INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j ACCEPT", ":INPUT DROP [0:0]\n-A INPUT -j ACCEPT", ":INPUT ACCEPT [0:0]\n-A INPUT -j DROP"] {
+            assert_ne!(of(&format!("*filter\n{other}\nCOMMIT\n")), loaded, "{other}");
+        }
     }
 }

@@ -83,13 +83,18 @@ fn without_leftovers(mut rules: Ruleset) -> Ruleset {
 }
 
 fn same(now: &Ruleset, expected: &Ruleset, when: &str) -> Result<(), String> {
+    difference(now, expected).map_or(Ok(()), |odd| Err(format!("{when} the rules are not what was expected{odd}")))
+}
+
+/// Whether rules differ: the first line that does, as the end of a sentence.
+pub(super) fn difference(now: &Ruleset, expected: &Ruleset) -> Option<String> {
     if now.same_rules(expected) {
-        return Ok(());
+        return None;
     }
     let lines = |r: &Ruleset| iptables_save::write(r, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect::<Vec<_>>();
     let (a, b) = (lines(now), lines(expected));
     let odd = a.iter().find(|l| !b.contains(l)).or_else(|| b.iter().find(|l| !a.contains(l)));
-    Err(format!("{when} the rules are not what was expected{}", odd.map_or_else(String::new, |l| format!(": {l}"))))
+    Some(odd.map_or_else(String::new, |l| format!(": {l}")))
 }
 
 /// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.
