@@ -30,6 +30,7 @@ fn json_of(s: &Status) -> Value {
         let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(&r.operator)}));
         json!({
             "id": r.id, "state": r.state.word(), "by": r.by.map(By::word), "began": instant(r.began),
+            "ended": r.ended.map(instant), "why": r.why,
             "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator,
             "guarded": s.guard.is_some(), "guard": s.guard.map(|w| json!({"pid": w.pid, "home": r.guard_home})), "proof": proof, "remarks": r.remarks,
         })
@@ -60,9 +61,10 @@ fn text_of(s: &Status) -> String {
             let _ = writeln!(out, "{}", guard_of(s, r));
         }
         state => {
-            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}", r.id, state.word(),
+            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}{}", r.id, state.word(),
                 r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
-                r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))));
+                r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))),
+                r.why.as_ref().map_or_else(String::new, |w| format!(": {w}")));
         }
     }
     for r in &r.remarks {

@@ -224,6 +224,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         id: id.to_owned(),
         state: State::Armed,
         by: None,
+        why: None,
         home: host.identity(),
         began: now.wall,
         ended: None,
@@ -281,6 +282,7 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
 /// Both families or neither: what was put in is taken back at once.
 fn undo(host: &dyn Host, record: &mut Record) -> String {
     record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
+    record.why = Some("the plan could not be applied".to_owned());
     match end::put_old_back(host, record, By::Operator, 0) {
         Ok(()) => {
             record.state = State::Failed;

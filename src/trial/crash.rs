@@ -416,7 +416,7 @@ fn a_trial_that_ran_when_the_power_went_is_known_at_the_next_start() {
     let last = super::status(&later).trial.unwrap();
     for r in [&last, &history::all(&later)[0]] {
         assert_eq!((&r.id, r.state, r.by), (&trial.id, State::Reverted, Some(By::Boot)));
-        assert!(r.remarks.iter().any(|r| r.starts_with("the machine went down before the deadline (2")), "{:?}", r.remarks);
+        assert!(r.why.as_ref().unwrap().starts_with("the machine went down before the deadline (2"), "{:?}", r.why);
     }
 }
 
@@ -469,13 +469,13 @@ fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
     let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
     let running = rules(&host);
     // One that slept until now, with the second trial running and kept, at its own deadline.
-    super::end::revert_by_guard(&host, &mut first.clone(), 0).unwrap();
+    super::end::revert_by_guard(&host, &mut first.clone(), 0, "late").unwrap();
     assert_eq!(rules(&host), running);
     keep(&host, true).unwrap();
     let kept = rules(&host);
     host.pass(Duration::from_secs(70));
     gone(&host, first.guard);
-    super::end::revert_by_guard(&host, &mut first.clone(), 0).unwrap();
+    super::end::revert_by_guard(&host, &mut first.clone(), 0, "late").unwrap();
     let last = record::load(&host).unwrap();
     assert_eq!((last.id, last.state, rules(&host)), (second.id, State::Kept, kept));
 }
@@ -517,6 +517,32 @@ fn an_extension_that_fails_in_one_family_leaves_both_with_the_first_deadline() {
         host.break_tool(tool, 0);
         extend(&host).unwrap();
     }
+}
+
+#[test]
+fn why_a_trial_ended_is_written_down() {
+    let ended = |end: &dyn Fn(&Demo)| {
+        let host = machine(false, 0, false);
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        end(&host);
+        settled(&host);
+        let last = history::all(&host).remove(0);
+        assert!(last.ended.is_some());
+        last.why.unwrap()
+    };
+    assert_eq!(ended(&|h| h.pass(Duration::from_secs(61))), "nobody kept it before the deadline");
+    assert_eq!(ended(&|h| { keep(h, true).unwrap(); }), "somebody kept it without proof of access");
+    assert_eq!(ended(&|h| { revert(h).unwrap(); }), "somebody asked for the old rules");
+    let dies = |h: &Demo| {
+        let mortal = Mortal::new(h, 2, true);
+        assert!(catch_unwind(AssertUnwindSafe(|| keep(&mortal, true))).is_err());
+    };
+    assert_eq!(ended(&dies), "whoever was changing the rules for it died half-way");
+    let steps = |h: &Demo| {
+        h.break_tool("iptables-restore", 1);
+        h.step_wall(-3600);
+    };
+    assert_eq!(ended(&steps), "the clock was set, and the kernel's dates could not follow");
 }
 
 #[test]

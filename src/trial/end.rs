@@ -92,12 +92,15 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     }
     if let Err(why) = done {
         enter(host, &mut record, Event::KeepFailed)?;
+        record.why = Some("keeping it failed".to_owned());
         record.remarks.push(format!("keeping failed: {why}"));
         put_old_back(host, &mut record, By::Operator, 0)?;
         return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules are back: {why}"), "apply the plan again"));
     }
     record.state = step(record.state, Event::KeepDone).map_or(State::Kept, |s| s.0);
     record.by = Some(By::Operator);
+    record.why = Some(record.proof.as_ref().map_or_else(|| "somebody kept it without proof of access".to_owned(),
+        |p| format!("somebody kept it after a new login of {} from {}", p.user, p.peer)));
     record.ended = Some(host.now().wall);
     record::store(host, &record)
         .map_err(|e| Refusal::failed("run-dir", format!("the plan is live but not marked as kept, so it will be reverted: {e}"), "free some space and keep again"))?;
@@ -176,6 +179,7 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
         other => other?,
     };
     enter(host, &mut record, Event::Revert)?;
+    record.why = Some("somebody asked for the old rules".to_owned());
     host.end_leftovers(&record.id, None);
     put_old_back(host, &mut record, By::Operator, 0)?;
     Ok(Reverted::Trial(Box::new(record)))
@@ -183,9 +187,9 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
 
 /// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
 /// in vain before.
-pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32) -> Result<(), Refusal> {
+pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: &str) -> Result<(), Refusal> {
     let lock = record::lock(host, Duration::from_secs(3)).ok().flatten();
-    if tries == 0 && is_over(host, record, lock.is_some()) {
+    if is_over(host, record, lock.is_some()) {
         return Ok(());
     }
     let refresh = |record: &mut Record| if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
@@ -202,6 +206,8 @@ pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32) -> Resu
         return Ok(());
     }
     enter(host, record, Event::Deadline)?;
+    // What began a revert stays its reason.
+    record.why.get_or_insert_with(|| why.to_owned());
     put_old_back(host, record, By::Guard, tries)
 }
 

@@ -103,6 +103,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         host.log(&format!("portcullis: the guard of trial {id} was started again, {} s are left", trial.left(host.now().boot)));
     }
     let mut tries = 0_u32;
+    let mut why = "nobody kept it before the deadline";
     let mut said = String::new();
     loop {
         match record::load(host) {
@@ -125,8 +126,13 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         }
         // Once begun, a revert goes on until it is through.
         if tries > 0 || told || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
+            if tries == 0 && told {
+                why = "the guard was told to end, as at a shutdown";
+            } else if tries == 0 && trial.left(host.now().boot) > 0 {
+                why = "whoever was changing the rules for it died half-way";
+            }
             tries += 1;
-            match end::revert_by_guard(host, &mut trial, tries - 1) {
+            match end::revert_by_guard(host, &mut trial, tries - 1, why) {
                 Ok(()) => break,
                 // Somebody holds the xtables lock, or a tool fails: go on trying.
                 Err(e) if e.what != said => {
@@ -141,6 +147,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         if !follow_clock(host, &mut trial) {
             // The kernel's own end of the trial cannot be kept right: then it ends now.
             tries = 1;
+            why = "the clock was set, and the kernel's dates could not follow";
             continue;
         }
         if trial.state == State::Running {

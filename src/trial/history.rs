@@ -40,7 +40,7 @@ pub(super) fn ended_by_boot(mut record: Record) -> Record {
     record.state = State::Reverted;
     record.by = Some(By::Boot);
     let deadline = jiff::Timestamp::from_second(record.deadline_on_the_wall()).map(|t| format!(" ({t})")).unwrap_or_default();
-    record.remarks.push(format!("the machine went down before the deadline{deadline}; boot loads nothing of a trial"));
+    record.why = Some(format!("the machine went down before the deadline{deadline}; boot loads nothing of a trial"));
     record
 }
 
@@ -50,7 +50,7 @@ pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
         record.state = State::Reverted;
         record.by = by;
         record.ended = by.map(|_| host.now().wall);
-        record.remarks.push(why.to_owned());
+        record.why = Some(why.to_owned());
         let _ = write(host, &record);
     }
 }

@@ -59,6 +59,9 @@ pub struct Record {
     pub state: State,
     /// Who ended it.
     pub by: Option<By>,
+    /// Why it ended, or why that was begun.
+    #[serde(default)]
+    pub why: Option<String>,
     /// Where it was started.
     pub home: Identity,
     /// Wall clock at the start, seconds since 1970 UTC.

@@ -99,7 +99,7 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let mut r = Record {
-        version: 1, id: UNRECORDED.to_owned(), state: State::Running, by: None, home: host.identity(), began: now.wall, ended: None,
+        version: 1, id: UNRECORDED.to_owned(), state: State::Running, by: None, why: None, home: host.identity(), began: now.wall, ended: None,
         // The guard that knows of it may come before the fuse; the fuse is what is certain.
         deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
         revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),

@@ -122,6 +122,10 @@ pub struct TrialSeen {
     pub operator: String,
     /// When it began, as text (UTC).
     pub began: String,
+    /// When it ended, as text (UTC).
+    pub ended: Option<String>,
+    /// Why it ended.
+    pub why: Option<String>,
     /// Who ended it.
     pub by: Option<&'static str>,
     /// The plan as TOML.

@@ -143,6 +143,9 @@ fn detail(c: &mut Canvas, t: &TrialSeen) {
     c.rule(0, &format!("trial {} {}", t.id, t.state));
     let arrow = c.theme.glyph(Glyph::Arrow);
     let mut lines: Vec<(Role, String)> = vec![(Role::Dim, format!("begun by {} at {}", t.operator, t.began))];
+    let end = t.ended.as_ref().map_or_else(|| t.state.clone(), |at| format!("{} at {at}", t.state));
+    let why = t.why.as_ref().map_or_else(String::new, |w| format!(": {w}"));
+    lines.push((Role::Dim, format!("{end}{why}")));
     if let Ok(p) = crate::syntax::plan::read(&t.plan) {
         lines.extend(p.rules.iter().map(|r| (Role::Text, rule_words(r, arrow))));
     }

@@ -94,6 +94,8 @@ pub fn shown(r: &Record, status: &Status) -> TrialSeen {
         proof: status.proof.as_ref().or(r.proof.as_ref()).map(|p| (p.user.clone(), p.peer.to_string())),
         operator: r.operator.clone(),
         began: utc(r.began),
+        ended: r.ended.map(utc),
+        why: r.why.clone(),
         by: r.by.map(By::word),
         plan: r.plan.clone(),
         remarks: r.remarks.clone(),
