@@ -433,6 +433,8 @@ fn the_guide_is_done_when_it_was_saved_on_the_trial_screen() {
     c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
     assert!(c.picture().contains("live, and in the boot-time rules"), "{}", c.picture());
     assert!(c.press(&["esc"]).picture().contains("step 7 of 7"), "{}", c.picture());
+    c.press(&["enter", "T"]);
+    assert!(c.picture().contains("if that is not done yet"), "{}", c.picture());
     c.press(&["enter"]);
     assert!(c.press(&["g"]).picture().contains("step 7 of 7"), "{}", c.picture());
     assert!(c.press(&["backspace"]).picture().contains("A plan is kept here already"), "{}", c.picture());

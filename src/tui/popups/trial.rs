@@ -85,7 +85,7 @@ impl TrialPopup {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
                 "kept" if self.saved => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
-                "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
+                "kept" => lines.push((Role::Text, format!("The plan is live. {} saves it for the next boot, if that is not done yet.", sh.key(Place::Trial, Action::Save)))),
                 _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
             }
         }
