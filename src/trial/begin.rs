@@ -103,7 +103,8 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     if !options.without_rehearsal && let Err(moved) = still_the_same(host, &change) {
         // The guard sees that there is nothing to watch.
         record.state = State::Failed;
-        let _ = record::store(host, &record);
+        record.why = Some(moved.what.clone());
+        let _ = record::store(host, &record).and_then(|()| history::write(host, &record));
         return Err(moved);
     }
     progress("applying the plan");

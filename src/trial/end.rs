@@ -83,6 +83,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         kernel::read(host, change.family(), None).and_then(|now| kernel::need_jump(change, &now))
             .map_err(|why| Refusal::refused("not-live", why, "`portcullis revert`, then apply the plan again"))?;
     }
+    // Reading many rules took its time.
+    refuse_keep(host, &record, without_proof)?;
     enter(host, &mut record, Event::Keep)?;
     record::store(host, &record)
         .map_err(|e| Refusal::failed("run-dir", format!("nothing was kept: {e}"), "free some space and keep again; the clock still runs"))?;
