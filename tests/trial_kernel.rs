@@ -168,3 +168,48 @@ fn a_trial_ends_when_the_session_is_hung_up() {
         wait_for("the old rules are back", BACK, || lab.server.rules() == before);
     }
 }
+
+/// A kernel without xt_time, and a machine without namespaces: refused before anything is touched, or gone without on the
+/// operator's word.
+#[test]
+fn without_dates_and_without_a_rehearsal() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        somebodys_rules(&lab);
+        let before = lab.server.rules();
+        let plan = lab.file("plan.toml", CURE);
+        let apply = |more: &[&str]| lab.portcullis(&[&["apply", &plan, "--yes"], more].concat());
+        let refused = |more: &[&str], word: &str| {
+            let out = apply(more);
+            assert!(out.status.code() == Some(3) && said(&out).contains(word), "{backend:?} {more:?}: {}", said(&out));
+            assert!(lab.server.rules() == before && state(&lab) != "running", "{backend:?} {more:?}");
+            assert!(lab.server.pids("portcullis guard").is_empty(), "{backend:?} {more:?}: a guard was armed");
+        };
+        let runs = |more: &[&str], dates: bool| {
+            let out = apply(more);
+            assert!(out.status.success() && lab.server.rules().contains("--datestop") == dates, "{backend:?} {more:?}: {}", said(&out));
+            assert!(lab.portcullis(&["revert"]).status.success());
+            assert_eq!(lab.server.rules(), before, "{backend:?} {more:?}");
+            wait_for("the guard is done", Duration::from_secs(15), || lab.server.pids("portcullis guard").is_empty());
+        };
+        for family in ["ip", "ip6"] {
+            let word = format!("{backend:?}").to_lowercase();
+            lab.server.sh(&format!(
+                "cat > /run/{family}.dateless <<'END'\n#!/bin/bash\ntext=$(cat)\n\
+                 if [[ $text == *'-m time'* ]]; then echo \"{family}tables-restore: line 3 failed\" >&2; exit 1; fi\n\
+                 exec /usr/sbin/{family}tables-{word}-restore \"$@\" <<< \"$text\"\nEND\n\
+                 chmod 755 /run/{family}.dateless; ln -sfn /run/{family}.dateless /etc/alternatives/{family}tables-restore"));
+        }
+        refused(&[], "--without-fuse");
+        refused(&["--without-rehearsal"], "--without-fuse");
+        runs(&["--without-fuse"], false);
+        runs(&["--without-rehearsal", "--without-fuse"], false);
+        lab.server.sh("printf '#!/bin/sh\necho broken for the test >&2\nexit 1\n' > /run/unshare; chmod 755 /run/unshare; mount --bind /run/unshare $(command -v unshare)");
+        refused(&["--without-rehearsal"], "--without-fuse");
+        for family in ["ip", "ip6"] {
+            lab.mend(&format!("{family}tables-restore"));
+        }
+        refused(&[], "--without-rehearsal");
+        runs(&["--without-rehearsal"], true);
+    }
+}

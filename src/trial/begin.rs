@@ -111,8 +111,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     if let Err(why) = put_in(host, &mut record, options) {
         record.remarks.push(why.clone());
         let undone = undo(host, &mut record);
-        let hint = if why.contains("time") && !options.without_fuse { "if the kernel lacks xt_time, --without-fuse goes on without the kernel's own end of a trial" } else { "nothing of the plan is live" };
-        return Err(Refusal::failed("apply-failed", format!("the plan was not applied: {why}{undone}"), hint));
+        return Err(Refusal::failed("apply-failed", format!("the plan was not applied: {why}{undone}"), "nothing of the plan is live"));
     }
     record.state = step(record.state, Event::Applied).map_or(record.state, |s| s.0);
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
@@ -193,7 +192,12 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
 fn rehearsed(
     host: &dyn Host, change: &Change, texts: &[(&'static str, String)], options: &Options, progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Refusal> {
+    let no_fuse = |why: &str| Refusal::refused("no-fuse", format!("the kernel cannot end a trial by itself: {why}"),
+        "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone");
     if options.without_rehearsal {
+        if !options.without_fuse && fuse_is_missing(host) {
+            return Err(no_fuse("it takes no rule with a date"));
+        }
         return Ok(Rehearsal::default());
     }
     let loaded: Vec<(Family, &str)> = texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
@@ -201,17 +205,23 @@ fn rehearsed(
     rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
         Failed::NoPlace(why) => Refusal::refused("no-rehearsal", format!("the change cannot be rehearsed: {why}"),
             "nothing was changed; --without-rehearsal goes on without"),
-        Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => Refusal::refused("no-fuse", format!("the kernel cannot end a trial by itself: {why}"),
-            "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone"),
+        Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => no_fuse(&why),
         Failed::Ours(why) => Refusal::failed("rehearsal", format!("the rehearsal failed: {why}"), "nothing was changed on this host"),
     })
 }
 
-/// Whether the kernel lacks xt_time, seen in a namespace of its own.
+/// Whether the kernel lacks xt_time, seen in a namespace of its own; where none can be had the tool is asked without
+/// changing anything. A tool that takes no rule at all tells nothing.
 fn fuse_is_missing(host: &dyn Host) -> bool {
-    host.throwaway().is_ok_and(|stage| {
-        kernel::restore(&*stage, "rehearsal", Family::V4, "*filter\n-A INPUT -m time --datestop 2030-01-01T00:00:00 -j ACCEPT\nCOMMIT\n").is_err()
-    })
+    let stage = host.throwaway();
+    let refuses = |dates: &str| {
+        let script = format!("*filter\n-A INPUT {dates}-j ACCEPT\nCOMMIT\n");
+        match &stage {
+            Ok(stage) => kernel::restore(&**stage, "rehearsal", Family::V4, &script).is_err(),
+            Err(_) => kernel::test(host, Family::V4, &script).is_err(),
+        }
+    };
+    refuses("-m time --datestop 2030-01-01T00:00:00 ") && !refuses("")
 }
 
 fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange>, options: &Options, view: &View) -> Record {
