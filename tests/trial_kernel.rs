@@ -67,6 +67,20 @@ fn a_revert_puts_back_every_byte() {
     }
 }
 
+/// As under mosh: somebody sits at a pseudo-terminal and no sshd is found behind it.
+#[test]
+fn whose_address_is_not_known_keeps_with_a_proof_or_the_word() {
+    let Some(lab) = Lab::new(Backend::Nft, 0, &["script"]) else { return };
+    let command = format!("{PORTCULLIS} apply {} --yes", lab.file("plan.toml", CURE));
+    let out = lab.server.output(&["script", "-qec", &command, "/dev/null"]);
+    assert!(out.status.success() && said(&out).contains("where you come from is not known"), "{}", said(&out));
+    let out = lab.portcullis(&["keep"]);
+    assert!(out.status.code() == Some(3) && said(&out).contains("--without-proof"), "{}", said(&out));
+    let out = lab.portcullis(&["keep", "--without-proof"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(state(&lab), "kept");
+}
+
 #[test]
 fn nobody_answers_and_a_foreign_rule_survives() {
     for backend in Backend::BOTH {

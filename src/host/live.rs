@@ -167,6 +167,10 @@ impl Host for Live {
         super::ssh::peer_of_this_session(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn on_console(&self) -> bool {
+        !super::ssh::is_behind_pseudo_terminal()
+    }
+
     fn ssh_sessions(&self) -> Vec<SshSession> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).look()
     }

@@ -236,6 +236,11 @@ pub trait Host: Tools {
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
     /// The address and the local port of the SSH connection that we are used through, if any.
     fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
+    /// Whether nobody can be behind us who comes from elsewhere: a console, or no terminal at all (a script).
+    /// Only to be asked when there is no [`Host::ssh_peer`].
+    fn on_console(&self) -> bool {
+        true
+    }
     /// The SSH sessions that sshd let in from other hosts and that are open now.
     fn ssh_sessions(&self) -> Vec<SshSession>;
     /// Where a guard can live here, the best one first; never empty.

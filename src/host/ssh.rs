@@ -60,9 +60,8 @@ fn from_ancestors(me: &Process) -> Option<(IpAddr, u16)> {
 
 /// In tmux or screen sshd is no ancestor: the session whose terminal was used last is the operator's.
 fn behind_multiplexer(me: &Process, sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
-    let stat = me.stat().ok()?;
-    // Major numbers 136 to 143 are pseudo-terminals (devices.txt); a console is not reached through SSH.
-    if !(136..=143).contains(&((stat.tty_nr >> 8) & 0xfff)) {
+    // A console is not reached through SSH.
+    if !is_pseudo(me.stat().ok()?.tty_nr) {
         return None;
     }
     let used = |s: &(SshSession, Option<String>)| {
@@ -70,6 +69,17 @@ fn behind_multiplexer(me: &Process, sessions: &mut Sessions) -> Option<(IpAddr, 
         std::fs::metadata(format!("/dev/{tty}")).ok().map(|m| (m.atime(), m.atime_nsec()))
     };
     sessions.look_with_terminals().into_iter().filter(|s| used(s).is_some()).max_by_key(used).map(|(s, _)| (s.peer, s.port))
+}
+
+/// Whether somebody may sit behind this process of whom nothing else tells where he comes from: it has a
+/// pseudo-terminal (mosh, a multiplexer, a container's shell). A console or a script has none.
+pub fn is_behind_pseudo_terminal() -> bool {
+    Process::myself().and_then(|me| me.stat()).is_ok_and(|s| is_pseudo(s.tty_nr))
+}
+
+/// Major numbers 136 to 143 are pseudo-terminals (devices.txt); bits 8 to 19 of the number hold the major (proc(5)).
+fn is_pseudo(tty_nr: i32) -> bool {
+    (136..=143).contains(&((tty_nr >> 8) & 0xfff))
 }
 
 /// The sessions of sshd on this host. It remembers which processes are not sshd's, so that looking often costs little.
@@ -178,7 +188,17 @@ fn plain(addr: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::title;
+    use super::{is_pseudo, title};
+
+    #[test]
+    fn a_console_and_a_script_have_no_pseudo_terminal() {
+        let device = |major: i32, minor: i32| major << 8 | minor & 0xff | (minor >> 8) << 20;
+        // None, /dev/tty1, /dev/ttyS0, /dev/console, /dev/hvc0, /dev/ttyUSB0.
+        for console in [0, device(4, 1), device(4, 64), device(5, 1), device(229, 0), device(188, 0)] {
+            assert!(!is_pseudo(console), "{console}");
+        }
+        assert!(is_pseudo(device(136, 0)) && is_pseudo(device(136, 700)) && is_pseudo(device(143, 255)));
+    }
 
     #[test]
     fn only_an_authenticated_session_has_a_session_title() {

@@ -6,7 +6,7 @@ use super::end::{self, FUSE_AFTER};
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
-use super::record::{self, By, CONSOLE, Record, Who};
+use super::record::{self, By, CONSOLE, Record, UNKNOWN, Who};
 use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, lockout};
@@ -98,6 +98,9 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
     record.remarks.extend(view.unknown_filters());
+    if record.operator == UNKNOWN {
+        record.remarks.push("where you come from is not known (no sshd was found behind this terminal): whether the plan lets you in again was not checked".to_owned());
+    }
     progress("arming the guard");
     arm(host, &mut record)?;
     if !options.without_rehearsal && let Err(moved) = still_the_same(host, &change) {
@@ -247,7 +250,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         revert: families.iter().map(FamilyChange::revert_script).collect(),
         families,
         plan: plan_file::write(plan),
-        operator: view.ssh_peer.map_or_else(|| CONSOLE.to_owned(), |(a, _)| a.to_string()),
+        operator: view.ssh_peer.map_or_else(|| if host.on_console() { CONSOLE } else { UNKNOWN }.to_owned(), |(a, _)| a.to_string()),
         holder: Some(Who { pid, started }),
         guard: None,
         proof: None,

@@ -13,6 +13,9 @@ use crate::plan::FamilyChange;
 /// The operator of a trial that was not begun over SSH.
 pub const CONSOLE: &str = "console";
 
+/// The operator of a trial that was begun on a pseudo-terminal, with no sshd found behind it.
+pub const UNKNOWN: &str = "unknown";
+
 /// Who ended a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,7 +88,7 @@ pub struct Record {
     pub revert: Vec<String>,
     /// The plan, as TOML.
     pub plan: String,
-    /// The operator's SSH peer or `console`.
+    /// The operator's SSH peer, `console` or `unknown`.
     pub operator: String,
     /// Process that is changing the kernel now or did last.
     pub holder: Option<Who>,

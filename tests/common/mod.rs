@@ -311,9 +311,9 @@ impl Lab {
         self.server.sh(&format!("ln -sfn /usr/sbin/{family}tables-{}{what} /etc/alternatives/{tool}", self.backend.word()));
     }
 
-    /// Runs the program on the server.
+    /// Runs the program on the server, as a script does: without the terminal that the tests are run at.
     pub fn portcullis(&self, args: &[&str]) -> Output {
-        let argv: Vec<&str> = std::iter::once(PORTCULLIS).chain(args.iter().copied()).collect();
+        let argv: Vec<&str> = ["setsid", "--wait", PORTCULLIS].into_iter().chain(args.iter().copied()).collect();
         self.server.output(&argv)
     }
 
