@@ -15,7 +15,7 @@ use std::sync::Arc;
 use overview::{Tally, alert, empty, overview, tallies};
 
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet, Verdict};
-use crate::model::{Action as Does, Family, Goal, Net, PlanRule};
+use crate::model::{Action as Does, AddrSet, Family, Goal, Net, PlanRule};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
 use crate::tui::planned::{count, goal_of};
@@ -57,14 +57,25 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
         (Glyph::Unsure, Role::Partial, "depends".into())
     } else {
         let (inside, outside) = (r.accepted.cidrs().len(), r.blocked.or(&r.depends).cidrs().len());
-        let text = if r.accepted.only().is_some() {
-            "1 address".into()
-        } else if outside < inside {
+        let text = if outside < inside {
             format!("all but {outside} net{}", if outside == 1 { "" } else { "s" })
         } else {
-            count(inside, "network")
+            how_many(&r.accepted)
         };
         (Glyph::Some, Role::Partial, text)
+    }
+}
+
+/// A set in few words: two neighbours are two addresses, although one CIDR holds them.
+fn how_many(set: &AddrSet) -> String {
+    let free = |net: &Net| net.family.bits() - net.prefix().unwrap_or(0);
+    let (few, nets): (Vec<Net>, Vec<Net>) = set.cidrs().into_iter().partition(|n| free(n) <= 2);
+    let addrs: usize = few.iter().map(|n| 1 << free(n)).sum();
+    match (addrs, nets.len()) {
+        (0, n) => count(n, "network"),
+        (1, 0) => "1 address".into(),
+        (a, 0) => format!("{a} addresses"),
+        (a, n) => format!("{a} addr + {n} net{}", if n == 1 { "" } else { "s" }),
     }
 }
 
@@ -367,7 +378,7 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
                     let who = if r.accepted.is_full() {
                         "anyone".to_owned()
                     } else if !r.accepted.is_empty() {
-                        count(r.accepted.cidrs().len(), "network")
+                        how_many(&r.accepted)
                     } else if r.depends.is_empty() {
                         "nobody".to_owned()
                     } else {
@@ -415,7 +426,8 @@ fn part_of(b: &Because) -> String {
         [] => "-".into(),
         [one] => one.to_string(),
         [a, b] => format!("{a} {b}"),
-        [a, ..] if nets.len() > 16 => format!("everybody else ({} networks)", nets.len()).replace("everybody else", if a.mask == 0 { "everybody" } else { "the rest" }),
+        // What a few nodes leave of all addresses falls into many pieces, some of them vast.
+        [..] if nets.len() > 16 && nets.iter().any(|n| n.prefix().is_some_and(|p| p < 4)) => "everybody else".into(),
         [a, b, ..] => format!("{a} {b} +{}", nets.len() - 2),
     }
 }
