@@ -303,9 +303,13 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
                 parts.push(format!("{word} {one}"));
             }
         }
-        parts.push(cols.comment.clone());
         let line = fit(&parts.join(" "), usize::from(c.w().saturating_sub(w.source)), &c.theme);
-        c.put(w.source, y, text, &line);
+        let end = c.put(w.source, y, text, &line) + u16::from(!line.is_empty());
+        // The cursor does not colour it: less to send at each step.
+        let room = usize::from(c.w().saturating_sub(end));
+        if room > 4 {
+            c.put(end, y, Role::Dim, &fit(&cols.comment, room, &c.theme));
+        }
     }
 }
 
