@@ -21,8 +21,13 @@ pub fn print_exact(text: &str) -> Result<(), Failure> {
 
 /// JSON on one line: what could steer a terminal is escaped, so that the value stays what it is.
 pub fn json_line(value: &Value) -> String {
+    let text = value.to_string();
+    // Nearly every answer is clean, and some are long.
+    if clean(&text) == text {
+        return text + "\n";
+    }
     let mut out = String::new();
-    for c in value.to_string().chars() {
+    for c in text.chars() {
         if clean(c.encode_utf8(&mut [0; 4])).is_empty() {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         } else {

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, lockout};
 use crate::host::Host;
-use crate::model::{Family, Node, Plan, Policy, TRIAL_LIMITS, View};
+use crate::model::{Family, Node, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, FamilyChange};
 use crate::syntax::plan as plan_file;
@@ -46,12 +46,7 @@ pub fn fingerprint(view: &View) -> u64 {
     let mut h = std::hash::DefaultHasher::new();
     for rules in [&view.v4, &view.v6].into_iter().flatten() {
         rules.family.label().hash(&mut h);
-        for table in &rules.tables {
-            for chain in table.chains.iter().filter(|c| c.policy != Some(Policy::Accept) || !c.rules.is_empty()) {
-                (&table.name, &chain.name, chain.policy, chain.rules.len()).hash(&mut h);
-                chain.rules.iter().for_each(|r| r.text.hash(&mut h));
-            }
-        }
+        rules.hash_rules(&mut h);
     }
     h.finish()
 }

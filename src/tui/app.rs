@@ -353,7 +353,7 @@ impl App {
             p.reply(&reply, &mut self.shared);
         }
         let sh = &mut self.shared;
-        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Refused { .. }) {
+        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(_) | Reply::Refused { .. }) {
             sh.changing = None;
         }
         match reply {
@@ -398,7 +398,7 @@ impl App {
                 let lines = vec![format!("A plan of {} was staged earlier and not kept. Nothing of it is live.", count(plan.rules.len(), "rule"))];
                 sh.opens.push(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) });
             }
-            Reply::Done(text) => sh.say(text),
+            Reply::Done(text) | Reply::Saved(text) | Reply::Written(text) => sh.say(text),
             Reply::Failed { what, hint, code } => {
                 // Only a look that died leaves its sign behind; the others do not set it.
                 if code == "defect" {

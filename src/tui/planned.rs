@@ -127,7 +127,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
         (Some(Access::Same), Some((peer, port))) => say(Some(true), format!("your SSH session ({peer} to port {port}): a new login still gets in")),
         (Some(Access::Worse { why }), _) => say(Some(false), format!("your SSH session: a new login would be blocked by {why}")),
         (Some(Access::Unknown { why }), _) => say(None, format!("your SSH session: not certain, {why}")),
-        _ => say(None, "no SSH session was found: nothing to check there".into()),
+        _ => say(None, "no SSH session of yours was found: whether you can log in again is not checked".into()),
     }
     let nodes: Vec<&Node> = plan.rules.iter().filter(|r| r.action == Action::Allow).flat_map(|r| &r.from).collect();
     if view.v6.is_some() && !nodes.is_empty() && !plan.rules.is_empty() {

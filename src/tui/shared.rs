@@ -199,7 +199,12 @@ pub enum Reply {
     Past(Vec<TrialSeen>),
     Draft(Plan),
     SavePreview { all: bool, text: String },
+    /// A change was done.
     Done(String),
+    /// What boot loads was written.
+    Saved(String),
+    /// A file was written; a change may still be under way.
+    Written(String),
     /// What was looked for or written did not work out.
     Failed { what: String, hint: String, code: &'static str },
     /// A change was not done.

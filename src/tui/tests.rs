@@ -535,3 +535,13 @@ fn a_key_of_another_screen_says_so() {
     c.press(&["3", "w"]);
     assert!(c.picture().contains("w does nothing here; it is a key of Services, Chains"), "{}", c.picture());
 }
+
+#[test]
+fn a_file_that_is_written_ends_no_change() {
+    let mut c = Cockpit::demo(80, 24);
+    c.app.shared.changing = Some("applying".into());
+    c.app.reply(Reply::Written("written: plan.sh".into()));
+    assert!(c.app.shared.changing.is_some());
+    c.app.reply(Reply::Done("reverted".into()));
+    assert!(c.app.shared.changing.is_none());
+}

@@ -238,7 +238,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         // Captured text and the demo may be exported too: the file is the operator's own.
         let full = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         match Live::default().export(&full, text) {
-            Ok(()) => self.tell(Reply::Done(format!("written: {}", full.display()))),
+            Ok(()) => self.tell(Reply::Written(format!("written: {}", full.display()))),
             Err(e) => self.fail(format!("{path} was not written: {e}"), "name another file", "export"),
         }
     }

@@ -280,9 +280,10 @@ impl Flow {
         }
         let (glyph, role, word) = match t.verdict {
             // The rules are not all: nobody may be there to take it.
-            Verdict::Accept if self.nobody_takes(sh).is_some() =>
-                (Glyph::Nobody, Role::Closed, format!("the rules let it through, but {}", self.nobody_takes(sh).unwrap_or_default())),
-            Verdict::Accept => (Glyph::Anyone, Role::Open, format!("accepted, it reaches {}", self.label)),
+            Verdict::Accept => match self.nobody_takes(sh) {
+                Some(why) => (Glyph::Nobody, Role::Closed, format!("the rules let it through, but {why}")),
+                None => (Glyph::Anyone, Role::Open, format!("accepted, it reaches {}", self.label)),
+            },
             Verdict::Drop => (Glyph::Nobody, Role::Closed, "dropped".to_owned()),
             Verdict::Reject => (Glyph::Nobody, Role::Closed, "rejected".to_owned()),
             Verdict::Depends => (Glyph::Unsure, Role::Partial, "depends".to_owned()),

@@ -248,7 +248,7 @@ impl Guide {
                 sh.opens.push(Open::Trial);
             }
             // Also where it was asked for on the screen of the trial.
-            Reply::Done(text) if text.starts_with("saved") && matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
+            Reply::Saved(_) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}
         }
     }

@@ -32,7 +32,7 @@ impl TrialPopup {
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
         match reply {
-            Reply::Done(text) if text.starts_with("saved") => self.saved = true,
+            Reply::Saved(_) => self.saved = true,
             Reply::Began(_) => self.saved = false,
             _ => {}
         }
@@ -111,8 +111,10 @@ impl TrialPopup {
 /// Keeps, after asking where no login has shown yet that the way in is open.
 fn keep(sh: &mut Shared) {
     if let Some(t) = sh.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
+        let over_ssh = t.operator.parse::<std::net::IpAddr>().is_ok();
+        let from = if over_ssh { format!("You came over SSH from {}", t.operator) } else { "Where you came from is not known".to_owned() };
         let lines = vec![
-            format!("No new login was seen yet. You came over SSH from {}, and a session that is open may go on where a new login is blocked: it proves nothing.", t.operator),
+            format!("No new login was seen yet. {from}, and a session that is open may go on where a new login is blocked: it proves nothing."),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
         sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "To keep all the same".into(), then: Asked::Keep });

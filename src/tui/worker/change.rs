@@ -37,9 +37,9 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
         };
         let ends = matches!(change, Change::Keep { .. } | Change::Revert);
         match self.change(host.as_ref(), change) {
-            Ok(Reply::Done(what)) => {
+            Ok(reply @ (Reply::Done(_) | Reply::Saved(_))) => {
                 self.teller.tell_trial(&host);
-                self.teller.tell(Reply::Done(what));
+                self.teller.tell(reply);
                 self.look();
             }
             Ok(reply) => {
@@ -93,7 +93,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             }),
             // What was shown is what is written: save compares.
             Change::Save { all } => self.save_shown.take().filter(|p| p.mode == mode(all)).map_or_else(|| save::preview(host, mode(all)), Ok)
-                .and_then(|p| save::save(host, &p)).map(|done| Reply::Done(format!("saved: {}", done.join("; ")))),
+                .and_then(|p| save::save(host, &p)).map(|done| Reply::Saved(format!("saved: {}", done.join("; ")))),
         }
     }
 }
