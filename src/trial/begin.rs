@@ -250,6 +250,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         guard: None,
         proof: None,
         guard_home: None,
+        saved: None,
         remarks: Vec::new(),
     }
 }

@@ -66,6 +66,13 @@ pub fn all(host: &dyn Host) -> Vec<Record> {
     out
 }
 
+/// Notes at the trial that was kept last that its rules are written for the next boot.
+pub(super) fn saved(host: &dyn Host) -> Result<(), String> {
+    let Some(mut record) = all(host).into_iter().find(|r| r.state == State::Kept) else { return Ok(()) };
+    record.saved = Some(host.now().wall);
+    write(host, &record)
+}
+
 /// The plan that was kept last; empty when none was.
 pub fn kept_plan(host: &dyn Host) -> Plan {
     all(host).iter().find(|r| r.state == State::Kept)

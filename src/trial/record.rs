@@ -100,6 +100,9 @@ pub struct Record {
     /// The login that showed that the way in is open, when it was kept with one.
     #[serde(default)]
     pub proof: Option<Proof>,
+    /// Wall clock when what was kept was written for the next boot.
+    #[serde(default)]
+    pub saved: Option<i64>,
     /// What went wrong, or what else an end touched.
     pub remarks: Vec<String>,
 }

@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::refusal::Refusal;
 use super::status::status;
-use super::{boot, kernel, record, rehearse};
+use super::{boot, history, kernel, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::Host;
 use crate::model::{Family, Ruleset, Target};
@@ -138,6 +138,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if done.is_empty() {
         done.push("the files hold exactly this already".to_owned());
     }
+    done.extend(history::saved(host).err());
     Ok(done)
 }
 

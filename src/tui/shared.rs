@@ -124,6 +124,8 @@ pub struct TrialSeen {
     pub began: String,
     /// When it ended, as text (UTC).
     pub ended: Option<String>,
+    /// When its rules were written for the next boot, as text (UTC).
+    pub saved: Option<String>,
     /// Why it ended.
     pub why: Option<String>,
     /// Who ended it.

@@ -275,6 +275,39 @@ fn guided_steps() {
 }
 
 #[test]
+fn what_is_saved_on_another_screen_ends_the_guide_and_is_in_the_history() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["enter", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(proven);
+    c.press(&["k"]);
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    c.press(&["esc", "esc", "4"]);
+    assert!(c.picture().contains("not saved it for the next boot: s does"), "{}", c.picture());
+    c.press(&["s"]);
+    c.until_shown("rules.v4");
+    c.press(&["enter"]);
+    c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved")));
+    c.press(&["down"]);
+    assert!(c.picture().contains("saved for the next boot at 2026"), "{}", c.picture());
+    c.press(&["g"]);
+    assert!(c.picture().contains("step 7 of 7"), "{}", c.picture());
+}
+
+#[test]
+fn a_service_on_the_ports_of_a_dropped_one_is_not_dropped_again() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["/", "text:nfs", "enter", "d"]);
+    let rules = c.app.shared.plan.rules.clone();
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    c.press(&["/", "text:nfs_acl", "enter", "d"]);
+    let picture = c.picture();
+    assert!(c.app.shared.plan.rules == rules && picture.contains("dropped already"), "{picture}");
+}
+
+#[test]
 fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
     let mut c = Cockpit::demo(80, 24);
     c.click("protect").click(".12                 named").click("/26              named").click("/26              named").click("ok");

@@ -173,6 +173,7 @@ impl Theme {
             Glyph::Into => ("├─", "+-"),
             Glyph::Last => ("╰─", "+-"),
             Glyph::Step => ("▼", "v"),
+            Glyph::Hit => ("◆", "*"),
         };
         match glyph {
             // What only draws is left out where it would be read aloud.
@@ -189,7 +190,7 @@ impl Theme {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table in Theme::glyph shows each")]
 pub enum Glyph {
-    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty, Into, Last, Step,
+    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty, Into, Last, Step, Hit,
 }
 
 #[cfg(test)]

@@ -43,6 +43,15 @@ pub struct Left {
     trial: Option<String>,
 }
 
+impl Left {
+    /// What was kept is saved, on another screen: nothing is left to do here.
+    pub fn saved(&mut self, trial: Option<String>) {
+        if matches!(self.step, Step::Trial | Step::Save) {
+            (self.step, self.trial) = (Step::Done, trial);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Choice {
     goal: Goal,

@@ -142,7 +142,12 @@ impl Tracer {
             whole(&mut c, &s.text, room);
         }
         let rows = c.h().saturating_sub(y + if long { WHOLE } else { 0 });
-        for (line, at) in self.cursor.window(t.path.len(), usize::from(rows)).enumerate() {
+        let window = self.cursor.window(t.path.len(), usize::from(rows));
+        if window.len() < t.path.len() {
+            let (above, below) = (window.start, t.path.len() - window.end);
+            c.right(2, y - 1, Role::Dim, &format!(" {above} above, {below} below "));
+        }
+        for (line, at) in window.enumerate() {
             let s = &t.path[at];
             let y = y + line as u16;
             let here = at == self.cursor.at;

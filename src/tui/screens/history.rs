@@ -42,6 +42,7 @@ impl History {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match action {
             Action::Save => can_save(sh),
+            Action::Find if sh.past.is_empty() => Err("there is no trial here".into()),
             Action::Again | Action::Compare if shown(sh).is_empty() => Err("there is no trial here".into()),
             _ => Ok(()),
         }
@@ -133,19 +134,28 @@ impl History {
         let (w, h) = (c.w(), c.h());
         let mut below = c.part(0, list, w, h - list);
         match past.get(self.cursor.at) {
-            Some(t) => detail(&mut below, t),
+            Some(t) => detail(&mut below, sh, t),
             None => { below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.needle)); }
         }
     }
 }
 
-fn detail(c: &mut Canvas, t: &TrialSeen) {
+fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     c.rule(0, &format!("trial {} {}", t.id, t.state));
     let arrow = c.theme.glyph(Glyph::Arrow);
     let mut lines: Vec<(Role, String)> = vec![(Role::Dim, format!("begun by {} at {}", t.operator, t.began))];
     let end = t.ended.as_ref().map_or_else(|| t.state.clone(), |at| format!("{} at {at}", t.state));
     let why = t.why.as_ref().map_or_else(String::new, |w| format!(": {w}"));
     lines.push((Role::Dim, format!("{end}{why}")));
+    let kept_last = sh.past.iter().find(|p| p.state == "kept").is_some_and(|p| p.id == t.id);
+    match &t.saved {
+        Some(at) => lines.push((Role::Closed, format!("saved for the next boot at {at}"))),
+        None if kept_last => {
+            let key = sh.key(Place::History, Action::Save);
+            lines.push((Role::Partial, format!("portcullis has not saved it for the next boot: {key} does")));
+        }
+        None => {}
+    }
     if let Ok(p) = crate::syntax::plan::read(&t.plan) {
         lines.extend(p.rules.iter().map(|r| (Role::Text, rule_words(r, arrow))));
     }

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use overview::{Tally, alert, empty, overview, tallies};
 
 use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet, Verdict};
-use crate::model::{Action as Does, AddrSet, Family, Goal, Net, PlanRule};
+use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
-use crate::tui::planned::{count, goal_of};
+use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width, wrap};
@@ -181,13 +181,15 @@ impl Services {
                 sh.opens.push(Open::Nodes { goals: vec![goal], what, drop_rest: action == Action::Protect, rule: None });
             }
             Action::DropAll => {
-                let text = format!("staged: drop everybody else to {goal}");
-                sh.stage(|p| {
-                    if !p.rules.iter().any(|r| r.action == Does::Drop && r.to.contains(&goal)) {
-                        p.rules.push(PlanRule { action: Does::Drop, from: vec![crate::model::Node::Any], to: vec![goal.clone()] });
-                    }
-                });
-                sh.say(text);
+                let drops = |r: &&PlanRule| r.action != Does::Allow && r.from.contains(&Node::Any);
+                let by = sh.plan.rules.iter().filter(drops).flat_map(|r| &r.to).find(|g| covers(&seen.view, g, &goal));
+                if let Some(by) = by {
+                    // A second rule could never match.
+                    sh.say(format!("everybody else to {goal} is dropped already, by the rule for {by}"));
+                } else {
+                    sh.say(format!("staged: drop everybody else to {goal}"));
+                    sh.stage(|p| p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal] }));
+                }
             }
             Action::Flow => sh.opens.push(Open::Flow { packet: sample_packet(j), label: e.label() }),
             Action::Follow => {

@@ -95,6 +95,7 @@ pub fn shown(r: &Record, status: &Status) -> TrialSeen {
         operator: r.operator.clone(),
         began: utc(r.began),
         ended: r.ended.map(utc),
+        saved: r.saved.map(utc),
         why: r.why.clone(),
         by: r.by.map(By::word),
         plan: r.plan.clone(),

@@ -264,16 +264,18 @@ struct RuleLine<'a> {
 
 fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
     let cols = r.cols;
-    let text = if r.shadow { Role::Dim } else if r.here { Role::Selected } else { Role::Text };
+    let text = if r.shadow { Role::Dim } else { Role::Text };
     let mark = match r.lit {
-        Some(StepResult::Matched) => c.theme.glyph(Glyph::Yes),
+        Some(StepResult::Matched) => c.theme.glyph(Glyph::Hit),
         Some(StepResult::MayMatch) => "?",
         Some(_) => c.theme.glyph(Glyph::Dot),
         None if r.shadow => "x",
         None => " ",
     };
     c.put(w.number + 1, y, if r.lit.is_some() { Role::Found } else { Role::Dim }, mark);
-    c.put_within(w.number + 2, y, w.hits, Role::Dim, &format!("{:>w$}", r.number, w = usize::from(w.hits - w.number - 3)));
+    // As on the other screens the cursor colours what names the line, and no more: less to send at each step.
+    let name = if r.here { Role::Selected } else { Role::Dim };
+    c.put_within(w.number + 2, y, w.hits, name, &format!("{:>w$}", r.number, w = usize::from(w.hits - w.number - 3)));
     c.put_within(w.hits, y, w.target, r.hits.0, &format!("{:>5}", r.hits.1));
     let role = if r.shadow { Role::Dim } else {
         match cols.target.as_str() {
@@ -305,7 +307,6 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
         }
         let line = fit(&parts.join(" "), usize::from(c.w().saturating_sub(w.source)), &c.theme);
         let end = c.put(w.source, y, text, &line) + u16::from(!line.is_empty());
-        // The cursor does not colour it: less to send at each step.
         let room = usize::from(c.w().saturating_sub(end));
         if room > 4 {
             c.put(end, y, Role::Dim, &fit(&cols.comment, room, &c.theme));
