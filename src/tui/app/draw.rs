@@ -106,7 +106,7 @@ impl App {
             x = c.put(x, 1, Role::Key, &(i + 1).to_string()) + 1;
             x = if *tab == self.tab { let end = c.put(x, 1, Role::Title, &name); c.underline(x, 1, end - x); end } else { c.put(x, 1, Role::Dim, &name) };
             self.tabs_at.push((from, x, *tab));
-            x += 3;
+            x += 2;
         }
         let (shown, hidden) = sh.counts.get();
         if sh.needle.is_empty() {

@@ -9,7 +9,7 @@ use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Open, Planned, Reply, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::widgets::{Canvas, Cursor, beyond, wrap};
 
 /// The steps in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -285,21 +285,27 @@ impl Guide {
             y += 1;
         }
         let (cw, ch) = (c.w(), c.h());
+        let mut beyond = None;
         let mut body = c.part(0, y + 1, cw, ch.saturating_sub(y + 3));
         match self.step {
             Step::Open => open_list(&mut body, sh),
-            Step::Which => self.which(&mut body),
-            Step::Who => self.who(&mut body, sh),
+            Step::Which => beyond = self.which(&mut body),
+            Step::Who => beyond = self.who(&mut body, sh),
             Step::Change => changes(&mut body, sh),
             Step::Trial | Step::Save | Step::Done => {}
+        }
+        if let Some(text) = beyond {
+            c.right(1, y, Role::Dim, &text);
         }
         let key = c.theme.glyph(Glyph::Enter);
         c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
     }
 
-    fn which(&mut self, c: &mut Canvas) {
+    /// Draws the services; what there is beyond the window.
+    fn which(&mut self, c: &mut Canvas) -> Option<String> {
         self.cursor.stands(c.area().y);
-        for (y, at) in self.cursor.window(self.goals.len(), usize::from(c.h())).enumerate() {
+        let window = self.cursor.window(self.goals.len(), usize::from(c.h()));
+        for (y, at) in window.clone().enumerate() {
             let (g, y) = (&self.goals[at], y as u16);
             let here = at == self.cursor.at;
             if here {
@@ -312,16 +318,19 @@ impl Guide {
         if self.goals.is_empty() {
             c.put(2, 0, Role::Text, "Nothing is open to others here but SSH.");
         }
+        beyond(&window, self.goals.len())
     }
 
-    fn who(&mut self, c: &mut Canvas, sh: &Shared) {
+    /// Draws the nodes; what there is beyond the window.
+    fn who(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
         let nodes = self.nodes(sh);
         if nodes.is_empty() {
             c.put(2, 0, Role::Dim, "Nobody yet.");
         }
         let room = usize::from(c.h().saturating_sub(2));
         self.cursor.stands(c.area().y);
-        for (y, at) in self.cursor.window(nodes.len(), room).enumerate() {
+        let window = self.cursor.window(nodes.len(), room);
+        for (y, at) in window.clone().enumerate() {
             let n = &nodes[at];
             if at == self.cursor.at {
                 c.mark(0, y as u16);
@@ -339,6 +348,7 @@ impl Guide {
         if !nodes.is_empty() {
             c.row(x, y, &[(Role::Text, ", "), (Role::Key, &remove), (Role::Text, " takes the one at the cursor out")]);
         }
+        beyond(&window, nodes.len())
     }
 }
 
@@ -401,9 +411,9 @@ fn changes(c: &mut Canvas, sh: &Shared) {
     let (w, h) = (c.w(), c.h());
     // The checks get what they need; what changes gets the rest.
     let lines = |p: &Planned| p.checks.iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
-    let top = (h / 2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
+    let top = (h / 3).max(2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
     // On a tall screen both stand together.
     let top = plan::current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
     plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
-    plan::checks(&mut c.part(0, top, w, h - top), plan::current(sh));
+    plan::checks(&mut c.part(0, top, w, h - top), sh, plan::current(sh));
 }

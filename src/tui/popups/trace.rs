@@ -10,7 +10,7 @@ use crate::model::Proto;
 use crate::tui::keymap::Action;
 use crate::tui::shared::{Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
+use crate::tui::widgets::{Canvas, Cursor, Field, beyond, wrap};
 
 const NAMES: [&str; 4] = ["protocol", "from", "to port", "arriving on"];
 
@@ -143,9 +143,8 @@ impl Tracer {
         }
         let rows = c.h().saturating_sub(y + if long { WHOLE } else { 0 });
         let window = self.cursor.window(t.path.len(), usize::from(rows));
-        if window.len() < t.path.len() {
-            let (above, below) = (window.start, t.path.len() - window.end);
-            c.right(2, y - 1, Role::Dim, &format!(" {above} above, {below} below "));
+        if let Some(text) = beyond(&window, t.path.len()) {
+            c.right(2, y - 1, Role::Dim, &format!(" {text} "));
         }
         for (line, at) in window.enumerate() {
             let s = &t.path[at];

@@ -223,7 +223,7 @@ impl PlanScreen {
             before_after(&mut middle, sh, planned);
         }
         let mut below = c.part(0, top, w, h - top);
-        checks(&mut below, planned);
+        checks(&mut below, sh, planned);
     }
 }
 
@@ -352,7 +352,7 @@ impl Fares<'_> {
 }
 
 /// The checks, one line each where they fit.
-pub fn checks(c: &mut Canvas, planned: Option<&Planned>) {
+pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     c.rule(0, "checks");
     let Some(p) = planned else { return };
     if let Some((what, hint)) = &p.error {
@@ -363,20 +363,25 @@ pub fn checks(c: &mut Canvas, planned: Option<&Planned>) {
         }
         return;
     }
-    let mut y = 1;
-    for k in sorted(&p.checks) {
+    let width = usize::from(c.w().saturating_sub(6));
+    let lines: Vec<(&Check, usize, String)> = sorted(&p.checks).into_iter()
+        .flat_map(|k| wrap(&k.text, width).into_iter().enumerate().map(move |(i, l)| (k, i, l))).collect();
+    let room = usize::from(c.h().saturating_sub(1));
+    let shown = if lines.len() > room { room.saturating_sub(1) } else { room };
+    for ((k, i, l), y) in lines.iter().take(shown).zip(1..) {
         let (glyph, role) = match k.good {
             Some(true) => (Glyph::Yes, Role::Closed),
             Some(false) => (Glyph::No, Role::Error),
             None => (Glyph::Dot, Role::Dim),
         };
-        let glyph = c.theme.glyph(glyph);
-        for (i, l) in wrap(&k.text, usize::from(c.w().saturating_sub(6))).iter().enumerate() {
-            if i == 0 {
-                c.put(2, y, role, glyph);
-            }
-            c.put(4, y, Role::Text, l);
-            y += 1;
+        if *i == 0 {
+            let glyph = c.theme.glyph(glyph);
+            c.put(2, y, role, glyph);
         }
+        c.put(4, y, Role::Text, l);
+    }
+    if lines.len() > room {
+        let key = sh.key(Place::Plan, Action::Preview);
+        c.put(4, room as u16, Role::Dim, &format!("{} more lines: {key} shows all", lines.len() - shown));
     }
 }

@@ -70,6 +70,16 @@ impl Cursor {
     }
 }
 
+/// What a list has beyond its window, in words; `None`: nothing.
+pub fn beyond(window: &Range<usize>, len: usize) -> Option<String> {
+    match (window.start, len.saturating_sub(window.end)) {
+        (0, 0) => None,
+        (above, 0) => Some(format!("{above} above")),
+        (0, below) => Some(format!("{below} below")),
+        (above, below) => Some(format!("{above} above, {below} below")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

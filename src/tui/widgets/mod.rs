@@ -5,5 +5,5 @@ mod cursor;
 mod field;
 
 pub use canvas::{Canvas, clean, fit, fit_middle, width, wrap};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, beyond};
 pub use field::Field;
