@@ -71,7 +71,8 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     out
 }
 
-/// Puts an allow rule for the nodes into a plan, before the drop rule of the same goal, and that rule if it is wanted.
+/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that drops
+/// everybody.
 pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
     let drop_at = p.rules.iter().position(|r| r.action != Does::Allow && r.to.contains(goal));
     match p.rules.iter_mut().find(|r| r.action == Does::Allow && r.to == [goal.clone()]) {
@@ -82,7 +83,9 @@ pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
         },
         None => p.rules.insert(drop_at.unwrap_or(p.rules.len()), PlanRule { action: Does::Allow, from: nodes.to_vec(), to: vec![goal.clone()] }),
     }
-    if drop_rest && drop_at.is_none() {
+    // A rule that drops some nodes only leaves the others in.
+    let rest = p.rules.iter().any(|r| r.action != Does::Allow && r.from.contains(&Node::Any) && r.to.contains(goal));
+    if drop_rest && !rest {
         p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
     }
 }
@@ -319,6 +322,25 @@ impl Nodes {
             }
             c.put_within(4, y, 30, if here { Role::Selected } else { Role::Text }, node);
             c.put(31, y, Role::Dim, why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_rule_that_drops_one_node_does_not_drop_everybody_else() {
+        let goal = Goal::parse("portmapper").unwrap();
+        let rule = |action, from: &str| PlanRule { action, from: vec![Node::parse(from).unwrap()], to: vec![goal.clone()] };
+        let mut plan = Plan { rules: vec![rule(Does::Drop, "203.0.113.9")] };
+        let whole = [rule(Does::Allow, "192.0.2.11"), rule(Does::Drop, "203.0.113.9"), rule(Does::Drop, "any")];
+        for _ in 0..2 {
+            protect(&mut plan, &goal, &whole[0].from, true);
+            assert_eq!(plan.rules, whole);
         }
     }
 }
