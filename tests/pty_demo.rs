@@ -130,6 +130,22 @@ fn a_dropped_session_leaves_the_draft_and_a_whole_terminal() {
 }
 
 #[test]
+fn what_was_staged_just_before_leaving_is_in_the_draft() {
+    let data = tempfile::tempdir().unwrap();
+    let draft = data.path().join("portcullis/draft-demo-nfs1.toml");
+    for keys in ["dq", "d\x03"] {
+        let path = data.path().to_str().unwrap();
+        let mut p = Pty::start(&["demo"], &[("XDG_DATA_HOME", path)]);
+        p.see("portmapper");
+        // One read: nothing is drawn and nothing is handed over between the keys.
+        p.press(keys);
+        assert_eq!(p.end(), 0);
+        assert!(std::fs::read_to_string(&draft).unwrap_or_default().contains("drop"), "{keys:?}: no draft");
+        std::fs::remove_file(&draft).unwrap();
+    }
+}
+
+#[test]
 fn stop_and_go_on_draws_everything_again() {
     let mut p = Pty::start(&["demo"], &[]);
     p.see("portmapper");

@@ -7,7 +7,7 @@ mod common;
 
 use common::outlive::{GUARD, LOCK_OUT, Run, SOON, on_both};
 use common::ssh::Terminal;
-use common::{Lab, wait_for};
+use common::{Backend, Lab, PORTCULLIS, wait_for};
 
 /// Opens the cockpit over SSH with the plan as a draft from before, and applies it, against its warning if need be.
 fn apply_in_cockpit(run: &mut Run, client: usize, plan: &str, warned: bool) -> Terminal {
@@ -84,4 +84,56 @@ fn f_the_operator_leaves_during_the_trial() {
             assert!(said.contains("was reverted by the guard"), "{said}");
         }
     });
+}
+
+#[test]
+fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        let dir = lab.dir.path().display().to_string();
+        let data = lab.dir.path().join("data/portcullis");
+        std::fs::create_dir_all(&data).unwrap();
+        let name = lab.server.run(&["uname", "-n"]);
+        let real = format!("/usr/sbin/iptables-{}-restore", backend.word());
+        for (n, leave) in ["same read", "\x03", "signal"].into_iter().enumerate() {
+            let plan = format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{}/tcp\"]\n", 7001 + n);
+            std::fs::write(data.join(format!("draft-host-{}.toml", name.trim())), plan).unwrap();
+            let mut cockpit = Terminal::start(&lab.server, &["env", &format!("XDG_DATA_HOME={dir}/data"), &format!("XDG_CONFIG_HOME={dir}/config"), PORTCULLIS]);
+            cockpit.wait("A draft from before", SOON);
+            cockpit.send("\r");
+            cockpit.wait("no SSH session of yours was found", SOON);
+            cockpit.send("y");
+            cockpit.wait("Apply on trial for", SOON);
+            cockpit.send("\r");
+            cockpit.wait("The old rules come back in", SOON);
+            cockpit.send("k");
+            cockpit.wait("type the words", SOON);
+            cockpit.send("without proof");
+            if leave == "same read" {
+                cockpit.send("\r\x03");
+            } else {
+                // The tool that keeps waits until the operator has left.
+                lab.server.sh(&format!("rm -f /run/called /run/go; printf '#!/bin/sh\\n: > /run/called\\nuntil [ -e /run/go ]; do sleep 0.02; done\\nexec {real} \"$@\"\\n' > /run/slow; \
+                    chmod 755 /run/slow; ln -sfn /run/slow /etc/alternatives/iptables-restore"));
+                cockpit.send("\r");
+                wait_for("the keep is under way", SOON, || lab.server.output(&["test", "-e", "/run/called"]).status.success());
+                if leave == "signal" {
+                    let guards = lab.server.pids("portcullis guard");
+                    let ours: Vec<u32> = lab.server.pids(PORTCULLIS).into_iter().filter(|p| !guards.contains(p)).collect();
+                    lab.server.signal("-HUP", &ours);
+                } else {
+                    cockpit.send(leave);
+                }
+                cockpit.wait("leaving as soon as this is done: keeping", SOON);
+                lab.server.sh(": > /run/go");
+            }
+            let (code, _) = cockpit.end(SOON);
+            lab.mend("iptables-restore");
+            let said = String::from_utf8(lab.portcullis(&["status"]).stdout).unwrap();
+            assert!(said.contains("was kept") && !cockpit.shows().contains("the trial goes on"), "{backend:?} {leave}: {said}\n{}", cockpit.shows());
+            assert_eq!((code, lab.server.rules().contains("datestop")), (0, false), "{backend:?} {leave}");
+            lab.portcullis(&["remove", "--yes"]);
+            lab.portcullis(&["keep"]);
+        }
+    }
 }

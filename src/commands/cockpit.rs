@@ -57,11 +57,12 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     for d in &config.remarks {
         note(format!("warning: {}", d.message));
     }
-    let trial = tui::run(subject, guide, config).map_err(|e| Failure::failed(
+    let left = tui::run(subject, guide, config).map_err(|e| Failure::failed(
         format!("the screen cannot be used: {}", reason(&e)),
         "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
     ))?;
-    if let Some(left) = trial {
+    left.notes.iter().for_each(note);
+    if let Some(left) = left.trial {
         note(format!("the trial goes on: the old rules come back in {left} s; `portcullis keep` keeps the new ones, `portcullis revert` ends it now"));
     }
     Ok(())

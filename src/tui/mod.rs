@@ -25,6 +25,7 @@ pub mod worker;
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
@@ -32,10 +33,25 @@ use signal_hook::iterator::Signals;
 use app::{App, Turn};
 pub use config::Config;
 use input::Input;
-use shared::{Reply, Request};
+use shared::Reply;
 use terminal::Terminal;
 use worker::Worker;
 pub use worker::Subject;
+
+/// Who leaves waits at most so long for a change that is under way, and for a draft that is written.
+const CHANGE_WAIT: Duration = Duration::from_secs(20);
+const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// What takes no longer than this is not said.
+const UNSEEN: Duration = Duration::from_millis(100);
+
+/// What there is to say when the cockpit was left.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// In how many seconds a trial ends that goes on without the operator.
+    pub trial: Option<u64>,
+    /// What is not as one would think.
+    pub notes: Vec<String>,
+}
 
 /// Everything that can happen.
 enum Event {
@@ -56,9 +72,8 @@ impl From<Reply> for Event {
     }
 }
 
-/// Runs the cockpit until the operator leaves. `guide`: opened on the guided steps. In how many seconds a trial ends that
-/// goes on without him.
-pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Option<u64>> {
+/// Runs the cockpit until the operator leaves. `guide`: opened on the guided steps.
+pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Left> {
     let keys = terminal::keys()?;
     let mut terminal = Terminal::take(config.mouse)?;
     let (out, events) = channel();
@@ -77,8 +92,40 @@ pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Option<u
     let worker = Worker::start(subject, out)?;
     let mut app = App::new(config, terminal.area(), guide);
     let done = turn(&mut app, &mut terminal, &events, &worker);
-    worker.send(Request::Stop);
-    done.map(|()| app.shared.trial.filter(|t| lives_on && t.pending).map(|t| t.left))
+    let left = leave(&mut app, &mut terminal, worker, lives_on);
+    done.map(|()| left)
+}
+
+/// Hands over what was asked for last and waits until it is done: the guard takes back a keep that dies half-way, and a
+/// draft would be lost. However the cockpit is left, also by a terminal that is gone.
+fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool) -> Left {
+    for r in std::mem::take(&mut app.shared.requests) {
+        // A worker that is gone has said so.
+        let _ = worker.send(r);
+    }
+    let mut left = Left::default();
+    let ending = worker.leave();
+    let changed = ending.changed(UNSEEN);
+    if !changed || !ending.written(UNSEEN) {
+        let what = if changed { "storing the plan as a draft" } else { app.shared.changing.as_deref().unwrap_or("changing") };
+        app.shared.say(format!("leaving as soon as this is done: {what}"));
+        let picture = app.draw();
+        // Nobody may be there to see it.
+        let _ = terminal.show(picture);
+    }
+    if !ending.changed(CHANGE_WAIT) {
+        left.notes.push("a change was still under way and was cut off: `portcullis status` says what holds now".into());
+    } else if lives_on && (app.shared.trial_runs() || app.shared.changing.is_some()) && let Some(t) = ending.trial().filter(|t| t.pending) {
+        if t.cut_short {
+            left.notes.push("the trial is stuck half-way: `portcullis status` says how to end it".into());
+        } else {
+            left.trial = Some(t.left);
+        }
+    }
+    if !ending.written(WRITE_WAIT) {
+        left.notes.push("the host was still being looked at: the plan may not be stored as a draft".into());
+    }
+    left
 }
 
 fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker: &Worker) -> io::Result<()> {

@@ -8,15 +8,17 @@ mod rates;
 mod told;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::planned;
-use super::shared::{Change, Reply, Request, Seen};
+use super::shared::{Change, Reply, Request, Seen, TrialSeen};
 use told::{Machine, Teller};
 use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
@@ -64,6 +66,9 @@ fn login_works(host: &Demo) -> bool {
     trace(&observe(host), &Packet::new(peer, Proto::TCP, Some(port))).verdict == Verdict::Accept
 }
 
+/// Goes with what must not be cut off, and is dropped when that is done.
+type Token = Option<Sender<Infallible>>;
+
 struct Looker<E> {
     subject: Subject,
     host: Option<Machine>,
@@ -74,8 +79,8 @@ struct Looker<E> {
 }
 
 /// Runs until it is told to stop, or the screen is gone.
-fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<Request>) {
-    let mut queue = VecDeque::from([Request::Look]);
+fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<(Request, Token)>) {
+    let mut queue = VecDeque::from([(Request::Look, None)]);
     let mut first = true;
     loop {
         if queue.is_empty() {
@@ -83,9 +88,13 @@ fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<R
             queue.push_back(r);
         }
         queue.extend(requests.try_iter());
-        let Some(next) = queue.pop_front() else { continue };
+        if queue.iter().any(|(r, _)| matches!(r, Request::Stop)) {
+            // Nobody sees an answer any more: only what is written counts.
+            queue.retain(|(r, token)| token.is_some() || matches!(r, Request::Stop));
+        }
+        let Some((next, _token)) = queue.pop_front() else { continue };
         // Only the newest plan and the latest look matter.
-        let overtaken = |r: &Request| std::mem::discriminant(r) == std::mem::discriminant(&next);
+        let overtaken = |(r, _): &(Request, Token)| std::mem::discriminant(r) == std::mem::discriminant(&next);
         if matches!(next, Request::Work(_) | Request::StoreDraft(_) | Request::Look) && queue.iter().any(overtaken) {
             continue;
         }
@@ -293,8 +302,11 @@ fn draft_path(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Opt
 
 /// The ways to the threads.
 pub struct Worker {
-    looks: Sender<Request>,
-    changes: Sender<Change>,
+    looks: Sender<(Request, Token)>,
+    changes: Sender<(Change, Token)>,
+    changing: (Sender<Infallible>, Receiver<Infallible>),
+    writing: (Sender<Infallible>, Receiver<Infallible>),
+    host: Option<Machine>,
 }
 
 impl Worker {
@@ -321,16 +333,54 @@ impl Worker {
         let (changes, changed) = channel();
         let (to_looks, machine, to_screen) = (looks.clone(), host.clone(), teller.clone());
         thread::Builder::new().name("changes".into()).spawn(move || change::run(machine, &changed, to_looks, to_screen))?;
-        let looker = Looker { subject, host, teller, seen: None, counting: Arc::default(), draft };
+        let looker = Looker { subject, host: host.clone(), teller, seen: None, counting: Arc::default(), draft };
         thread::Builder::new().name("looks".into()).spawn(move || look(looker, &requests))?;
-        Ok(Self { looks, changes })
+        Ok(Self { looks, changes, changing: channel(), writing: channel(), host })
     }
 
     /// Hands a wish to the thread that serves it; `false`: that is gone.
     pub fn send(&self, request: Request) -> bool {
         match request {
-            Request::Change(change) => self.changes.send(change).is_ok(),
-            request => self.looks.send(request).is_ok(),
+            Request::Change(change) => {
+                let token = (!matches!(change, Change::SavePreview { .. })).then(|| self.changing.0.clone());
+                self.changes.send((change, token)).is_ok()
+            }
+            request => {
+                let token = matches!(request, Request::StoreDraft(_) | Request::Export { .. }).then(|| self.writing.0.clone());
+                self.looks.send((request, token)).is_ok()
+            }
         }
+    }
+
+    /// Lets the threads end with what must not be cut off.
+    pub fn leave(self) -> Ending {
+        // A thread that is gone has nothing left to do.
+        let _ = self.looks.send((Request::Stop, None));
+        Ending { changing: self.changing.1, writing: self.writing.1, host: self.host }
+    }
+}
+
+/// What is still under way when the screen is left.
+pub struct Ending {
+    changing: Receiver<Infallible>,
+    writing: Receiver<Infallible>,
+    host: Option<Machine>,
+}
+
+impl Ending {
+    /// Whether every change that was asked for is done, within a time.
+    pub fn changed(&self, within: Duration) -> bool {
+        self.changing.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Whether the draft and exports are written, within a time.
+    pub fn written(&self, within: Duration) -> bool {
+        self.writing.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// The pending trial, or the last one, as it is now.
+    pub fn trial(&self) -> Option<TrialSeen> {
+        let status = trial::status(self.host.as_deref()?);
+        status.trial.as_ref().map(|r| told::shown(r, &status))
     }
 }

@@ -32,7 +32,7 @@ pub enum Backend {
 impl Backend {
     pub const BOTH: [Self; 2] = [Self::Nft, Self::Legacy];
 
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Nft => "nft",
             Self::Legacy => "legacy",

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender};
 
+use super::Token;
 use super::told::{Machine, Teller, shown};
 use crate::host::Host;
 use crate::trial::{self, Options, Refusal, save};
@@ -13,16 +14,16 @@ const BOOT_WIDTH: usize = 74;
 
 struct Changer<E> {
     host: Option<Machine>,
-    looks: Sender<Request>,
+    looks: Sender<(Request, Token)>,
     teller: Teller<E>,
     /// What the save popup shows.
     save_shown: Option<save::Preview>,
 }
 
 /// Runs until the screen is gone. After a change the other thread is asked to look.
-pub fn run<E: From<Reply> + Send + 'static>(host: Option<Machine>, changes: &Receiver<Change>, looks: Sender<Request>, teller: Teller<E>) {
+pub fn run<E: From<Reply> + Send + 'static>(host: Option<Machine>, changes: &Receiver<(Change, Token)>, looks: Sender<(Request, Token)>, teller: Teller<E>) {
     let mut w = Changer { host, looks, teller, save_shown: None };
-    while let Ok(change) = changes.recv() {
+    while let Ok((change, _token)) = changes.recv() {
         if !super::survives(|| w.serve(change)) {
             w.refuse(super::defect());
         }
@@ -64,7 +65,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
 
     fn look(&self) {
         // Its thread is gone only when the screen is.
-        let _ = self.looks.send(Request::Look);
+        let _ = self.looks.send((Request::Look, None));
     }
 
     fn refuse(&self, r: Refusal) {
