@@ -11,6 +11,7 @@ mod tests;
 mod addrtype;
 mod cell;
 mod compile;
+mod doors;
 mod endpoint;
 mod exposure;
 mod findings;
@@ -30,6 +31,7 @@ mod trace;
 mod walk;
 mod world;
 
+pub use doors::nat_leads_here;
 pub use endpoint::{Endpoint, EndpointKind, endpoints};
 pub use exposure::{Because, Exposure, Reach, exposure};
 pub use findings::{Finding, findings};

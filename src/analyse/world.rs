@@ -22,10 +22,10 @@ pub(super) struct World<'a> {
     pub(super) local: Option<AddrSet>,
     /// For captured text: addresses that are certainly or by assumption not the host's.
     pub(super) foreign: AddrSet,
-    /// For captured text: addresses that rules speak of as the host's.
+    /// For captured text: addresses that rules or sockets speak of as the host's.
     own: AddrSet,
-    /// For captured text: whether rules send packets to another destination.
-    has_targets: bool,
+    /// For captured text: destinations of NAT that only an assumption calls another host's.
+    pub(super) beyond: AddrSet,
     /// Whether any rule asks for a date.
     pub(super) dated: bool,
     /// ipsets that rules change as packets pass.
@@ -59,13 +59,16 @@ impl<'a> World<'a> {
         for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
             foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
-        let (mut own, mut has_targets) = (AddrSet::empty(family), false);
+        let (mut own, mut beyond) = (AddrSet::empty(family), AddrSet::empty(family));
         if view.addrs.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
+            // What a socket is bound to is the host's, whatever else speaks of it.
+            let bound = bound(view, family).minus(&unreachable(family));
+            foreign = foreign.minus(&bound);
             let said = Said::new(rules);
-            foreign = foreign.or(&said.beyond.minus(&said.here));
-            own = said.here.minus(&foreign);
-            has_targets = !said.beyond.is_empty();
+            beyond = said.beyond.minus(&said.here.or(&bound)).minus(&foreign);
+            foreign = foreign.or(&beyond);
+            own = said.here.minus(&foreign).or(&bound);
         }
         let routes = match &view.routes {
             Some(all) => Some(all.iter().filter(|r| r.net.family == family).map(|r| (r.net, ifaces.named(&r.interface))).collect()),
@@ -84,7 +87,7 @@ impl<'a> World<'a> {
         let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
         let dated = rest().any(|r| r.text.contains("--date"));
         let changed_sets = if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
-        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, has_targets, dated, changed_sets, routes })
+        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, beyond, dated, changed_sets, routes })
     }
 
     /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` holds every
@@ -153,7 +156,7 @@ impl<'a> World<'a> {
             let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());
             out.push(format!("{label}: rules with dates are judged as of {at}"));
         }
-        if self.local.is_none() && self.has_targets {
+        if self.local.is_none() && !self.beyond.is_empty() {
             out.push(format!("{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another host"));
         }
         if let [only] = self.rules.tables.as_slice() && self.view.source == Source::Capture && only.name == "filter" {
@@ -185,6 +188,15 @@ fn anycast(view: &View, family: Family) -> AddrSet {
         }
     }
     set
+}
+
+/// The addresses that sockets are bound to.
+fn bound(view: &View, family: Family) -> AddrSet {
+    let locals = view.sockets.iter().flatten().map(|s| s.local).filter(|a| Family::of(*a) == family);
+    locals.fold(AddrSet::empty(family), |mut set, a| {
+        set.insert_net(Net::host(a));
+        set
+    })
 }
 
 /// What captured rules say of addresses that they do not call the host's outright. DNAT sends packets on to another

@@ -1,5 +1,8 @@
 //! What our chains are to hold: one rule text per (node, port) of the plan, as `iptables-save` prints it.
 
+use std::collections::HashMap;
+
+use crate::analyse::nat_leads_here;
 use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
 
 /// Why a plan cannot be put on this host.
@@ -20,7 +23,7 @@ impl PlanError {
 /// The rules of one family, behind each door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// For the host's own ports, jumped to from INPUT.
+    /// For the host's own ports and what NAT sends to the host itself, jumped to from INPUT.
     pub input: Vec<String>,
     /// For published ports, jumped to from DOCKER-USER or FORWARD.
     pub forward: Vec<String>,
@@ -32,14 +35,18 @@ struct Target {
     port: u16,
     published: bool,
     name: String,
+    /// NAT sends it to the host itself, or may.
+    here: bool,
 }
 
 /// The content for one family.
 pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, PlanError> {
     let mut out = Content::default();
+    let mut here: HashMap<(Proto, u16), bool> = HashMap::new();
     for rule in &plan.rules {
         for goal in &rule.to {
-            for target in targets(view, goal)? {
+            for mut target in targets(view, goal)? {
+                target.here = target.published && *here.entry((target.proto, target.port)).or_insert_with(|| nat_leads_here(view, family, target.proto, target.port));
                 add(&mut out, rule, &target, family)?;
             }
         }
@@ -54,16 +61,16 @@ pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, Plan
 fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
     match goal {
         Goal::Port(proto, port) => Ok(Goal::protos(*proto).into_iter()
-            .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string() }).collect()),
+            .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string(), here: false }).collect()),
         Goal::Published(proto, port) => Ok(Goal::protos(*proto).into_iter()
-            .map(|p| Target { proto: p, port: *port, published: true, name: goal.to_string() }).collect()),
+            .map(|p| Target { proto: p, port: *port, published: true, name: goal.to_string(), here: false }).collect()),
         Goal::Service(name) => {
             let Some(all) = &view.rpc else {
                 return Err(PlanError::new(format!("the ports of {name} are not known: rpcinfo was not read"), "name the port instead, e.g. 111/tcp"));
             };
             let found: Vec<Target> = all.iter()
                 .filter(|s| s.name == *name || (s.program == 100_000 && matches!(name.as_str(), "rpcbind" | "sunrpc")))
-                .map(|s| Target { proto: s.proto, port: s.port, published: false, name: name.clone() }).collect();
+                .map(|s| Target { proto: s.proto, port: s.port, published: false, name: name.clone(), here: false }).collect();
             if found.is_empty() {
                 let mut known: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
                 known.sort_unstable();
@@ -88,7 +95,11 @@ fn add(out: &mut Content, rule: &PlanRule, target: &Target, family: Family) -> R
             // A port published by a user-space proxy comes in through INPUT, as well or instead.
             push(&mut out.input, line(rule.action, source, target, false, &text, family));
             if target.published {
-                push(&mut out.forward, line(rule.action, source, target, true, &text, family));
+                let translated = line(rule.action, source, target, true, &text, family);
+                if target.here {
+                    push(&mut out.input, translated.clone());
+                }
+                push(&mut out.forward, translated);
             }
         }
     }
@@ -102,9 +113,9 @@ fn push(rules: &mut Vec<String>, line: String) {
     }
 }
 
-fn line(action: Action, source: Option<Net>, t: &Target, forwarded: bool, comment: &str, family: Family) -> String {
+fn line(action: Action, source: Option<Net>, t: &Target, translated: bool, comment: &str, family: Family) -> String {
     let from = source.filter(|n| n.prefix() != Some(0)).map_or_else(String::new, |n| format!("-s {n} "));
-    let to = if forwarded {
+    let to = if translated {
         format!("-p {} -m conntrack --ctstate DNAT --ctorigdstport {} --ctdir ORIGINAL", t.proto, t.port)
     } else {
         format!("-p {0} -m {0} --dport {1}", t.proto, t.port)

@@ -1,0 +1,73 @@
+//! Through which chain of the filter table a published port comes in: FORWARD, or INPUT when NAT sends it to the host itself.
+
+use super::cell::{Cell, Rest, Track};
+use super::hooks::{self, Bound};
+use super::trace::{Verdict, port as ports};
+use super::walk::{Compiled, Walk};
+use super::world::World;
+use crate::model::{AddrSet, Family, Proto, View};
+
+/// Whether NAT sends packets for a port to an address of the host itself, or may: they pass INPUT then, with the port that
+/// NAT gave them.
+pub fn nat_leads_here(view: &View, family: Family, proto: Proto, port: u16) -> bool {
+    if view.rules(family).is_none_or(|r| r.table("nat").is_none()) {
+        return false;
+    }
+    let Some(world) = World::new(view, family, &[]) else { return false };
+    let compiled = Compiled::default();
+    let (Ok(dst) | Err(dst)) = world.reachable_local();
+    if dst.is_empty() {
+        return false;
+    }
+    let mut walk = Walk::new(&world, &compiled, proto, false);
+    let rest = Rest {
+        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
+        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
+    };
+    hooks::run(&mut walk, vec![Cell { src: AddrSet::full(family), rest }], Bound::Local);
+    walk.ends.iter().any(|e| {
+        let r = &e.cell.rest;
+        match (&r.orig, &r.oif) {
+            (Some(_), None) => true,
+            (Some(_), Some(_)) => world.local.is_none() && r.dst.meets(&world.beyond),
+            // What ends in a doubt might have been translated.
+            (None, _) => e.verdict == Verdict::Depends,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Socket, Source};
+    use crate::syntax::iptables_save;
+
+    fn host(nat: &str) -> View {
+        let mut v = View::empty(Source::Capture, "test");
+        v.v4 = Some(iptables_save::read(&format!("*nat\n:PREROUTING ACCEPT [0:0]\n{nat}\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"), Family::V4).0);
+        v
+    }
+
+    #[test]
+    fn a_door_of_the_host_itself_is_found() {
+        let leads = |v: &View| nat_leads_here(v, Family::V4, Proto::TCP, 30643);
+        let dnat = "-A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443";
+        assert!(leads(&host("-A PREROUTING -p tcp -m tcp --dport 30643 -j REDIRECT --to-ports 6443")));
+        assert!(!leads(&host("-A PREROUTING -p tcp -m tcp --dport 30644 -j REDIRECT --to-ports 6443")));
+        assert!(!leads(&host("")));
+        // Nothing tells whose address it is: it may be the host's.
+        assert!(leads(&host(dnat)));
+        let docker = "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 30643 -j DNAT --to-destination 172.17.0.2:9042\n\
+            -A PREROUTING -j DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE";
+        assert!(!leads(&host(docker)));
+        // The host's addresses are known, and it is none of them.
+        let mut v = host(dnat);
+        v.addrs = Some(vec![crate::model::LocalAddr { addr: [192, 168, 50, 11].into(), prefix: 24, interface: "eth0".into() }]);
+        assert!(!leads(&v));
+        // Through a walk that a socket's address turns to the host.
+        let mut v = host(dnat);
+        v.sockets = Some(vec![Socket { proto: Proto::TCP, local: [192, 168, 50, 10].into(), port: 2379, device: None, process: None, v6only: None }]);
+        assert!(leads(&v));
+        assert!(super::super::trace(&v, &super::super::Packet::new([192, 0, 2, 1].into(), Proto::TCP, Some(30643))).path.iter().any(|s| s.chain == "INPUT"));
+    }
+}
