@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use super::app::{App, Turn};
 use super::input::Input;
 use super::keymap::{Action, Place};
-use super::shared::{Reply, Request};
+use super::shared::{Change, Reply, Request};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
@@ -577,4 +577,16 @@ fn a_file_that_is_written_ends_no_change() {
     assert!(c.app.shared.changing.is_some());
     c.app.reply(Reply::Done("reverted".into()));
     assert!(c.app.shared.changing.is_none());
+}
+
+#[test]
+fn what_was_kept_before_is_not_called_reverted() {
+    let mut c = Cockpit::demo(80, 24);
+    on_trial(&mut c);
+    // As if another login had kept it before the answer to the key.
+    for change in [Change::Keep { without_proof: true }, Change::Revert] {
+        c.app.shared.requests.push(Request::Change(change));
+    }
+    let said = |a: &App| a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"));
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && said(a));
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::Token;
 use super::told::{Machine, Teller, shown};
 use crate::host::Host;
-use crate::trial::{self, Options, Refusal, save};
+use crate::trial::{self, Options, Refusal, Reverted, save};
 use crate::tui::shared::{Change, Reply, Request};
 use crate::tui::widgets::wrap;
 
@@ -54,11 +54,11 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             Err(r) => {
                 // A trial that could not be ended may have ended by itself.
                 let looks = ends || r.code == "moved";
+                self.teller.tell_trial(&host);
                 self.refuse(r);
                 if looks {
                     self.look();
                 }
-                self.teller.tell_trial(&host);
             }
         }
     }
@@ -85,7 +85,14 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             }
             Change::Keep { without_proof } => trial::keep(host, without_proof)
                 .map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into())),
-            Change::Revert => trial::revert(host).map(|_| Reply::Done("reverted: the old rules are back".into())),
+            Change::Revert => trial::revert(host).and_then(|found| match found {
+                Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
+                Reverted::Unrecorded => Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into())),
+                Reverted::EndedBefore(r) => {
+                    let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
+                    Err(Refusal::failed("no-trial", what, "nothing was reverted now"))
+                }
+            }),
             Change::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
             Change::SavePreview { all } => save::preview(host, mode(all)).map(|p| {
                 let text = preview_text(&p);
