@@ -1,11 +1,12 @@
 //! Who can reach an endpoint: all sender addresses at once, split into accepted, blocked and *depends*.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cell::{Cell, Rest, Test, Track, split_all};
 use super::endpoint::Endpoint;
 use super::hooks::{self, Bound};
-use super::ifaces::Ifs;
+use super::ifaces::{Ifs, OTHERS, in_words};
 use super::reasons::reasons;
 use super::trace::{Verdict, port};
 use super::walk::{Compiled, End, RuleRef, Walk};
@@ -45,6 +46,55 @@ pub struct Exposure {
     pub because: Vec<Because>,
     /// Interface by interface, only where they differ.
     pub by_interface: BTreeMap<String, Reach>,
+}
+
+impl Exposure {
+    /// Who gets in by the interface that is most open to them: what a sum over the host has to count. In `reach` one
+    /// closed bridge makes of the whole Internet *depends*.
+    pub fn widest(&self) -> Cow<'_, Reach> {
+        if self.by_interface.is_empty() {
+            return Cow::Borrowed(&self.reach);
+        }
+        let family = self.reach.accepted.family();
+        let (mut accepted, mut depends) = (AddrSet::empty(family), AddrSet::empty(family));
+        for r in self.by_interface.values() {
+            accepted.add(&r.accepted);
+            depends.add(&r.depends);
+        }
+        let depends = depends.minus(&accepted);
+        Cow::Owned(Reach { blocked: accepted.or(&depends).complement(), accepted, depends })
+    }
+
+    /// Interfaces that fare alike, in words (`any interface but docker0`), the most open first.
+    pub fn ways(&self) -> Vec<(String, &Reach)> {
+        let mut alike: Vec<(Vec<&str>, &Reach)> = Vec::new();
+        for (name, r) in &self.by_interface {
+            match alike.iter_mut().find(|(_, other)| *other == r) {
+                Some((names, _)) => names.push(name),
+                None => alike.push((vec![name], r)),
+            }
+        }
+        alike.sort_by_key(|(names, r)| (r.blocked.is_full(), !r.accepted.is_full(), r.accepted.is_empty(), !names.contains(&OTHERS)));
+        alike.iter().map(|(names, r)| {
+            let rest: Vec<&str> = self.by_interface.keys().map(String::as_str).filter(|n| !names.contains(n)).collect();
+            (in_words(names, &rest), *r)
+        }).collect()
+    }
+
+    /// By which interfaces those get in that do not by all, in a word or two: `eth0`, `most`, `2 if`.
+    pub fn only_by(&self) -> Option<String> {
+        let by = |lets: fn(&Reach) -> bool| self.by_interface.iter().filter(|(_, r)| lets(r)).map(|(n, _)| n.as_str()).collect::<Vec<_>>();
+        let mut open = by(|r| r.accepted.is_full());
+        if open.is_empty() {
+            open = by(|r| !r.accepted.is_empty());
+        }
+        match open.as_slice() {
+            [] => None,
+            names if names.contains(&OTHERS) => Some("most".to_owned()),
+            [one] => Some((*one).to_owned()),
+            more => Some(format!("{} if", more.len())),
+        }
+    }
 }
 
 impl Reach {

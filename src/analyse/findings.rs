@@ -7,7 +7,7 @@ use super::exposure::Exposure;
 use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
-use crate::model::{AddrSet, Family, Proto, Source, Table, View};
+use crate::model::{Family, Proto, Source, Table, View};
 
 /// Something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +79,15 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
     let label = j.endpoint.label();
     let mut say = |code, message| out.push(Finding { code, endpoint: Some(label.clone()), message });
     let [v4, v6] = &j.exposure;
-    let share = |set: &AddrSet| set.is_full();
     if let (Some(a), Some(b)) = (v4, v6)
-        && filtered(a) && share(&b.reach.accepted) {
+        && filtered(a) && open(b) {
             say("ipv6-open", "IPv4 is filtered, IPv6 is open to everybody. Add the same rules with ip6tables.".to_owned());
         }
-    let anyone = [v4, v6].into_iter().flatten().any(|e| share(&e.reach.accepted));
+    let anyone = [v4, v6].into_iter().flatten().any(open);
+    // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
+    let past = |f: &Family| j.exposure[f.index()].as_ref().is_some_and(open)
+        && j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !is_own(view, *to));
+    let bypassed: Vec<&str> = Family::BOTH.iter().filter(|f| past(f)).map(|f| f.label()).collect();
     match j.endpoint.kind {
         EndpointKind::Rpc if anyone => {
             let more = if j.endpoint.program == Some(100_000) {
@@ -92,16 +95,25 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
             } else { "" };
             say("rpc-open", format!("Anyone can reach this RPC service.{more} Allow the nodes that need it and drop the rest."));
         }
-        EndpointKind::Published if anyone && j.endpoint.dnat_to.iter().any(|(to, _)| !is_own(view, *to)) => {
+        EndpointKind::Published if !bypassed.is_empty() => {
             let docker = Family::BOTH.iter().any(|f| view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
             let place = if docker { "DOCKER-USER" } else { "FORWARD" };
-            say("bypasses-input", format!("NAT sends this published port past INPUT: rules there do not protect it. Filter it in {place} by its original port."));
+            let only = match bypassed.as_slice() {
+                [one] if [v4, v6].into_iter().flatten().all(open) => format!(" ({one})"),
+                _ => String::new(),
+            };
+            say("bypasses-input", format!("NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in {place} by its original port."));
         }
         _ => {}
     }
     if j.endpoint.moves {
         say("moves", "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport.".to_owned());
     }
+}
+
+/// Whether everybody gets in, by some interface at least.
+fn open(e: &Exposure) -> bool {
+    e.widest().accepted.is_full()
 }
 
 /// Whether rules or a policy keep somebody out, not only that nothing listens there.
@@ -121,7 +133,6 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
         let Some(b) = b else { continue };
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
-            let open = |e: &Exposure| e.reach.accepted.is_full();
             let (code, label, message) = match (filtered(x) && open(y), filtered(y) && open(x)) {
                 (true, _) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
                 (_, true) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),

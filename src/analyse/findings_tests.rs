@@ -96,6 +96,12 @@ fn published_ports_that_bypass_input() {
     };
     check(&to("172.17.0.2:9042", "-j ACCEPT"), "bypasses-input", true);
     check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
+    // Open by one interface is open; the bridge that is closed does not hide it.
+    check(&to("172.17.0.2:9042", "-i virbr0 -j DROP"), "bypasses-input", true);
+    // NAT is of IPv4, and lets nobody through; IPv6 goes to Docker's proxy, behind INPUT.
+    let mut v = to("172.17.0.2:9042", "-j DROP");
+    listen(&mut v, Proto::TCP, "::", 9042, None);
+    check(&v, "bypasses-input", false);
     // To an address of the host it goes through INPUT.
     let mut v = to("10.0.0.1:80", "-j ACCEPT");
     listen(&mut v, Proto::TCP, "0.0.0.0", 80, None);

@@ -8,6 +8,29 @@ use crate::model::{IfaceMatch, Ruleset, View};
 /// A set of interface classes, by their index.
 pub(super) type Ifs = RangeSetBlaze<u16>;
 
+/// How the class of every interface that nothing names is called.
+pub(super) const OTHERS: &str = "any other";
+
+/// Interfaces in words: `eth0, eth1`, or `any interface but docker0`; `rest` are those that are not meant.
+pub(super) fn in_words(some: &[&str], rest: &[&str]) -> String {
+    let list = |of: &[&str]| {
+        let mut names: Vec<String> = of.iter().take(4).map(|n| {
+            let narrower = |stem: &str| some.iter().chain(rest).any(|o| o.starts_with(stem) && o != n);
+            if n.strip_suffix('+').is_some_and(narrower) { format!("other {n}") } else { (*n).to_owned() }
+        }).collect();
+        if of.len() > 4 {
+            names[3] = format!("{} more", of.len() - 3);
+        }
+        names.join(", ")
+    };
+    let most = some.contains(&OTHERS) || (some.len() > rest.len() && !rest.contains(&OTHERS));
+    match rest {
+        [] if most => "any interface".to_owned(),
+        _ if most => format!("any interface but {}", list(rest)),
+        _ => list(some),
+    }
+}
+
 /// The classes.
 #[derive(Clone, Debug)]
 pub(super) struct Universe {
@@ -51,7 +74,7 @@ impl Universe {
                     Some(stem) => add(format!("{stem}{OTHER}"), p),
                 }
             }
-            add(OTHER.to_owned(), "any other".to_owned());
+            add(OTHER.to_owned(), OTHERS.to_owned());
         }
         Self { names }
     }

@@ -129,6 +129,25 @@ fn interfaces_are_told_apart() {
     assert!(e.because[0].text.contains("interface"), "{:?}", e.because);
 }
 
+#[test]
+fn what_one_interface_lets_in_is_summed_up_as_let_in() {
+    let open = |x: &Exposure| (cidrs(&x.widest().accepted), x.only_by());
+    let words = |x: &Exposure| x.ways().into_iter().map(|(words, _)| words).collect::<Vec<_>>();
+    let x = reach(&live("-A INPUT -i docker0 -j DROP"), 9, Family::V4);
+    assert_eq!((open(&x), words(&x)), ((vec!["0.0.0.0/0".to_owned()], Some("eth0".to_owned())), vec!["eth0".to_owned(), "docker0".to_owned()]));
+    let x = reach(&view("-A INPUT -i docker0 -j DROP\n-A INPUT -i br-1 -j DROP"), 9, Family::V4);
+    assert_eq!((open(&x).1, words(&x)), (Some("most".to_owned()), vec!["any interface but br-1, docker0".to_owned(), "br-1, docker0".to_owned()]));
+    let x = reach(&view("-A INPUT -i cali1 -j ACCEPT\n-A INPUT -i cali+ -j DROP"), 9, Family::V4);
+    assert_eq!(words(&x), ["any interface but other cali+", "other cali+"]);
+    // What is sure by no interface stays unsure, and nobody is called let in by all that gets in by one.
+    let x = reach(&live("-A INPUT -i docker0 -j DROP\n-A INPUT -m limit --limit 1/sec -j DROP"), 9, Family::V4);
+    assert_eq!(open(&x), (vec![], None));
+    let x = reach(&live("-A INPUT -s 10.0.0.0/8 -i docker0 -j ACCEPT\n-A INPUT -j DROP"), 9, Family::V4);
+    assert_eq!(open(&x), (vec!["10.0.0.0/8".to_owned()], Some("docker0".to_owned())));
+    let x = reach(&live("-A INPUT -s 10.0.0.0/8 -j DROP"), 9, Family::V4);
+    assert_eq!((*x.widest() == x.reach, x.only_by()), (true, None));
+}
+
 const DOCKER: &str = "*nat
     -N DOCKER
     -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER

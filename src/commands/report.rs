@@ -124,8 +124,8 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
             for b in x.because.iter().take(MAX_REASONS) {
                 let _ = writeln!(out, "  {label}  {:8} {}  {}", b.outcome, short(&b.set), b.text);
             }
-            for (name, reach) in &x.by_interface {
-                let _ = writeln!(out, "  {label}  by {name}: accepted {}, blocked {}, depends {}",
+            for (ifaces, reach) in x.ways() {
+                let _ = writeln!(out, "  {label}  by {ifaces}: accepted {}, blocked {}, depends {}",
                     short(&reach.accepted), short(&reach.blocked), short(&reach.depends));
             }
         }

@@ -186,10 +186,28 @@ fn notes() {
 fn what_is_not_known_is_said_before_the_list() {
     let text = "*filter\n:INPUT DROP [0:0]\n:DOCKER - [0:0]\n-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT\n\
         -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT\nCOMMIT\n";
-    let input = crate::observe::capture::Input { name: "rules".into(), text: text.into(), family: None };
-    let view = crate::observe::capture::captured(&[input]);
-    let mut c = Cockpit::on(Subject::Captured(Box::new(view)), 80, 24, false);
+    let mut c = captured(text, 80, 24);
     assert!(c.picture().contains("the table nat is not in the text"), "{}", c.picture());
+}
+
+/// Docker behind a closed INPUT: the world gets in, only the bridges do not.
+const DOCKER: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+    -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+    -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\nCOMMIT\n\
+    *filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\n\
+    -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\nCOMMIT\n";
+
+fn captured(text: &str, w: u16, h: u16) -> Cockpit {
+    let input = crate::observe::capture::Input { name: "rules".into(), text: text.into(), family: None };
+    Cockpit::on(Subject::Captured(Box::new(crate::observe::capture::captured(&[input]))), w, h, false)
+}
+
+#[test]
+fn what_is_open_by_one_interface_is_called_open() {
+    let picture = captured(DOCKER, 80, 24).picture();
+    for said in ["1 of 1 published", "● anyone, most", "arriving on any interface but docker0", "past INPUT"] {
+        assert!(picture.contains(said), "{said}:\n{picture}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod overview;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use overview::{Tally, alert, empty, overview, tallies};
@@ -48,9 +49,10 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
         return (Glyph::Nobody, Role::Dim, "not listening".into());
     }
     let Some(x) = exposure else { return (Glyph::Unsure, Role::Dim, "not known".into()) };
-    let r = &x.reach;
+    let r = x.widest();
     if r.accepted.is_full() {
-        (Glyph::Anyone, Role::Open, "anyone".into())
+        let text = x.only_by().map_or("anyone".into(), |by| format!("anyone, {by}"));
+        (Glyph::Anyone, Role::Open, text)
     } else if r.blocked.is_full() {
         (Glyph::Nobody, Role::Closed, "nobody".into())
     } else if r.accepted.is_empty() && !r.depends.is_empty() {
@@ -94,7 +96,7 @@ fn found(j: &Judged, needle: &Needle) -> bool {
     let numbers = || needle.number().is_some_and(|n| e.port == n || e.program == Some(u32::from(n)));
     let owner = e.owner.map_or("", crate::analyse::Manager::label);
     let texts = [e.name.as_str(), e.process.as_deref().unwrap_or_default(), owner, &e.label()];
-    let inside = |n: Net| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.reach.accepted.contains(n.ip()));
+    let inside = |n: Net| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.widest().accepted.contains(n.ip()));
     numbers() || texts.iter().any(|t| needle.in_text(t)) || needle.net().is_some_and(inside)
         || Family::BOTH.iter().any(|f| needle.in_text(&summary(e, j.exposure[f.index()].as_ref()).2))
 }
@@ -294,8 +296,8 @@ fn staged<'a>(sh: &'a Shared, seen: &Seen) -> Option<&'a Report> {
 
 /// Whether somebody else reaches an endpoint then.
 fn changes(after: &Report, at: usize, now: &Judged) -> bool {
-    fn reach(j: &Judged, f: Family) -> Option<&Reach> {
-        j.exposure[f.index()].as_ref().map(|x| &x.reach)
+    fn reach(j: &Judged, f: Family) -> Option<(&Reach, &BTreeMap<String, Reach>)> {
+        j.exposure[f.index()].as_ref().map(|x| (&x.reach, &x.by_interface))
     }
     after.endpoints.get(at).is_some_and(|then| then.endpoint == now.endpoint && Family::BOTH.iter().any(|f| reach(then, *f) != reach(now, *f)))
 }
@@ -376,7 +378,7 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
                     };
                     lines.push((role, format!("{}  {}  {word}", f.label(), part_of(b)), Role::Text, b.text.clone()));
                 }
-                for (iface, r) in x.by_interface.iter().take(4) {
+                for (ifaces, r) in x.ways().into_iter().take(4) {
                     let who = if r.accepted.is_full() {
                         "anyone".to_owned()
                     } else if !r.accepted.is_empty() {
@@ -386,7 +388,7 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
                     } else {
                         "depends, nobody is sure to get in".to_owned()
                     };
-                    lines.push((Role::Dim, format!("{}  arriving on {iface}", f.label()), Role::Text, who));
+                    lines.push((Role::Dim, format!("{}  arriving on {ifaces}", f.label()), Role::Text, who));
                 }
             }
         }

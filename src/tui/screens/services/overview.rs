@@ -27,10 +27,10 @@ pub(super) fn tallies(seen: &Seen) -> Vec<Tally> {
     ];
     let count = |(kind, name, brief)| {
         let of_kind = || seen.report.endpoints.iter().filter(move |j| j.endpoint.kind == kind && j.endpoint.listening);
-        let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.reach.accepted.is_full());
+        let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.widest().accepted.is_full());
         Tally {
             name, brief, all: of_kind().count(), anyone: of_kind().filter(open).count(),
-            unsure: of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.reach.depends.is_empty())).count(),
+            unsure: of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.widest().depends.is_empty())).count(),
             unknown: of_kind().filter(|j| j.exposure.iter().all(Option::is_none)).count(),
         }
     };
