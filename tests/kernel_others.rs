@@ -230,22 +230,34 @@ fn a_lock_out_is_refused_though_what_is_not_known_may_rewrite() {
 fn a_native_rule_put_in_during_a_trial_cannot_keep_the_plan_alive() {
     let Some((lab, echo)) = host(Backend::Nft, &["nft"]) else { return };
     let opens = || echo.tcp(&lab.clients[0], Lab::server4(0));
-    let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4000/tcp\"]\n");
+    // What was kept before stays in force all the time.
+    let kept = "[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4001/tcp\"]\n";
+    let first = lab.file("first.toml", &format!("version = 1\n{kept}"));
+    assert!(lab.portcullis(&["apply", &first, "--yes"]).status.success() && lab.portcullis(&["keep"]).status.success());
+    let shut = |port: &str| {
+        let rules = lab.server.run(&["nft", "list", "chain", "ip", "filter", "PORTCULLIS"]);
+        let slot = rules.split("jump ").nth(1).and_then(|r| r.split_whitespace().next()).map(str::to_owned);
+        slot.is_some_and(|s| lab.server.run(&["nft", "list", "chain", "ip", "filter", &s]).contains(&format!("dport {port} ")))
+    };
+    let plan = lab.file("plan.toml", &format!("version = 1\n{kept}[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4000/tcp\"]\n"));
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
     assert!(out.status.success() && !opens(), "{out:?}");
     lab.server.sh("nft add rule ip filter INPUT ct state invalid drop");
     let out = lab.portcullis(&["revert"]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(!out.status.success() && said.contains("cannot read the IPv4 filter table any more"), "{said}");
-    assert!(opens(), "our chains are empty until the rest can be taken out");
+    assert!(opens(), "the old plan is back, though nothing can be verified");
+    for _ in 0..30 {
+        assert!(shut("4001"), "{}", lab.server.run(&["nft", "list", "ruleset"]));
+    }
     let there = lab.server.run(&["nft", "list", "ruleset"]);
     assert!(there.contains("ct state invalid drop"), "{there}");
     lab.server.sh("nft delete rule ip filter INPUT handle $(nft -a list chain ip filter INPUT | sed -n 's/.*ct state invalid.*handle //p')");
     wait_for("the guard or the operator takes the rest out", Duration::from_secs(20), || {
         let _ = lab.portcullis(&["revert"]);
-        !lab.server.rules().contains("PORTCULLIS")
+        !lab.server.rules().contains("--dport 4000")
     });
-    assert!(opens());
+    assert!(opens() && shut("4001"));
 }
 
 #[test]

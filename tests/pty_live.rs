@@ -9,7 +9,7 @@ mod common;
 use std::fs;
 
 use common::net::{portmapper_answers_udp, tcp_connects};
-use common::outlive::{GUARD, Run, SOON, on_both};
+use common::outlive::{GUARD, Home, Run, SOON, on_both};
 use common::ssh::Terminal;
 use common::{Lab, find, not_run, ours};
 use portcullis::model::Proto;
@@ -25,7 +25,7 @@ fn story(letter: char, told: impl Fn(&mut Run) + Sync) {
     if let Some(missing) = ["rpcbind", "rpcinfo", "rpc.statd"].into_iter().find(|t| find(t).is_none()) {
         return not_run(&format!("{missing} is not installed"));
     }
-    on_both(letter, true, |run| {
+    on_both(letter, Home::Detached, true, |run| {
         run.lab.start_rpcbind();
         told(run);
     });

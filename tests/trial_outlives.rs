@@ -7,13 +7,13 @@
 
 mod common;
 
-use common::outlive::{FUSE, GUARD, LOCK_OUT, Run, SOON, THEIRS, boot_millis, on_both, trial};
+use common::outlive::{FUSE, GUARD, Home, LOCK_OUT, Run, SOON, THEIRS, boot_millis, everywhere, on_both, trial};
 use common::ssh::{Terminal, remote, start_sshd};
 use common::{Backend, Lab, PORTCULLIS, wait_for};
 
 #[test]
 fn a_nobody_answers() {
-    on_both('a', true, |run| {
+    everywhere('a', true, |run| {
         run.apply();
         run.comes_back(GUARD);
     });
@@ -22,7 +22,7 @@ fn a_nobody_answers() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn b_the_ssh_client_is_killed() {
-    on_both('b', true, |run| {
+    everywhere('b', true, |run| {
         run.apply();
         let client = &run.lab.clients[0];
         client.signal("-KILL", &client.pids("ssh -tt"));
@@ -33,7 +33,7 @@ fn b_the_ssh_client_is_killed() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn c_the_session_gets_sighup() {
-    on_both('c', true, |run| {
+    everywhere('c', true, |run| {
         run.apply();
         let session = run.lab.server.pids("sshd: root@pts");
         assert!(!session.is_empty());
@@ -45,7 +45,7 @@ fn c_the_session_gets_sighup() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn g_everything_but_the_guard_is_killed() {
-    on_both('g', true, |run| {
+    everywhere('g', true, |run| {
         run.apply();
         let session = run.lab.server.pids("sshd: root");
         run.lab.server.signal("-KILL", &[session, run.lab.server.pids("cat"), run.ours()].concat());
@@ -53,9 +53,10 @@ fn g_everything_but_the_guard_is_killed() {
     });
 }
 
+/// With the guard as a service this is in `trial_systemd.rs`: systemd starts another one.
 #[test]
 fn h_everything_of_ours_is_killed_and_the_fuse_is_left() {
-    on_both('h', true, |run| {
+    on_both('h', Home::Detached, true, |run| {
         run.apply();
         let deadline = run.deadline();
         let all = run.lab.server.pids(PORTCULLIS);
@@ -74,7 +75,7 @@ fn h_everything_of_ours_is_killed_and_the_fuse_is_left() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn i_the_tool_fails_once_at_the_deadline() {
-    on_both('i', true, |run| {
+    everywhere('i', true, |run| {
         run.apply();
         run.until_deadline(700);
         run.lab.break_here("iptables-restore", "--noflush");
@@ -87,7 +88,7 @@ fn i_the_tool_fails_once_at_the_deadline() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn i_somebody_holds_the_xtables_lock_at_the_deadline() {
-    on_both('i', true, |run| {
+    everywhere('i', true, |run| {
         run.apply();
         run.until_deadline(1000);
         run.lab.server.sh("flock /run/xtables.lock sleep 5 >/dev/null 2>&1 &");
@@ -97,7 +98,7 @@ fn i_somebody_holds_the_xtables_lock_at_the_deadline() {
 
 #[test]
 fn j_others_change_their_rules_and_ours_in_the_window() {
-    on_both('j', true, |run| {
+    everywhere('j', true, |run| {
         let lab = &run.lab;
         // What Docker does when a container starts, and when the daemon is started again.
         let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80\nCOMMIT\n\
@@ -127,7 +128,7 @@ fn j_others_change_their_rules_and_ours_in_the_window() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn k_ipv6_fails_after_ipv4_succeeded() {
-    on_both('k', true, |run| {
+    everywhere('k', true, |run| {
         run.lab.break_here("ip6tables-restore", "--noflush");
         let (ok, said) = remote(&run.lab, 0, Lab::server4(0), &run.apply_command());
         assert!(!ok && said.contains("broken for the test"), "{said}");
@@ -140,7 +141,7 @@ fn k_ipv6_fails_after_ipv4_succeeded() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn l_a_fresh_host() {
-    on_both('l', false, |run| {
+    everywhere('l', false, |run| {
         run.apply();
         run.comes_back(GUARD);
     });
@@ -149,7 +150,7 @@ fn l_a_fresh_host() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn m_the_disk_is_full() {
-    on_both('m', true, |run| {
+    everywhere('m', true, |run| {
         for full in ["run", "state"] {
             let dir = run.lab.dir.path().join(full).display().to_string();
             run.lab.server.sh(&format!("mount -t tmpfs -o size=4k,mode=700 full {dir}; cat /dev/zero > {dir}/filler 2>/dev/null || true"));
@@ -164,7 +165,7 @@ fn m_the_disk_is_full() {
 #[test]
 #[ignore = "long, run by tests/run"]
 fn n_two_operators_at_once() {
-    on_both('n', true, |run| {
+    everywhere('n', true, |run| {
         let command = format!("{}; echo \"exit $?\"", run.apply_command());
         let start = || Terminal::ssh(&run.lab, 0, Lab::server4(0), &format!("{command}; exec cat"));
         let both = [start(), start()];
@@ -179,7 +180,7 @@ fn n_two_operators_at_once() {
 
 #[test]
 fn p_started_twice() {
-    on_both('p', true, |run| {
+    everywhere('p', true, |run| {
         run.apply();
         let deadline = run.deadline();
         // The second finds the first's lock-out; it must not take it for what was there before.
@@ -202,7 +203,7 @@ fn proof(run: &Run) -> Option<(String, String)> {
 /// Keeping asks for a new, authenticated login: nothing else counts.
 #[test]
 fn only_a_new_login_proves_access() {
-    on_both('P', true, |run| {
+    everywhere('P', true, |run| {
         run.lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
         let control = run.lab.dir.path().join("mux");
         let mut master = run.lab.master(0, Lab::server4(0), &control);

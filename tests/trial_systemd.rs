@@ -174,7 +174,7 @@ fn on_both(name: &'static str, scenario: impl Fn(&mut Run) + Sync) {
         for backend in Backend::BOTH {
             let scenario = &scenario;
             s.spawn(move || {
-                let Some(lab) = systemd::lab(backend) else { return };
+                let Some(lab) = systemd::lab(backend, 1) else { return };
                 lab.server.restore("", THEIRS);
                 lab.file("plan.toml", LOCK_OUT);
                 let before = lab.server.rules();

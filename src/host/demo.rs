@@ -149,7 +149,12 @@ impl Demo {
 
     /// The process is no more.
     pub fn end(&self) {
-        self.machine().processes.remove(&self.pid);
+        self.end_process(self.pid);
+    }
+
+    /// Ends another process.
+    pub fn end_process(&self, pid: u32) {
+        self.machine().processes.remove(&pid);
     }
 
     /// Lets time pass on both clocks.

@@ -30,7 +30,7 @@ pub struct SshSession {
 pub fn peer_of_this_session(sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
     let me = Process::myself().ok()?;
     let tcp = connections(&me);
-    from_environment(&tcp).or_else(|| from_ancestors(&me)).or_else(|| behind_multiplexer(&me, sessions))
+    from_environment(&tcp).or_else(|| from_ancestors(&me)).or_else(|| behind_multiplexer(sessions))
 }
 
 /// `SSH_CONNECTION`: client address, client port, server address, server port (ssh(1)); only while it is established.
@@ -59,9 +59,9 @@ fn from_ancestors(me: &Process) -> Option<(IpAddr, u16)> {
 }
 
 /// In tmux or screen sshd is no ancestor: the session whose terminal was used last is the operator's.
-fn behind_multiplexer(me: &Process, sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
+fn behind_multiplexer(sessions: &mut Sessions) -> Option<(IpAddr, u16)> {
     // A console is not reached through SSH.
-    if !is_pseudo(me.stat().ok()?.tty_nr) {
+    if !is_behind_pseudo_terminal() {
         return None;
     }
     let used = |s: &(SshSession, Option<String>)| {
@@ -74,7 +74,14 @@ fn behind_multiplexer(me: &Process, sessions: &mut Sessions) -> Option<(IpAddr, 
 /// Whether somebody may sit behind this process of whom nothing else tells where he comes from: it has a
 /// pseudo-terminal (mosh, a multiplexer, a container's shell). A console or a script has none.
 pub fn is_behind_pseudo_terminal() -> bool {
-    Process::myself().and_then(|me| me.stat()).is_ok_and(|s| is_pseudo(s.tty_nr))
+    let above = std::iter::successors(Process::myself().and_then(|me| me.stat()).ok(), |s| Process::new(s.ppid).and_then(|p| p.stat()).ok());
+    only_pseudo(above.map(|s| s.tty_nr))
+}
+
+/// Whether a process has a pseudo-terminal, and none of those above it a real one: `sudo` at a console gives its command
+/// a pseudo-terminal (`use_pty`, sudoers(5)). The first terminal is the process's own.
+fn only_pseudo(mut terminals: impl Iterator<Item = i32>) -> bool {
+    terminals.next().is_some_and(is_pseudo) && terminals.all(|t| t == 0 || is_pseudo(t))
 }
 
 /// Major numbers 136 to 143 are pseudo-terminals (devices.txt); bits 8 to 19 of the number hold the major (proc(5)).
@@ -188,7 +195,7 @@ fn plain(addr: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_pseudo, title};
+    use super::{is_pseudo, only_pseudo, title};
 
     #[test]
     fn a_console_and_a_script_have_no_pseudo_terminal() {
@@ -198,6 +205,11 @@ mod tests {
             assert!(!is_pseudo(console), "{console}");
         }
         assert!(is_pseudo(device(136, 0)) && is_pseudo(device(136, 700)) && is_pseudo(device(143, 255)));
+        let pts = device(136, 3);
+        // ssh, mosh or a multiplexer; sudo's pseudo-terminal on a console; a console; a script.
+        assert!(only_pseudo([pts, pts, 0, 0].into_iter()));
+        assert!(!only_pseudo([pts, pts, device(4, 1), device(4, 1), 0].into_iter()));
+        assert!(!only_pseudo([device(4, 64), 0].into_iter()) && !only_pseudo([0, pts].into_iter()));
     }
 
     #[test]

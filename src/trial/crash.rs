@@ -469,13 +469,13 @@ fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
     let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
     let running = rules(&host);
     // One that slept until now, with the second trial running and kept, at its own deadline.
-    super::end::revert_by_guard(&host, &mut first.clone(), 0, "late").unwrap();
+    super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
     assert_eq!(rules(&host), running);
     keep(&host, true).unwrap();
     let kept = rules(&host);
     host.pass(Duration::from_secs(70));
     gone(&host, first.guard);
-    super::end::revert_by_guard(&host, &mut first.clone(), 0, "late").unwrap();
+    super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
     let last = record::load(&host).unwrap();
     assert_eq!((last.id, last.state, rules(&host)), (second.id, State::Kept, kept));
 }
@@ -534,7 +534,8 @@ fn why_a_trial_ended_is_written_down() {
     assert_eq!(ended(&|h| { keep(h, true).unwrap(); }), "somebody kept it without proof of access");
     assert_eq!(ended(&|h| { revert(h).unwrap(); }), "somebody asked for the old rules");
     let dies = |h: &Demo| {
-        let mortal = Mortal::new(h, 2, true);
+        // After the lock and the holder: the state.
+        let mortal = Mortal::new(h, 3, true);
         assert!(catch_unwind(AssertUnwindSafe(|| keep(&mortal, true))).is_err());
     };
     assert_eq!(ended(&dies), "whoever was changing the rules for it died half-way");
@@ -543,6 +544,57 @@ fn why_a_trial_ended_is_written_down() {
         h.step_wall(-3600);
     };
     assert_eq!(ended(&steps), "the clock was set, and the kernel's dates could not follow");
+}
+
+#[test]
+fn a_revert_that_fails_is_gone_on_with_at_once_by_the_guard() {
+    let host = machine(true, 0, false);
+    let kept = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    // Refill and emptying of one family; whoever asked for it lives on, as a cockpit does.
+    host.break_tool("ip6tables-restore", 2);
+    assert_eq!(revert(&host).unwrap_err().code, "revert-failed");
+    let end = host.now().boot + Duration::from_secs(20);
+    while record::load(&host).unwrap().state != State::Reverted {
+        assert!(host.now().boot < end, "{:?}", record::load(&host));
+        host.pause(Duration::from_millis(5));
+    }
+    assert_eq!(rules(&host), kept);
+    assert!(record::load(&host).unwrap().left(host.now().boot) > 30, "long before the deadline");
+}
+
+#[test]
+fn more_time_that_comes_while_the_guard_waits_for_the_lock_counts() {
+    let host = machine(false, 0, false);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let live = rules(&host);
+    let mut late = trial.clone();
+    let lock = record::lock(&host, Duration::ZERO).unwrap().unwrap();
+    host.pass(Duration::from_secs(61));
+    thread::scope(|s| {
+        let guard = s.spawn(|| super::end::revert_by_guard(&host, &mut late, 0, None));
+        record::store(&host, &record::Record { deadline: trial.deadline + 60_000, ..trial.clone() }).unwrap();
+        drop(lock);
+        assert_eq!(guard.join().unwrap().unwrap(), super::end::ByGuard::Extended);
+    });
+    let now = record::load(&host).unwrap();
+    assert_eq!((now.state, rules(&host)), (State::Running, live));
+    settled(&host);
+    assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+}
+
+#[test]
+fn a_passed_fuse_gets_no_more_time() {
+    let host = machine(false, 0, false);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    // The lock keeps the guard from following the clock.
+    let lock = record::lock(&host, Duration::ZERO).unwrap();
+    host.step_wall(3600);
+    assert_eq!(super::status(&host).trial.unwrap().state, State::Expired);
+    drop(lock);
+    host.end_process(trial.guard.unwrap().pid);
+    assert_eq!(extend(&host).unwrap_err().code, "too-late");
+    revert(&host).unwrap();
 }
 
 #[test]

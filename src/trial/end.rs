@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::history;
-use super::kernel;
+use super::kernel::{self, Doubt};
 use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, dated, elsewhere, guard, is_cut_short, unrecorded};
+use super::status::{UNRECORDED, dated, elsewhere, expire, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
 use crate::model::Family;
 use crate::plan::FamilyChange;
@@ -47,7 +47,13 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
         .ok_or_else(Refusal::busy)?;
     let record = record::load(host);
     match record {
-        Some(r) if r.state.is_pending() && r.is_here(host) => Ok((lock, r)),
+        Some(mut r) if r.state.is_pending() && r.is_here(host) => {
+            // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial.
+            let (pid, started) = host.me();
+            let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..r.clone() });
+            expire(&mut r, host.now());
+            Ok((lock, r))
+        }
         other if unrecorded(host, host.now()).is_some() => {
             Err(Refusal { what: "the kernel holds a trial that no file here tells of".to_owned(), hint: "`portcullis revert` ends it; it also ends by itself".to_owned(), ..no_trial(other.as_ref()) })
         }
@@ -90,7 +96,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         .map_err(|e| Refusal::failed("run-dir", format!("nothing was kept: {e}"), "free some space and keep again; the clock still runs"))?;
     let mut done = Ok(());
     for change in &record.families {
-        done = done.and_then(|()| kernel::restore_and_check(host, &record.id, change, &change.keep_script()).and_then(|now| kernel::need_jump(change, &now)));
+        done = done.and_then(|()| kernel::restore_and_check(host, &record.id, change, &change.keep_script()).map_err(String::from).and_then(|now| kernel::need_jump(change, &now)));
     }
     if let Err(why) = done {
         enter(host, &mut record, Event::KeepFailed)?;
@@ -127,7 +133,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     if deadline <= record.deadline {
         return Err(Refusal::refused("too-long", "a trial lasts one hour at most", "keep it or let it be reverted"));
     }
-    if record.left(now.boot) == 0 {
+    if record.left(now.boot) == 0 || record.state == State::Expired {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted", "wait for the revert, then apply the plan again"));
     }
     enter(host, &mut record, Event::Extend)?;
@@ -137,7 +143,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
     let first = record.clone();
     for (done, change) in record.families.iter().enumerate() {
-        if let Err(why) = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)) {
+        if let Err(why) = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)).map_err(String::from) {
             // Also in the family that failed: what its tool did is not known.
             let back = fuses_back(host, &first, done + 1);
             return Err(Refusal::failed("extend-failed", format!("the time was not extended: {why}{back}"), "the first deadline still holds"));
@@ -158,7 +164,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
 /// Puts the fuse of the state file back in the first families; what does not go is said.
 fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
     record.families.iter().take(families)
-        .filter_map(|c| kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse)).err().map(|e| (c, e)))
+        .filter_map(|c| kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse)).err().map(|e| (c, String::from(e))))
         .map(|(c, e)| format!("; the {} rules may have dates a minute later than the guard's deadline: {e}", c.family().label()))
         .collect()
 }
@@ -187,30 +193,46 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
     Ok(Reverted::Trial(Box::new(record)))
 }
 
+/// What became of a guard's revert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByGuard {
+    /// The trial is over.
+    Over,
+    /// While the guard waited for the lock the trial got more time.
+    Extended,
+}
+
 /// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
-/// in vain before.
-pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: &str) -> Result<(), Refusal> {
-    let lock = record::lock(host, Duration::from_secs(3)).ok().flatten();
+/// in vain before; `why`: for what reason, if not for the deadline.
+pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Option<&str>) -> Result<ByGuard, Refusal> {
+    let lock = record::lock(host, Duration::from_secs(3));
+    // Who cannot be waited for is no holder that hangs.
+    let hangs = matches!(lock, Ok(None));
+    let lock = lock.ok().flatten();
     if is_over(host, record, lock.is_some()) {
-        return Ok(());
+        return Ok(ByGuard::Over);
     }
     let refresh = |record: &mut Record| if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
         *record = fresh;
     };
     refresh(record);
     if record.state.is_pending() {
-        let holder = if lock.is_some() { None } else { record.holder.map(|w| (w.pid, w.started)) };
+        let holder = record.holder.filter(|_| hangs).map(|w| (w.pid, w.started));
         host.end_leftovers(&record.id, holder);
         // It may have come through just before its end.
         refresh(record);
     }
     if !record.state.is_pending() {
-        return Ok(());
+        return Ok(ByGuard::Over);
+    }
+    if why.is_none() && tries == 0 && record.state == State::Running && record.left(host.now().boot) > 0 {
+        return Ok(ByGuard::Extended);
     }
     enter(host, record, Event::Deadline)?;
     // What began a revert stays its reason.
-    record.why.get_or_insert_with(|| why.to_owned());
-    put_old_back(host, record, By::Guard, tries)
+    record.why.get_or_insert_with(|| why.unwrap_or("nobody kept it before the deadline").to_owned());
+    put_old_back(host, record, By::Guard, tries)?;
+    Ok(ByGuard::Over)
 }
 
 /// Whether somebody ended this trial without its state file: that names a later trial, or it is gone and so are the
@@ -235,18 +257,21 @@ pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: 
                 remarks.extend(kernel::clean_up(host, &record.id, change, &now));
                 remarks.extend(kernel::lost_jump(change, &now, true));
             }
-            Err(why) if kernel::restore(host, &record.id, change.family(), &change.empty_script()).is_ok() => {
+            // The old rules were taken: emptying our switches would take those away that were kept before.
+            Err(Doubt::Unreadable(why)) => failed.push(format!("{why}; the old plan was put back, which cannot be verified as long as that rule is there")),
+            Err(Doubt::Unseen(why)) if tries < LAST_RESORT => failed.push(why),
+            Err(Doubt::Refused(why) | Doubt::Unseen(why)) if kernel::restore(host, &record.id, change.family(), &change.empty_script()).is_ok() => {
                 // The next best: our switches decide nothing.
                 failed.push(format!("{why}; our chains were emptied instead"));
             }
-            Err(why) if tries >= LAST_RESORT && !why.contains("lock") => match snapshot_back(host, &record.id, change) {
+            Err(Doubt::Refused(why) | Doubt::Unseen(why)) if tries >= LAST_RESORT && !why.contains("lock") => match snapshot_back(host, &record.id, change) {
                 Ok(touched) => {
                     remarks.push(format!("{why}; so the whole {} filter table was put back as it was before the trial", change.family().label()));
                     remarks.extend(touched);
                 }
                 Err(e) => failed.push(format!("{why}; {e}")),
             },
-            Err(why) => failed.push(why),
+            Err(Doubt::Refused(why) | Doubt::Unseen(why)) => failed.push(why),
         }
     }
     record.remarks.extend(remarks);
@@ -254,6 +279,8 @@ pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: 
         for f in failed.iter().filter(|f| !record.remarks.contains(f)).cloned().collect::<Vec<_>>() {
             record.remarks.push(f);
         }
+        // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
+        record.holder = None;
         let _ = record::store(host, record);
         return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", failed.join("; ")), "run `portcullis revert` again; the guard goes on trying"));
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::end;
+use super::end::{self, ByGuard};
 use super::history;
 use super::machine::State;
 use super::proof::proof;
@@ -103,7 +103,8 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         host.log(&format!("portcullis: the guard of trial {id} was started again, {} s are left", trial.left(host.now().boot)));
     }
     let mut tries = 0_u32;
-    let mut why = "nobody kept it before the deadline";
+    // The deadline needs no reason.
+    let mut why = None;
     let mut said = String::new();
     loop {
         match record::load(host) {
@@ -127,13 +128,17 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         // Once begun, a revert goes on until it is through.
         if tries > 0 || told || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
             if tries == 0 && told {
-                why = "the guard was told to end, as at a shutdown";
+                why = Some("the guard was told to end, as at a shutdown");
             } else if tries == 0 && trial.left(host.now().boot) > 0 {
-                why = "whoever was changing the rules for it died half-way";
+                why = Some("whoever was changing the rules for it died half-way");
             }
             tries += 1;
             match end::revert_by_guard(host, &mut trial, tries - 1, why) {
-                Ok(()) => break,
+                Ok(ByGuard::Over) => break,
+                Ok(ByGuard::Extended) => {
+                    tries = 0;
+                    continue;
+                }
                 // Somebody holds the xtables lock, or a tool fails: go on trying.
                 Err(e) if e.what != said => {
                     host.log(&format!("portcullis: trial {id}: {}; trying again", e.what));
@@ -147,7 +152,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         if !follow_clock(host, &mut trial) {
             // The kernel's own end of the trial cannot be kept right: then it ends now.
             tries = 1;
-            why = "the clock was set, and the kernel's dates could not follow";
+            why = Some("the clock was set, and the kernel's dates could not follow");
             continue;
         }
         if trial.state == State::Running {
@@ -169,7 +174,7 @@ fn other_guard(host: &dyn Host, trial: &Record, me: Who) -> bool {
 /// Somebody who was changing the kernel died half-way.
 fn abandoned(host: &dyn Host, trial: &Record) -> bool {
     matches!(trial.state, State::Armed | State::Keeping | State::Reverting)
-        && trial.holder.is_some_and(|w| !host.alive(w.pid, w.started))
+        && trial.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
 /// The fuse follows the wall clock: when that steps, the fuse is set again, or it would burn too early or too late.

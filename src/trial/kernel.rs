@@ -34,17 +34,38 @@ pub fn read(host: &dyn Tools, family: Family, backend: Option<Backend>) -> Resul
     firewall::rules(host, family, backend, true).map(|(_, set, _)| set)
 }
 
+/// Why a script of ours may not hold.
+#[derive(Debug)]
+pub enum Doubt {
+    /// The tool refused it: the kernel is as it was.
+    Refused(String),
+    /// The tool took it, but the fresh reading failed or shows something else.
+    Unseen(String),
+    /// The tool took it, and can no longer read the table: a native nft rule is in it.
+    Unreadable(String),
+}
+
+impl From<Doubt> for String {
+    /// One sentence.
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Refused(why) | Doubt::Unseen(why) | Doubt::Unreadable(why) => why,
+        }
+    }
+}
+
 /// Runs the script and makes sure by a fresh reading that it holds.
-pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, String> {
-    restore(host, trial, change.family(), script)?;
-    let now = read(host, change.family(), None)?;
+pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, Doubt> {
+    restore(host, trial, change.family(), script).map_err(Doubt::Refused)?;
+    let now = read(host, change.family(), None).map_err(Doubt::Unseen)?;
+    let label = change.family().label();
     if change.holds(&now, script) {
         Ok(now)
     } else if now.table("filter").is_some_and(|t| t.unreadable) {
-        let (label, tool) = (change.family().label(), firewall::tool(change.family(), ""));
-        Err(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)"))
+        let tool = firewall::tool(change.family(), "");
+        Err(Doubt::Unreadable(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)")))
     } else {
-        Err(format!("the {} rules read back differ from what was put in", change.family().label()))
+        Err(Doubt::Unseen(format!("the {label} rules read back differ from what was put in")))
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
 }
 
 /// A passed fuse has switched the kernel back: that is never shown as running.
-fn expire(r: &mut Record, now: Now) {
+pub(super) fn expire(r: &mut Record, now: Now) {
     if r.fuse.is_some_and(|f| now.wall > f) && let Some((state, _)) = step(r.state, Event::FusePassed) {
         r.state = state;
         r.by = Some(By::Fuse);

@@ -1,5 +1,5 @@
 //! One trial that locks the operator out, as every scenario of `trial_*.rs` needs it: a lab with sshd, a session that
-//! applies, what was there before, and the judgement at the end.
+//! applies, what was there before, and the judgement at the end; with the guard in either of its homes.
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::net::tcp_connects_within;
 use super::ssh::{Terminal, login_works, start_sshd};
-use super::{Backend, Lab, PORTCULLIS, full, holds_within};
+use super::{Backend, Lab, PORTCULLIS, full, holds_within, systemd};
 
 /// With the guard alive, and with the fuse alone.
 pub const GUARD: f64 = 2.0;
@@ -20,10 +20,30 @@ pub const SOON: Duration = Duration::from_secs(15);
 pub const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
 pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n";
 
+/// Where the guard lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// A process of its own.
+    Detached,
+    /// A service of a real systemd.
+    Service,
+}
+
+impl Home {
+    /// As `status --json` says it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Detached => "detached",
+            Self::Service => "service",
+        }
+    }
+}
+
 /// One run: a lab with sshd, a session, and what was there before.
 pub struct Run {
     pub lab: Lab,
     pub letter: char,
+    home: Home,
     pub before: String,
     /// What boot would load.
     pub saved: [String; 2],
@@ -42,20 +62,22 @@ pub fn boot_millis() -> i64 {
 }
 
 impl Run {
-    pub fn new(letter: char, backend: Backend, rules: bool) -> Option<Self> {
-        let lab = Lab::new(backend, 2, &["sshd", "ssh", "ssh-keygen"])?;
+    fn new(letter: char, home: Home, backend: Backend, rules: bool) -> Option<Self> {
+        let lab = match home {
+            Home::Detached => Lab::new(backend, 2, &["sshd", "ssh", "ssh-keygen"]).inspect(start_sshd)?,
+            Home::Service => systemd::lab(backend, 2)?,
+        };
         if rules {
             lab.server.restore("", THEIRS);
             lab.server.restore("6", THEIRS6);
         }
-        start_sshd(&lab);
         let saved = ["rules.v4", "rules.v6"].map(|f| {
             lab.file(f, "# what boot loads\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
             std::fs::read_to_string(lab.dir.path().join(f)).unwrap()
         });
         lab.file("plan.toml", LOCK_OUT);
         let before = lab.server.rules();
-        Some(Self { lab, letter, before, saved, session: None })
+        Some(Self { lab, letter, home, before, saved, session: None })
     }
 
     /// Lets the cockpit's trials be as long as those of the commands.
@@ -74,7 +96,15 @@ impl Run {
         let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{}; exec cat", self.apply_command()));
         session.wait("the old rules come back", SOON);
         self.session = Some(session);
+        self.is_on_trial();
+    }
+
+    /// The plan locks the client out, and the guard lives where it should.
+    pub fn is_on_trial(&self) {
         assert!(!self.connects(), "{}: the plan locks the client out", self.letter);
+        let out = self.lab.portcullis(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(status["trial"]["guard"]["home"], self.home.word(), "{}: {status}", self.letter);
     }
 
     pub fn connects(&self) -> bool {
@@ -100,10 +130,15 @@ impl Run {
         let six = login_works(&self.lab, 0, Lab::server6(0));
         let word = if back && six { format!("login {after:+.1} s after the deadline (limit {limit})") } else { "LOCKED OUT".to_owned() };
         // Straight to the stream, so that the table is seen when all is well.
-        let _ = std::io::stderr().lock().write_all(format!("outlives {} {:?}: {word}\n", self.letter, self.lab.backend).as_bytes());
+        let _ = std::io::stderr().lock().write_all(format!("outlives {} {} {:?}: {word}\n", self.letter, self.home.word(), self.lab.backend).as_bytes());
         // A machine that is busy with other work may be slow; where the times count, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
-        assert!(back && six && (0.0..=limit + slack).contains(&after), "{} {:?}: {word}\n{}", self.letter, self.lab.backend, self.lab.server.rules());
+        assert!(back && six && (0.0..=limit + slack).contains(&after), "{} {:?}: {word}\n{}\n{}", self.letter, self.lab.backend, self.lab.server.rules(), self.journal());
+    }
+
+    /// What systemd and its services said, where it runs.
+    fn journal(&self) -> String {
+        if self.home == Home::Service { self.lab.server.sh("journalctl --no-pager --output=short-monotonic") } else { String::new() }
     }
 
     /// The rules are these in the end, and what boot loads was not touched.
@@ -157,14 +192,21 @@ impl Drop for Turn {
     }
 }
 
+/// Runs a scenario with the guard in both homes.
+pub fn everywhere(letter: char, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
+    for home in [Home::Detached, Home::Service] {
+        on_both(letter, home, rules, &scenario);
+    }
+}
+
 /// Runs a scenario on both backends at once.
-pub fn on_both(letter: char, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
+pub fn on_both(letter: char, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
     let _turn = Turn::take();
     std::thread::scope(|s| {
         for backend in Backend::BOTH {
             let scenario = &scenario;
             s.spawn(move || {
-                if let Some(mut run) = Run::new(letter, backend, rules) {
+                if let Some(mut run) = Run::new(letter, home, backend, rules) {
                     scenario(&mut run);
                 }
             });

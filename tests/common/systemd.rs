@@ -19,9 +19,9 @@ const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service system
     sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount modprobe@.service \
     systemd-ask-password-console.path systemd-ask-password-wall.path getty.target console-getty.service";
 
-/// A lab with such a server and one client; `None` (said loudly) where it cannot be had.
-pub fn lab(backend: Backend) -> Option<Lab> {
-    let lab = Lab::with(backend, 1, &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen", "dbus-daemon", "logger"], |dir| boot(backend, dir))?;
+/// A lab with such a server; `None` (said loudly) where it cannot be had.
+pub fn lab(backend: Backend, clients: usize) -> Option<Lab> {
+    let lab = Lab::with(backend, clients, &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen", "dbus-daemon", "logger"], |dir| boot(backend, dir))?;
     let config = configure_sshd(&lab, "UsePAM yes");
     lab.server.sh(&format!("mkdir -p /run/sshd; systemd-run --quiet --unit=lab-sshd --property=KillMode=process /usr/sbin/sshd -D -f {config}"));
     wait_for_sshd(&lab);
