@@ -55,7 +55,7 @@ fn boot(backend: Backend, dir: &Path) -> Option<Space> {
          for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\
          : > $root/etc/fstab\ntr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\n\
          mkdir -p $root/etc/systemd/logind.conf.d\n\
-         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=0\\n' > $root/etc/systemd/logind.conf.d/lab.conf\n\
+         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > $root/etc/systemd/logind.conf.d/lab.conf\n\
          printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target\\nWants=systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
          mkdir $root/run/below\ncd $root\npivot_root . run/below\numount -l /run/below\n{}\n\
          mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
