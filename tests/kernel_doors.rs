@@ -40,5 +40,15 @@ fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
         assert_eq!(all(), [[open; 3], [shut, shut, open]], "{backend:?}: on trial\n{}", lab.server.rules());
         assert!(lab.portcullis(&["revert"]).status.success());
         assert_eq!(all(), [[open; 3]; 2], "{backend:?}: reverted");
+        // Named as a port of the host, it is not guarded: that is said, and true.
+        let plan = lab.file("plan.toml", &std::fs::read_to_string(&plan).unwrap().replace("published:", ""));
+        for args in [&["export", &plan, "--to", "shell"][..], &["apply", &plan, "--yes"]] {
+            let said = lab.portcullis(args);
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            for port in [PUBLISHED, REDIRECTED] {
+                assert!(said.contains(&format!("{port}/udp stays open over IPv6: all whom this plan drops")), "{backend:?} {args:?}: {said}");
+            }
+        }
+        assert_eq!(all(), [[open; 3]; 2], "{backend:?}: on trial");
     }
 }

@@ -1,4 +1,4 @@
-//! Through which chain of the filter table a published port comes in: FORWARD, or INPUT when NAT sends it to the host itself.
+//! The doors of a port: FORWARD for what NAT sends on, INPUT for the rest, also for what NAT sends to the host itself.
 
 use super::cell::{Cell, Rest, Track};
 use super::hooks::{self, Bound};
@@ -15,17 +15,7 @@ pub fn nat_leads_here(view: &View, family: Family, proto: Proto, port: u16) -> b
     }
     let Some(world) = World::new(view, family, &[]) else { return false };
     let compiled = Compiled::default();
-    let (Ok(dst) | Err(dst)) = world.reachable_local();
-    if dst.is_empty() {
-        return false;
-    }
-    let mut walk = Walk::new(&world, &compiled, proto, false);
-    let rest = Rest {
-        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
-        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
-    };
-    hooks::run(&mut walk, vec![Cell { src: AddrSet::full(family), rest }], Bound::Local);
-    walk.ends.iter().any(|e| {
+    walked(&world, &compiled, proto, port, AddrSet::full(family)).ends.iter().any(|e| {
         let r = &e.cell.rest;
         match (&r.orig, &r.oif) {
             (Some(_), None) => true,
@@ -34,6 +24,53 @@ pub fn nat_leads_here(view: &View, family: Family, proto: Proto, port: u16) -> b
             (None, _) => e.verdict == Verdict::Depends,
         }
     })
+}
+
+/// Senders that certainly get in through some door of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetsIn {
+    /// Who of those asked about.
+    pub who: AddrSet,
+    /// What lets them.
+    pub by: String,
+    /// NAT sends them on.
+    pub translated: bool,
+}
+
+/// Who of these senders certainly gets in to a port, by whatever interface, address and source port; one answer for each
+/// question. What else filters on the host is left out: this is about these rules.
+pub fn gets_in(view: &View, family: Family, asked: &[(Proto, u16, AddrSet)]) -> Vec<Option<GetsIn>> {
+    let Some(world) = World::new(view, family, &[]) else { return vec![None; asked.len()] };
+    let compiled = Compiled::default();
+    asked.iter().map(|(proto, port, senders)| {
+        let walk = walked(&world, &compiled, *proto, *port, senders.clone());
+        let mut through = walk.ends.iter().filter(|e| e.verdict == Verdict::Accept && e.cell.rest.doubt.is_none() && heard(view, *proto, &e.cell.rest));
+        let first = through.next()?;
+        let mut who = first.cell.src.clone();
+        through.for_each(|e| who.add(&e.cell.src));
+        let by = walk.passes.iter().rfind(|p| p.src.meets(&first.cell.src)).map_or(&first.text, |p| &p.text);
+        Some(GetsIn { who, by: by.clone(), translated: first.cell.rest.orig.is_some() })
+    }).collect()
+}
+
+/// New packets of these senders to a port of the host, on all their ways.
+fn walked<'w, 'a>(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, port: u16, src: AddrSet) -> Walk<'w, 'a> {
+    let (Ok(dst) | Err(dst)) = world.reachable_local();
+    let mut walk = Walk::new(world, compiled, proto, false);
+    let rest = Rest {
+        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
+        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
+    };
+    if !rest.dst.is_empty() && !src.is_empty() {
+        hooks::run(&mut walk, vec![Cell { src, rest }], Bound::Local);
+    }
+    walk
+}
+
+/// Whether something waits for packets where they arrive, as far as the sockets are known.
+fn heard(view: &View, proto: Proto, at: &Rest) -> bool {
+    let Some(sockets) = view.sockets.as_ref().filter(|_| at.oif.is_none()) else { return true };
+    sockets.iter().any(|s| s.proto == proto && at.dport.contains(s.port) && (s.local.is_unspecified() || at.dst.contains(s.local)))
 }
 
 #[cfg(test)]

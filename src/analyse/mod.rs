@@ -31,7 +31,7 @@ mod trace;
 mod walk;
 mod world;
 
-pub use doors::nat_leads_here;
+pub use doors::{GetsIn, gets_in, nat_leads_here};
 pub use endpoint::{Endpoint, EndpointKind, endpoints};
 pub use exposure::{Because, Exposure, Reach, exposure};
 pub use findings::{Finding, findings};

@@ -35,6 +35,13 @@ pub fn remove(args: &TrialArgs) -> Result<(), Failure> {
     start(Plan::default(), &TrialArgs { replace: true, ..*args })
 }
 
+/// What a plan leaves undone, beside the answer.
+pub fn warn(open: &[String]) {
+    for text in open {
+        note(format!("warning: {text}"));
+    }
+}
+
 fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     let host = Live::default();
     let mut options = Options {
@@ -44,16 +51,19 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     if !host.is_root() {
         return Err(Refusal::not_root().into());
     }
+    let mut warned = Vec::new();
     if !args.yes {
         trial::resolve(&host, &mut plan)?;
         let view = observe(&host);
         let change = plan::build(&view, &plan).map_err(|e| Failure::failed(e.what, e.hint))?;
         show(&plan::diff(&change));
+        warned = plan::still_open(&change, &plan);
+        warn(&warned);
         confirm(&format!("Apply this on trial for {} s?", args.confirm_within.as_secs()), "--yes")?;
         options.seen = Some(trial::fingerprint(&view));
     }
     let record = trial::apply(&host, &plan, &options, &mut |step| note(format!("{step} ...")))?;
-    for r in &record.remarks {
+    for r in record.remarks.iter().filter(|r| !warned.contains(r)) {
         note(format!("note: {r}"));
     }
     print(&format!(

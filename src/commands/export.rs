@@ -21,6 +21,7 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     trial::resolve(&host, &mut wanted)?;
     let view = observe(&host);
     let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;
+    super::apply::warn(&plan::still_open(&change, &wanted));
     print_exact(&match to {
         Script::Shell => plan::shell_script(&change),
         Script::Restore => plan::restore_scripts(&change).iter()

@@ -30,10 +30,10 @@ pub struct Content {
 }
 
 /// A port with the way in to it.
-struct Target {
-    proto: Proto,
-    port: u16,
-    published: bool,
+pub(super) struct Target {
+    pub(super) proto: Proto,
+    pub(super) port: u16,
+    pub(super) published: bool,
     name: String,
     /// NAT sends it to the host itself, or may.
     here: bool,
@@ -58,7 +58,8 @@ pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, Plan
     Ok(out)
 }
 
-fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
+/// The ports that a goal means on a host.
+pub(super) fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
     match goal {
         Goal::Port(proto, port) => Ok(Goal::protos(*proto).into_iter()
             .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string(), here: false }).collect()),

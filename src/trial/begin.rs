@@ -92,6 +92,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     }
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
+    record.remarks.extend(plan::still_open(&change, &plan));
     record.remarks.extend(view.unknown_filters());
     if record.operator == UNKNOWN {
         record.remarks.push("where you come from is not known (no sshd was found behind this terminal): whether the plan lets you in again was not checked".to_owned());

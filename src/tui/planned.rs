@@ -139,6 +139,9 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
         }
     }
     cut_peers(view, change, &mut say);
+    for open in plan::still_open(change, plan) {
+        say(Some(false), open);
+    }
     for text in overruled {
         say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
