@@ -12,6 +12,9 @@ pub mod guard;
 pub mod history;
 mod kernel;
 mod machine;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod odds;
 mod proof;
 mod record;
 mod refusal;
