@@ -25,7 +25,7 @@ pub enum Access {
 
 /// The view without what is not known of the host, other filters and tables that cannot be read: that is the same before
 /// and after, and must not hide what a change does.
-fn alone(view: &View) -> Cow<'_, View> {
+pub fn alone(view: &View) -> Cow<'_, View> {
     let unreadable = |set: &Ruleset| set.tables.iter().any(|t| t.unreadable);
     if view.other_filters.is_empty() && ![&view.v4, &view.v6].into_iter().flatten().any(unreadable) {
         return Cow::Borrowed(view);

@@ -1,10 +1,11 @@
 //! A staged plan worked out for the host that was seen: change, exposure after, checks. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
-use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Verdict, lockout, outline, owner, report, trace};
-use crate::model::{Action, Family, Goal, Node, Plan, Proto, Rule, Source, View};
+use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, alone, lockout, outline, owner, report};
+use crate::model::{Action, Family, Goal, Match, Node, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
 
 /// What a view means, for the screens.
@@ -138,7 +139,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
             say(None, "IPv6 is covered; none of the nodes has an IPv6 address here, so nobody is allowed over IPv6".into());
         }
     }
-    cut_peers(view, change, &mut say);
+    cut_peers(change, &mut say);
     for open in plan::still_open(change, plan) {
         say(Some(false), open);
     }
@@ -183,26 +184,52 @@ fn overruled(after: &View, s: &Shadow) -> Option<String> {
 /// How the check begins that names who is cut.
 pub const CUT: &str = "connected now and blocked after";
 
-/// Who is connected now and would not get in again.
-fn cut_peers(view: &View, change: &Change, say: &mut impl FnMut(Option<bool>, String)) {
-    let mut cut: Vec<String> = Vec::new();
-    let peers: std::collections::BTreeSet<_> = view.peers.iter().map(|p| (p.addr, p.port, p.proto.0)).collect();
-    // A server may have very many peers; a few hundred answer the question.
-    for (addr, port, proto) in peers.iter().take(300) {
-        let packet = Packet::new(*addr, Proto(*proto), Some(*port));
-        let blocked = |v| matches!(v, Verdict::Drop | Verdict::Reject);
-        if !blocked(trace(&change.before, &packet).verdict) && blocked(trace(&change.after, &packet).verdict) {
-            cut.push(format!("{addr} (port {port})"));
+/// How many clients are asked about: a server may have very many, on very many rules.
+const MOST_PEERS: usize = 300;
+
+/// The ports that rules of ours name, before or after; `None`: one of them, written by hand, names none.
+fn touched(change: &Change) -> Option<PortSet> {
+    let mut out = PortSet::new();
+    for f in &change.families {
+        for rule in f.doors.iter().flat_map(|d| d.rules.iter().chain(&d.old_rules)) {
+            let spec = Rule::new(rule).spec(f.family());
+            // What leaves our chain is not decided there.
+            if spec.target != Target::Return {
+                out |= spec.matches.iter().find_map(|m| match m {
+                    Match::DestinationPorts(false, ports) => Some(ports.clone()),
+                    Match::CtOrigDstPort(false, ports) => Some(PortSet::from_iter([ports.clone()])),
+                    _ => None,
+                })?;
+            }
         }
     }
-    if peers.is_empty() {
+    Some(out)
+}
+
+/// Who is connected now and would not get in again.
+fn cut_peers(change: &Change, say: &mut impl FnMut(Option<bool>, String)) {
+    let all: BTreeSet<_> = change.before.peers.iter().map(|p| (p.addr, p.port, p.proto.0)).collect();
+    if all.is_empty() {
         return;
     }
-    if cut.is_empty() {
-        say(Some(true), format!("{} connected now: none of them would be cut", count(peers.len(), "client")));
-    } else {
+    let touched = touched(change);
+    let peers: Vec<_> = all.iter().filter(|(_, port, _)| touched.as_ref().is_none_or(|t| t.contains(*port))).collect();
+    let (before, after) = (alone(&change.before), alone(&change.after));
+    let (mut before, mut after) = (Tracer::new(&before), Tracer::new(&after));
+    let blocked = |v| matches!(v, Verdict::Drop | Verdict::Reject);
+    let cut: Vec<String> = peers.iter().take(MOST_PEERS).filter(|(addr, port, proto)| {
+        let packet = Packet::new(*addr, Proto(*proto), Some(*port));
+        // Rules of ours decide early; those before the plan may be very many.
+        blocked(after.trace(&packet).verdict) && !blocked(before.trace(&packet).verdict)
+    }).map(|(addr, port, _)| format!("{addr} (port {port})")).collect();
+    if !cut.is_empty() {
         let more = if cut.len() > 3 { format!(" and {} more", cut.len() - 3) } else { String::new() };
         say(Some(false), format!("{CUT}: {}{more}", cut[..cut.len().min(3)].join(", ")));
+    }
+    if peers.len() > MOST_PEERS {
+        say(None, format!("{} connected now to ports of this plan: only the first {MOST_PEERS} were looked at", count(peers.len(), "client")));
+    } else if cut.is_empty() {
+        say(Some(true), format!("{} connected now: none of them would be cut", count(all.len(), "client")));
     }
 }
 
@@ -217,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
+    use crate::model::{OtherFilter, Peer};
     use crate::observe::live::observe;
     use crate::syntax::plan::read;
 
@@ -231,5 +259,28 @@ mod tests {
         let drop = "[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"nfs\", \"nfs_acl\"]\n";
         assert!(!told(&format!("{allow}{drop}")));
         assert!(told(&format!("{drop}{allow}")));
+    }
+
+    #[test]
+    fn nobody_is_vouched_for_who_was_not_looked_at() {
+        let told = |strangers: u32, to: u16, filters: bool| {
+            let mut view = observe(&Demo::new());
+            let peer = |addr: u32, port| Peer { addr: std::net::Ipv4Addr::from(addr).into(), port, proto: Proto::TCP };
+            view.peers = (0..strangers).map(|n| peer(0x0a00_0000 + n, to)).collect();
+            view.peers.push(peer(0xc633_6401, 111));
+            if filters {
+                let other = || OtherFilter { family: Family::V4, what: "nft".into(), see: "nft list ruleset".into(), rewrites: true };
+                view.other_filters.push(other());
+            }
+            let rules = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"portmapper\"]\n\
+                [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
+            let planned = work(&seen(Arc::new(view), Plan::default()), &read(rules).unwrap());
+            planned.checks.into_iter().filter(|c| c.text.contains("connected now")).map(|c| (c.good, c.text)).collect::<Vec<_>>()
+        };
+        let cut = (Some(false), format!("{CUT}: 198.51.100.1 (port 111)"));
+        assert_eq!(told(400, 22, false), std::slice::from_ref(&cut));
+        // What is not known of other filters hides nothing of what the plan does.
+        assert_eq!(told(3, 111, true), [cut]);
+        assert_eq!(told(400, 111, false), [(None, "401 clients connected now to ports of this plan: only the first 300 were looked at".to_owned())]);
     }
 }
