@@ -2,6 +2,8 @@
 
 mod draw;
 
+use std::collections::VecDeque;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,7 +14,7 @@ use super::notes;
 use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
-use super::shared::{Asked, Open, Reply, Request, Shared};
+use super::shared::{Asked, Note, Open, Reply, Request, Shared};
 use super::config::Config;
 use crate::model::Plan;
 
@@ -48,6 +50,8 @@ pub struct App {
     plan: PlanScreen,
     history: History,
     popups: Vec<Popup>,
+    /// What came up while somebody typed, in order: it opens when nobody types any more.
+    later: VecDeque<Open>,
     tabs_at: Vec<(u16, u16, Tab)>,
     /// Where the footer has its keys.
     keys_at: Vec<(u16, u16, Action)>,
@@ -72,7 +76,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide,
         }
     }
 
@@ -122,6 +126,7 @@ impl App {
 
     /// Takes what the operator did.
     pub fn input(&mut self, input: Input) -> Turn {
+        self.shared.untouched = false;
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => {
@@ -148,7 +153,7 @@ impl App {
         if let Some(p) = self.popups.last_mut() && p.path_key(key, &mut self.shared) {
             return self.settle();
         }
-        let typing = self.popups.last().is_some_and(Popup::takes_text);
+        let typing = self.typing();
         let plain = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
         match self.shared.keys.lookup(self.place(), key).map(|b| b.action) {
             Some(action) if !(typing && plain) => self.act(action),
@@ -160,6 +165,10 @@ impl App {
                 self.settle()
             }
         }
+    }
+
+    fn typing(&self) -> bool {
+        self.popups.last().is_some_and(Popup::takes_text)
     }
 
     /// A key that does something elsewhere is not passed over in silence.
@@ -260,12 +269,10 @@ impl App {
             self.chains.show(&mut self.shared);
         }
         for open in std::mem::take(&mut self.shared.opens) {
-            let mut popup = Popup::open(open, self.place(), &mut self.shared);
-            if let Popup::Palette(p) = &mut popup {
-                p.below = Some(self.tab.place());
-                p.entries = self.all_actions();
-            }
-            self.popups.push(popup);
+            self.open(open);
+        }
+        while !self.typing() && let Some(open) = self.later.pop_front() {
+            self.open(open);
         }
         for r in &self.shared.requests {
             if let Request::Change(change) = r && let Some(doing) = change.doing() {
@@ -276,6 +283,15 @@ impl App {
             Some(action) => self.act(action),
             None => Turn::On,
         }
+    }
+
+    fn open(&mut self, open: Open) {
+        let mut popup = Popup::open(open, self.place(), &mut self.shared);
+        if let Popup::Palette(p) = &mut popup {
+            p.below = Some(self.tab.place());
+            p.entries = self.all_actions();
+        }
+        self.popups.push(popup);
     }
 
     /// Every action: those of this screen first, then those of the others, of a trial and of the preview.
@@ -387,10 +403,10 @@ impl App {
             Reply::Trial(t) => self.trial(t),
             Reply::Began(t) => {
                 sh.trial = Some(t);
-                if !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
+                if sh.untouched && !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
                     self.popups.clear();
-                    self.shared.opens.push(Open::Trial);
                 }
+                self.show_trial();
             }
             Reply::Past(past) => sh.past = past,
             Reply::Snapshot { id, diff, whole } => {
@@ -424,7 +440,27 @@ impl App {
                 None => sh.complain(format!("{what}; {hint}")),
             },
         }
+        // Nobody asked just now for what an answer opens: it does not take the keys of somebody who types.
+        if self.typing() {
+            for open in std::mem::take(&mut self.shared.opens) {
+                if let Open::Ask { title, then, .. } = &open {
+                    let text = format!("{title}: more when this is closed");
+                    self.shared.note = Some(Note { bad: matches!(then, Asked::Apply(_)), text });
+                }
+                self.later.push_back(open);
+            }
+        }
         let _ = self.settle();
+    }
+
+    /// Opens the trial by itself only where no key can be meant for something else: one of its keys keeps, one reverts.
+    fn show_trial(&mut self) {
+        let sh = &mut self.shared;
+        if sh.untouched {
+            sh.opens.push(Open::Trial);
+        } else {
+            sh.say(format!("the trial runs: {} shows it, to keep or to revert it", sh.key(Place::Services, Action::Trial)));
+        }
     }
 
     fn trial(&mut self, t: Option<super::shared::TrialSeen>) {
@@ -445,7 +481,7 @@ impl App {
         }
         if !ran && sh.trial_runs() && self.popups.is_empty() {
             // A trial was pending when we came.
-            sh.opens.push(Open::Trial);
+            self.show_trial();
         }
     }
 

@@ -323,6 +323,8 @@ pub struct Shared {
     pub busy: Option<String>,
     /// A change of the firewall or of files is under way: how far it is. Another has to wait.
     pub changing: Option<String>,
+    /// Nothing was pressed since the start, or since a plan was handed over to be applied.
+    pub untouched: bool,
     /// Message at the foot.
     pub note: Option<Note>,
     /// What is searched for; empty: nothing.
@@ -354,7 +356,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: None, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, guide: None, copy: None, act: None,
         }
     }

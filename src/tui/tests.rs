@@ -608,3 +608,42 @@ fn what_was_kept_before_is_not_called_reverted() {
     let said = |a: &App| a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"));
     c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && said(a));
 }
+
+#[test]
+fn a_trial_that_begins_takes_no_keys_from_somebody_who_types() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    c.press(&["3", "y", "enter", "1", "p", "text:192.0."]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    let picture = c.picture();
+    assert!(c.app.place() == Place::Nodes && picture.contains("192.0.") && picture.contains("the trial runs: T shows it"), "{picture}");
+    // Neither does it come up under the next keys.
+    c.press(&["text:rk", "esc", "r", "k"]);
+    assert!(c.app.shared.trial_runs() && c.app.shared.changing.is_none() && c.app.place() == Place::Services, "{}", c.picture());
+    assert_eq!(c.press(&["T"]).app.place(), Place::Trial);
+}
+
+#[test]
+fn a_trial_that_begins_takes_no_keys_from_a_list() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    c.press(&["3", "y", "enter", "v", "j"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    assert_eq!(c.press(&["k"]).app.place(), Place::Preview);
+    assert!(c.app.shared.changing.is_none());
+}
+
+#[test]
+fn questions_wait_until_nobody_types() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["p", "text:nfs"]);
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    assert!(c.picture().contains("The change was refused; nothing was changed: more when this is closed"), "{}", c.picture());
+    c.app.reply(Reply::Draft(c.app.shared.plan.clone()));
+    assert!(c.app.place() == Place::Nodes && c.picture().contains("nfs"), "{}", c.picture());
+    c.press(&["esc"]);
+    assert!(c.picture().contains("A draft from before"), "{}", c.picture());
+    c.press(&["esc"]);
+    assert!(c.picture().contains("kept rules go"), "{}", c.picture());
+    assert_eq!(c.press(&["esc"]).app.place(), Place::Services);
+}

@@ -76,6 +76,7 @@ impl Ask {
         match self.then.clone() {
             Asked::Apply(allowed) => {
                 sh.allowed = allowed;
+                sh.untouched = true;
                 let seen = sh.seen.as_ref().map(|s| s.view.clone());
                 sh.requests.push(Request::Change(Change::Apply { plan: sh.plan.clone(), within: sh.trial_time, allowed, seen }));
             }

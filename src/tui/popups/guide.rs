@@ -250,12 +250,9 @@ impl Guide {
     }
 
     /// An answer.
-    pub fn reply(&mut self, reply: &Reply, sh: &mut Shared) {
+    pub fn reply(&mut self, reply: &Reply) {
         match reply {
-            Reply::Began(_) => {
-                self.go(Step::Trial);
-                sh.opens.push(Open::Trial);
-            }
+            Reply::Began(_) => self.go(Step::Trial),
             // Also where it was asked for on the screen of the trial.
             Reply::Saved(_) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}

@@ -203,7 +203,7 @@ impl Popup {
             Self::Save(p) => p.reply(reply),
             Self::Trial(p) => p.reply(reply),
             Self::Flow(p) => p.reply(reply, sh),
-            Self::Guide(p) => p.reply(reply, sh),
+            Self::Guide(p) => p.reply(reply),
             _ => {}
         }
     }
