@@ -479,9 +479,16 @@ impl App {
             if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
             sh.requests.push(Request::Look);
         }
-        if !ran && sh.trial_runs() && self.popups.is_empty() {
-            // A trial was pending when we came.
-            self.show_trial();
+        if !ran && sh.trial_runs() {
+            // A trial was pending when we came, or another login began it.
+            for p in &mut self.popups {
+                if let Popup::Guide(g) = p {
+                    g.trial_runs();
+                }
+            }
+            if self.popups.is_empty() {
+                self.show_trial();
+            }
         }
     }
 

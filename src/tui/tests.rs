@@ -647,3 +647,15 @@ fn questions_wait_until_nobody_types() {
     assert!(c.picture().contains("kept rules go"), "{}", c.picture());
     assert_eq!(c.press(&["esc"]).app.place(), Place::Services);
 }
+
+#[test]
+fn the_guide_shows_a_trial_that_another_login_began() {
+    let mut other = Cockpit::demo(80, 24);
+    on_trial(&mut other);
+    let trial = other.app.shared.trial.clone();
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    assert!(c.picture().contains("step 1 of 7"), "{}", c.picture());
+    c.app.reply(Reply::Trial(trial));
+    let picture = c.picture();
+    assert!(picture.contains("step 5 of 7") && picture.contains("The trial runs:"), "{picture}");
+}

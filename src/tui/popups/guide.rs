@@ -249,10 +249,15 @@ impl Guide {
         sh.opens.push(Open::Nodes { goals, what, drop_rest: true, rule: None });
     }
 
+    /// The trial comes first, whoever began it: its clock runs.
+    pub fn trial_runs(&mut self) {
+        self.go(Step::Trial);
+    }
+
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
         match reply {
-            Reply::Began(_) => self.go(Step::Trial),
+            Reply::Began(_) => self.trial_runs(),
             // Also where it was asked for on the screen of the trial.
             Reply::Saved(_) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}
