@@ -50,8 +50,33 @@ pub(super) struct Rest {
     pub(super) orig: Option<Box<(AddrSet, PortSet)>>,
     /// REDIRECT has sent them to the host itself, to an address that is not known.
     pub(super) to_host: bool,
-    /// Why it is not certain that these packets come this way: a number of the walk's reasons.
-    pub(super) doubt: Option<u32>,
+    /// Why it is not certain that these packets come this way.
+    pub(super) doubt: Doubt,
+}
+
+/// Why it is not certain that packets come some way. Which reason it is keeps no packets apart: cells that differ in
+/// nothing else are joined, and fare alike in chains.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Doubt {
+    /// A number of the walk's reasons: the last rule on the way that nobody can be sure of.
+    pub(super) why: Option<u32>,
+    /// Whether it held.
+    pub(super) held: bool,
+    /// Whether any such rule has to hold for them to come this way, as none does for ordinary packets.
+    pub(super) chance: bool,
+}
+
+impl Doubt {
+    /// Behind one more reason, on the way of what holds or of what does not.
+    pub(super) fn behind(self, why: u32, held: bool) -> Self {
+        Self { why: Some(why), held, chance: self.chance }
+    }
+}
+
+impl PartialEq for Doubt {
+    fn eq(&self, other: &Self) -> bool {
+        self.why.is_some() == other.why.is_some()
+    }
 }
 
 /// A condition with a certain answer for each packet.
@@ -334,19 +359,11 @@ pub(super) fn join(cells: &mut Vec<Cell>, cell: Cell) {
     }
     // Only the last few are compared: rules that split one cell leave its parts side by side.
     for known in cells.iter_mut().rev().take(16) {
-        let alike = known.rest == cell.rest || same_but_doubt(&known.rest, &cell.rest);
-        if alike {
+        if known.rest == cell.rest {
             known.src.unite(cell.src);
-            known.rest.doubt = known.rest.doubt.or(cell.rest.doubt);
+            known.rest.doubt.chance &= cell.rest.doubt.chance;
             return;
         }
     }
     cells.push(cell);
-}
-
-/// Cells with the same senders may be joined whatever their doubt; others keep it apart, so that the doubt of
-/// some does not spread.
-fn same_but_doubt(a: &Rest, b: &Rest) -> bool {
-    a.doubt != b.doubt && a.doubt.is_some() && b.doubt.is_some()
-        && Rest { doubt: None, ..a.clone() } == Rest { doubt: None, ..b.clone() }
 }

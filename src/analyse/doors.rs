@@ -1,6 +1,6 @@
 //! The doors of a port: FORWARD for what NAT sends on, INPUT for the rest, also for what NAT sends to the host itself.
 
-use super::cell::{Cell, Rest, Track};
+use super::cell::{Cell, Doubt, Rest, Track};
 use super::hooks::{self, Bound};
 use super::trace::{Verdict, port as ports};
 use super::walk::{Compiled, Walk};
@@ -44,7 +44,7 @@ pub fn gets_in(view: &View, family: Family, asked: &[(Proto, u16, AddrSet)]) -> 
     let compiled = Compiled::default();
     asked.iter().map(|(proto, port, senders)| {
         let walk = walked(&world, &compiled, *proto, *port, senders.clone());
-        let mut through = walk.ends.iter().filter(|e| e.verdict == Verdict::Accept && e.cell.rest.doubt.is_none() && heard(view, *proto, &e.cell.rest));
+        let mut through = walk.ends.iter().filter(|e| e.verdict == Verdict::Accept && e.cell.rest.doubt.why.is_none() && heard(view, *proto, &e.cell.rest));
         let first = through.next()?;
         let mut who = first.cell.src.clone();
         through.for_each(|e| who.add(&e.cell.src));
@@ -59,7 +59,7 @@ fn walked<'w, 'a>(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, po
     let mut walk = Walk::new(world, compiled, proto, false);
     let rest = Rest {
         dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
-        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
+        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
     };
     if !rest.dst.is_empty() && !src.is_empty() {
         hooks::run(&mut walk, vec![Cell { src, rest }], Bound::Local);

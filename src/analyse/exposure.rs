@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::cell::{Cell, Rest, Test, Track, split_all};
+use super::cell::{Cell, Doubt, Rest, Test, Track, split_all};
 use super::endpoint::Endpoint;
 use super::hooks::{self, Bound};
 use super::ifaces::{Ifs, OTHERS, in_words};
@@ -63,6 +63,12 @@ impl Exposure {
         }
         let depends = depends.minus(&accepted);
         Cow::Owned(Reach { blocked: accepted.or(&depends).complement(), accepted, depends })
+    }
+
+    /// How a part of the senders fares by the interface that is most open to it.
+    pub fn at_best(&self, part: &Because) -> Verdict {
+        let by_some = part.outcome == Verdict::Depends && part.set.minus(&self.widest().accepted).is_empty();
+        if by_some { Verdict::Accept } else { part.outcome }
     }
 
     /// Interfaces that fare alike, in words (`any interface but docker0`), the most open first.
@@ -175,7 +181,7 @@ impl<'a> Engine<'a> {
             src: AddrSet::full(family),
             rest: Rest {
                 dst, sport: port(e.proto, None), dport: port(e.proto, Some(e.port)), iif: iif.clone(), oif: None,
-                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
+                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
             },
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);
@@ -183,7 +189,7 @@ impl<'a> Engine<'a> {
         let others: Vec<&OtherFilter> = view.other_filters.iter().filter(|o| o.family == family).collect();
         let other = (!others.is_empty()).then(|| others.iter().any(|o| o.rewrites));
         let reach = Reach::of(family, walk.ends.iter()).under(other);
-        let mut because = reasons(&walk, &reach);
+        let mut because = reasons(&walk, &reach, e, other.is_some());
         // One that may rewrite comes first: it concerns what these rules block, too.
         if let Some(o) = others.iter().find(|o| o.rewrites).or(others.first())
             && !reach.depends.is_empty() {

@@ -104,10 +104,11 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
         None if !translated || world.is_own(&dst) || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => local.push(with(dst)),
         None => {
             let what = dst.only().map_or_else(|| "the new destination".to_owned(), |a| a.to_string());
-            let why = walk.reason(format!("whether {what} is an address of this host is not known"));
+            let why = walk.reason(format!("whether {what} is an address of this host is not known"), None);
             let mut c = with(dst);
-            c.rest.doubt.get_or_insert(why);
+            c.rest.doubt = c.rest.doubt.behind(why, true);
             local.push(c.clone());
+            c.rest.doubt = c.rest.doubt.behind(why, false);
             forward.push(c);
         }
     }

@@ -11,7 +11,7 @@ pub(super) type Ifs = RangeSetBlaze<u16>;
 /// How the class of every interface that nothing names is called.
 pub(super) const OTHERS: &str = "any other";
 
-/// Interfaces in words: `eth0, eth1`, or `any interface but docker0`; `rest` are those that are not meant.
+/// Names of interfaces in words: `eth0, eth1`, or `any interface but docker0`; `rest` are those that are not meant.
 pub(super) fn in_words(some: &[&str], rest: &[&str]) -> String {
     let list = |of: &[&str]| {
         let mut names: Vec<String> = of.iter().take(4).map(|n| {
@@ -101,6 +101,17 @@ impl Universe {
     /// One interface by its name.
     pub(super) fn named(&self, name: &str) -> Ifs {
         (0..self.len()).filter(|i| self.names[usize::from(*i)].0 == name).collect()
+    }
+
+    /// The class of every interface that nothing names, where there is one.
+    pub(super) fn others(&self) -> Option<u16> {
+        self.names.last().filter(|(name, _)| name == OTHER).and(self.len().checked_sub(1))
+    }
+
+    /// Interfaces in words; `rest` are those that are not meant.
+    pub(super) fn in_words(&self, some: &Ifs, rest: &Ifs) -> String {
+        let names = |of: &Ifs| of.iter().map(|i| self.show(i)).collect::<Vec<_>>();
+        in_words(&names(some), &names(rest))
     }
 
     /// The name to show.

@@ -11,6 +11,7 @@ mod tests;
 mod addrtype;
 mod cell;
 mod compile;
+mod doubt;
 mod doors;
 mod endpoint;
 mod exposure;

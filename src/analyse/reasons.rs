@@ -4,9 +4,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use super::doubt::{Explained, explain};
+use super::endpoint::Endpoint;
 use super::exposure::{Because, Reach};
-use super::trace::{Verdict, doubt};
-use super::walk::{End, RuleRef, Walk};
+use super::trace::Verdict;
+use super::walk::{End, Pass, RuleRef, Walk};
 use crate::model::AddrSet;
 
 /// The reasons, each once, with all senders that share it.
@@ -31,23 +33,40 @@ impl Reasons {
     }
 }
 
-/// Why each part fares as it does.
-pub(super) fn reasons(walk: &Walk, reach: &Reach) -> Vec<Because> {
+/// Why each part of an endpoint's senders fares as it does. `others`: something else filters too.
+pub(super) fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) -> Vec<Because> {
     let mut out = Reasons::default();
-    for p in &walk.passes {
-        out.add(p.src.and(&reach.accepted), Verdict::Accept, &p.text, Some(&p.rule));
+    let passes: Vec<&Pass> = walk.passes_in_order().into_iter().filter(|p| p.src.meets(&reach.accepted)).collect();
+    // A published port may have two doors, and the same words at both mean different things.
+    let two = passes.iter().any(|p| p.nat) && passes.iter().any(|p| !p.nat);
+    let proxy = endpoint.process.as_deref().is_some_and(|p| p.starts_with("docker-proxy"));
+    for p in &passes {
+        let door = if p.nat { "through NAT: " } else if proxy { "through docker-proxy: " } else { "without NAT: " };
+        let text = format!("{}{}", if two { door } else { "" }, p.text);
+        out.add(p.src.and(&reach.accepted), Verdict::Accept, &text, Some(&p.rule));
     }
     if walk.passes.is_empty() {
         for e in walk.ends.iter().filter(|e| e.verdict == Verdict::Accept) {
             out.add(e.cell.src.and(&reach.accepted), Verdict::Accept, &e.text, e.rule.as_ref());
         }
     }
+    // What gets in by some interface is said before what is blocked, what nobody can be sure of behind it.
+    let mut unsure = Vec::new();
+    for (set, here) in groups(&walk.ends, &reach.depends) {
+        match explain(walk, set, &here, others) {
+            Explained::OpenOn(reasons) => {
+                for (set, text, rule) in reasons {
+                    out.add(set, Verdict::Depends, &text, rule.as_ref());
+                }
+            }
+            Explained::Unsure(reason) => unsure.push(reason),
+        }
+    }
     for e in walk.ends.iter().filter(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
         out.add(e.cell.src.and(&reach.blocked), e.verdict, &e.text, e.rule.as_ref());
     }
-    for (set, here) in groups(&walk.ends, &reach.depends) {
-        let rule = here.iter().find(|e| e.verdict == Verdict::Depends).or_else(|| here.iter().find(|e| e.verdict != Verdict::Accept));
-        out.add(set, Verdict::Depends, &doubt(walk, &here), rule.and_then(|e| e.rule.as_ref()));
+    for (set, text, rule) in unsure {
+        out.add(set, Verdict::Depends, &text, rule.as_ref());
     }
     out.list
 }

@@ -129,10 +129,11 @@ fn moved(walk: &mut Walk, cell: Cell, dst: Option<&AddrSet>, ports: Option<&Port
         if dst.only().is_some() {
             out.extend(split.hit);
         } else {
-            let why = walk.reason("which of its destinations DNAT takes is not known".to_owned());
+            let why = walk.reason("which of its destinations DNAT takes is not known".to_owned(), None);
             for mut c in split.hit {
-                c.rest.doubt.get_or_insert(why);
+                c.rest.doubt = c.rest.doubt.behind(why, true);
                 out.push(c.clone());
+                c.rest.doubt = c.rest.doubt.behind(why, false);
                 rest.push(c);
             }
         }

@@ -126,7 +126,68 @@ fn interfaces_are_told_apart() {
     let e = reach(&live("-A INPUT -i eth0 -p tcp --dport 9 -j DROP"), 9, Family::V4);
     assert!(e.reach.depends.is_full());
     assert!(e.by_interface["eth0"].blocked.is_full() && e.by_interface["docker0"].accepted.is_full());
-    assert!(e.because[0].text.contains("interface"), "{:?}", e.because);
+    let because = (e.because[0].text.as_str(), e.because[0].outcome, e.at_best(&e.because[0]));
+    assert_eq!(because, ("INPUT policy ACCEPT, no rule matched (on docker0), else INPUT rule 1: DROP", Verdict::Depends, Verdict::Accept));
+}
+
+#[test]
+fn of_several_interfaces_the_rule_that_lets_in_is_named() {
+    let rules = DOCKER.replace("-A DOCKER-USER -s", "-A DOCKER-USER ! -s");
+    for v in [live(&rules), view(&rules)] {
+        let list = endpoints(&v);
+        let x = exposure(&v, list.iter().find(|e| e.kind == EndpointKind::Published).unwrap(), Family::V4).unwrap();
+        let names = if v.addrs.is_some() { "eth0" } else { "any interface but docker0" };
+        let text = format!("DOCKER rule 1: ACCEPT (on {names}), else INPUT policy DROP, no rule matched");
+        let first = &x.because[0];
+        assert_eq!((cidrs(&first.set), &first.text, first.rule.as_ref().map(|r| r.chain.as_str())), (vec!["198.51.100.0/24".to_owned()], &text, Some("DOCKER")));
+        assert_eq!((x.because[1].outcome, ask(&v, "198.51.100.7 9042").why), (Verdict::Drop, text));
+    }
+    // Where it is sure nowhere, the reason is that of the way from outside, not that of a bridge.
+    let v = live("-A INPUT -i docker0 -m time --timestart 08:00 -j DROP\n-A INPUT -m limit --limit 1/sec -j DROP");
+    assert!(reach(&v, 9, Family::V4).because[0].text.starts_with("INPUT rule 2: "), "{:#?}", reach(&v, 9, Family::V4).because);
+}
+
+#[test]
+fn what_ordinary_packets_meet_is_the_first_reason() {
+    // Cilium: sockets of its proxy are transparent, nobody else's.
+    let v = live("*mangle\n-A PREROUTING -m socket --transparent -j MARK --set-xmark 0x200/0xffffffff
+        *filter\n-N P\n-A INPUT -j P\n-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT\n-P INPUT DROP\n-A P -m mark --mark 0x200/0xf00 -j ACCEPT");
+    let texts: Vec<String> = reach(&v, 9, Family::V4).because.into_iter().map(|b| b.text).collect();
+    assert_eq!(texts, ["INPUT rule 2: ACCEPT", "P rule 1: ACCEPT"]);
+}
+
+#[test]
+fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
+    let pick = "*nat\n-N SVC\n-A PREROUTING -p tcp --dport 80 -j SVC
+        -A SVC -m statistic --mode random --probability 0.5 -j DNAT --to-destination 172.17.0.2:80\n-A SVC -j DNAT --to-destination 172.17.0.3:80\n*filter\n";
+    let why = |rules: &str, source: &str| {
+        let v = live(&format!("{pick}{rules}"));
+        let said = reach(&v, 80, Family::V4).because.into_iter().find(|b| b.outcome == Verdict::Depends).map(|b| (b.text, b.rule.and_then(|r| r.rule)));
+        assert_eq!(ask(&v, &format!("{source} 80 eth0")).why, said.clone().unwrap().0);
+        said.unwrap()
+    };
+    let set = "FORWARD rule 1: the contents of ipset s are not known";
+    assert_eq!(why("-A FORWARD -m set --match-set s src -j DROP", "192.0.2.1"), (set.to_owned(), Some(1)));
+    // A later rule that is not sure either, and changes nothing, does not take its place.
+    let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A MORE -p udp -j DROP";
+    assert_eq!(why(more, "192.0.2.1").0, set);
+    // The pick is the reason where the containers fare differently.
+    assert_eq!(why("-A FORWARD -d 172.17.0.3/32 -j DROP", "192.0.2.1").0, "SVC rule 1: whether --mode random holds is not known");
+    // Neither: the source port decides, for both containers.
+    assert_eq!(why("-A FORWARD -p tcp -m tcp --sport 0:1023 -j DROP", "192.0.2.1").0, "the source port decides: FORWARD rule 1: DROP");
+}
+
+#[test]
+fn of_two_doors_each_reason_names_its_own() {
+    let mut v = live("*nat\n-A PREROUTING ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042
+        *filter\n-A FORWARD -d 172.17.0.2/32 -j ACCEPT");
+    v.sockets = Some(vec![crate::model::Socket {
+        proto: Proto::TCP, local: "0.0.0.0".parse().unwrap(), port: 9042, device: None, v6only: None, process: Some("docker-proxy".into()),
+    }]);
+    let list = endpoints(&v);
+    let x = exposure(&v, list.iter().find(|e| e.port == 9042).unwrap(), Family::V4).unwrap();
+    let texts: Vec<&str> = x.because.iter().map(|b| b.text.as_str()).collect();
+    assert_eq!(texts, ["through NAT: FORWARD rule 1: ACCEPT", "through docker-proxy: INPUT policy ACCEPT, no rule matched"]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::cell::{Cell, Rest, Track};
+use super::cell::{Cell, Doubt, Rest, Track};
+use super::doubt::{Explained, explain};
 use super::hooks::{self, Bound};
 use super::walk::{Compiled, End, Walk};
 use super::world::{World, loopback};
@@ -166,7 +167,7 @@ impl<'a> Tracer<'a> {
                 sport: port(packet.proto, packet.sport),
                 dport: port(packet.proto, packet.dport),
                 iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
-                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: None,
+                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
             },
         };
         hooks::run(&mut walk, vec![cell], bound);
@@ -222,35 +223,9 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String) {
         return (if same { first.verdict } else { Verdict::Drop }, first.text.clone());
     }
     let all: Vec<&End> = ends.iter().collect();
-    (Verdict::Depends, doubt(walk, &all))
-}
-
-/// Why ends with one sender differ: the first reason of doubt, else the side on which they differ.
-pub(super) fn doubt(walk: &Walk, ends: &[&End]) -> String {
-    if let Some(e) = ends.iter().find(|e| e.verdict == Verdict::Depends) {
-        return e.text.clone();
-    }
-    if let Some(why) = ends.iter().find_map(|e| e.cell.rest.doubt).and_then(|d| walk.reasons.get(d as usize)) {
-        return why.clone();
-    }
-    let blocked = ends.iter().find(|e| e.verdict != Verdict::Accept);
-    let passed = ends.iter().find(|e| e.verdict == Verdict::Accept);
-    let (Some(b), Some(a)) = (blocked, passed) else { return "the rules alone do not decide".to_owned() };
-    let (x, y) = (&a.cell.rest, &b.cell.rest);
-    let first_dst = |r: &Rest| r.orig.as_ref().map_or_else(|| r.dst.clone(), |o| o.0.clone());
-    let first_port = |r: &Rest| r.orig.as_ref().map_or_else(|| r.dport.clone(), |o| o.1.clone());
-    let what = if x.iif.is_disjoint(&y.iif) {
-        "the interface it arrives on"
-    } else if !first_dst(x).meets(&first_dst(y)) {
-        "which address of the host it is sent to"
-    } else if x.sport.is_disjoint(&y.sport) {
-        "the source port"
-    } else if first_port(x).is_disjoint(&first_port(y)) {
-        "the destination port"
-    } else if x.oif.as_ref().zip(y.oif.as_ref()).is_some_and(|(p, q)| p.is_disjoint(q)) {
-        "the interface it leaves through, which is not known"
-    } else {
-        "where NAT sends it"
+    let why = match explain(walk, first.cell.src.clone(), &all, other.is_some()) {
+        Explained::OpenOn(reasons) => reasons.into_iter().next().map(|r| r.1).unwrap_or_default(),
+        Explained::Unsure(reason) => reason.1,
     };
-    format!("{what} decides: {}", b.text)
+    (Verdict::Depends, why)
 }

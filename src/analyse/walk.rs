@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use super::cell::{Cell, join, split_all};
+use super::cell::{Cell, Doubt, join, split_all};
+use super::ifaces::Ifs;
 use super::lazy::Lazy;
 use super::trace::{Step, StepResult, Verdict};
 use super::world::World;
@@ -44,6 +45,12 @@ pub(super) struct End {
 pub(super) struct Pass {
     /// The senders.
     pub(super) src: AddrSet,
+    /// The interfaces they came by.
+    pub(super) iif: Ifs,
+    /// Whether NAT sent them there.
+    pub(super) nat: bool,
+    /// Whether they come there only if a rule holds that nobody can be sure of.
+    chance: bool,
     /// Why.
     pub(super) text: String,
     /// The rule or policy.
@@ -81,8 +88,8 @@ pub(super) struct Walk<'w, 'a> {
     pub(super) ends: Vec<End>,
     /// Where the filter table let packets pass.
     pub(super) passes: Vec<Pass>,
-    /// Reasons of doubt, by number.
-    pub(super) reasons: Vec<String>,
+    /// Reasons of doubt, by number, and the rules that they are about.
+    pub(super) reasons: Vec<(String, Option<RuleRef>)>,
     known: HashMap<String, u32>,
     /// The rules on the way, when asked for.
     pub(super) path: Option<Vec<Step>>,
@@ -117,12 +124,12 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     /// The number of a reason.
-    pub(super) fn reason(&mut self, why: String) -> u32 {
+    pub(super) fn reason(&mut self, why: String, rule: Option<RuleRef>) -> u32 {
         let next = u32::try_from(self.reasons.len()).unwrap_or(u32::MAX);
         match self.known.entry(why) {
             Entry::Occupied(at) => *at.get(),
             Entry::Vacant(at) => {
-                self.reasons.push(at.key().clone());
+                self.reasons.push((at.key().clone(), rule));
                 *at.insert(next)
             }
         }
@@ -223,12 +230,22 @@ impl<'w, 'a> Walk<'w, 'a> {
         if table.name != "filter" {
             return;
         }
-        for cell in cells {
-            match self.passes.last_mut() {
-                Some(last) if last.rule == *at => last.src.add(&cell.src),
-                _ => self.passes.push(Pass { src: cell.src.clone(), text: text.to_owned(), rule: at.clone() }),
+        for Cell { src, rest } in cells {
+            let (nat, chance) = (rest.orig.is_some(), rest.doubt.chance);
+            let alike = |p: &&mut Pass| p.nat == nat && p.chance == chance && p.iif == rest.iif && p.rule == *at;
+            match self.passes.iter_mut().rev().take(16).find(alike) {
+                Some(known) => known.src.add(src),
+                None => self.passes.push(Pass { src: src.clone(), iif: rest.iif.clone(), nat, chance, text: text.to_owned(), rule: at.clone() }),
             }
         }
+    }
+
+    /// Where the filter table let packets pass: what ordinary packets from outside meet comes first.
+    pub(super) fn passes_in_order(&self) -> Vec<&Pass> {
+        let outer = self.world.outer();
+        let mut all: Vec<&Pass> = self.passes.iter().collect();
+        all.sort_by_key(|p| (p.chance, outer.is_some_and(|o| !p.iif.contains(o))));
+        all
     }
 
     /// Walks a chain and all that it jumps to; what falls off its end comes back.
@@ -341,10 +358,12 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         let mut hit = split.hit;
         if let Some(what) = unsure.filter(|_| !self.matters_not(&ready.target)) {
-            let why = self.reason(format!("{} rule {}: {what}", top.chain.name, at + 1));
+            let here = self.at(table, top.chain, Some(at + 1));
+            let why = self.reason(format!("{} rule {}: {what}", top.chain.name, at + 1), Some(here));
             for cell in &mut hit {
-                cell.rest.doubt.get_or_insert(why);
+                cell.rest.doubt = cell.rest.doubt.behind(why, false);
                 join(&mut top.cells, cell.clone());
+                cell.rest.doubt = Doubt { chance: true, ..cell.rest.doubt.behind(why, true) };
             }
         }
         self.target(table_at, table, top, at, hit, &ready.target, accepted)

@@ -99,6 +99,12 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The interface that leads to the rest of the world: that of the default route, or every one that nothing names.
+    pub(super) fn outer(&self) -> Option<u16> {
+        let default = || self.routes.iter().flatten().filter(|(net, _)| net.mask == 0).find_map(|(_, ifs)| ifs.first());
+        self.ifaces.others().or_else(default)
+    }
+
     /// Splits destinations by the way out.
     pub(super) fn ways(&self, dst: &AddrSet) -> Vec<(AddrSet, Way)> {
         let Some(routes) = &self.routes else { return vec![(dst.clone(), Way::Out(self.ifaces.all()))] };

@@ -122,7 +122,7 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
                 continue;
             };
             for b in x.because.iter().take(MAX_REASONS) {
-                let _ = writeln!(out, "  {label}  {:8} {}  {}", b.outcome, short(&b.set), b.text);
+                let _ = writeln!(out, "  {label}  {:8} {}  {}", x.at_best(b), short(&b.set), b.text);
             }
             for (ifaces, reach) in x.ways() {
                 let _ = writeln!(out, "  {label}  by {ifaces}: accepted {}, blocked {}, depends {}",

@@ -204,10 +204,13 @@ fn captured(text: &str, w: u16, h: u16) -> Cockpit {
 
 #[test]
 fn what_is_open_by_one_interface_is_called_open() {
-    let picture = captured(DOCKER, 80, 24).picture();
-    for said in ["1 of 1 published", "● anyone, most", "arriving on any interface but docker0", "past INPUT"] {
+    let mut c = captured(DOCKER, 80, 24);
+    let picture = c.picture();
+    for said in ["1 of 1 published", "● anyone, most", "0.0.0.0/0  accepted  DOCKER rule 1: ACCEPT (on any", "arriving on any interface but docker0", "past INPUT"] {
         assert!(picture.contains(said), "{said}:\n{picture}");
     }
+    // The rule that decides is the one that lets them in.
+    assert!(c.press(&["enter"]).picture().contains("172.17.0.2/32 port 80, not arriving on docker0"), "{}", c.picture());
 }
 
 #[test]

@@ -370,7 +370,7 @@ fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
             }
             Some(x) => {
                 for b in &x.because {
-                    let (role, word) = match b.outcome {
+                    let (role, word) = match x.at_best(b) {
                         Verdict::Accept => (Role::Open, "accepted"),
                         Verdict::Drop => (Role::Closed, "dropped"),
                         Verdict::Reject => (Role::Closed, "rejected"),
