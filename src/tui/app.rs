@@ -14,7 +14,7 @@ use super::notes;
 use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
-use super::shared::{Asked, Note, Open, Reply, Request, Shared};
+use super::shared::{Asked, Note, Open, Proposal, Reply, Request, Shared};
 use super::config::Config;
 use crate::model::Plan;
 
@@ -428,13 +428,14 @@ impl App {
                 }
                 sh.complain(format!("{what}; {hint}"));
             }
-            Reply::Refused { what, hint, code } => match sh.allowed.and(code) {
-                Some(allowed) => {
+            Reply::Refused { what, hint, code } => match sh.proposed.clone().and_then(|p| Some(Proposal { allowed: p.allowed.and(code)?, ..p })) {
+                Some(proposal) => {
                     let mut lines = vec![format!("{what}.")];
+                    lines.extend((proposal.plan != sh.plan).then(|| "What was staged since is not part of it.".into()));
                     lines.extend((code == "lockout").then(|| super::screens::plan::allow_first(sh)));
                     sh.opens.push(Open::Ask {
                         title: "The change was refused; nothing was changed".into(), lines,
-                        yes: "To apply all the same".into(), then: Asked::Apply(allowed),
+                        yes: "To apply all the same".into(), then: Asked::Apply(proposal),
                     });
                 }
                 None => sh.complain(format!("{what}; {hint}")),

@@ -45,7 +45,7 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
 pub fn work(seen: &Seen, plan: &Plan) -> Planned {
     let view: &View = &seen.view;
     let empty = Planned {
-        plan: plan.clone(), error: None, after: None, checks: Vec::new(), commands: Vec::new(), scripts: String::new(), diff: String::new(),
+        plan: plan.clone(), view: seen.view.clone(), error: None, after: None, checks: Vec::new(), commands: Vec::new(), scripts: String::new(), diff: String::new(),
         shell: String::new(), takes_away: false, nothing: false, lockout: false,
     };
     match plan::build(view, plan) {

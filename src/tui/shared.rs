@@ -68,6 +68,8 @@ pub struct ChainRow {
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
+    /// The host that it was worked out for.
+    pub view: Arc<View>,
     /// What went wrong, and what to do; nothing else is filled then.
     pub error: Option<(String, String)>,
     /// Exposure after the plan, of every endpoint.
@@ -160,8 +162,7 @@ pub enum Request {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each is one word of the screens")]
 pub enum Change {
-    /// `seen`: what the operator looked at; if the host has moved since, it is refused.
-    Apply { plan: Plan, within: Duration, allowed: Allowed, seen: Option<Arc<View>> },
+    Apply { what: Proposal, within: Duration },
     Keep { without_proof: bool },
     Revert,
     Extend,
@@ -260,11 +261,22 @@ impl Allowed {
     }
 }
 
+/// A plan to be applied, as somebody looked at it: what is staged and what is seen may move on while he is asked.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The plan.
+    pub plan: Plan,
+    /// The host as it was seen; if it has moved since, applying is refused.
+    pub seen: Arc<View>,
+    /// What is allowed.
+    pub allowed: Allowed,
+}
+
 /// What a question leads to when the operator says yes.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    /// Apply the plan.
-    Apply(Allowed),
+    /// Apply a plan.
+    Apply(Proposal),
     /// Keep without proof of access.
     Keep,
     /// Take the draft up.
@@ -305,8 +317,8 @@ pub struct Shared {
     pub area: Rect,
     /// How long a trial lasts that is begun here.
     pub trial_time: Duration,
-    /// What the operator allowed when the plan was applied last.
-    pub allowed: Allowed,
+    /// What was handed over to be applied last.
+    pub proposed: Option<Proposal>,
     /// The last look; none yet at the start.
     pub seen: Option<Arc<Seen>>,
     /// The staged plan.
@@ -354,7 +366,7 @@ pub struct Shared {
 impl Shared {
     /// Nothing seen yet.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
-        Self { allowed: Allowed::default(), trial_time: Duration::from_mins(1),
+        Self { proposed: None, trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
             lit: None, guide: None, copy: None, act: None,

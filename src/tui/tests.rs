@@ -639,7 +639,11 @@ fn a_trial_that_begins_takes_no_keys_from_a_list() {
 #[test]
 fn questions_wait_until_nobody_types() {
     let mut c = Cockpit::demo(80, 24);
-    c.press(&["p", "text:nfs"]);
+    staged(&mut c);
+    c.press(&["3", "y"]);
+    c.app.act(Action::Accept);
+    c.app.shared.requests.clear();
+    c.press(&["1", "p", "text:nfs"]);
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
     assert!(c.picture().contains("The change was refused; nothing was changed: more when this is closed"), "{}", c.picture());
     c.app.reply(Reply::Draft(c.app.shared.plan.clone()));
@@ -661,4 +665,36 @@ fn the_guide_shows_a_trial_that_another_login_began() {
     c.app.reply(Reply::Trial(trial));
     let picture = c.picture();
     assert!(picture.contains("step 5 of 7") && picture.contains("The trial runs:"), "{picture}");
+}
+
+#[test]
+fn a_plan_worked_out_for_an_older_look_is_not_shown_and_not_applied() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    let seen = c.app.shared.seen.clone().unwrap();
+    let view = std::sync::Arc::new((*seen.view).clone());
+    c.app.reply(Reply::Seen(std::sync::Arc::new(super::planned::seen(view, seen.kept.clone()))));
+    assert!(c.press(&["v"]).picture().contains("working it out"), "{}", c.picture());
+    assert!(c.press(&["y"]).picture().contains("still being worked out"), "{}", c.picture());
+}
+
+#[test]
+fn the_question_applies_what_it_was_asked_about() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    let (plan, view) = (c.app.shared.plan.clone(), c.app.shared.seen.as_ref().unwrap().view.clone());
+    let applies = |c: &mut Cockpit| {
+        c.app.act(Action::Accept);
+        let found = c.app.shared.requests.drain(..).find_map(|r| if let Request::Change(Change::Apply { what, .. }) = r { Some(what) } else { None }).unwrap();
+        assert!(found.plan == plan && std::sync::Arc::ptr_eq(&found.seen, &view), "{:?}", found.plan);
+    };
+    c.press(&["3", "y"]);
+    applies(&mut c);
+    // More is staged and the host looked at again before the answer is there, a question.
+    c.app.shared.stage(|p| p.rules.truncate(1));
+    c.press(&["R"]);
+    c.until(|a| !std::sync::Arc::ptr_eq(&a.shared.seen.as_ref().unwrap().view, &view));
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    assert!(c.picture().contains("What was staged since is not part of it"), "{}", c.picture());
+    applies(&mut c);
 }

@@ -24,7 +24,7 @@ impl Ask {
     /// A question. Where yes may hurt it has to be typed.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
         let phrase = match &then {
-            Asked::Apply(allowed) => allowed.phrase(),
+            Asked::Apply(what) => what.allowed.phrase(),
             Asked::Keep => Some("without proof"),
             _ => None,
         };
@@ -74,11 +74,10 @@ impl Ask {
 
     fn done(&self, sh: &mut Shared) {
         match self.then.clone() {
-            Asked::Apply(allowed) => {
-                sh.allowed = allowed;
+            Asked::Apply(what) => {
+                sh.proposed = Some(what.clone());
                 sh.untouched = true;
-                let seen = sh.seen.as_ref().map(|s| s.view.clone());
-                sh.requests.push(Request::Change(Change::Apply { plan: sh.plan.clone(), within: sh.trial_time, allowed, seen }));
+                sh.requests.push(Request::Change(Change::Apply { what, within: sh.trial_time }));
             }
             Asked::Keep => sh.requests.push(Request::Change(Change::Keep { without_proof: true })),
             Asked::Draft(plan) => {

@@ -8,6 +8,8 @@
 //!   ✓ your SSH session (10.0.0.5 to port 22): a new login still gets in
 //! ```
 
+use std::sync::Arc;
+
 use crate::analyse::Endpoint;
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::{Action, Place};
@@ -15,7 +17,7 @@ use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
 use crate::tui::planned::{CUT, concerns, count, covers, goal_of};
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Shared};
+use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
 
@@ -32,9 +34,9 @@ pub fn rule_words(r: &PlanRule, arrow: &str) -> String {
     format!("{} {} {arrow} {}", r.action.word(), list(r.from.iter().map(Node::to_string).collect()), list(r.to.iter().map(Goal::to_string).collect()))
 }
 
-/// The plan that is worked out, if it is the one that is staged.
+/// The plan that is worked out, if it is the one that is staged, for the host as it was seen last.
 pub fn current(sh: &Shared) -> Option<&Planned> {
-    sh.planned.as_deref().filter(|p| p.plan == sh.plan)
+    sh.planned.as_deref().filter(|p| p.plan == sh.plan && sh.seen.as_ref().is_some_and(|s| Arc::ptr_eq(&s.view, &p.view)))
 }
 
 /// Why the plan cannot be applied now.
@@ -65,14 +67,17 @@ pub fn allow_first(sh: &Shared) -> String {
 
 /// Asks what must be asked, then applies.
 pub fn apply(sh: &mut Shared) {
-    let Some((lockout, takes_away)) = current(sh).map(|p| (p.lockout, p.takes_away)) else { return };
+    let Some(p) = current(sh) else { return };
+    let (lockout, takes_away) = (p.lockout, p.takes_away);
+    let allowed = Allowed { replace: takes_away, lockout, ..Allowed::default() };
+    let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed });
     let time = clock(sh.trial_time.as_secs());
     let mut lines = vec![format!("The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, whatever happens to this session, unless you keep the trial.")];
     if lockout {
         lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
         lines.push(allow_first(sh));
     }
-    let cut = current(sh).and_then(|p| p.checks.iter().find(|k| k.text.starts_with(CUT)));
+    let cut = p.checks.iter().find(|k| k.text.starts_with(CUT));
     lines.extend(cut.map(|k| format!("{} {}", sh.theme.glyph(Glyph::No), k.text)));
     if takes_away {
         lines.push("Rules that were kept before go away.".into());
@@ -80,7 +85,6 @@ pub fn apply(sh: &mut Shared) {
     if sh.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
-    let then = Asked::Apply(Allowed { replace: takes_away, lockout, ..Allowed::default() });
     let yes = if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
     sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }

@@ -290,7 +290,7 @@ impl Services {
 
 /// What a plan that is staged would make of the host.
 fn staged<'a>(sh: &'a Shared, seen: &Seen) -> Option<&'a Report> {
-    let planned = sh.planned.as_ref().filter(|p| p.plan == sh.plan && p.plan != seen.kept)?;
+    let planned = super::plan::current(sh).filter(|p| p.plan != seen.kept)?;
     planned.after.as_deref()
 }
 

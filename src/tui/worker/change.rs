@@ -6,7 +6,7 @@ use super::Token;
 use super::told::{Machine, Teller, shown};
 use crate::host::Host;
 use crate::trial::{self, Options, Refusal, Reverted, save};
-use crate::tui::shared::{Change, Reply, Request};
+use crate::tui::shared::{Change, Proposal, Reply, Request};
 use crate::tui::widgets::wrap;
 
 /// Sentences in the save popup are broken at this width, for 80 columns.
@@ -74,11 +74,11 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
 
     fn change(&mut self, host: &dyn Host, change: Change) -> Result<Reply, Refusal> {
         match change {
-            Change::Apply { plan, within, allowed, seen } => {
+            Change::Apply { what: Proposal { plan, seen, allowed }, within } => {
                 let options = Options {
                     confirm_within: within,
                     replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
-                    without_rehearsal: allowed.without_rehearsal, seen: seen.map(|v| trial::fingerprint(&v)),
+                    without_rehearsal: allowed.without_rehearsal, seen: Some(trial::fingerprint(&seen)),
                 };
                 let mut progress = |what: &str| self.teller.tell(Reply::Changing(what.to_owned()));
                 trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))
