@@ -115,6 +115,20 @@ pub struct Trace {
     pub path: Vec<Step>,
 }
 
+impl Trace {
+    /// The step that decides: of a packet that gets in the last of the filter that met it, of another the last at all,
+    /// and of one that depends the first that nobody can be sure of.
+    pub fn decides(&self) -> Option<usize> {
+        let met = |s: &Step| s.result != StepResult::Passed;
+        match self.verdict {
+            Verdict::Accept => self.path.iter().rposition(|s| met(s) && s.table == "filter"),
+            Verdict::Depends => self.path.iter().position(|s| s.result == StepResult::MayMatch),
+            Verdict::Drop | Verdict::Reject => None,
+        }
+        .or_else(|| self.path.iter().rposition(met))
+    }
+}
+
 /// Follows one packet through the rules of its family.
 pub fn trace(view: &View, packet: &Packet) -> Trace {
     Tracer::new(view).trace(packet)

@@ -81,8 +81,22 @@ pub fn diff(change: &Change) -> String {
     out
 }
 
-/// Unified difference of two texts, each with its name; empty when they are the same.
+/// Unified difference of two rulesets as text, each with its name; empty when they are the same. That the same rules of ours stand in the other slot is
+/// no difference to show: each change of plan takes the other one.
 pub fn difference(a: (&str, &str), b: (&str, &str)) -> String {
+    let mut old = a.1.to_owned();
+    for switch in ["PORTCULLIS", "PORTCULLIS-FWD"] {
+        for (from, to) in [("A", "B"), ("B", "A")] {
+            let has = |text: &str, slot: &str| text.contains(&format!("\n:{switch}-{slot} "));
+            if has(a.1, from) && !has(a.1, to) && has(b.1, to) && !has(b.1, from) {
+                old = old.replace(&format!("{switch}-{from}"), &format!("{switch}-{to}"));
+            }
+        }
+    }
+    unified((a.0, &old), b)
+}
+
+fn unified(a: (&str, &str), b: (&str, &str)) -> String {
     if a.1 == b.1 {
         return String::new();
     }
@@ -99,6 +113,16 @@ fn tool(family: Family) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_letter_of_a_slot_is_no_difference() {
+        let rules = |slot: &str, more: &str| format!("*filter\n:INPUT ACCEPT [0:0]\n:PORTCULLIS - [0:0]\n:PORTCULLIS-{slot} - [0:0]\n\
+            -A INPUT ! -i lo -j PORTCULLIS\n-A PORTCULLIS -j PORTCULLIS-{slot}\n-A PORTCULLIS-{slot} -p tcp -m tcp --dport 111 -j DROP\n{more}COMMIT\n");
+        let diff = difference(("now", &rules("A", "")), ("then", &rules("B", "-A PORTCULLIS-B -p udp -j DROP\n")));
+        let changed: Vec<&str> = diff.lines().filter(|l| l.starts_with(['+', '-'])).collect();
+        assert_eq!(changed, ["--- now", "+++ then", "+-A PORTCULLIS-B -p udp -j DROP"]);
+        assert_eq!(difference(("now", &rules("A", "")), ("then", &rules("B", ""))), "");
+    }
 
     #[test]
     fn nothing_in_a_name_is_taken_for_shell() {

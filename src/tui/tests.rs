@@ -318,6 +318,27 @@ fn what_is_saved_on_another_screen_ends_the_guide_and_is_in_the_history() {
 }
 
 #[test]
+fn reading_the_difference_does_not_change_what_is_saved() {
+    let mut c = Cockpit::demo(80, 24);
+    kept(&mut c);
+    c.press(&["esc", "4", "s"]);
+    c.until_shown("rules.v4");
+    c.press(&["down", "down", "pgdn", "up"]);
+    assert!(c.picture().contains("● all but what managers"), "{}", c.picture());
+    c.press(&["tab"]);
+    assert!(c.picture().contains("● everything that is loaded"), "{}", c.picture());
+}
+
+#[test]
+fn what_is_offered_in_a_field_is_replaced_by_typing() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["t", "text:198.51.100.9"]);
+    assert!(c.picture().contains("from        198.51.100.9 "), "{}", c.picture());
+    c.press(&["text:9"]);
+    assert!(c.picture().contains("from        198.51.100.99 "), "{}", c.picture());
+}
+
+#[test]
 fn a_service_on_the_ports_of_a_dropped_one_is_not_dropped_again() {
     let mut c = Cockpit::demo(80, 24);
     c.press(&["/", "text:nfs", "enter", "d"]);

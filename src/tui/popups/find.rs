@@ -1,6 +1,6 @@
 //! Find: what is typed is searched for at once.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 
 use super::After;
 use crate::tui::keymap::Action;
@@ -13,14 +13,12 @@ use crate::tui::widgets::{Canvas, Field};
 pub struct Find {
     field: Field,
     before: String,
-    /// The last search is still there, untouched: typing replaces it, any other key edits it.
-    untouched: bool,
 }
 
 impl Find {
     /// Begins with what was searched for last.
     pub fn new(sh: &Shared) -> Self {
-        Self { field: Field::with(&sh.needle), before: sh.needle.clone(), untouched: true }
+        Self { field: Field::offering(&sh.needle), before: sh.needle.clone() }
     }
 
     /// Acts.
@@ -44,9 +42,6 @@ impl Find {
 
     /// A key.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
-        if std::mem::take(&mut self.untouched) && matches!(key.code, KeyCode::Char(_)) {
-            self.field.clear();
-        }
         if self.field.key(key) {
             sh.needle = self.field.text().trim().to_owned();
         }
@@ -54,9 +49,6 @@ impl Find {
 
     /// Pasted text.
     pub fn paste(&mut self, text: &str, sh: &mut Shared) {
-        if std::mem::take(&mut self.untouched) {
-            self.field.clear();
-        }
         self.field.paste(text);
         sh.needle = self.field.text().trim().to_owned();
     }

@@ -155,14 +155,8 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
             out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
         }
     }
-    // The last rule that held is the one that decides; where a packet gets in, nat only goes along with it.
-    let filters = |l: &Line| l.rule.as_ref().is_some_and(|r| r.1 != "nat");
-    let accepted = t.verdict == Verdict::Accept;
-    // What depends is decided by the first rule that nobody can be sure of.
-    let decides = out.iter().position(|l| t.verdict == Verdict::Depends && l.role == Role::Partial)
-        .or_else(|| out.iter().rposition(|l| accepted && filters(l)))
-        .or_else(|| out.iter().rposition(|l| l.rule.is_some()));
-    if let Some(l) = decides.and_then(|at| out.get_mut(at)) {
+    let decides = t.decides().and_then(|at| t.path.get(at)).map(|s| (family, s.table.clone(), s.chain.clone(), s.rule.unwrap_or(usize::MAX)));
+    if let Some(l) = decides.and_then(|place| out.iter_mut().rfind(|l| l.rule.as_ref() == Some(&place))) {
         l.role = Role::Found;
     }
     out

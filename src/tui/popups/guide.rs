@@ -73,7 +73,9 @@ fn recommended(j: &Judged) -> Option<&'static str> {
         (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("names every service; answers UDP 7-28x in size"),
         (EndpointKind::Rpc, "mountd" | "nfs" | "nfs_acl", _) => Some("hands out files; only NFS clients need it"),
         (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
-        (EndpointKind::Published, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
+        (EndpointKind::Socket, _, 2379 | 2380) => Some("etcd: only the control plane needs it"),
+        (EndpointKind::Socket, _, 10250 | 10255) => Some("kubelet: only the control plane needs it"),
+        (EndpointKind::Published | EndpointKind::Socket, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
             Some("a data store: only its clients and peers need it"),
         _ => None,
     }

@@ -135,6 +135,7 @@ impl Popup {
             Self::Nodes(p) => (&mut p.cursor, true, Some(Action::NextField)),
             Self::Guide(p) if p.ticks() => (&mut p.cursor, true, Some(Action::Pick)),
             Self::Flow(p) => (&mut p.cursor, false, Some(Action::Follow)),
+            Self::Save(p) => (&mut p.cursor, false, None),
             Self::Trace(p) => (&mut p.cursor, false, None),
             Self::Preview(p) => (&mut p.cursor, false, None),
             Self::Help(p) => (&mut p.cursor, false, None),

@@ -13,7 +13,7 @@ pub struct PathLine(Option<Field>);
 impl PathLine {
     /// Begins with a name that can be changed.
     pub fn begin(&mut self, name: &str) {
-        self.0 = Some(Field::with(name));
+        self.0 = Some(Field::offering(name));
     }
 
     /// Whether a name is being typed.

@@ -4,15 +4,15 @@ use super::{After, WHOLE, find_line, too_long, whole};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Change, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor};
+use crate::tui::widgets::{Canvas, Cursor, beyond};
 
 /// State.
 #[derive(Debug)]
 pub struct Save {
     all: bool,
     text: Option<String>,
-    /// 0 and 1: what to write; then the lines of the difference.
-    cursor: Cursor,
+    /// In the difference.
+    pub(super) cursor: Cursor,
 }
 
 const MODES: [&str; 2] = [
@@ -23,29 +23,26 @@ const MODES: [&str; 2] = [
 impl Save {
     /// Asks for the difference at once.
     pub fn new(sh: &mut Shared) -> Self {
-        sh.requests.push(Request::Change(Change::SavePreview { all: false }));
-        Self { all: false, text: None, cursor: Cursor::default() }
+        Self::showing(false, sh)
     }
 
-    fn len(&self) -> usize {
-        2 + self.text.as_ref().map_or(0, |t| t.lines().count())
+    fn showing(all: bool, sh: &mut Shared) -> Self {
+        sh.requests.push(Request::Change(Change::SavePreview { all }));
+        Self { all, text: None, cursor: Cursor::default() }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        if self.cursor.act(action, self.len()) {
-            if self.cursor.at < 2 && self.all != (self.cursor.at == 1) {
-                self.all = self.cursor.at == 1;
-                self.text = None;
-                sh.requests.push(Request::Change(Change::SavePreview { all: self.all }));
-            }
+        if self.cursor.act(action, self.text.as_ref().map_or(0, |t| t.lines().count())) {
             return After::Stay;
         }
         match action {
             Action::NextMatch | Action::PreviousMatch => {
-                // The first two lines are the choice.
-                let text = format!("\n\n{}", self.text.clone().unwrap_or_default());
-                find_line(&mut self.cursor, &text.lines().collect::<Vec<_>>(), action, sh);
+                find_line(&mut self.cursor, &self.text.as_deref().unwrap_or_default().lines().collect::<Vec<_>>(), action, sh);
+                After::Stay
+            }
+            Action::NextView => {
+                *self = Self::showing(!self.all, sh);
                 After::Stay
             }
             Action::Cancel => After::Close,
@@ -71,14 +68,12 @@ impl Save {
         let mut c = area.frame("Save to the rules that are loaded at boot");
         for (i, m) in MODES.iter().enumerate() {
             let chosen = self.all == (i == 1);
-            if self.cursor.at == i {
-                c.mark(0, i as u16);
-            }
             let mark = c.theme.glyph(if chosen { Glyph::Anyone } else { Glyph::Nobody });
             c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {m}"));
         }
         let enter = c.theme.glyph(Glyph::Enter);
-        c.put(2, 2, Role::Dim, &format!("{enter} writes them; old ones stay as .before-portcullis"));
+        let other = sh.key(Place::Save, Action::NextView);
+        c.put(2, 2, Role::Dim, &format!("{enter} writes it, {other} chooses the other; old ones stay as .before-portcullis"));
         let staged = sh.plan_is_new() && sh.busy.is_none();
         if staged {
             c.put(2, 3, Role::Partial, &format!("The staged plan is not live and is not saved: apply it first ({})", sh.key(Place::Plan, Action::Apply)));
@@ -93,11 +88,15 @@ impl Save {
         let room = c.w().saturating_sub(2);
         let long = too_long(lines.iter().copied(), room);
         if long {
-            whole(&mut c, self.cursor.at.checked_sub(2).and_then(|at| lines.get(at)).unwrap_or(&""), room);
+            whole(&mut c, lines.get(self.cursor.at).unwrap_or(&""), room);
         }
         let height = usize::from(c.h().saturating_sub(top + 1 + if long { WHOLE } else { 0 }));
-        let mut view = Cursor::at(self.cursor.at.saturating_sub(2));
-        for (y, at) in view.window(lines.len(), height).enumerate() {
+        self.cursor.stands(c.area().y + top + 1);
+        let window = self.cursor.window(lines.len(), height);
+        if let Some(text) = beyond(&window, lines.len()) {
+            c.right(2, top, Role::Dim, &format!(" {text} "));
+        }
+        for (y, at) in window.enumerate() {
             let line = lines[at];
             let role = match line.as_bytes().first() {
                 Some(b'+') => Role::Added,
@@ -105,7 +104,7 @@ impl Save {
                 Some(b'@') => Role::Dim,
                 _ => Role::Text,
             };
-            if self.cursor.at >= 2 && at + 2 == self.cursor.at {
+            if at == self.cursor.at {
                 c.mark(0, y as u16 + top + 1);
             }
             c.put(2, y as u16 + top + 1, role, line);

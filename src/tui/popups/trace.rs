@@ -27,11 +27,11 @@ pub struct Tracer {
 impl Tracer {
     /// Begins with a packet, and asks about it at once.
     pub fn new(packet: Option<Packet>, sh: &mut Shared) -> Self {
-        let mut fields = [Field::with("tcp"), Field::with("203.0.113.7"), Field::default(), Field::default()];
+        let mut fields = [Field::offering("tcp"), Field::offering("203.0.113.7"), Field::default(), Field::default()];
         if let Some(p) = &packet {
-            fields[0] = Field::with(&p.proto.to_string());
-            fields[1] = Field::with(&p.src.to_string());
-            fields[2] = Field::with(&p.dport.map_or_else(String::new, |d| d.to_string()));
+            fields[0] = Field::offering(&p.proto.to_string());
+            fields[1] = Field::offering(&p.src.to_string());
+            fields[2] = Field::offering(&p.dport.map_or_else(String::new, |d| d.to_string()));
         }
         let mut t = Self { fields, focus: 1, error: None, answer: None, cursor: Cursor::default() };
         if packet.is_some() {
@@ -61,6 +61,7 @@ impl Tracer {
             Err((field, e)) => {
                 self.focus = field;
                 self.error = Some(e);
+                self.answer = None;
             }
         }
     }
@@ -94,8 +95,7 @@ impl Tracer {
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
         if let Reply::Traced(t) = reply {
-            let decides = t.path.iter().rposition(|s| s.result != StepResult::Passed).unwrap_or(0);
-            self.cursor = Cursor::at(decides);
+            self.cursor = Cursor::at(t.decides().unwrap_or(0));
             self.answer = Some(t.clone());
         }
     }

@@ -19,7 +19,7 @@ use crate::tui::planned::{CUT, concerns, count, covers, goal_of};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::widgets::{Canvas, Cursor, width, wrap};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -277,15 +277,16 @@ fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
                 continue;
             }
             let (before, after) = (summary(&j.endpoint, Some(a)), summary(&then.endpoint, Some(b)));
-            match rows.iter_mut().find(|r| r.is(&j.endpoint, family, &before, &after)) {
+            let changed = a.reach != b.reach;
+            match rows.iter_mut().find(|r| r.changed == changed && r.is(&j.endpoint, family, &before, &after)) {
                 Some(r) => r.ports += 1,
-                None => rows.push(Fares { of: &j.endpoint, ports: 1, family, before, after }),
+                None => rows.push(Fares { of: &j.endpoint, ports: 1, family, before, after, changed }),
             }
         }
     }
-    // A service's families stand beside each other.
+    // What changes comes first; a service's families stand beside each other.
     let names: Vec<String> = rows.iter().map(|r| r.of.name.clone()).collect();
-    rows.sort_by_key(|r| (names.iter().position(|n| *n == r.of.name), r.family.index()));
+    rows.sort_by_key(|r| (!r.changed, names.iter().position(|n| *n == r.of.name), r.family.index()));
     // And both families, where they fare alike.
     let mut both: Vec<(Fares, &str)> = Vec::new();
     for r in rows {
@@ -339,6 +340,7 @@ struct Fares<'a> {
     family: Family,
     before: (Glyph, Role, String),
     after: (Glyph, Role, String),
+    changed: bool,
 }
 
 impl Fares<'_> {
@@ -367,9 +369,11 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
         }
         return;
     }
-    let width = usize::from(c.w().saturating_sub(6));
+    // For a screen reader the signs are words.
+    let x = 3 + [Glyph::Yes, Glyph::No, Glyph::Dot].map(|g| width(c.theme.glyph(g))).into_iter().max().unwrap_or(1);
+    let room = usize::from(c.w().saturating_sub(x + 2));
     let lines: Vec<(&Check, usize, String)> = sorted(&p.checks).into_iter()
-        .flat_map(|k| wrap(&k.text, width).into_iter().enumerate().map(move |(i, l)| (k, i, l))).collect();
+        .flat_map(|k| wrap(&k.text, room).into_iter().enumerate().map(move |(i, l)| (k, i, l))).collect();
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if lines.len() > room { room.saturating_sub(1) } else { room };
     for ((k, i, l), y) in lines.iter().take(shown).zip(1..) {
@@ -378,11 +382,11 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
             Some(false) => (Glyph::No, Role::Error),
             None => (Glyph::Dot, Role::Dim),
         };
+        let glyph = c.theme.glyph(glyph);
         if *i == 0 {
-            let glyph = c.theme.glyph(glyph);
             c.put(2, y, role, glyph);
         }
-        c.put(4, y, Role::Text, l);
+        c.put(x, y, Role::Text, l);
     }
     if lines.len() > room {
         let key = sh.key(Place::Plan, Action::Preview);

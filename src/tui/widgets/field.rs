@@ -13,13 +13,20 @@ const MAX: usize = 400;
 pub struct Field {
     text: Vec<char>,
     at: usize,
+    /// The text was put there for the operator, who has not touched it yet: what he types replaces it.
+    offered: bool,
 }
 
 impl Field {
     /// A field with text in it, the cursor behind it.
     pub fn with(text: &str) -> Self {
         let text: Vec<char> = text.chars().collect();
-        Self { at: text.len(), text }
+        Self { at: text.len(), text, offered: false }
+    }
+
+    /// A field with a suggestion in it: typing replaces it, any other key edits it.
+    pub fn offering(text: &str) -> Self {
+        Self { offered: true, ..Self::with(text) }
     }
 
     /// The text.
@@ -34,6 +41,9 @@ impl Field {
 
     /// Inserts pasted text; line ends become blanks, control characters go.
     pub fn paste(&mut self, text: &str) {
+        if self.offered {
+            self.clear();
+        }
         for c in clean(&text.replace(['\n', '\r', '\t'], " ")).chars() {
             self.insert(c);
         }
@@ -48,6 +58,9 @@ impl Field {
 
     /// Takes a key; whether it was one for the field.
     pub fn key(&mut self, key: KeyEvent) -> bool {
+        if std::mem::take(&mut self.offered) && matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+            self.clear();
+        }
         match key.code {
             KeyCode::Char('u') if key.modifiers == KeyModifiers::CONTROL => self.clear(),
             KeyCode::Char('a') if key.modifiers == KeyModifiers::CONTROL => self.at = 0,
