@@ -127,7 +127,11 @@ fn without_ours(rules: &str) -> Vec<&str> {
 
 #[test]
 fn a_published_port_on_trial_while_docker_works_on() {
-    let Some(lab) = Lab::new(Backend::Nft, 1, &["dockerd", "docker", "docker-proxy", "busybox"]) else { return };
+    Backend::BOTH.into_iter().for_each(on_trial_while_docker_works_on);
+}
+
+fn on_trial_while_docker_works_on(backend: Backend) {
+    let Some(lab) = Lab::new(backend, 1, &["dockerd", "docker", "docker-proxy", "busybox"]) else { return };
     lab.server.sh(SETUP);
     lab.clients[0].sh("for i in 3; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
     let (to4, to6) = (Lab::server4(0), Lab::server6(0));
