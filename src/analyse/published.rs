@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::endpoint::{Endpoint, EndpointKind, add_doors};
 use super::ownership::rule_owner;
-use crate::model::{Chain, Family, Match, Net, PortSet, Proto, Rule, Spec, Table, Target, View};
+use super::world::World;
+use crate::model::{AddrSet, Chain, Family, Match, Net, PortSet, Proto, Rule, Spec, Table, Target, View};
 
 /// More ports than this in one match are a range, not a list of services: its ends stand for it.
 const MAX_PORTS: u128 = 16;
@@ -137,9 +138,10 @@ fn destinations(nat: &Table, spec: &Spec, family: Family, port: u16, depth: usiz
 pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
     let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
     for family in Family::BOTH {
-        for table in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
-            for (chain, inherited) in reached(table) {
-                for rule in chain.rules.iter().filter(|r| r.text.contains("port")) {
+        let Some(world) = World::new(view, family, &[]) else { continue };
+        for table in &world.rules.tables {
+            for (chain, inherited) in reached(table, &world) {
+                for rule in chain.rules.iter().filter(|r| r.text.contains("port") && !elsewhere(r, &world)) {
                     if plain_port(&rule.text).is_some_and(|k| out.contains_key(&k)) {
                         continue;
                     }
@@ -171,8 +173,21 @@ fn plain_port(text: &str) -> Option<(u16, Proto)> {
     Some((behind("--dport")?.parse().ok()?, Proto::parse(behind("-p")?)?))
 }
 
+/// Whether a rule is about packets to another host only: a port that it names is not one of this host.
+fn elsewhere(rule: &Rule, world: &World) -> bool {
+    let (mut words, mut before) = (rule.text.split(' '), "");
+    let dst = loop {
+        match words.next() {
+            Some("-d") if before != "!" => break words.next(),
+            Some(word) => before = word,
+            None => return false,
+        }
+    };
+    dst.and_then(|n| Net::parse(n, world.family)).and_then(AddrSet::from_net).is_some_and(|dst| world.is_elsewhere(&dst))
+}
+
 /// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
-fn reached(table: &Table) -> Vec<(&Chain, Vec<Proto>)> {
+fn reached<'t>(table: &'t Table, world: &World) -> Vec<(&'t Chain, Vec<Proto>)> {
     let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
     let mut seen: HashSet<&str> = HashSet::new();
     let mut out = Vec::new();
@@ -182,7 +197,7 @@ fn reached(table: &Table) -> Vec<(&Chain, Vec<Proto>)> {
             continue;
         }
         out.push((chain, vec![Proto::TCP, Proto::UDP]));
-        for rule in &chain.rules {
+        for rule in chain.rules.iter().filter(|r| !elsewhere(r, world)) {
             // By its words: a comment that names a chain only makes one more chain reached.
             let mut words = rule.text.split(' ');
             while let Some(w) = words.next() {
@@ -208,5 +223,29 @@ fn service_name(port: u16) -> &'static str {
         2049 => "nfs",
         20048 => "mountd",
         _ => "port",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Source;
+    use crate::syntax::iptables_save;
+
+    #[test]
+    fn ports_of_other_hosts_are_not_listed_as_this_ones() {
+        let named = |rules: &str| {
+            let mut v = View::empty(Source::Capture, "test");
+            v.v4 = Some(iptables_save::read(rules, Family::V4).0);
+            named_by_rules(&v).iter().map(Endpoint::label).collect::<Vec<_>>()
+        };
+        let kube = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-A - [0:0]\n-A PREROUTING -j KUBE-SERVICES\n\
+            -A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n-A KUBE-SERVICES ! -s 10.244.0.0/16 -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n-A KUBE-SVC-A ! -s 10.244.0.0/16 -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x4000/0x4000\n\
+            -A KUBE-SVC-A -p tcp -m tcp --dport 8443 -j RETURN\nCOMMIT\n";
+        assert_eq!(named(kube), [""; 0]);
+        // A rule of INPUT speaks of the host, and so does one about multicast.
+        let input = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -d 192.0.2.1/32 -p tcp -m tcp --dport 443 -j ACCEPT\n-A INPUT ! -d 10.96.0.1/32 -p tcp -m tcp --dport 444 -j ACCEPT\n\
+            -A INPUT -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT\nCOMMIT\n";
+        assert_eq!(named(&format!("{kube}{input}")), ["https 443/tcp", "port 444/tcp", "port 5353/udp"]);
     }
 }

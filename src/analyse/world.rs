@@ -137,6 +137,15 @@ impl<'a> World<'a> {
         dst.minus(&self.foreign).is_empty()
     }
 
+    /// Whether none of these is an address of the host, known or assumed; multicast and the like are nobody's.
+    pub(super) fn is_elsewhere(&self, dst: &AddrSet) -> bool {
+        let dst = dst.minus(&unreachable(self.family));
+        !dst.is_empty() && match &self.local {
+            Some(mine) => !dst.meets(mine),
+            None => self.is_foreign(&dst),
+        }
+    }
+
     /// The address that REDIRECT sends packets to that arrive on an interface: its first (nf_nat_redirect_ipv4,
     /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None`
     /// when not known.
