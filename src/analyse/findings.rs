@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::endpoint::EndpointKind;
 use super::exposure::Exposure;
+use super::gaps::gaps;
 use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
@@ -27,6 +28,7 @@ const MAX_NAMED: usize = 10;
 pub fn findings(view: &View, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Finding> {
     let mut out = Vec::new();
     tables(view, &mut out);
+    gaps(view, &mut out);
     for j in judged {
         one(view, j, &mut out);
     }
@@ -68,7 +70,8 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
     }
 }
 
-fn save_tool(family: Family) -> &'static str {
+/// What prints the rules of a family.
+pub(super) fn save_tool(family: Family) -> &'static str {
     match family {
         Family::V4 => "iptables-save",
         Family::V6 => "ip6tables-save",

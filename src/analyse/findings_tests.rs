@@ -1,7 +1,7 @@
 //! Each finding where it has to be said, and where it must not be.
 
 use super::report;
-use crate::model::{AddrSet, Family, LocalAddr, Net, OtherFilter, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+use crate::model::{AddrSet, Family, IpSet, LocalAddr, Net, OtherFilter, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
 fn host(v4: &[&str], v6: &[&str]) -> View {
@@ -122,6 +122,33 @@ fn tables_and_other_filters() {
     check(&v, "ipv6-unknown", true);
     let v = host(&["-j DROP", "-p tcp --dport 80 -j ACCEPT"], &[]);
     check(&v, "never-matches", true);
+}
+
+#[test]
+fn what_decides_elsewhere_and_what_is_not_in_the_text() {
+    let all = ["ipvs", "ebpf", "missing-table", "unknown-ipsets"];
+    let said = |v: &View| codes(v).into_iter().filter(|c| all.contains(c)).collect::<Vec<_>>();
+    let set = |name: &str| IpSet { name: name.into(), kind: "hash:ip".into(), family: Some(Family::V4), options: String::new(), entries: Vec::new() };
+    let mut v = host(&["-m set --match-set bad src -j DROP"], &["-m set ! --match-set bad6 src -m set --match-set bad src,dst -j DROP"]);
+    assert_eq!(said(&v), [""; 0]);
+    v.source = Source::Capture;
+    assert_eq!(said(&v), ["missing-table", "unknown-ipsets"]);
+    v.ipsets = Some(vec![set("bad")]);
+    let message = |v: &View, code: &str| report(v).warnings.into_iter().find(|w| w.code == code).unwrap().message;
+    assert!(message(&v, "unknown-ipsets").contains("in the text: bad6. "), "{}", message(&v, "unknown-ipsets"));
+    assert!(message(&v, "missing-table").contains("`iptables-save` and `ip6tables-save`"));
+    v.v4.as_mut().unwrap().table_or_new("nat");
+    assert_eq!(said(&v), ["unknown-ipsets"]);
+    v.v4.as_mut().unwrap().tables.retain(|t| t.name == "nat");
+    assert!(message(&v, "missing-table").contains("`iptables-save -t filter`"));
+    // kube-proxy in its iptables mode is read from its rules.
+    let v = host(&["nat KUBE-NODEPORTS | -p tcp --dport 30080 -j DNAT --to-destination 10.244.1.7:80"], &[]);
+    assert_eq!(said(&v), [""; 0]);
+    assert_eq!(said(&host(&["nat KUBE-NODE-PORT | -j ACCEPT"], &[])), ["ipvs"]);
+    assert_eq!(said(&host(&["raw CILIUM_PRE_raw | -j ACCEPT"], &[])), ["ebpf"]);
+    let mut v = host(&[], &[]);
+    v.ipsets = Some(vec![set("KUBE-CLUSTER-IP")]);
+    assert_eq!(said(&v), ["ipvs"]);
 }
 
 #[test]

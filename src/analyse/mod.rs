@@ -16,6 +16,7 @@ mod doors;
 mod endpoint;
 mod exposure;
 mod findings;
+mod gaps;
 mod hooks;
 mod ifaces;
 mod ipset;
