@@ -206,7 +206,7 @@ fn captured(text: &str, w: u16, h: u16) -> Cockpit {
 fn what_is_open_by_one_interface_is_called_open() {
     let mut c = captured(DOCKER, 80, 24);
     let picture = c.picture();
-    for said in ["1 of 1 published", "● anyone, most", "0.0.0.0/0  accepted  DOCKER rule 1: ACCEPT (on any", "arriving on any interface but docker0", "past INPUT"] {
+    for said in ["1 of 1 published", "● anyone, most", "0.0.0.0/0  accepted  DOCKER rule 1: ACCEPT (on any", "arriving on any interface but docker0", "no rule matched", "past INPUT"] {
         assert!(picture.contains(said), "{said}:\n{picture}");
     }
     // The rule that decides is the one that lets them in.
@@ -423,6 +423,9 @@ fn small_screens() {
     staged(&mut c);
     c.press(&["3"]);
     insta::assert_snapshot!("plan_60x15", c.picture());
+    c.press(&["1"]);
+    let line = c.picture().lines().find(|l| l.contains("staged: 3")).unwrap_or_default().to_owned();
+    assert!(line.contains("(* staged: 3 shows it)") && line.contains(" more below"), "{line}");
     c.press(&["2", "enter"]);
     insta::assert_snapshot!("chains_60x15", c.picture());
     // What has to be typed is there, too.

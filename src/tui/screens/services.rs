@@ -8,21 +8,23 @@
 //!    IPv4  0.0.0.0/0   accepted   INPUT policy ACCEPT, no rule matched
 //! ```
 
+mod detail;
 mod overview;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use detail::{draw_lines, lines, title};
 use overview::{Tally, alert, empty, overview, tallies};
 
-use crate::analyse::{Because, Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet, Verdict};
+use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet};
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
 use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, width, wrap};
+use crate::tui::widgets::{Canvas, Cursor, width};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -232,27 +234,30 @@ impl Services {
             empty(c, sh, seen);
             return;
         }
-        let details = (c.h() * 3 / 10).clamp(3, 9);
         let (w, h) = (c.w(), c.h());
         let mut top = 0;
         if h >= 14 && !seen.judging {
             overview(c, &self.tallies);
             top = 1 + alert(&mut c.part(0, 1, w, 2), sh, seen);
         }
+        // What the list leaves free is the detail's.
+        let free = h.saturating_sub(top + 2).saturating_sub(u16::try_from(self.rows.len()).unwrap_or(u16::MAX));
+        let details = (h * 3 / 10).max(free).clamp(3, 9);
         let list = h.saturating_sub(details + 1 + top);
         let hidden_below = self.draw_list(&mut c.part(0, top, w, list), seen, staged(sh, seen));
         let mut below = c.part(0, top + list, w, details + 1);
+        let more = if hidden_below > 0 { format!(" {hidden_below} more below ") } else { String::new() };
         if let Some(j) = self.selected(seen) {
             let changes = staged(sh, seen).zip(self.rows.get(self.cursor.at)).is_some_and(|(after, row)| matches!(row, Row::Endpoint(i) if changes(after, *i, j)));
             let then = if changes { format!(" (* staged: {} shows it)", sh.key(Place::Services, Action::ToPlan)) } else { String::new() };
-            detail(&mut below, j, seen, &then);
+            title(&mut below, &j.endpoint.label(), &then, width(&more));
+            let lines = lines(j, seen);
+            draw_lines(&mut below, &lines, &sh.key(Place::Services, Action::Notes));
         } else {
             below.rule(0, "");
             below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
         }
-        if hidden_below > 0 {
-            below.right(1, 0, Role::Dim, &format!(" {hidden_below} more below "));
-        }
+        below.right(1, 0, Role::Dim, &more);
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
     }
 
@@ -356,83 +361,6 @@ fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool,
     if x.owner < c.w() {
         let by = e.process.clone().or_else(|| e.owner.map(|o| o.label().to_owned())).unwrap_or_default();
         c.put(x.owner, y, Role::Owner, &by);
-    }
-}
-
-fn detail(c: &mut Canvas, j: &Judged, seen: &Seen, then: &str) {
-    c.rule(0, &format!("{} {} who gets in{then}", j.endpoint.label(), c.theme.glyph(Glyph::Line)));
-    let mut lines: Vec<(Role, String, Role, String)> = Vec::new();
-    for f in Family::BOTH {
-        match &j.exposure[f.index()] {
-            None => {
-                let why = if seen.judging { "being worked out" } else { "not known, or not there" };
-                lines.push((Role::Dim, f.label().to_owned(), Role::Dim, why.into()));
-            }
-            Some(x) => {
-                for b in &x.because {
-                    let (role, word) = match x.at_best(b) {
-                        Verdict::Accept => (Role::Open, "accepted"),
-                        Verdict::Drop => (Role::Closed, "dropped"),
-                        Verdict::Reject => (Role::Closed, "rejected"),
-                        Verdict::Depends => (Role::Partial, "depends"),
-                    };
-                    lines.push((role, format!("{}  {}  {word}", f.label(), part_of(b)), Role::Text, b.text.clone()));
-                }
-                for (ifaces, r) in x.ways().into_iter().take(4) {
-                    let who = if r.accepted.is_full() {
-                        "anyone".to_owned()
-                    } else if !r.accepted.is_empty() {
-                        how_many(&r.accepted)
-                    } else if r.depends.is_empty() {
-                        "nobody".to_owned()
-                    } else {
-                        "depends, nobody is sure to get in".to_owned()
-                    };
-                    lines.push((Role::Dim, format!("{}  arriving on {ifaces}", f.label()), Role::Text, who));
-                }
-            }
-        }
-    }
-    let label = j.endpoint.label();
-    for w in seen.report.warnings.iter().filter(|w| w.endpoint.as_deref() == Some(&label)) {
-        lines.push((Role::Partial, "!".into(), Role::Text, w.message.clone()));
-    }
-    let room = usize::from(c.h().saturating_sub(1));
-    let texts = |head: &str, text: &str| wrap(text, usize::from(c.w().saturating_sub(6 + width(head))));
-    // Every word is shown where there is room for it; else each reason has one line.
-    let whole = lines.iter().map(|(_, head, _, text)| texts(head, text).len()).sum::<usize>() <= room;
-    let mut y = 1u16;
-    for (i, (role, head, second, text)) in lines.iter().enumerate() {
-        let left = room.saturating_sub(usize::from(y) - 1);
-        if left == 0 {
-            break;
-        }
-        if left == 1 && i + 1 < lines.len() && room > 1 {
-            c.put(3, y, Role::Dim, &format!("{} more: {} shows the deciding rule", lines.len() - i, c.theme.glyph(Glyph::Enter)));
-            break;
-        }
-        let x = c.put(3, y, *role, head) + 2;
-        if head == "!" || whole {
-            for part in wrap(text, usize::from(c.w().saturating_sub(x + 1))).iter().take(left) {
-                c.put(x, y, *second, part);
-                y += 1;
-            }
-        } else {
-            c.put(x, y, *second, text);
-            y += 1;
-        }
-    }
-}
-
-fn part_of(b: &Because) -> String {
-    let nets = b.set.cidrs();
-    match nets.as_slice() {
-        [] => "-".into(),
-        [one] => one.to_string(),
-        [a, b] => format!("{a} {b}"),
-        // What a few nodes leave of all addresses falls into many pieces, some of them vast.
-        [..] if nets.len() > 16 && nets.iter().any(|n| n.prefix().is_some_and(|p| p < 4)) => "everybody else".into(),
-        [a, b, ..] => format!("{a} {b} +{}", nets.len() - 2),
     }
 }
 
