@@ -253,6 +253,16 @@ impl FamilyChange {
         Self { v6: set.family == Family::V6, doors }
     }
 
+    /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read nobody
+    /// can tell.
+    pub fn is_kept_in(&self, set: &Ruleset) -> bool {
+        let now = Self::from_kernel(set);
+        set.table("filter").is_some_and(|t| t.unreadable) || DOORS.into_iter().all(|switch| {
+            let door = |change: &Self| change.doors.iter().find(|d| d.switch == switch).cloned();
+            door(self).map_or_else(Vec::new, |d| d.rules) == door(&now).map_or_else(Vec::new, |d| d.old_rules)
+        })
+    }
+
     /// Our unused chains that rules of others refer to, each with one such rule: they cannot be taken out.
     pub fn held_by_others(&self, after: &Ruleset) -> Vec<(String, String)> {
         let Some(filter) = after.table("filter") else { return Vec::new() };

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::machine::State;
-use super::record::{By, Record};
+use super::record::{self, By, Record};
 use crate::host::Host;
-use crate::model::Plan;
+use crate::model::{Family, Plan, Ruleset};
 use crate::syntax::plan;
 
 fn file(host: &dyn Host, id: &str) -> PathBuf {
@@ -66,17 +66,45 @@ pub fn all(host: &dyn Host) -> Vec<Record> {
     out
 }
 
-/// Notes at the trial that was kept last that its rules are written for the next boot.
-pub(super) fn saved(host: &dyn Host) -> Result<(), String> {
-    let Some(mut record) = all(host).into_iter().find(|r| r.state == State::Kept) else { return Ok(()) };
-    record.saved = Some(host.now().wall);
-    write(host, &record)
+/// What was kept, beside what is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The trial whose rules are loaded.
+    pub trial: Option<Record>,
+    /// The one that was kept later, though its rules are not loaded: as after a boot that it was not saved for.
+    pub lost: Option<String>,
 }
 
-/// The plan that was kept last; empty when none was.
-pub fn kept_plan(host: &dyn Host) -> Plan {
-    all(host).iter().find(|r| r.state == State::Kept)
-        .and_then(|r| plan::read(&r.plan).ok()).unwrap_or_default()
+impl Kept {
+    /// The plan that is kept; empty when none is.
+    pub fn plan(&self) -> Plan {
+        self.trial.as_ref().and_then(|r| plan::read(&r.plan).ok()).unwrap_or_default()
+    }
+}
+
+/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a boot.
+pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
+    let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state == State::Kept).collect();
+    if let Some(last) = record::load(host).filter(|r| r.state == State::Kept) {
+        // Whatever the wall clock said, or if the history could not be written.
+        let at = kept.iter().position(|r| r.id == last.id);
+        let last = at.map_or(last, |at| kept.remove(at));
+        kept.insert(0, last);
+    }
+    let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set)));
+    let holds = |r: &&Record| r.families.iter().any(|f| f.doors.iter().any(|d| d.new.is_some()));
+    let lost = kept.first().filter(|r| !stands(r)).filter(holds).map(|r| r.id.clone());
+    Kept { trial: kept.into_iter().find(stands), lost }
+}
+
+/// Notes at the trial whose rules these files hold that it is written for the next boot.
+pub(super) fn saved(host: &dyn Host, files: &[Ruleset]) -> Result<(), String> {
+    let kept = kept(host, Family::BOTH.map(|f| files.iter().find(|set| set.family == f)));
+    if let Some(mut record) = kept.trial {
+        record.saved = Some(host.now().wall);
+        write(host, &record)?;
+    }
+    kept.lost.map_or(Ok(()), |id| Err(format!("trial {id}, kept last, is not loaded, so it was not saved; the cockpit's History takes its plan up again")))
 }
 
 /// Writes what is loaded before a trial, reads it back and compares.
@@ -95,4 +123,59 @@ pub fn write_snapshot(host: &dyn Host, id: &str, suffix: &str, text: &str) -> Re
 pub fn snapshot(host: &dyn Host, id: &str, suffix: &str) -> Option<String> {
     let path = host.paths().state.join("snapshots").join(format!("{id}.{suffix}"));
     host.read(&path).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::syntax::iptables_save;
+    use crate::trial::{Options, apply, guard, keep, kernel, save};
+
+    fn keeps(host: &Demo, node: &str) -> (String, Plan) {
+        let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\"]\nto = [\"portmapper\"]\n");
+        let plan = plan::read(&text).unwrap();
+        let id = apply(host, &plan, &Options { replace: true, ..Options::default() }, &mut |_| {}).unwrap().id;
+        keep(host, true).unwrap();
+        (id, plan)
+    }
+
+    fn now(host: &Demo) -> (Plan, Option<String>) {
+        let rules = Family::BOTH.map(|f| host.loaded(f));
+        let kept = kept(host, rules.each_ref().map(Some));
+        (kept.plan(), kept.lost)
+    }
+
+    fn saves(host: &Demo) -> String {
+        save::save(host, &save::preview(host, save::Mode::All).unwrap()).unwrap().join("\n")
+    }
+
+    #[test]
+    fn what_is_not_loaded_is_not_called_kept() {
+        let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
+        let boot = Family::BOTH.map(|f| host.loaded(f));
+        let (first, plan) = keeps(&host, "192.0.2.11");
+        assert_eq!(now(&host), (plan, None));
+        // As at a boot that loads what was there before.
+        for set in &boot {
+            kernel::replace_tables(&host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
+        }
+        assert_eq!(now(&host), (Plan::default(), Some(first.clone())));
+        let done = saves(&host);
+        assert!(done.contains("is not loaded, so it was not saved"), "{done}");
+        assert!(all(&host).iter().all(|r| r.saved.is_none()));
+        // By the clock it was kept before the first.
+        host.step_wall(-3600);
+        let (second, plan) = keeps(&host, "192.0.2.12");
+        assert_eq!((all(&host)[0].id == first, now(&host)), (true, (plan.clone(), None)));
+        assert!(!saves(&host).contains("not saved"));
+        assert!(all(&host).iter().all(|r| r.saved.is_some() == (r.id == second)));
+        // The history of it could not be written.
+        host.remove(&file(&host, &second)).unwrap();
+        assert_eq!(now(&host), (plan, None));
+    }
 }

@@ -138,7 +138,8 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if done.is_empty() {
         done.push("the files hold exactly this already".to_owned());
     }
-    done.extend(history::saved(host).err());
+    let sets: Vec<Ruleset> = now.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect();
+    done.extend(history::saved(host, &sets).err());
     Ok(done)
 }
 

@@ -470,9 +470,10 @@ impl App {
         sh.trial = t;
         // What became of the last trial is said at the start.
         if !std::mem::replace(&mut self.told, true) && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
-            let text = format!("the last trial, begun {}, ended: {}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
-                sh.key(Place::Services, Action::ToHistory));
-            if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
+            let lost = sh.seen.as_ref().is_some_and(|s| s.lost.as_ref() == Some(&t.id));
+            let text = format!("the last trial, begun {}, ended: {}{}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
+                if lost { ", but its rules are not loaded now" } else { "" }, sh.key(Place::Services, Action::ToHistory));
+            if t.state == "kept" && !lost { sh.say(text) } else { sh.complain(text) }
         }
         // What ends by a key of ours is said when that is done.
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {

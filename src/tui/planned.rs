@@ -38,7 +38,7 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
     let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
         view.source != Source::Capture || set.tables.iter().flat_map(|t| &t.chains).any(|c| c.rules.iter().any(|r| r.packets > 0))
     }));
-    Seen { view, report, judging, chains, shadowed, kept, counted }
+    Seen { view, report, judging, chains, shadowed, kept, kept_by: None, lost: None, counted }
 }
 
 /// Works a plan out. One that changes nothing needs no second judgement.

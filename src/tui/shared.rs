@@ -25,8 +25,12 @@ pub struct Seen {
     pub chains: [Vec<ChainRow>; 2],
     /// Rules that can never match: what shadows them.
     pub shadowed: HashMap<RulePlace, usize>,
-    /// The plan that is kept on the host.
+    /// The plan that is kept on the host and loaded.
     pub kept: Plan,
+    /// The trial that it was.
+    pub kept_by: Option<String>,
+    /// A trial that was kept later, but is not loaded.
+    pub lost: Option<String>,
     /// The source shows counters, per family.
     pub counted: [bool; 2],
 }

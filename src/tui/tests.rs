@@ -12,7 +12,9 @@ use ratatui::layout::Rect;
 use super::app::{App, Turn};
 use super::input::Input;
 use super::keymap::{Action, Place};
-use super::shared::{Change, Reply, Request};
+use super::planned;
+use super::shared::{Change, Reply, Request, Seen};
+use crate::model::Plan;
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
@@ -336,6 +338,21 @@ fn what_is_offered_in_a_field_is_replaced_by_typing() {
     assert!(c.picture().contains("from        198.51.100.9 "), "{}", c.picture());
     c.press(&["text:9"]);
     assert!(c.picture().contains("from        198.51.100.99 "), "{}", c.picture());
+}
+
+#[test]
+fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
+    let mut c = Cockpit::demo(80, 24);
+    let view = c.app.shared.seen.as_ref().unwrap().view.clone();
+    kept(&mut c);
+    c.press(&["esc", "3"]);
+    assert!(c.picture().contains("this is what is kept"), "{}", c.picture());
+    let lost = c.app.shared.trial.as_ref().map(|t| t.id.clone());
+    c.app.reply(Reply::Seen(std::sync::Arc::new(Seen { lost, ..planned::seen(view, Plan::default()) })));
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan.rules.is_empty()));
+    assert!(c.picture().contains("A plan was kept that is not loaded now"), "{}", c.picture());
+    c.press(&["4"]);
+    assert!(c.picture().contains("its rules are not loaded now") && !c.picture().contains("has not saved"), "{}", c.picture());
 }
 
 #[test]

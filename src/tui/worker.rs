@@ -29,7 +29,7 @@ use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
 use crate::plan::difference;
 use crate::syntax::{iptables_save, plan as plan_file};
-use crate::trial::{self, Refusal};
+use crate::trial::{self, Refusal, history::Kept};
 
 /// A host with more rules is shown before it is judged: that may take longer than one likes to wait at an empty screen.
 const LARGE: usize = 1_000;
@@ -157,20 +157,23 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         let (view, kept) = match &self.host {
             Some(host) => {
                 self.tell(Reply::Progress("looking at the host".into()));
-                (observe(host.as_ref()), trial::history::kept_plan(host.as_ref()))
+                let view = observe(host.as_ref());
+                let kept = trial::history::kept(host.as_ref(), Family::BOTH.map(|f| view.rules(f)));
+                (view, kept)
             }
-            None => (self.read(), Plan::default()),
+            None => (self.read(), Kept::default()),
         };
         let rules: usize = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).map(Ruleset::rule_count).sum();
         let view = Arc::new(view);
+        let by = |seen| Seen { kept_by: kept.trial.as_ref().map(|t| t.id.clone()), lost: kept.lost.clone(), ..seen };
         if rules > LARGE {
             if self.seen.is_none() {
-                self.tell(Reply::Seen(Arc::new(planned::outlined(view.clone(), kept.clone()))));
+                self.tell(Reply::Seen(Arc::new(by(planned::outlined(view.clone(), kept.plan())))));
             }
             self.tell(Reply::Progress(format!("{rules} rules are read; working out who gets in")));
         }
-        self.drop_kept_draft(&kept);
-        let seen = Arc::new(planned::seen(view, kept));
+        self.drop_kept_draft(&kept.plan());
+        let seen = Arc::new(by(planned::seen(view, kept.plan())));
         self.seen = Some(seen.clone());
         self.tell(Reply::Seen(seen));
         if let Some(host) = &self.host {

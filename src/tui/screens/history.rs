@@ -148,9 +148,14 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     let why = t.why.as_ref().map_or_else(String::new, |w| format!(": {w}"));
     lines.push((Role::Dim, format!("{end}{why}")));
     let kept_last = sh.past.iter().find(|p| p.state == "kept").is_some_and(|p| p.id == t.id);
+    let seen = sh.seen.as_ref();
     match &t.saved {
+        _ if seen.is_some_and(|s| s.lost.as_ref() == Some(&t.id)) => {
+            let key = sh.key(Place::History, Action::Again);
+            lines.push((Role::Partial, format!("its rules are not loaded now: something else was loaded since, as at a boot that it was not saved for; {key} takes it up again")));
+        }
         Some(at) => lines.push((Role::Closed, format!("saved for the next boot at {at}"))),
-        None if kept_last => {
+        None if seen.and_then(|s| s.kept_by.as_ref()).map_or(kept_last, |k| *k == t.id) => {
             let key = sh.key(Place::History, Action::Save);
             lines.push((Role::Partial, format!("portcullis has not saved it for the next boot: {key} does")));
         }

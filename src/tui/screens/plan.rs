@@ -58,6 +58,13 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
     Ok(())
 }
 
+/// What to know where a plan was kept that is not loaded.
+fn lost(sh: &Shared) -> Option<String> {
+    let key = sh.key(Place::Plan, Action::ToHistory);
+    sh.seen.as_ref()?.lost.as_ref()
+        .map(|_| format!("A plan was kept that is not loaded now: something else was loaded since, as at a boot that it was not saved for. History ({key}) takes it up again."))
+}
+
 /// The way on where a plan locks its operator out.
 pub fn allow_first(sh: &Shared) -> String {
     let key = sh.key(Place::Plan, Action::AllowNode);
@@ -177,6 +184,10 @@ impl PlanScreen {
             // Nothing is hidden here: the order of all rules is what counts.
             sh.counts.set((sh.plan.rules.iter().filter(|r| needle.in_text(&rule_words(r, "to"))).count(), 0));
         }
+        let wide = c.w() >= 110;
+        let left = if wide { c.w() / 2 } else { c.w() };
+        let nothing = current(sh).is_none_or(|p| p.nothing);
+        let mut said = 0;
         if sh.plan.rules.is_empty() {
             let key = |place, action| sh.key(place, action);
             let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
@@ -186,20 +197,23 @@ impl PlanScreen {
                     key(Place::Plan, Action::ToServices), key(Place::Services, Action::Protect), key(Place::Plan, Action::Guide)))
             };
             c.put(2, 1, Role::Title, title);
-            for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(4))).iter().enumerate() {
-                c.put(2, 3 + i as u16, Role::Text, l);
+            let text = lost(sh).map_or(text.clone(), |lost| format!("{lost} {text}"));
+            // Beside or below it stands what changes.
+            let cells = if nothing { c.w() } else { left };
+            let lines = wrap(&text, usize::from(cells.saturating_sub(4)));
+            for (l, y) in lines.iter().zip(3..) {
+                c.put(2, y, Role::Text, l);
             }
-            if current(sh).is_none_or(|p| p.nothing) {
+            if nothing {
                 return;
             }
+            said = lines.len() as u16 + 4;
         }
         let checks_height = (c.h() * 2 / 5).max(4);
         let top = c.h().saturating_sub(checks_height);
-        let wide = c.w() >= 110;
-        let left = if wide { c.w() / 2 } else { c.w() };
-        let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3) };
+        let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
         if !sh.plan.rules.is_empty() {
-            let state = if sh.trial_runs() { "a trial runs" } else if sh.plan_is_new() { "staged, not live" } else { "this is what is kept" };
+            let state = if sh.trial_runs() { "a trial runs" } else if sh.plan_is_new() { "staged, not live" } else if lost(sh).is_some() { "this is kept; what was kept later is not loaded" } else { "this is what is kept" };
             c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
             self.first_line = c.area().y + 1;
             for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
