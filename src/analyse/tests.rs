@@ -172,7 +172,7 @@ fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
     let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A MORE -p udp -j DROP";
     assert_eq!(why(more, "192.0.2.1").0, set);
     // The pick is the reason where the containers fare differently.
-    assert_eq!(why("-A FORWARD -d 172.17.0.3/32 -j DROP", "192.0.2.1").0, "SVC rule 1: whether --mode random holds is not known");
+    assert_eq!(why("-A FORWARD -d 172.17.0.3/32 -j DROP", "192.0.2.1").0, "SVC rule 1: whether -m statistic --mode random --probability 0.5 holds is not known");
     // Neither: the source port decides, for both containers.
     assert_eq!(why("-A FORWARD -p tcp -m tcp --sport 0:1023 -j DROP", "192.0.2.1").0, "the source port decides: FORWARD rule 1: DROP");
 }

@@ -114,8 +114,8 @@ fn short(m: &Match) -> Option<String> {
         Match::AddrType(n, e, kinds, _) => format!("{}{} type {}", not(*n), side(*e), kinds.join(",")),
         Match::PktType(n, t) => format!("{}packet type {t}", not(*n)),
         Match::Set(n, name, ends) => format!("{}{} in set {name}", not(*n), ends.iter().map(|e| side(*e)).collect::<Vec<_>>().join(",")),
-        Match::Mark(n, v, _) => format!("{}mark {v:#x}", not(*n)),
-        Match::ConnMark(n, v, _) => format!("{}connection mark {v:#x}", not(*n)),
+        Match::Mark(n, v, mask) => marked("mark", *n, *v, *mask),
+        Match::ConnMark(n, v, mask) => marked("connection mark", *n, *v, *mask),
         Match::CtState(n, states) => format!("{}state {}", not(*n), states.join(",")),
         Match::CtDirOriginal(o) => (if *o { "direction original" } else { "direction reply" }).into(),
         Match::CtOrigSrc(n, net) => format!("{}first source {net}", not(*n)),
@@ -133,6 +133,16 @@ fn short(m: &Match) -> Option<String> {
         Match::Unknown(words) => words.clone(),
         _ => return None,
     })
+}
+
+/// A whole mark, one bit of it, or what a mask leaves of it.
+fn marked(name: &str, n: bool, value: u32, mask: u32) -> String {
+    let is = if n { "is not" } else { "is" };
+    match mask {
+        u32::MAX => format!("{name} {is} {value:#x}"),
+        bit if bit.is_power_of_two() && value & !bit == 0 => format!("{name} bit {bit:#x} {}", if (value == bit) == n { "not set" } else { "set" }),
+        _ => format!("{name} & {mask:#x} {is} {value:#x}"),
+    }
 }
 
 /// An instant as text, UTC.
@@ -228,6 +238,12 @@ mod tests {
         assert_eq!(say("! -i lo -j PORTCULLIS"), "Every packet not arriving on lo goes through chain PORTCULLIS.");
         assert_eq!(say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "Every packet, state RELATED,ESTABLISHED, is accepted.");
         assert_eq!(say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"), "Every TCP packet to port 9042 gets a new destination: 172.17.0.2 port 9042.");
+        assert_eq!(say("-m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP"),
+            "Every packet, mark bit 0x40000 set, -m rpfilter --validmark --invert, is dropped without an answer.");
+        assert_eq!(say("-m recent --set --name seen --rsource -j DROP"), "Every packet, -m recent --set --name seen --rsource, is dropped without an answer.");
+        let mark = |args: &str| say(&format!("-m {args} -j DROP")).replace("Every packet, ", "").replace(", is dropped without an answer.", "");
+        assert_eq!(["mark --mark 0x4000", "mark ! --mark 0x4000", "mark --mark 0x0/0x4000", "mark ! --mark 0x0/0x4000", "mark ! --mark 0x4000/0x4000", "connmark --mark 0x200/0xf00"]
+            .map(mark), ["mark is 0x4000", "mark is not 0x4000", "mark bit 0x4000 not set", "mark bit 0x4000 set", "mark bit 0x4000 not set", "connection mark & 0xf00 is 0x200"]);
         assert_eq!(say("-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT"),
             "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted.");
         assert_eq!(say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),

@@ -141,7 +141,9 @@ impl Reader {
         }
     }
 
-    fn unknown(&mut self, not: bool, option: &str) -> Match {
+    /// An option that is not understood. The options of one module are one condition, and named with it (`--set` alone
+    /// may be of several), unless they say it themselves (`--limit`).
+    fn unknown(&mut self, not: bool, option: &str) -> Option<Match> {
         let mut words = if not { format!("! {option}") } else { option.to_owned() };
         if VALUED.contains(&option) && let Some(v) = self.next() {
             words.push(' ');
@@ -152,7 +154,17 @@ impl Reader {
             words.push_str(w);
             self.at += 1;
         }
-        Match::Unknown(words)
+        let prefix = format!("-m {} ", self.module);
+        let says = |words: &str| self.module.is_empty() || words.trim_start_matches(['!', ' ', '-']).starts_with(&self.module);
+        match self.matches.get_mut(self.module_from..).and_then(<[Match]>::last_mut) {
+            Some(Match::Unknown(before)) if before.starts_with(&prefix) || says(before) => {
+                before.push(' ');
+                before.push_str(&words);
+                None
+            }
+            _ if says(&words) => Some(Match::Unknown(words)),
+            _ => Some(Match::Unknown(prefix + &words)),
+        }
     }
 
     /// One value, turned into a match; what cannot be read stays as its words.
@@ -250,7 +262,7 @@ impl Reader {
             "--ctproto" => self.one(not, option, |n, v| Proto::parse(v).map(|p| Match::CtProto(n, p))),
             "-f" | "--fragment" => Match::Fragment(*not),
             "--comment" => Match::Comment(self.next().unwrap_or_default()),
-            _ => self.unknown(*not, option),
+            _ => return self.unknown(*not, option),
         })
     }
 }
