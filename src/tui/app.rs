@@ -17,6 +17,7 @@ use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, se
 use super::shared::{Asked, Note, Open, Proposal, Reply, Request, Shared};
 use super::config::Config;
 use crate::model::Plan;
+use crate::syntax::plan as plan_file;
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (60, 15);
@@ -59,6 +60,8 @@ pub struct App {
     started: bool,
     told: bool,
     guide: bool,
+    /// The draft of before that is still to be asked about.
+    draft: Option<Plan>,
 }
 
 impl App {
@@ -76,7 +79,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide, draft: None,
         }
     }
 
@@ -274,6 +277,9 @@ impl App {
         while !self.typing() && let Some(open) = self.later.pop_front() {
             self.open(open);
         }
+        if let Some(open) = self.ask_about_draft() {
+            self.open(open);
+        }
         for r in &self.shared.requests {
             if let Request::Change(change) = r && let Some(doing) = change.doing() {
                 self.shared.changing = Some(doing.into());
@@ -283,6 +289,29 @@ impl App {
             Some(action) => self.act(action),
             None => Turn::On,
         }
+    }
+
+    /// The question about the draft of before. While a trial runs, that may be the very plan on trial.
+    fn ask_about_draft(&mut self) -> Option<Open> {
+        let sh = &self.shared;
+        let seen = sh.seen.as_ref()?;
+        if sh.trial_runs() || self.typing() || self.popups.iter().any(|p| matches!(p, Popup::Trial(_))) {
+            return None;
+        }
+        let plan = self.draft.take()?;
+        // A plan that was kept just now is not yet among what is seen.
+        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept").and_then(|t| plan_file::read(&t.plan).ok());
+        if plan == sh.plan || plan == seen.kept || just_kept.as_ref() == Some(&plan) {
+            return None;
+        }
+        let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();
+        let state = match plan.rules.len() - kept {
+            0 => "All its rules are kept, but others beside them, or in another order.".to_owned(),
+            _ if kept == 0 => "None of its rules is kept.".to_owned(),
+            rest => format!("Not all of it is live: {kept} of its rules {} kept, {rest} {} not.", if kept == 1 { "is" } else { "are" }, if rest == 1 { "is" } else { "are" }),
+        };
+        let lines = vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule"))];
+        Some(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) })
     }
 
     fn open(&mut self, open: Open) {
@@ -413,10 +442,7 @@ impl App {
                 let text = if diff.is_empty() { "Nothing differs: what is loaded now is what was loaded before this trial.".into() } else { diff };
                 sh.opens.push(Open::Text { title: format!("From before trial {id} to now"), text, export: (format!("before-{id}.rules"), whole) });
             }
-            Reply::Draft(plan) => {
-                let lines = vec![format!("A plan of {} was staged earlier and not kept. Nothing of it is live.", count(plan.rules.len(), "rule"))];
-                sh.opens.push(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) });
-            }
+            Reply::Draft(plan) => self.draft = Some(plan),
             Reply::Done(text) | Reply::Saved(text) | Reply::Written(text) => sh.say(text),
             Reply::Failed { what, hint, code } => {
                 // Only a look that died leaves its sign behind; the others do not set it.

@@ -687,7 +687,7 @@ fn questions_wait_until_nobody_types() {
     c.press(&["1", "p", "text:nfs"]);
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
     assert!(c.picture().contains("The change was refused; nothing was changed: more when this is closed"), "{}", c.picture());
-    c.app.reply(Reply::Draft(c.app.shared.plan.clone()));
+    c.app.reply(Reply::Draft(a_draft()));
     assert!(c.app.place() == Place::Nodes && c.picture().contains("nfs"), "{}", c.picture());
     c.press(&["esc"]);
     assert!(c.picture().contains("A draft from before"), "{}", c.picture());
@@ -714,7 +714,7 @@ fn a_plan_worked_out_for_an_older_look_is_not_shown_and_not_applied() {
     staged(&mut c);
     let seen = c.app.shared.seen.clone().unwrap();
     let view = std::sync::Arc::new((*seen.view).clone());
-    c.app.reply(Reply::Seen(std::sync::Arc::new(super::planned::seen(view, seen.kept.clone()))));
+    c.app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(view, seen.kept.clone()))));
     assert!(c.press(&["v"]).picture().contains("working it out"), "{}", c.picture());
     assert!(c.press(&["y"]).picture().contains("still being worked out"), "{}", c.picture());
 }
@@ -738,4 +738,56 @@ fn the_question_applies_what_it_was_asked_about() {
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
     assert!(c.picture().contains("What was staged since is not part of it"), "{}", c.picture());
     applies(&mut c);
+}
+
+fn a_draft() -> Plan {
+    let rule = |from: &str, to: &str| format!("[[rule]]\naction = \"allow\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n");
+    crate::syntax::plan::read(&format!("version = 1\n{}{}", rule("192.0.2.11", "portmapper"), rule("192.0.2.12", "nfs"))).unwrap()
+}
+
+#[test]
+fn the_plan_on_trial_is_no_draft_from_before() {
+    let mut other = Cockpit::demo(80, 24);
+    on_trial(&mut other);
+    let trial = other.app.shared.trial.clone().unwrap();
+    let plan = crate::syntax::plan::read(&trial.plan).unwrap();
+    let ended = |state: &str| Reply::Trial(Some(super::shared::TrialSeen { pending: false, state: state.into(), ..trial.clone() }));
+    let asks = |c: &mut Cockpit, draft: &Plan, then: &str| {
+        c.app.reply(Reply::Trial(Some(trial.clone())));
+        c.app.reply(Reply::Draft(draft.clone()));
+        let during = c.picture();
+        assert!(c.app.place() == Place::Trial && during.contains("comes back") | during.contains("come back"), "{during}");
+        c.app.reply(ended(then));
+        assert_eq!(c.app.place(), Place::Trial, "a question lies over the trial's screen");
+        c.press(&["esc"]);
+        c.app.place() == Place::Choice
+    };
+    assert!(!asks(&mut Cockpit::demo(80, 24), &plan, "kept"));
+    let mut c = Cockpit::demo(80, 24);
+    assert!(asks(&mut c, &plan, "reverted"));
+    assert!(c.picture().contains("None of its rules is kept."), "{}", c.picture());
+    assert!(asks(&mut Cockpit::demo(80, 24), &a_draft(), "kept"));
+}
+
+#[test]
+fn a_draft_can_be_discarded_and_says_what_of_it_is_live() {
+    let asked = |c: &mut Cockpit| c.app.shared.requests.iter().any(|r| matches!(r, Request::StoreDraft(_)));
+    let mut c = Cockpit::demo(80, 24);
+    kept(&mut c);
+    c.press(&["esc"]);
+    let mut draft = c.app.shared.plan.clone();
+    let kept = draft.rules.len();
+    draft.rules.extend(a_draft().rules);
+    c.app.reply(Reply::Draft(draft.clone()));
+    let said = c.picture().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(&format!("Not all of it is live: {kept} of its rules are kept, 2 are not.")), "{said}");
+    c.app.act(Action::Cancel);
+    assert!(!asked(&mut c), "later: the draft stays");
+    c.app.reply(Reply::Draft(draft));
+    c.press(&["down"]);
+    c.app.act(Action::Accept);
+    assert!(asked(&mut c) && c.app.shared.note.as_ref().unwrap().text.contains("discarded"));
+    // What is kept is no draft: the worker removes the file.
+    assert!(!c.app.shared.plan_is_new());
+    assert_eq!(c.app.place(), Place::Plan);
 }

@@ -28,7 +28,11 @@ impl Ask {
             Asked::Keep => Some("without proof"),
             _ => None,
         };
-        let answers = if phrase.is_some() { vec![yes] } else { vec![yes, "No, go back".into()] };
+        let answers = match &then {
+            _ if phrase.is_some() => vec![yes],
+            Asked::Draft(_) => vec![yes, "Discard it".into(), "Decide later: the next start asks again".into()],
+            _ => vec![yes, "No, go back".into()],
+        };
         Self { title, lines, answers, then, cursor: Cursor::default(), phrase: phrase.map(|p| (p, Field::default())) }
     }
 
@@ -63,8 +67,14 @@ impl Ask {
         match action {
             Action::Cancel => After::Close,
             Action::Accept | Action::Pick => {
-                if self.cursor.at == 0 {
-                    self.done(sh);
+                match (self.cursor.at, &self.then) {
+                    (0, _) => self.done(sh),
+                    (1, Asked::Draft(_)) => {
+                        // What is staged by now takes its place; what is kept is no draft: then the file goes.
+                        sh.requests.push(Request::StoreDraft(sh.plan.clone()));
+                        sh.say("the draft is discarded");
+                    }
+                    _ => {}
                 }
                 After::Close
             }
