@@ -268,6 +268,9 @@ impl App {
             // Nobody looks at the counters any more: nothing reads them.
             self.shared.requests.push(Request::Rates(false));
         }
+        if let Some(at) = self.shared.plan_rule.take() {
+            self.plan.show(at);
+        }
         if self.shared.show_rule.is_some() {
             self.chains.show(&mut self.shared);
         }
@@ -300,7 +303,7 @@ impl App {
         }
         let plan = self.draft.take()?;
         // A plan that was kept just now is not yet among what is seen.
-        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept").and_then(|t| plan_file::read(&t.plan).ok());
+        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept" && seen.lost.as_ref() != Some(&t.id)).and_then(|t| plan_file::read(&t.plan).ok());
         if plan == sh.plan || plan == seen.kept || just_kept.as_ref() == Some(&plan) {
             return None;
         }

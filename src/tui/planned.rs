@@ -100,6 +100,14 @@ pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
     goal == other || (!others.is_empty() && others.iter().all(|p| mine.contains(p)))
 }
 
+/// The rule of a plan that shuts its operator out; `None`: none does.
+pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
+    let (peer, port) = view.ssh_peer?;
+    let is_peer = |n: &Node| n.nets(Family::of(peer)).is_none_or(|nets| nets.iter().any(|n| n.contains(peer)));
+    let first = plan.rules.iter().position(|r| r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port))))?;
+    (plan.rules[first].action != Action::Allow).then_some(first)
+}
+
 /// The goals without those whose ports another one has, as `nfs_acl` has those of `nfs`.
 pub fn merged(view: &View, goals: &[Goal]) -> Vec<Goal> {
     let mut out: Vec<Goal> = Vec::new();

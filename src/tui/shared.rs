@@ -355,6 +355,8 @@ pub struct Shared {
     pub opens: Vec<Open>,
     /// Screen to show.
     pub go: Option<super::screens::Tab>,
+    /// Rule of the plan to stand at on the Plan screen.
+    pub plan_rule: Option<usize>,
     /// Rule to show on the Chains screen.
     pub show_rule: Option<RulePlace>,
     /// The way that is lit on the Chains screen.
@@ -372,7 +374,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { proposed: None, trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, show_rule: None,
+            busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
             lit: None, guide: None, copy: None, act: None,
         }
     }

@@ -791,3 +791,30 @@ fn a_draft_can_be_discarded_and_says_what_of_it_is_live() {
     assert!(!c.app.shared.plan_is_new());
     assert_eq!(c.app.place(), Place::Plan);
 }
+
+#[test]
+fn the_way_on_from_a_lock_out_is_at_the_cursor() {
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    c.press(&["/", "text:22/tcp", "enter", "d", "3"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    let asked = c.press(&["y"]).picture();
+    assert!(asked.contains("a on the Plan screen allows"), "{asked}");
+    c.press(&["esc", "a"]);
+    assert!(c.picture().contains("Who may use 22/tcp"), "{}", c.picture());
+    c.press(&["tab", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    assert!(!c.press(&["y"]).picture().contains("lock me out"), "{}", c.picture());
+}
+
+#[test]
+fn the_rule_that_shuts_the_operator_out() {
+    let view = crate::observe::live::observe(&crate::host::demo::Demo::new());
+    let at = |rules: &[(&str, &str, &str)]| {
+        let text: String = rules.iter().map(|(a, from, to)| format!("[[rule]]\naction = \"{a}\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n")).collect();
+        planned::shuts_out(&view, &crate::syntax::plan::read(&format!("version = 1\n{text}")).unwrap())
+    };
+    assert_eq!(at(&[("drop", "any", "nfs"), ("allow", "192.0.2.11", "22"), ("drop", "10.0.0.0/8", "22")]), Some(2));
+    assert_eq!(at(&[("drop", "any", "nfs"), ("allow", "10.0.0.5", "22"), ("drop", "any", "22/tcp")]), None);
+    assert_eq!(at(&[("drop", "any", "22/udp"), ("drop", "2001:db8::/32", "22/tcp")]), None);
+}

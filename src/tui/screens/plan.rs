@@ -15,7 +15,7 @@ use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::{Needle, next};
 use crate::tui::popups::trial::clock;
-use crate::tui::planned::{CUT, concerns, count, covers, goal_of};
+use crate::tui::planned::{CUT, concerns, count, covers, goal_of, shuts_out};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -65,8 +65,9 @@ fn lost(sh: &Shared) -> Option<String> {
         .map(|_| format!("A plan was kept that is not loaded now: something else was loaded since, as at a boot that it was not saved for. History ({key}) takes it up again."))
 }
 
-/// The way on where a plan locks its operator out.
-pub fn allow_first(sh: &Shared) -> String {
+/// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
+pub fn allow_first(sh: &mut Shared) -> String {
+    sh.plan_rule = sh.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.plan));
     let key = sh.key(Place::Plan, Action::AllowNode);
     let peer = sh.seen.as_ref().and_then(|s| s.view.ssh_peer).map_or_else(|| "your own address".to_owned(), |(a, _)| format!("your own address {a}"));
     format!("Better: esc goes back; {key} on the Plan screen allows {peer} first.")
@@ -76,6 +77,7 @@ pub fn allow_first(sh: &Shared) -> String {
 pub fn apply(sh: &mut Shared) {
     let Some(p) = current(sh) else { return };
     let (lockout, takes_away) = (p.lockout, p.takes_away);
+    let cut = p.checks.iter().map(|k| k.text.clone()).find(|k| k.starts_with(CUT));
     let allowed = Allowed { replace: takes_away, lockout, ..Allowed::default() };
     let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed });
     let time = clock(sh.trial_time.as_secs());
@@ -84,8 +86,7 @@ pub fn apply(sh: &mut Shared) {
         lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
         lines.push(allow_first(sh));
     }
-    let cut = p.checks.iter().find(|k| k.text.starts_with(CUT));
-    lines.extend(cut.map(|k| format!("{} {}", sh.theme.glyph(Glyph::No), k.text)));
+    lines.extend(cut.map(|k| format!("{} {k}", sh.theme.glyph(Glyph::No))));
     if takes_away {
         lines.push("Rules that were kept before go away.".into());
     }
@@ -152,9 +153,8 @@ impl PlanScreen {
                 }
             }
             (Action::AllowNode, Some(r)) => {
-                if let Some(goal) = r.to.first() {
-                    sh.opens.push(Open::Nodes { goals: vec![goal.clone()], what: goal.to_string(), drop_rest: false, rule: None });
-                }
+                let what = r.to.iter().map(Goal::to_string).collect::<Vec<_>>().join(", ");
+                sh.opens.push(Open::Nodes { goals: r.to, what, drop_rest: false, rule: None });
             }
             (Action::DropAll, Some(r)) => {
                 sh.stage(|p| if !p.rules.iter().any(|o| o.action == Does::Drop && o.to == r.to && o.from == [Node::Any]) {
@@ -163,6 +163,11 @@ impl PlanScreen {
             }
             _ => {}
         }
+    }
+
+    /// Goes to a rule.
+    pub fn show(&mut self, at: usize) {
+        self.cursor = Cursor::at(at);
     }
 
     /// A click.
