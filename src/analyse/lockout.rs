@@ -41,7 +41,21 @@ pub fn alone(view: &View) -> Cow<'_, View> {
 pub fn lockout(before: &View, after: &View, peer: IpAddr, port: u16) -> Access {
     // An IPv4 client of a dual-stack socket shows as ::ffff:a.b.c.d, but IPv4 rules decide about it.
     let packet = Packet::new(peer.to_canonical(), Proto::TCP, Some(port));
-    let (old, new) = (trace(&alone(before), &packet), trace(&alone(after), &packet));
+    let (before, after) = (alone(before), alone(after));
+    let overall = fares(&before, &after, &packet);
+    // Where the interface decides, the reasons name rules of both kinds, and a new rule moves their numbers.
+    let same_on = |name: &&str| fares(&before, &after, &Packet { interface: Some((*name).to_owned()), ..packet.clone() }) == Access::Same;
+    let mut names: Vec<&str> = before.addrs.iter().flatten().map(|a| a.interface.as_str()).filter(|n| *n != "lo").collect();
+    names.sort_unstable();
+    names.dedup();
+    if matches!(overall, Access::Unknown { .. }) && !names.is_empty() && names.iter().all(same_on) {
+        return Access::Same;
+    }
+    overall
+}
+
+fn fares(before: &View, after: &View, packet: &Packet) -> Access {
+    let (old, new) = (trace(before, packet), trace(after, packet));
     match (old.verdict, new.verdict) {
         (_, Verdict::Accept) | (Verdict::Drop | Verdict::Reject, _) => Access::Same,
         (_, Verdict::Drop | Verdict::Reject) => Access::Worse { why: new.why },

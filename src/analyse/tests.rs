@@ -148,6 +148,17 @@ fn of_several_interfaces_the_rule_that_lets_in_is_named() {
 }
 
 #[test]
+fn where_the_interface_decides_a_rule_that_only_moved_is_no_lock_out() {
+    let ssh = "-P INPUT DROP\n-A INPUT -i eth0 -p tcp -m tcp --dport 22 -j ACCEPT";
+    let with = |rules: &str| live(&format!("-P INPUT DROP\n-N P\n-A INPUT -j P\n{ssh}\n{rules}"));
+    let peer = "192.0.2.1".parse().unwrap();
+    assert_eq!(lockout(&live(ssh), &with("-A P -p tcp -m tcp --dport 111 -j DROP"), peer, 22), Access::Same);
+    assert!(matches!(lockout(&live(ssh), &with("-A P -i eth0 -p tcp -m tcp --dport 22 -j DROP"), peer, 22), Access::Worse { .. }));
+    let both = live("-A INPUT -p udp -j ACCEPT");
+    assert!(matches!(lockout(&both, &with(""), peer, 22), Access::Unknown { .. }));
+}
+
+#[test]
 fn what_ordinary_packets_meet_is_the_first_reason() {
     // Cilium: sockets of its proxy are transparent, nobody else's.
     let v = live("*mangle\n-A PREROUTING -m socket --transparent -j MARK --set-xmark 0x200/0xffffffff
@@ -167,6 +178,8 @@ fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
         said.unwrap()
     };
     let set = "FORWARD rule 1: the contents of ipset s are not known";
+    let way = ask(&live(&format!("{pick}-A FORWARD -m set --match-set s src -j DROP")), "192.0.2.1 80 eth0");
+    assert_eq!(way.decides().map(|at| way.path[at].chain.as_str()), Some("FORWARD"), "{way:#?}");
     assert_eq!(why("-A FORWARD -m set --match-set s src -j DROP", "192.0.2.1"), (set.to_owned(), Some(1)));
     // A later rule that is not sure either, and changes nothing, does not take its place.
     let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A MORE -p udp -j DROP";

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cell::{Cell, Doubt, Rest, Track};
 use super::doubt::{Explained, explain};
 use super::hooks::{self, Bound};
-use super::walk::{Compiled, End, Walk};
+use super::walk::{Compiled, End, RuleRef, Walk};
 use super::world::{World, loopback};
 use crate::model::{AddrSet, Family, PortSet, Proto, View};
 
@@ -111,15 +111,21 @@ pub struct Trace {
     pub verdict: Verdict,
     /// One sentence: what decided.
     pub why: String,
+    /// The rule or policy that this is about.
+    pub rule: Option<RuleRef>,
     /// Every rule on the way.
     pub path: Vec<Step>,
 }
 
 impl Trace {
-    /// The step that decides: of a packet that gets in the last of the filter that met it, of another the last at all,
-    /// and of one that depends the first that nobody can be sure of.
+    /// The step that decides: what the reason is about, else of a packet that gets in the last of the filter that met it,
+    /// of another the last at all, and of one that depends the first that nobody can be sure of.
     pub fn decides(&self) -> Option<usize> {
         let met = |s: &Step| s.result != StepResult::Passed;
+        let named = |s: &Step| self.rule.as_ref().is_some_and(|r| met(s) && r.table == s.table && r.chain == s.chain && r.rule == s.rule);
+        if let Some(at) = self.path.iter().rposition(named) {
+            return Some(at);
+        }
         match self.verdict {
             Verdict::Accept => self.path.iter().rposition(|s| met(s) && s.table == "filter"),
             Verdict::Depends => self.path.iter().position(|s| s.result == StepResult::MayMatch),
@@ -151,7 +157,7 @@ impl<'a> Tracer<'a> {
     /// Follows one packet.
     pub fn trace(&mut self, packet: &Packet) -> Trace {
         let family = packet.family();
-        let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), path: Vec::new() };
+        let unknown = |why: &str| Trace { verdict: Verdict::Depends, why: why.to_owned(), rule: None, path: Vec::new() };
         let at = packet.at.or((self.view.at != 0).then_some(self.view.at));
         let slot = &mut self.families[family.index()];
         if let Some(i) = packet.interface.as_ref().filter(|i| !self.named.contains(i)) {
@@ -185,8 +191,8 @@ impl<'a> Tracer<'a> {
             },
         };
         hooks::run(&mut walk, vec![cell], bound);
-        let (verdict, why) = verdict(&walk, self.view, family);
-        Trace { verdict, why, path: walk.path.unwrap_or_default() }
+        let (verdict, why, rule) = verdict(&walk, self.view, family);
+        Trace { verdict, why, rule, path: walk.path.unwrap_or_default() }
     }
 }
 
@@ -216,30 +222,32 @@ pub(super) fn port(proto: Proto, port: Option<u16>) -> PortSet {
     }
 }
 
-/// The one verdict of all ends, or *depends* with its reason.
-fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String) {
+/// The one verdict of all ends, or *depends*, with its reason and the rule that this is about.
+fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option<RuleRef>) {
     let ends = &walk.ends;
-    let Some(first) = ends.first() else { return (Verdict::Depends, "the packet has no way".to_owned()) };
+    let Some(first) = ends.first() else { return (Verdict::Depends, "the packet has no way".to_owned(), None) };
     let other = view.other_filters.iter().find(|o| o.family == family && o.rewrites)
         .or_else(|| view.other_filters.iter().find(|o| o.family == family));
     if ends.iter().all(|e| e.verdict == Verdict::Accept) {
+        let (text, rule) = walk.passes_in_order().first().map_or((first.text.clone(), first.rule.clone()), |p| (p.text.clone(), Some(p.rule.clone())));
         return match other {
-            Some(o) => (Verdict::Depends, format!("these rules let it through, but {} also filters", o.what)),
-            None => (Verdict::Accept, walk.passes.last().map_or_else(|| first.text.clone(), |p| p.text.clone())),
+            Some(o) => (Verdict::Depends, format!("these rules let it through, but {} also filters", o.what), rule),
+            None => (Verdict::Accept, text, rule),
         };
     }
     if ends.iter().all(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
         if let Some(o) = other.filter(|o| o.rewrites) {
-            return (Verdict::Depends, format!("these rules block it, but {} may rewrite packets", o.what));
+            return (Verdict::Depends, format!("these rules block it, but {} may rewrite packets", o.what), first.rule.clone());
         }
         let same = ends.iter().all(|e| e.verdict == first.verdict);
         // Dropped or rejected, either way it does not get in.
-        return (if same { first.verdict } else { Verdict::Drop }, first.text.clone());
+        return (if same { first.verdict } else { Verdict::Drop }, first.text.clone(), first.rule.clone());
     }
     let all: Vec<&End> = ends.iter().collect();
-    let why = match explain(walk, first.cell.src.clone(), &all, other.is_some()) {
-        Explained::OpenOn(reasons) => reasons.into_iter().next().map(|r| r.1).unwrap_or_default(),
-        Explained::Unsure(reason) => reason.1,
+    let reason = match explain(walk, first.cell.src.clone(), &all, other.is_some()) {
+        Explained::OpenOn(reasons) => reasons.into_iter().next(),
+        Explained::Unsure(reason) => Some(reason),
     };
-    (Verdict::Depends, why)
+    let (why, rule) = reason.map_or_else(Default::default, |r| (r.1, r.2));
+    (Verdict::Depends, why, rule)
 }
