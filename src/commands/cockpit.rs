@@ -62,9 +62,6 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
         "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
     ))?;
     left.notes.iter().for_each(note);
-    if let Some(left) = left.trial {
-        note(format!("the trial goes on: the old rules come back in {left} s; `portcullis keep` keeps the new ones, `portcullis revert` ends it now"));
-    }
     Ok(())
 }
 

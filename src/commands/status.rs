@@ -41,27 +41,23 @@ fn json_of(s: &Status) -> Value {
 fn text_of(s: &Status) -> String {
     let Some(r) = &s.trial else { return "no trial was ever begun here\n".to_owned() };
     let mut out = String::new();
-    match r.state {
-        State::Expired => {
-            let _ = writeln!(out, "trial {} has expired: nobody kept it and the kernel switched back to the old rules by itself\n\
-                `portcullis revert` takes what is left of it out", r.id);
-        }
-        state if s.cut_short => {
-            let _ = writeln!(out, "trial {} is stuck: it was {} and whoever did that died, and so did the guard (begun {} by {})", r.id, state.word(), instant(r.began), r.operator);
-        }
-        state if state.is_pending() => {
-            let _ = writeln!(out, "trial {} is {}: the old rules come back in {} s (begun {} by {})\n\
-                `portcullis keep` keeps it, `portcullis revert` ends it", r.id, state.word(), s.left, instant(r.began), r.operator);
+    match s.phase() {
+        Some(phase) => {
+            let _ = writeln!(out, "trial {} is {}: {} (begun {} by {})\n{}", r.id, r.state.word(), phase.says(), instant(r.began), r.operator, phase.commands());
             match &s.proof {
+                _ if !phase.keeps() => {}
                 Some(p) => { let _ = writeln!(out, "proof of access: {} logged in from {} under these rules{}", p.user, p.peer,
                     if p.is_from(&r.operator) { "" } else { ", which is not where the operator comes from" }); }
                 None if r.operator != trial::CONSOLE => out.push_str("no proof of access yet: open a new SSH login\n"),
                 None => {}
             }
-            let _ = writeln!(out, "{}", guard_of(s, r));
+            // Where it is stuck or has expired, the words say who ends it.
+            if !s.cut_short && r.state != State::Expired {
+                let _ = writeln!(out, "{}", guard_of(s, r));
+            }
         }
-        state => {
-            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}{}", r.id, state.word(),
+        None => {
+            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}{}", r.id, r.state.word(),
                 r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
                 r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))),
                 r.why.as_ref().map_or_else(String::new, |w| format!(": {w}")));
@@ -79,5 +75,38 @@ fn guard_of(s: &Status, r: &Record) -> String {
         (Some(w), ..) => format!("guard: process {}, in a session of its own", w.pid),
         (None, _, Some(fuse)) => format!("guard: dead; the kernel itself goes back to the old rules at {}", instant(fuse + 1)),
         (None, _, None) => "guard: dead, and the trial has no fuse: end it yourself".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::model::Plan;
+
+    #[test]
+    fn keep_is_named_only_where_it_is_not_refused() {
+        let host = Demo::new().with_guard(|host, id| { let _ = trial::guard::watch(&host, id, &AtomicBool::new(false)); });
+        let options = trial::Options { replace: true, ..trial::Options::default() };
+        let plan: Plan = crate::syntax::plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n").unwrap();
+        trial::apply(&host, &plan, &options, &mut |_| {}).unwrap();
+        let now = trial::status(&host);
+        trial::revert(&host).unwrap();
+        let text = |state, guarded: bool, fuse: bool| {
+            let r = now.trial.as_ref().unwrap();
+            let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
+            text_of(&Status { trial: Some(trial), guard: now.guard.filter(|_| guarded), left: 30, ..now.clone() })
+        };
+        let running = text(State::Running, true, true);
+        assert!(running.contains("come back in 30 s") && running.contains("`portcullis keep` keeps"), "{running}");
+        for state in [State::Armed, State::Keeping, State::Reverting, State::Expired] {
+            assert!(!text(state, true, true).contains("portcullis keep"), "{}", text(state, true, true));
+        }
+        let unwatched = text(State::Running, false, false);
+        assert!(!unwatched.contains("come back in") && unwatched.contains("nothing brings the old rules back"), "{unwatched}");
     }
 }

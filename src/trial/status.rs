@@ -5,7 +5,7 @@ use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Family, Plan, Ruleset};
+use crate::model::{Family, Plan, Ruleset, TrialPhase};
 use crate::observe::firewall;
 use crate::plan::{FamilyChange, standing};
 use crate::syntax::plan as plan_file;
@@ -26,6 +26,25 @@ pub struct Status {
     pub guard: Option<Who>,
     /// The login that shows that the way in is open.
     pub proof: Option<Proof>,
+}
+
+impl Status {
+    /// What the trial comes to, if one is pending.
+    pub fn phase(&self) -> Option<TrialPhase> {
+        let r = self.trial.as_ref().filter(|r| r.state.is_pending())?;
+        Some(match r.state {
+            State::Expired => TrialPhase::Expired,
+            State::Keeping if self.cut_short => TrialPhase::KeepCut,
+            State::Keeping => TrialPhase::Keeping,
+            State::Reverting if self.cut_short => TrialPhase::RevertCut,
+            State::Reverting => TrialPhase::Reverting,
+            State::Armed => TrialPhase::Applying,
+            _ if self.guard.is_none() && r.fuse.is_none() => TrialPhase::Unwatched(self.left),
+            _ if self.left == 0 => TrialPhase::Due,
+            _ if r.id == UNRECORDED => TrialPhase::Unrecorded(self.left),
+            _ => TrialPhase::Running(self.left),
+        })
+    }
 }
 
 /// Looks at the state file, the history and (as root) the kernel.
@@ -113,4 +132,38 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
 /// A trial's last second by the dates in our chains.
 pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
     standing(rules, false).fuse.or(standing(rules, true).fuse)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::trial::{Options, apply, revert};
+
+    #[test]
+    fn only_what_ends_by_itself_has_a_clock() {
+        let host = Demo::new().with_guard(|host, id| { let _ = crate::trial::guard::watch(&host, id, &AtomicBool::new(false)); });
+        let plan = plan_file::read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"portmapper\"]\n").unwrap();
+        apply(&host, &plan, &Options::default(), &mut |_| {}).unwrap();
+        let now = status(&host);
+        revert(&host).unwrap();
+        assert!(matches!(now.phase(), Some(TrialPhase::Running(_))));
+        let with = |state, fuse: bool, guarded: bool, left| {
+            let r = now.trial.as_ref().unwrap();
+            let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
+            Status { trial: Some(trial), left, guard: now.guard.filter(|_| guarded), cut_short: !guarded, proof: None }.phase()
+        };
+        assert_eq!(with(State::Running, true, false, 9), Some(TrialPhase::Running(9)));
+        assert_eq!(with(State::Running, false, true, 9), Some(TrialPhase::Running(9)));
+        assert_eq!(with(State::Running, false, false, 9), Some(TrialPhase::Unwatched(9)));
+        assert_eq!(with(State::Running, true, false, 0), Some(TrialPhase::Due));
+        assert_eq!(with(State::Expired, true, true, 0), Some(TrialPhase::Expired));
+        assert_eq!(with(State::Reverting, true, true, 9), Some(TrialPhase::Reverting));
+        assert_eq!(with(State::Keeping, true, false, 0), Some(TrialPhase::KeepCut));
+        assert_eq!(with(State::Reverted, true, true, 0), None);
+    }
 }

@@ -340,8 +340,7 @@ impl App {
             self.shared.keys.rows(tab.place()).for_each(|row| add(tab.place(), row, self.on_tab(tab, row.action).err()));
         }
         for row in self.shared.keys.rows(Place::Trial).filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend)) {
-            let why = if self.shared.trial_runs() { None } else { Some("no trial runs".to_owned()) };
-            add(Place::Trial, row, why);
+            add(Place::Trial, row, self.shared.may_end(row.action).err());
         }
         for row in self.shared.keys.rows(Place::Preview).filter(|r| matches!(r.action, Action::NextView | Action::Export | Action::Copy)) {
             add(Place::Preview, row, self.plan.available(Action::Preview, &self.shared).err());

@@ -47,8 +47,6 @@ const UNSEEN: Duration = Duration::from_millis(100);
 /// What there is to say when the cockpit was left.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// In how many seconds a trial ends that goes on without the operator.
-    pub trial: Option<u64>,
     /// What is not as one would think.
     pub notes: Vec<String>,
 }
@@ -116,11 +114,10 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
     if !ending.changed(CHANGE_WAIT) {
         left.notes.push("a change was still under way and was cut off: `portcullis status` says what holds now".into());
     } else if lives_on && (app.shared.trial_runs() || app.shared.changing.is_some()) && let Some(t) = ending.trial().filter(|t| t.pending) {
-        if t.cut_short {
-            left.notes.push("the trial is stuck half-way: `portcullis status` says how to end it".into());
-        } else {
-            left.trial = Some(t.left);
-        }
+        left.notes.extend(t.phase.map(|p| {
+            let how = if p.left().is_some() { "goes on".to_owned() } else { format!("is {}", t.state) };
+            format!("the trial {how}: {}; {}", p.says(), p.commands())
+        }));
     }
     if !ending.written(WRITE_WAIT) {
         left.notes.push("the host was still being looked at: the plan may not be stored as a draft".into());

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
-use crate::model::{Family, Plan, Source, View};
+use crate::model::{Family, Plan, Source, TrialPhase, View};
 
 /// One look at the host and what it means.
 #[derive(Debug)]
@@ -112,12 +112,10 @@ pub struct TrialSeen {
     pub id: String,
     /// e.g. `running`.
     pub state: String,
-    /// It still runs.
+    /// It has to be ended still.
     pub pending: bool,
-    /// Seconds until it reverts by itself.
-    pub left: u64,
-    /// A keep or a revert was cut short, and nobody is there who finishes it.
-    pub cut_short: bool,
+    /// What it comes to, as long as it is pending.
+    pub phase: Option<TrialPhase>,
     /// The guard lives.
     pub guarded: bool,
     /// It was begun over SSH: keeping it asks for a new login first.
@@ -142,6 +140,13 @@ pub struct TrialSeen {
     pub remarks: Vec<String>,
     /// The kernel ends it too.
     pub fuse: bool,
+}
+
+impl TrialSeen {
+    /// What a pending trial comes to, half a sentence.
+    pub fn stands(&self) -> Option<String> {
+        self.phase.map(|p| if p.left().is_some() { p.says() } else { format!("{}: {}", self.state, p.says()) })
+    }
 }
 
 /// What the worker is asked to do.
@@ -423,6 +428,20 @@ impl Shared {
     /// Whether a trial is pending.
     pub fn trial_runs(&self) -> bool {
         self.trial.as_ref().is_some_and(|t| t.pending)
+    }
+
+    /// What the pending trial comes to.
+    pub fn phase(&self) -> Option<TrialPhase> {
+        self.trial.as_ref()?.phase
+    }
+
+    /// Why a trial cannot be kept, reverted or extended now.
+    pub fn may_end(&self, action: Action) -> Result<(), String> {
+        match self.phase() {
+            None => Err("no trial runs any more".into()),
+            Some(p) if action == Action::Keep && !p.keeps() || action == Action::Extend && !p.extends() => Err(p.says()),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Where the rules come from.

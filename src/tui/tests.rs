@@ -13,8 +13,8 @@ use super::app::{App, Turn};
 use super::input::Input;
 use super::keymap::{Action, Place};
 use super::planned;
-use super::shared::{Change, Reply, Request, Seen};
-use crate::model::Plan;
+use super::shared::{Change, Reply, Request, Seen, TrialSeen};
+use crate::model::{Plan, TrialPhase};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
@@ -338,6 +338,29 @@ fn what_is_offered_in_a_field_is_replaced_by_typing() {
     assert!(c.picture().contains("from        198.51.100.9 "), "{}", c.picture());
     c.press(&["text:9"]);
     assert!(c.picture().contains("from        198.51.100.99 "), "{}", c.picture());
+}
+
+#[test]
+fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
+    let mut c = Cockpit::demo(80, 24);
+    on_trial(&mut c);
+    let running = c.app.shared.trial.clone().unwrap();
+    for (state, phase, says) in [
+        ("expired", TrialPhase::Expired, "xpired: the kernel went back to the old rules"),
+        ("reverting", TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
+        ("running", TrialPhase::Unwatched(0), "unning: nothing brings the old rules back"),
+    ] {
+        c.app.reply(Reply::Trial(Some(TrialSeen { state: state.into(), phase: Some(phase), guarded: false, fuse: false, ..running.clone() })));
+        let shown = c.press(&["esc", "esc", "1"]).picture();
+        let guided = c.press(&["g"]).picture();
+        let popup = c.press(&["enter"]).picture();
+        for p in [&shown, &guided, &popup] {
+            assert!(p.contains(says) && !p.contains("come back in") && !p.contains("The trial runs"), "{p}");
+        }
+        assert!(popup.contains("r  ") && !popup.contains("k  keeps") && !popup.contains("+  adds") && !popup.contains("the kernel does"), "{popup}");
+        c.press(&["k"]);
+        assert!(c.app.shared.requests.is_empty() && c.picture().contains("not now: "), "{}", c.picture());
+    }
 }
 
 #[test]

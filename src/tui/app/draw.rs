@@ -8,10 +8,10 @@ use super::{App, Picture, SMALLEST};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Binding, Place, shown};
 use crate::tui::notes;
-use crate::tui::popups::trial::clock;
+use crate::tui::shared::TrialSeen;
 use crate::tui::screens::Tab;
 use crate::tui::theme::{Glyph, Role, Theme};
-use crate::tui::widgets::{Canvas, fit_middle, width, wrap};
+use crate::tui::widgets::{Canvas, fit, fit_middle, width, wrap};
 
 impl App {
     /// Draws everything.
@@ -33,11 +33,14 @@ impl App {
         }
         self.shared.counts.set((0, 0));
         let banner = u16::from(self.shared.trial_runs());
-        if banner == 1 {
-            let left = self.shared.trial.as_ref().map_or(0, |t| t.left);
-            let what = format!(" TRIAL: the old rules come back in {}", clock(left));
+        if let Some(stands) = self.shared.trial.as_ref().and_then(TrialSeen::stands) {
             let key = self.shared.key(self.tab.place(), Action::Trial);
-            let text = if area.width < 76 { format!("{what}; {key} shows it") } else { format!("{what}.  {key} shows it: keep, revert or more time") };
+            let all = [Action::Keep, Action::Extend].iter().all(|a| self.shared.may_end(*a).is_ok());
+            let can = if all && area.width >= 76 { ": keep, revert or more time" } else { "" };
+            // The key is seen whole, whatever is said.
+            let shows = format!("{key} shows it{can}");
+            let what = fit(&format!(" TRIAL: {stands}"), usize::from(area.width).saturating_sub(shows.chars().count() + 3), &c.theme);
+            let text = format!("{what}{}{shows}", if area.width < 76 { "; " } else { ".  " });
             c.put(0, 2, Role::Banner, &format!("{text:<w$}", w = usize::from(area.width)));
         }
         let top = 2 + banner;

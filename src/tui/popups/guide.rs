@@ -1,13 +1,13 @@
 //! Guided hardening: one question at a time. The answers are the plan of the Plan screen; leaving loses nothing.
 
-use super::{After, trial::clock};
+use super::{After, trial::capital};
 use crate::analyse::{EndpointKind, Judged};
-use crate::model::{Goal, Node, Source};
+use crate::model::{Goal, Node, Source, TrialPhase, clock};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Open, Planned, Reply, Shared};
+use crate::tui::shared::{Open, Planned, Reply, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, beyond, wrap};
 
@@ -158,7 +158,7 @@ impl Guide {
             (Action::AllowNode | Action::Remove, s) if s != Step::Who => Err("nodes are added and taken out at step 3".into()),
             (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
             // The key that keeps a trial is one of these elsewhere.
-            (Action::Up | Action::Down, Step::Trial) if sh.trial_runs() => {
+            (Action::Up | Action::Down, Step::Trial) if sh.may_end(Action::Keep).is_ok() => {
                 let key = |a| sh.key(Place::Trial, a);
                 Err(format!("{} shows the trial; there {} keeps it and {} reverts it", sh.key(Place::Guide, Action::Accept), key(Action::Keep), key(Action::Revert)))
             }
@@ -278,7 +278,7 @@ impl Guide {
         }
         let esc = match self.step {
             Step::Done => String::new(),
-            Step::Trial if sh.trial_runs() => "   esc: leave, the clock runs on".to_owned(),
+            Step::Trial if sh.phase().is_some_and(|p| p.left().is_some()) => "   esc: leave, the clock runs on".to_owned(),
             Step::Who | Step::Change if sh.plan_is_new() => format!("   esc: leave, the plan stays staged; {} comes back", sh.key(Place::Services, Action::Guide)),
             _ => format!("   esc: leave, {} comes back", sh.key(Place::Services, Action::Guide)),
         };
@@ -367,13 +367,17 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
         Step::Trial if sh.trial_runs() => {
             let trial = sh.trial.as_ref();
-            let left = trial.map_or(0, |t| t.left);
+            let stands = trial.and_then(TrialSeen::stands).unwrap_or_default();
             let now = match trial.map(|t| (&t.proof, t.needs_proof, &t.operator)) {
                 Some((Some((user, peer)), _, from)) if peer == from => format!("{user} logged in from {peer} under them: the way in is open, so keep the trial."),
                 Some((_, false, _)) => "Test from another host that what should work does, then keep the trial.".to_owned(),
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
-            (format!("The trial runs: {} left", clock(left)), format!("The new rules are live. {now} If nobody keeps it, the old rules come back by themselves."), "keep, revert or more time".to_owned())
+            match sh.phase() {
+                Some(p @ TrialPhase::Running(left)) if p.keeps() => (format!("The trial runs: {} left", clock(left)), format!("The new rules are live. {now} If nobody keeps it, the old rules come back by themselves."), "keep, revert or more time".to_owned()),
+                Some(p @ TrialPhase::Unwatched(_)) if p.keeps() => (capital(&stands), format!("The new rules are live. {now} If they are not to stay, revert it: nothing else does."), "see what ends it".to_owned()),
+                _ => (capital(&stands), "The screen of the trial says what ends it.".to_owned(), "see what ends it".to_owned()),
+            }
         }
         Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
             Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),

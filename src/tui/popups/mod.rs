@@ -115,9 +115,10 @@ impl Popup {
             (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
             (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
-                Err(format!("this has to be said: {} keeps, {} reverts", key(Action::Keep), key(Action::Revert)))
+                let keeps = if sh.may_end(Action::Keep).is_ok() { format!("{} keeps, ", key(Action::Keep)) } else { String::new() };
+                Err(format!("this has to be said: {keeps}{} reverts", key(Action::Revert)))
             }
-            (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) if !sh.trial_runs() => Err("no trial runs any more".into()),
+            (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) => sh.may_end(action),
             _ => Ok(()),
         }
     }

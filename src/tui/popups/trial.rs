@@ -1,7 +1,7 @@
 //! The trial: a clock over the full width, what reverts it, and the keys that end it.
 
 use super::{After, middle};
-use crate::model::Source;
+use crate::model::{Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Change, Open, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -48,38 +48,49 @@ impl TrialPopup {
             return;
         };
         let mut lines: Vec<(Role, String)> = Vec::new();
-        if t.pending {
-            self.longest = self.longest.max(t.left).max(1);
-            let room = u64::from(c.w().saturating_sub(2));
-            let full = (room * t.left / self.longest) as usize;
-            let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
-            let title = format!("The old rules come back in {} unless you keep the new ones.", clock(t.left));
-            let fits = title.len() + 2 <= usize::from(c.w());
-            let short = format!("The old rules come back in {}.", clock(t.left));
-            let title = if t.cut_short { "The trial is stuck half-way: see the note below." } else if fits { &title } else { &short };
-            c.put(1, 1, Role::Title, title);
-            c.put(1, 2, if t.left < 15 { Role::Open } else { Role::Partial }, &bar);
-            lines.push(match &t.proof {
+        if let Some(phase) = t.phase {
+            let stands = capital(&t.stands().unwrap_or_default());
+            if let Some(left) = phase.left() {
+                self.longest = self.longest.max(left).max(1);
+                let room = u64::from(c.w().saturating_sub(2));
+                let full = (room * left / self.longest) as usize;
+                let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
+                let unless = " unless you keep the new ones";
+                let fits = phase.keeps() && stands.len() + unless.len() + 3 <= usize::from(c.w());
+                c.put(1, 1, Role::Title, &format!("{stands}{}.", if fits { unless } else { "" }));
+                c.put(1, 2, if left < 15 { Role::Open } else { Role::Partial }, &bar);
+            } else {
+                let lines = wrap(&format!("{stands}."), usize::from(c.w().saturating_sub(2)));
+                for (l, y) in lines.iter().zip(1..3) {
+                    c.put(1, y, Role::Title, l);
+                }
+            }
+            lines.extend(phase.keeps().then(|| match &t.proof {
                 Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
                 Some((user, peer)) => (Role::Partial, format!("{} {user} logged in from {peer} under these rules, but you come from {}: try from there too", c.theme.glyph(Glyph::Yes), t.operator)),
                 None if !t.needs_proof => (Role::Text, "Now test from another host that what should work does.".into()),
                 None => (Role::Text, "Now log in from another terminal: this session proves nothing, it was open before. A new login shows up here.".into()),
-            });
+            }));
             lines.push((Role::Text, String::new()));
-            for (action, does) in [(Action::Keep, "keeps the plan and stops the clock"), (Action::Revert, "reverts now"), (Action::Extend, "adds a minute")] {
-                lines.push((Role::Text, format!("{}  {does}", sh.key(Place::Trial, action))));
+            for (action, does) in [(Action::Keep, phase.keep_does()), (Action::Revert, phase.revert_does()), (Action::Extend, "adds a minute")] {
+                if sh.may_end(action).is_ok() {
+                    lines.push((Role::Text, format!("{}  {does}", sh.key(Place::Trial, action))));
+                }
             }
             lines.push((Role::Text, String::new()));
-            lines.push(if t.guarded {
+            // Else whoever ends it is named above, or in the remarks.
+            let runs = matches!(phase, TrialPhase::Applying | TrialPhase::Running(_) | TrialPhase::Unrecorded(_) | TrialPhase::Due);
+            let revert = sh.key(Place::Trial, Action::Revert);
+            lines.extend(runs.then(|| if t.guarded {
                 (Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes)))
             } else {
-                (Role::Error, format!("{} the guard is gone: r reverts, else the kernel does by its dates", c.theme.glyph(Glyph::No)))
-            });
-            lines.push(if t.fuse {
+                (Role::Error, format!("{} the guard is gone: {revert} reverts, else the kernel does by its dates", c.theme.glyph(Glyph::No)))
+            }));
+            lines.extend(runs.then(|| if t.fuse {
                 (Role::Closed, format!("{} the kernel switches back by itself even if every process dies (dated rules)", c.theme.glyph(Glyph::Yes)))
             } else {
                 (Role::Error, format!("{} the kernel has no date of its own here: if the guard is killed, nothing reverts", c.theme.glyph(Glyph::No)))
-            });
+            }));
             lines.push((Role::Closed, format!("{} nothing was written to the boot-time rules: a reboot brings the old rules back", c.theme.glyph(Glyph::Yes))));
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
@@ -90,7 +101,11 @@ impl TrialPopup {
             }
         }
         lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
-        let elsewhere = if t.pending { " From any other login: portcullis status, keep, revert." } else { "" };
+        let elsewhere = match t.phase {
+            Some(p) if p.keeps() => " From any other login: portcullis status, keep, revert.",
+            Some(_) => " From any other login: portcullis status, revert.",
+            None => "",
+        };
         lines.push((Role::Dim, format!("Trial {} of {}.{elsewhere}", t.id, t.operator)));
         if sh.source() == Some(Source::Demo) {
             lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
@@ -123,7 +138,8 @@ fn keep(sh: &mut Shared) {
     sh.requests.push(Request::Change(Change::Keep { without_proof: false }));
 }
 
-/// `43 s`, `2 min 05 s`.
-pub fn clock(left: u64) -> String {
-    if left < 100 { format!("{left} s") } else { format!("{} min {:02} s", left / 60, left % 60) }
+/// A sentence begins with a capital letter.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |c| c.to_uppercase().chain(letters).collect())
 }

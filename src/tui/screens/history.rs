@@ -21,7 +21,7 @@ pub struct History {
 pub fn can_save(sh: &Shared) -> Result<(), String> {
     match sh.source() {
         Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
-        _ if sh.trial_runs() => Err("a trial runs: keep it first, only what is kept is saved".into()),
+        _ if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
         None => Err("the host is still being looked at".into()),
         _ => Ok(()),
     }

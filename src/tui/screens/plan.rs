@@ -11,10 +11,9 @@
 use std::sync::Arc;
 
 use crate::analyse::Endpoint;
-use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source};
+use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source, clock};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::{Needle, next};
-use crate::tui::popups::trial::clock;
 use crate::tui::planned::{CUT, concerns, count, covers, goal_of, shuts_out};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
@@ -46,7 +45,7 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
         return Err(format!("this is captured text, not a host: look at the preview ({v}) and export the script with {e}"));
     }
     if sh.trial_runs() {
-        return Err(format!("a trial runs: {} shows it; keep or revert it first", sh.key(Place::Plan, Action::Trial)));
+        return Err(format!("a trial is pending: {} shows it and what ends it", sh.key(Place::Plan, Action::Trial)));
     }
     let Some(p) = current(sh) else { return Err("the plan is still being worked out".into()) };
     if let Some((what, hint)) = &p.error {
@@ -218,7 +217,7 @@ impl PlanScreen {
         let top = c.h().saturating_sub(checks_height);
         let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
         if !sh.plan.rules.is_empty() {
-            let state = if sh.trial_runs() { "a trial runs" } else if sh.plan_is_new() { "staged, not live" } else if lost(sh).is_some() { "this is kept; what was kept later is not loaded" } else { "this is what is kept" };
+            let state = if sh.trial_runs() { "a trial is pending" } else if sh.plan_is_new() { "staged, not live" } else if lost(sh).is_some() { "this is kept; what was kept later is not loaded" } else { "this is what is kept" };
             c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
             self.first_line = c.area().y + 1;
             for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
