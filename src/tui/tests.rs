@@ -774,7 +774,7 @@ fn the_plan_on_trial_is_no_draft_from_before() {
     on_trial(&mut other);
     let trial = other.app.shared.trial.clone().unwrap();
     let plan = crate::syntax::plan::read(&trial.plan).unwrap();
-    let ended = |state: &str| Reply::Trial(Some(super::shared::TrialSeen { pending: false, state: state.into(), ..trial.clone() }));
+    let ended = |state: &str| Reply::Trial(Some(TrialSeen { pending: false, phase: None, state: state.into(), ..trial.clone() }));
     let asks = |c: &mut Cockpit, draft: &Plan, then: &str| {
         c.app.reply(Reply::Trial(Some(trial.clone())));
         c.app.reply(Reply::Draft(draft.clone()));
