@@ -153,7 +153,8 @@ pub enum Script {
 /// Captured output; without any, the live host.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// Captured output of iptables-save, rpcinfo and others, told apart by content; `-` is standard input
+    /// Captured output of iptables-save, iptables -S or -L, rpcinfo -p, ss, ipset save, ip addr, ip route, docker ps, or
+    /// /etc/exports, told apart by content; `-` is standard input
     pub files: Vec<PathBuf>,
     /// A file with IPv4 rules
     #[arg(long, value_name = "FILE")]

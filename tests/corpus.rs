@@ -71,7 +71,9 @@ fn no_line_vanishes() {
             let line = line.trim();
             let service = line.split_whitespace().any(|w| programs.contains(w)) || line.contains("local");
             let client = exports && view.exports.iter().any(|c| line.contains(c.split('/').next().unwrap()) || line.contains("192.168.0.10/24"));
-            let slot = if rules.contains(&(n + 1)) || service || client {
+            // Of `ip addr` only the addresses are kept; the rest says whose they are.
+            let link = view.addrs.is_some() && ["inet ", " mtu ", "valid_lft", "group default"].iter().any(|w| line.contains(w));
+            let slot = if rules.contains(&(n + 1)) || service || client || link {
                 1
             } else if said.contains(&(n + 1)) {
                 2

@@ -15,7 +15,7 @@ pub(super) fn meaning(world: &World, not: bool, end: End, types: &[String], limi
     if limit == IfaceLimit::None {
         return Meaning::Sure(test(addrs(all, not)));
     }
-    if world.view.addrs.is_none() && types.iter().any(|t| matches!(t.as_str(), "LOCAL" | "UNICAST" | "BROADCAST")) {
+    if world.local.is_none() && types.iter().any(|t| matches!(t.as_str(), "LOCAL" | "UNICAST" | "BROADCAST")) {
         return Meaning::Unsure("which interface has the address is not known".to_owned());
     }
     let mut groups = Vec::new();

@@ -76,7 +76,7 @@ fn heard(view: &View, proto: Proto, at: &Rest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Socket, Source};
+    use crate::model::{LocalAddr, Socket, Source};
     use crate::syntax::iptables_save;
 
     fn host(nat: &str) -> View {
@@ -99,7 +99,7 @@ mod tests {
         assert!(!leads(&host(docker)));
         // The host's addresses are known, and it is none of them.
         let mut v = host(dnat);
-        v.addrs = Some(vec![crate::model::LocalAddr { addr: [192, 168, 50, 11].into(), prefix: 24, interface: "eth0".into() }]);
+        v.addrs = Some(vec![LocalAddr { addr: [127, 0, 0, 1].into(), prefix: 8, interface: "lo".into() }, LocalAddr { addr: [192, 168, 50, 11].into(), prefix: 24, interface: "eth0".into() }]);
         assert!(!leads(&v));
         // Through a walk that a socket's address turns to the host.
         let mut v = host(dnat);

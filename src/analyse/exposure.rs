@@ -229,7 +229,7 @@ impl<'a> Engine<'a> {
             let split = split_all(vec![end.cell], &[Test::OneOf(false, heard)]);
             walk.ends.extend(split.hit.into_iter().map(|cell| End { cell, verdict: end.verdict, text: end.text.clone(), rule: end.rule.clone() }));
             // Where the interfaces are not known, a socket's may be any of them.
-            let verdict = if e.devices.is_empty() || self.world.view.addrs.is_some() { Verdict::Drop } else { Verdict::Depends };
+            let verdict = if e.devices.is_empty() || self.world.local.is_some() { Verdict::Drop } else { Verdict::Depends };
             let text = match e.devices.as_slice() {
                 [] => "nothing listens where the packet arrives".to_owned(),
                 names => format!("it listens on interface {} only", names.join(", ")),

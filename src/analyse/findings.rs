@@ -8,6 +8,7 @@ use super::gaps::gaps;
 use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
+use super::world::bound;
 use crate::model::{Family, Proto, Source, Table, View};
 
 /// Something that stands out.
@@ -126,7 +127,8 @@ fn filtered(e: &Exposure) -> bool {
 
 /// Whether the address is known to be the host's: what NAT sends there passes INPUT.
 fn is_own(view: &View, addr: IpAddr) -> bool {
-    addr.is_loopback() || view.local_addrs(Family::of(addr)).is_some_and(|own| own.contains(addr))
+    let family = Family::of(addr);
+    addr.is_loopback() || view.local_addrs(family).unwrap_or_else(|| bound(view, family)).contains(addr)
 }
 
 /// RPC services protected on TCP but not on UDP, or the other way round.

@@ -1,7 +1,7 @@
 //! Each finding where it has to be said, and where it must not be.
 
 use super::report;
-use crate::model::{AddrSet, Family, IpSet, LocalAddr, Net, OtherFilter, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+use crate::model::{AddrSet, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
 fn host(v4: &[&str], v6: &[&str]) -> View {
@@ -105,6 +105,19 @@ fn published_ports_that_bypass_input() {
     // To an address of the host it goes through INPUT.
     let mut v = to("10.0.0.1:80", "-j ACCEPT");
     listen(&mut v, Proto::TCP, "0.0.0.0", 80, None);
+    check(&v, "bypasses-input", false);
+}
+
+#[test]
+fn in_a_text_an_address_that_a_socket_is_bound_to_is_the_hosts() {
+    let mut v = host(&["nat PREROUTING | -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443", "filter FORWARD | -j ACCEPT"], &[]);
+    (v.source, v.addrs, v.routes) = (Source::Capture, None, None);
+    for chain in ["INPUT", "FORWARD"] {
+        v.v4.as_mut().unwrap().table_or_new("filter").chain_or_new(chain).policy = Some(Policy::Accept);
+    }
+    listen(&mut v, Proto::TCP, "0.0.0.0", 6443, None);
+    check(&v, "bypasses-input", true);
+    listen(&mut v, Proto::TCP, "192.168.50.10", 2379, None);
     check(&v, "bypasses-input", false);
 }
 

@@ -53,7 +53,9 @@ impl Universe {
         for name in extra {
             add((*name).to_owned(), (*name).to_owned());
         }
-        if let Some(addrs) = &view.addrs {
+        let family = rules.map(|r| r.family);
+        let known = view.addrs.as_ref().filter(|_| family.is_none_or(|f| view.local_addrs(f).is_some()));
+        if let Some(addrs) = known {
             for name in addrs.iter().map(|a| &a.interface).chain(view.routes.iter().flatten().map(|r| &r.interface)) {
                 add(name.clone(), name.clone());
             }
@@ -63,6 +65,9 @@ impl Universe {
                 for rule in &chain.rules {
                     patterns(&rule.text, &mut found);
                 }
+            }
+            for name in view.addrs.iter().flatten().map(|a| &a.interface).chain(view.routes.iter().flatten().map(|r| &r.interface)) {
+                add(name.clone(), name.clone());
             }
             for (_, name) in super::world::bridges(rules) {
                 add(name.clone(), name);

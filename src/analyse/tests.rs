@@ -399,3 +399,27 @@ fn of_networks_with_interfaces_the_narrowest_decides() {
     assert_eq!(ask(&v, "10.0.0.2 80 eth0").verdict, Verdict::Drop);
     assert_eq!(ask(&v, "10.0.0.2 80 docker0").verdict, Verdict::Accept);
 }
+
+#[test]
+fn addresses_in_a_text_tell_what_dnat_leads_to() {
+    let rules = "*nat\n-P PREROUTING ACCEPT\n-A PREROUTING -p tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443
+        *filter\n-P INPUT DROP\n-P FORWARD ACCEPT\n-A FORWARD -o eth1 -j DROP\n-A INPUT -i eth9 -p tcp --dport 6443 -j ACCEPT";
+    let at = |a: &str, prefix, i: &str| LocalAddr { addr: a.parse().unwrap(), prefix, interface: i.to_owned() };
+    let with = |addrs: &[LocalAddr], routes: &[(&str, &str)]| {
+        let mut v = view(rules);
+        v.addrs = (!addrs.is_empty()).then(|| addrs.to_vec());
+        v.routes = (!routes.is_empty()).then(|| routes.iter().map(|(n, i)| Route { net: Net::parse_any(n).unwrap(), interface: (*i).to_owned() }).collect());
+        v
+    };
+    let (lo, own, other) = (at("127.0.0.1", 8, "lo"), at("192.168.50.10", 24, "eth0"), at("192.168.50.11", 24, "eth1"));
+    let verdict = |v: &View| ask(v, "198.51.100.1 30643").verdict;
+    // All addresses: the host's own, or known not to be; the network of an address tells the way out.
+    assert_eq!(verdict(&with(&[lo.clone(), own.clone()], &[])), Verdict::Drop);
+    assert_eq!(verdict(&with(&[lo.clone(), at("192.168.50.11", 24, "eth0")], &[])), Verdict::Accept);
+    assert_eq!(verdict(&with(&[lo.clone(), other], &[])), Verdict::Drop);
+    // Not all: by which interfaces packets come is not known then.
+    assert_eq!(verdict(&with(std::slice::from_ref(&own), &[])), Verdict::Depends);
+    // That there is no route at all is not concluded from a text.
+    let v = with(&[lo, at("192.168.51.11", 24, "eth2")], &[("192.168.51.0/24", "eth2")]);
+    assert_eq!(verdict(&v), Verdict::Accept);
+}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::ifaces::{Ifs, Universe};
-use crate::model::{AddrSet, Family, IfaceMatch, Match, Net, Rule, Ruleset, Source, Spec, Target, View, split_args};
+use crate::model::{AddrSet, Family, IfaceMatch, LocalAddr, Match, Net, Rule, Ruleset, Source, Spec, Target, View, split_args};
 
 /// The surroundings of one family's rules.
 pub(super) struct World<'a> {
@@ -22,7 +22,7 @@ pub(super) struct World<'a> {
     pub(super) local: Option<AddrSet>,
     /// For captured text: addresses that are certainly or by assumption not the host's.
     pub(super) foreign: AddrSet,
-    /// For captured text: addresses that rules or sockets speak of as the host's.
+    /// For captured text: addresses that rules, sockets or a part of the list speak of as the host's.
     own: AddrSet,
     /// For captured text: destinations of NAT that only an assumption calls another host's.
     pub(super) beyond: AddrSet,
@@ -48,7 +48,8 @@ impl<'a> World<'a> {
         let rules = view.rules(family)?;
         let ifaces = Universe::new(view, Some(rules), named);
         let local = view.local_addrs(family).map(|l| l.or(&loopback(family)).or(&anycast(view, family)));
-        let bridges = if view.addrs.is_none() { bridges(Some(rules)) } else { Vec::new() };
+        let routes = view.routes(family);
+        let bridges = if local.is_none() || routes.is_none() { bridges(Some(rules)) } else { Vec::new() };
         let mut foreign = unreachable(family);
         for (net, _) in &bridges {
             if let Some(set) = AddrSet::from_net(*net) {
@@ -60,7 +61,7 @@ impl<'a> World<'a> {
             foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
         let (mut own, mut beyond) = (AddrSet::empty(family), AddrSet::empty(family));
-        if view.addrs.is_none() {
+        if local.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
             // What a socket is bound to is the host's, whatever else speaks of it.
             let bound = bound(view, family).minus(&unreachable(family));
@@ -70,11 +71,22 @@ impl<'a> World<'a> {
             foreign = foreign.or(&beyond);
             own = said.here.minus(&foreign).or(&bound);
         }
-        let routes = match &view.routes {
-            Some(all) => Some(all.iter().filter(|r| r.net.family == family).map(|r| (r.net, ifaces.named(&r.interface))).collect()),
-            None if !bridges.is_empty() => {
-                let mut list: Vec<(Net, Ifs)> = bridges.into_iter().map(|(n, i)| (n, ifaces.named(&i))).collect();
-                list.push((Net::any(family), ifaces.all()));
+        // The networks that the host's own addresses are in.
+        let near = |a: &LocalAddr| Family::of(a.addr) == family && !a.addr.is_loopback() && a.prefix < family.bits();
+        let mut near: Vec<(Net, String)> = view.addrs.iter().flatten().filter(|a| near(a)).map(|a| (Net::new(a.addr, a.prefix), a.interface.clone())).collect();
+        let routes = match routes {
+            Some(all) => {
+                let mut list: Vec<(Net, Ifs)> = all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
+                // That there is no route at all is not concluded from a text.
+                if view.source == Source::Capture {
+                    list.push((Net::any(family), ifaces.outside()));
+                }
+                Some(list)
+            }
+            None if !(bridges.is_empty() && near.is_empty()) => {
+                near.extend(bridges);
+                let mut list: Vec<(Net, Ifs)> = near.into_iter().map(|(n, i)| (n, ifaces.named(&i))).collect();
+                list.push((Net::any(family), ifaces.outside()));
                 Some(list)
             }
             None => None,
@@ -150,7 +162,7 @@ impl<'a> World<'a> {
     /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None`
     /// when not known.
     pub(super) fn redirect_to(&self, iface: &str, dst: &AddrSet) -> Option<AddrSet> {
-        let addrs = self.view.addrs.as_ref()?;
+        let addrs = self.view.addrs.as_ref().filter(|_| self.local.is_some())?;
         let near = link_local(self.family);
         let mine: Vec<IpAddr> = addrs.iter().filter(|a| a.interface == iface && Family::of(a.addr) == self.family).map(|a| a.addr).collect();
         let scoped = mine.iter().find(|a| near.contains(**a)).filter(|_| self.family == Family::V6 && dst.minus(&near).is_empty());
@@ -162,10 +174,10 @@ impl<'a> World<'a> {
         let mut out = Vec::new();
         let label = self.family.label();
         if self.local.is_none() {
-            out.push(format!("{label}: the host's addresses are not in the text; a destination that rules name may or may not be one"));
+            out.push(format!("{label}: the host's addresses are not all in the text, `ip addr` shows them; a destination that rules name may or may not be one"));
         }
-        if self.view.routes.is_none() && self.rules.table("nat").is_some() {
-            out.push(format!("{label}: routes are not in the text; container networks are taken from the rules of their bridges"));
+        if self.view.routes(self.family).is_none() && self.rules.table("nat").is_some() {
+            out.push(format!("{label}: routes are not in the text, `ip route` shows them; container networks are taken from the rules of their bridges"));
         }
         if let Some(at) = self.at.filter(|_| self.dated && self.view.source == Source::Capture) {
             let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());
@@ -205,9 +217,10 @@ fn anycast(view: &View, family: Family) -> AddrSet {
     set
 }
 
-/// The addresses that sockets are bound to.
-fn bound(view: &View, family: Family) -> AddrSet {
-    let locals = view.sockets.iter().flatten().map(|s| s.local).filter(|a| Family::of(*a) == family);
+/// The addresses that sockets are bound to, and those of the host that are known beside others that are not.
+pub(super) fn bound(view: &View, family: Family) -> AddrSet {
+    let listed = view.addrs.iter().flatten().map(|a| a.addr);
+    let locals = view.sockets.iter().flatten().map(|s| s.local).chain(listed).filter(|a| Family::of(*a) == family);
     locals.fold(AddrSet::empty(family), |mut set, a| {
         set.insert_net(Net::host(a));
         set

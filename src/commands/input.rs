@@ -61,7 +61,7 @@ pub fn remarks(view: &View) {
 
 fn knows_nothing(view: &View) -> bool {
     view.v4.is_none() && view.v6.is_none() && view.rpc.is_none() && view.sockets.is_none() && view.ipsets.is_none()
-        && view.exports.is_empty() && view.peers.is_empty() && view.published_names.is_empty()
+        && view.addrs.is_none() && view.routes.is_none() && view.exports.is_empty() && view.peers.is_empty() && view.published_names.is_empty()
 }
 
 /// One sentence for inputs of which nothing can be used: the first reader's own words where there are any.

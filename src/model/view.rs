@@ -147,13 +147,23 @@ impl View {
         }
     }
 
-    /// The host's own addresses of a family, loopback included; `None` when unknown.
+    /// The host's own addresses of a family, loopback included; `None` when unknown. A captured text that does not show
+    /// the loopback address may show others of the host no more (`ip -4 addr`, `ip addr show eth0`).
     pub fn local_addrs(&self, family: Family) -> Option<AddrSet> {
         let addrs = self.addrs.as_ref()?;
-        let mut set = AddrSet::empty(family);
-        for a in addrs.iter().filter(|a| Family::of(a.addr) == family) {
-            set.insert_net(Net::host(a.addr));
+        let mine = addrs.iter().map(|a| a.addr).filter(|a| Family::of(*a) == family);
+        if self.source == Source::Capture && !mine.clone().any(|a| a.is_loopback()) {
+            return None;
         }
-        Some(set)
+        Some(mine.fold(AddrSet::empty(family), |mut set, a| {
+            set.insert_net(Net::host(a));
+            set
+        }))
+    }
+
+    /// The routes of a family; `None` when unknown: a captured text may show those of the other only.
+    pub fn routes(&self, family: Family) -> Option<Vec<&Route>> {
+        let all: Vec<&Route> = self.routes.as_ref()?.iter().filter(|r| r.net.family == family).collect();
+        (self.source != Source::Capture || !all.is_empty()).then_some(all)
     }
 }

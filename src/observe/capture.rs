@@ -2,9 +2,9 @@
 //! plain sentence among the diagnostics; nothing that is left out is left out silently.
 
 use super::firewall;
-use crate::model::{Backend, Diagnostic, Family, OtherFilter, Peer, Ruleset, Source, Table, View};
+use crate::model::{Backend, Diagnostic, Family, LocalAddr, OtherFilter, Peer, Route, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
-use crate::syntax::{docker_ps, exports, family, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
+use crate::syntax::{docker_ps, exports, family, ip, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
 
 /// One captured text.
 #[derive(Clone, Debug)]
@@ -109,6 +109,19 @@ impl Gather {
                     self.say(&part, diags);
                     self.view.published_names.extend(names);
                 }
+                Kind::IpAddr => self.addresses(&part, ip::address_text(&section.text)),
+                Kind::IpRoute => self.routes(&part, ip::route_text(&section.text, section.context.family)),
+                Kind::IpJson if section.text.contains("\"addr_info\"") => {
+                    let (addrs, diags) = ip::addresses(&section.text);
+                    self.say(&part, diags);
+                    self.addresses(&part, addrs);
+                }
+                Kind::IpJson if section.text.contains("\"dst\"") => {
+                    let (routes, diags) = ip::routes(&section.text, ip::json_family(&section.text));
+                    self.say(&part, diags);
+                    self.routes(&part, routes);
+                }
+                Kind::IpJson => self.view.diagnostics.push(part.note("JSON that is neither of `ip -j addr` nor of `ip -j route`; left out")),
                 Kind::Unknown => self.foreign(&part),
             }
         }
@@ -245,6 +258,26 @@ impl Gather {
         self.rpc_host = host;
     }
 
+    fn addresses(&mut self, part: &Part, addrs: Vec<LocalAddr>) {
+        if addrs.is_empty() {
+            self.view.diagnostics.push(part.note("no address is in this listing; `ip addr` shows them"));
+            return;
+        }
+        let known = self.view.addrs.get_or_insert_default();
+        let new: Vec<LocalAddr> = addrs.into_iter().filter(|a| !known.contains(a)).collect();
+        known.extend(new);
+    }
+
+    /// Routes, if they are all: without those to the host's own networks the way out of a packet would be another.
+    fn routes(&mut self, part: &Part, routes: Vec<Route>) {
+        let own = ["proto kernel", "scope link", "\"kernel\"", "\"link\""].iter().any(|w| part.section.text.contains(w));
+        if !own || routes.is_empty() {
+            self.view.diagnostics.push(part.note("the routes to the host's own networks are not in this listing; left out, `ip route` shows all"));
+            return;
+        }
+        self.view.routes.get_or_insert_default().extend(routes);
+    }
+
     fn say(&mut self, part: &Part, diags: Vec<Diagnostic>) {
         self.view.diagnostics.extend(diags.into_iter().map(|d| part.place(d)));
     }
@@ -344,6 +377,30 @@ mod tests {
         assert_eq!(v.v4.unwrap().tables[0].name, "nat");
         let v = view("-P PREROUTING ACCEPT\n-P OUTPUT ACCEPT\n-A PREROUTING -d 192.0.2.1/32 -j DROP\n");
         assert_eq!(v.v4.unwrap().tables[0].name, "raw");
+    }
+
+    #[test]
+    fn addresses_and_routes_are_taken() {
+        let link = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n";
+        let eth = "2: eth0: <BROADCAST,MULTICAST,UP> mtu 1500\n    inet 192.168.50.10/24 scope global eth0\n";
+        let routes = "default via 192.168.50.1 dev eth0 \n192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.10 \n";
+        let v = view(&format!("{link}{eth}{routes}"));
+        assert_eq!(v.diagnostics, []);
+        assert!(v.local_addrs(Family::V4).unwrap().contains([192, 168, 50, 10].into()));
+        assert_eq!(v.routes(Family::V4).unwrap().len(), 2);
+        // `ip -4 addr` and `ip route` say nothing of IPv6.
+        assert!(v.local_addrs(Family::V6).is_none() && v.routes(Family::V6).is_none());
+        // One interface is not all.
+        let v = view(eth);
+        assert!(v.addrs.is_some() && v.local_addrs(Family::V4).is_none());
+        let v = view("[{\"ifname\":\"lo\",\"addr_info\":[{\"local\":\"::1\",\"prefixlen\":128}]}]\n[{\"dst\":\"fe80::/64\",\"dev\":\"eth0\",\"protocol\":\"kernel\"},{\"dst\":\"default\",\"dev\":\"eth0\"}]\n");
+        assert_eq!(v.diagnostics, []);
+        assert!(v.local_addrs(Family::V6).is_some() && v.routes(Family::V6).unwrap().len() == 2);
+        // Routes without those to the host's own networks lead astray.
+        let v = view("$ ip route show default\ndefault via 192.168.50.1 dev eth0 \n");
+        assert!(v.routes.is_none() && v.diagnostics.len() == 1, "{:?}", v.diagnostics);
+        let v = view("2: eth0: <BROADCAST,MULTICAST,UP> mtu 1500\n    link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff\n");
+        assert!(v.addrs.is_none() && v.diagnostics.len() == 1, "{:?}", v.diagnostics);
     }
 
     #[test]

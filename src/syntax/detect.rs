@@ -28,6 +28,12 @@ pub enum Kind {
     Exports,
     /// `docker ps`.
     DockerPs,
+    /// `ip addr` as text.
+    IpAddr,
+    /// `ip route` as text.
+    IpRoute,
+    /// Either as JSON (`ip -j`).
+    IpJson,
     /// None of these.
     Unknown,
 }
@@ -243,6 +249,11 @@ mod tests {
             ("# nfs\n/srv 192.168.100.0/24(rw,no_subtree_check)\n", Kind::Exports),
             ("/srv/nfs\t@cluster(rw) *.example.org(ro)\n", Kind::Exports),
             ("CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES\n", Kind::DockerPs),
+            ("2: eth0: <BROADCAST,UP> mtu 1500\n    link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff\n    inet 192.0.2.1/24 scope global eth0\n", Kind::IpAddr),
+            ("eth0   UP   192.0.2.1/24 fe80::1/64\nifb0   DOWN\n", Kind::IpAddr),
+            ("default via 192.0.2.254 dev eth0\n192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1\n", Kind::IpRoute),
+            ("[{\"ifname\":\"lo\",\"addr_info\":[]}]\n", Kind::IpJson),
+            ("[ {\n    \"dst\": \"default\",\n    \"dev\": \"eth0\"\n} ]\n", Kind::IpJson),
             ("hello\nworld\n", Kind::Unknown),
         ] {
             assert_eq!(sections(text).iter().map(|s| s.kind).collect::<Vec<_>>(), [kind], "{text}");

@@ -1,6 +1,7 @@
 //! What one line of a paste is: the start or a part of a listing, a command line in front of one, or neither.
 
 use super::detect::{Context, Kind};
+use super::ip;
 use crate::model::{Family, Proto, Table};
 
 /// The role of one line.
@@ -22,7 +23,7 @@ pub(super) enum Frame {
 const TOOLS: &[&str] = &[
     "iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-legacy", "ip6tables-legacy", "iptables-nft",
     "ip6tables-nft", "iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save", "rpcinfo",
-    "ss", "ipset", "docker", "cat", "exportfs",
+    "ss", "ipset", "docker", "cat", "exportfs", "ip",
 ];
 
 /// `# Chain INPUT (policy ...`: the whole listing is commented out.
@@ -68,6 +69,7 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
             _ => return Frame::Other,
         },
         '[' if counted_rule(line) => return Frame::Part(Kind::Spec),
+        '[' if line.starts_with("[{") || line.starts_with("[ {") => return Frame::Begin(Kind::IpJson, Some("json".to_owned())),
         ':' if line.len() > 1 => return Frame::Part(Kind::Save),
         '*' if !Table::builtin_chains(line[1..].trim()).is_empty() => {
             return Frame::Begin(Kind::Save, Some(line.to_owned()));
@@ -94,7 +96,7 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
     if is_list_row(line) {
         return Frame::Part(Kind::List);
     }
-    rpc(line, open).or_else(|| sockets(line)).or_else(|| others(line, open)).unwrap_or(Frame::Other)
+    rpc(line, open).or_else(|| sockets(line)).or_else(|| others(line, open)).or_else(|| ip_lines(line)).unwrap_or(Frame::Other)
 }
 
 /// `[12:345] -A ...`.
@@ -132,6 +134,7 @@ fn command_line(line: &str) -> Option<Context> {
         "ss" => args.first().is_some_and(|a| a.starts_with('-')),
         "ipset" => args.iter().any(|a| matches!(*a, "save" | "list")),
         "docker" => args.first().is_some_and(|a| matches!(*a, "ps" | "container")),
+        "ip" => args.len() < 6 && args.iter().find(|a| !a.starts_with('-')).is_some_and(|a| matches!(*a, "a" | "addr" | "address" | "r" | "ro" | "route")),
         "cat" => args.iter().any(|a| a.ends_with("exports")),
         "exportfs" => false,
         t if t.ends_with("-save") => true,
@@ -141,6 +144,13 @@ fn command_line(line: &str) -> Option<Context> {
         return None;
     }
     let mut context = Context { host: host_of(&words[..=at]), ..Context::default() };
+    if tool == "ip" {
+        context.family = args.iter().find_map(|a| match *a {
+            "-4" => Some(Family::V4),
+            "-6" => Some(Family::V6),
+            _ => None,
+        });
+    }
     if tool.contains("tables") {
         context.family = Some(if tool.starts_with("ip6") { Family::V6 } else { Family::V4 });
         context.table = table_of(args);
@@ -272,4 +282,15 @@ fn others(line: &str, open: Kind) -> Option<Frame> {
     // A bare path is an export to everybody (exports(5)), but only among others.
     let export = path && (client(b) || open == Kind::Exports || line.ends_with('\\')) && !a.ends_with([':', '$', '#']);
     (bsd_root || export).then_some(Frame::Part(Kind::Exports))
+}
+
+/// Lines of `ip addr` and `ip route`: an interface begins only once in a listing.
+fn ip_lines(line: &str) -> Option<Frame> {
+    if let Some(link) = ip::link_line(line) {
+        return Some(Frame::Begin(Kind::IpAddr, Some(link.to_owned())));
+    }
+    if ip::is_address_line(line) {
+        return Some(Frame::Part(Kind::IpAddr));
+    }
+    ip::is_route_line(line).then_some(Frame::Part(Kind::IpRoute))
 }

@@ -1,4 +1,4 @@
-//! `ip -j addr` and `ip -j route` (ip-address(8), ip-route(8)).
+//! `ip addr` and `ip route`, as JSON (`-j`) and as text, also `-o` and `-br` (ip-address(8), ip-route(8)).
 
 use std::net::IpAddr;
 
@@ -25,6 +25,7 @@ struct Info {
 struct RouteIn {
     #[serde(default)]
     dst: String,
+    gateway: Option<IpAddr>,
     dev: Option<String>,
 }
 
@@ -57,6 +58,127 @@ fn read<T: for<'a> Deserialize<'a>>(text: &str, what: &str) -> (Vec<T>, Vec<Diag
         .map_or_else(|e| (Vec::new(), vec![Diagnostic::at(e.line(), format!("{what} answered something else than its JSON: {e}"))]), |v| (v, Vec::new()))
 }
 
+/// The family that captured `ip -j route` is of: it does not name it.
+pub fn json_family(text: &str) -> Family {
+    let routes = serde_json::from_str::<Vec<RouteIn>>(text).unwrap_or_default();
+    let v6 = |r: &RouteIn| r.dst.contains(':') || r.gateway.is_some_and(|g| g.is_ipv6());
+    if routes.iter().any(v6) { Family::V6 } else { Family::V4 }
+}
+
+/// Reads `ip addr`, `ip -o addr` or `ip -br addr`.
+pub fn address_text(text: &str) -> Vec<LocalAddr> {
+    let mut out: Vec<LocalAddr> = Vec::new();
+    let mut open: Option<&str> = None;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let Some(name) = link_name(&words) {
+            open = Some(name);
+        }
+        let mut add = |interface: &str, words: &[&str]| {
+            let taken = address(words)?;
+            // The name of an alias stands behind a colon.
+            let interface = interface.split([':', '@']).next().unwrap_or(interface).to_owned();
+            out.push(LocalAddr { addr: taken.0, prefix: taken.1, interface });
+            Some(())
+        };
+        match words.as_slice() {
+            ["inet" | "inet6", rest @ ..] => {
+                // Alone (`ip addr | grep inet`), only a line of IPv4 ends in the name.
+                if let Some(name) = open.or(rest.last().copied().filter(|_| words[0] == "inet")) {
+                    add(name, rest);
+                }
+            }
+            [n, name, "inet" | "inet6", rest @ ..] if is_index(n) => {
+                add(name.trim_end_matches(':'), rest);
+            }
+            [name, state, rest @ ..] if BRIEF.contains(state) => {
+                (0..rest.len()).filter(|i| *i == 0 || !matches!(rest[i - 1], "peer")).for_each(|i| {
+                    add(name, &rest[i..]);
+                });
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Reads `ip route` or `ip -6 route`; `told`: the family that the command line named.
+pub fn route_text(text: &str, told: Option<Family>) -> Vec<Route> {
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let behind = |what: &str| words.iter().position(|w| *w == what).and_then(|at| words.get(at + 1)).copied();
+        // Other tables hold what policy routing asks for; an indented line is one of several next hops.
+        let (Some(first), Some(dev)) = (words.first(), behind("dev")) else { continue };
+        if behind("table").is_some_and(|t| t != "main") || line.starts_with(char::is_whitespace) {
+            continue;
+        }
+        let net = if *first == "default" {
+            // Only lines of IPv6 end in a preference.
+            let v6 = behind("via").is_some_and(|via| via.contains(':')) || words.contains(&"pref");
+            Some(Net::any(told.unwrap_or(if v6 { Family::V6 } else { Family::V4 })))
+        } else {
+            Net::parse_any(first)
+        };
+        out.extend(net.map(|net| Route { net, interface: dev.to_owned() }));
+    }
+    out
+}
+
+/// States in the second column of `ip -br addr` (RFC 2863).
+const BRIEF: &[&str] = &["UP", "DOWN", "UNKNOWN", "LOWERLAYERDOWN", "DORMANT", "TESTING", "NOTPRESENT"];
+
+fn is_index(word: &str) -> bool {
+    word.strip_suffix(':').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// `2: eth0@if7: <BROADCAST,UP> mtu 1500 ...`
+fn link_name<'l>(words: &[&'l str]) -> Option<&'l str> {
+    match words {
+        [n, name, flags, ..] if is_index(n) && flags.starts_with('<') => name.strip_suffix(':'),
+        _ => None,
+    }
+}
+
+/// `192.0.2.1/24`, or `10.8.0.2 peer 10.8.0.1/32` of a tunnel.
+fn address(words: &[&str]) -> Option<(IpAddr, u8)> {
+    let first = words.first()?;
+    let (addr, prefix) = match (first.split_once('/'), words.get(1), words.get(2)) {
+        (Some((addr, prefix)), ..) => (addr, prefix),
+        (None, Some(&"peer"), Some(peer)) => (*first, peer.split_once('/').map_or("", |p| p.1)),
+        _ => return None,
+    };
+    let addr: IpAddr = addr.parse().ok()?;
+    Some((addr, prefix.parse().ok().filter(|p| *p <= Family::of(addr).bits())?))
+}
+
+/// The interface that begins in a line of `ip addr`.
+pub(super) fn link_line(line: &str) -> Option<&str> {
+    link_name(&line.split_whitespace().take(3).collect::<Vec<_>>())
+}
+
+/// Whether a line holds an address as `ip addr` prints it.
+pub(super) fn is_address_line(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().take(8).collect();
+    match words.as_slice() {
+        ["inet" | "inet6", rest @ ..] => address(rest).is_some(),
+        [n, _, "inet" | "inet6", rest @ ..] if is_index(n) => address(rest).is_some(),
+        [_, state, rest @ ..] if BRIEF.contains(state) => address(rest).is_some(),
+        _ => false,
+    }
+}
+
+/// Whether a line has the looks of a route.
+pub(super) fn is_route_line(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().take(8).collect();
+    let of_type = |w: &str| matches!(w, "unreachable" | "blackhole" | "prohibit" | "throw" | "local" | "broadcast" | "multicast" | "anycast");
+    match words.as_slice() {
+        [kind, dst, ..] if of_type(kind) => *dst == "default" || Net::parse_any(dst).is_some(),
+        [dst, "via" | "dev" | "proto" | "nhid", _, ..] => *dst == "default" || Net::parse_any(dst).is_some(),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +191,34 @@ mod tests {
         let (r, _) = routes(r#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"},{"dst":"172.17.0.0/16","dev":"docker0"},{"type":"blackhole","dst":"10.0.0.0/8"}]"#, Family::V4);
         assert_eq!(r.len(), 2);
         assert_eq!(routes("no json", Family::V4).1.len(), 1);
+        assert_eq!(json_family(r#"[{"dst":"default","gateway":"fe80::1","dev":"eth0"}]"#), Family::V6);
+    }
+
+    fn shown(text: &str) -> Vec<String> {
+        address_text(text).iter().map(|a| format!("{} {}/{}", a.interface, a.addr, a.prefix)).collect()
+    }
+
+    #[test]
+    fn addresses_in_each_form_of_text() {
+        let long = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n\
+            \u{20}   inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n    inet6 ::1/128 scope host\n2: eth0@if7: <BROADCAST,UP> mtu 1500\n\
+            \u{20}   inet 192.0.2.1/24 brd 192.0.2.255 scope global dynamic eth0:1\n3: tun0: <POINTOPOINT,UP> mtu 1500\n    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n";
+        let all = ["lo 127.0.0.1/8", "lo ::1/128", "eth0 192.0.2.1/24", "tun0 10.8.0.2/32"];
+        assert_eq!(shown(long), all);
+        assert_eq!(shown("1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n1: lo    inet6 ::1/128 scope host \\\n2: eth0    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0\\\n\
+            3: tun0    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n"), all);
+        assert_eq!(shown("lo               UNKNOWN        127.0.0.1/8 ::1/128 \neth0@if7         UP             192.0.2.1/24 \nifb0             DOWN           \n\
+            tun0             UNKNOWN        10.8.0.2 peer 10.8.0.1/32 \n"), all);
+        assert_eq!(shown("    inet 127.0.0.1/8 scope host lo\n    inet6 ::1/128 scope host\n    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0:1\n"), [all[0], all[2]]);
+    }
+
+    #[test]
+    fn routes_in_text() {
+        let shown = |text: &str, told| route_text(text, told).iter().map(|r| format!("{} {}", r.net, r.interface)).collect::<Vec<_>>();
+        assert_eq!(shown("default via 192.168.50.1 dev eth0 \n172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \n10.1.2.3 dev cali1 scope link\n\
+            blackhole 10.0.0.0/8 proto bird\n10.9.0.0/16 dev wg0 table 100\n10.10.0.0/16 \n\tnexthop via 10.0.0.1 dev eth0 weight 1\n", None),
+            ["0.0.0.0/0 eth0", "172.17.0.0/16 docker0", "10.1.2.3/32 cali1"]);
+        assert_eq!(shown("fe80::/64 dev eth0 proto kernel metric 256 pref medium\ndefault dev wg0 metric 1024 pref medium\n", None), ["fe80::/64 eth0", "::/0 wg0"]);
+        assert_eq!(shown("default dev wg0 scope link\n", Some(Family::V4)), ["0.0.0.0/0 wg0"]);
     }
 }
