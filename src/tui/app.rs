@@ -499,9 +499,11 @@ impl App {
         // What became of the last trial is said at the start.
         if !std::mem::replace(&mut self.told, true) && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
             let lost = sh.seen.as_ref().is_some_and(|s| s.lost.as_ref() == Some(&t.id));
+            let unsaved = t.state == "kept" && !lost && t.saved.is_none();
             let text = format!("the last trial, begun {}, ended: {}{}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
-                if lost { ", but its rules are not loaded now" } else { "" }, sh.key(Place::Services, Action::ToHistory));
-            if t.state == "kept" && !lost { sh.say(text) } else { sh.complain(text) }
+                if lost { ", but its rules are not loaded now" } else if unsaved { ", but not saved for the next boot" } else { "" }, sh.key(Place::Services, Action::ToHistory));
+            let text = if unsaved { format!("{text}, and {} there saves it", sh.key(Place::History, Action::Save)) } else { text };
+            if t.state == "kept" && !lost && !unsaved { sh.say(text) } else { sh.complain(text) }
         }
         // What ends by a key of ours is said when that is done.
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {
