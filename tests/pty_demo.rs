@@ -43,7 +43,7 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.press("s");
     p.see("rules.v4");
     p.press("\r");
-    p.see("saved: wrote /etc/iptables/rules.v4");
+    p.see("saved all but what managers rebuild: wrote /etc/iptables/rules.v4");
     p.press("1");
     p.see("1 address");
     p.press("q");

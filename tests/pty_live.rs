@@ -117,7 +117,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.send("s");
         s.wait("rules.v4", SOON);
         s.send("\r");
-        s.wait("saved: wrote", SOON);
+        s.wait("wrote", SOON);
         saved_is_what_is_live(lab);
         s.send("1");
         s.wait("◐ 1 address      ◐ 1 address", SOON);
@@ -180,10 +180,11 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         s.wait("what boot does with them", SOON);
         s.wait("+++ ", SOON);
         s.send("\r");
-        s.wait("Done.", SOON);
+        s.wait("step 7 of 7", SOON);
+        s.wait("Before the next boot:", SOON);
         saved_is_what_is_live(lab);
         s.send(ESC);
-        s.gone("Done.", SOON);
+        s.gone("step 7 of 7", SOON);
         s.send("q");
         assert_eq!(s.end(SOON), (0, true));
         only_the_node_is_served(lab);

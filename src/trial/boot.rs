@@ -15,12 +15,24 @@ const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
 /// The files that netfilter-persistent's plugins of iptables-persistent load.
 const DEBIAN: [&str; 2] = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
 
+/// What is said where all is done.
+const LOADED: &str = "netfilter-persistent loads these files at boot.";
+
+/// What is said in any case, for later.
+const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.";
+
+/// What a statement leaves to be done before the next start; `None`: nothing.
+pub fn to_do(statement: &str) -> Option<String> {
+    let lines: Vec<&str> = statement.lines().filter(|l| ![LOADED, LATER].contains(l)).collect();
+    (!lines.is_empty()).then(|| lines.join(" "))
+}
+
 /// What is to be said about the next start, one sentence a line. `saved`: what the files hold then.
 pub fn statement(host: &dyn Host, saved: &[Ruleset]) -> String {
     let mut out = vec![loader(host)];
     out.extend(sets(host, saved));
     out.extend(others(host));
-    out.push("Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.".to_owned());
+    out.push(LATER.to_owned());
     out.join("\n")
 }
 
@@ -51,7 +63,7 @@ fn loader(host: &dyn Host) -> String {
     let systemd = enabled(host, "netfilter-persistent.service");
     let init = host.list(Path::new("/etc/rcS.d")).iter().any(|n| n.starts_with('S') && n.ends_with("netfilter-persistent"));
     if host.list(Path::new("/lib/systemd/system")).is_empty() && init || systemd {
-        return "netfilter-persistent loads these files at boot.".to_owned();
+        return LOADED.to_owned();
     }
     "netfilter-persistent is installed but will not run at boot: `systemctl enable netfilter-persistent` makes it load these files.".to_owned()
 }
@@ -102,13 +114,15 @@ mod tests {
     #[test]
     fn who_loads_the_files_at_boot() {
         let wants = "/etc/systemd/system/multi-user.target.wants/";
-        assert!(said(|_| ()).starts_with("netfilter-persistent loads these files at boot."));
+        assert!(said(|_| ()).starts_with(LOADED));
+        assert_eq!(to_do(&said(|_| ())), None);
         let disabled = said(|h| h.remove(Path::new(&format!("{wants}netfilter-persistent.service"))).unwrap());
         assert!(disabled.contains("systemctl enable netfilter-persistent"), "{disabled}");
         let masked = said(|h| put(h, "/etc/systemd/system/netfilter-persistent.service", ""));
         assert!(masked.contains("will not run at boot"), "{masked}");
         let missing = said(|h| h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap());
         assert!(missing.contains("install iptables-persistent"), "{missing}");
+        assert_eq!(to_do(&missing).as_deref(), missing.lines().next());
         let ufw = said(|h| put(h, "/etc/ufw/ufw.conf", "LOGLEVEL=low\nENABLED=yes\n"));
         assert!(ufw.contains("ufw is enabled"), "{ufw}");
         let others = said(|h| {

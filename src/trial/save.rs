@@ -53,6 +53,13 @@ pub struct Preview {
     loaded: Vec<String>,
 }
 
+impl Preview {
+    /// What is left to be done so that boot loads the files; `None`: nothing.
+    pub fn to_do(&self) -> Option<String> {
+        boot::to_do(&self.boot)
+    }
+}
+
 /// Shows what a save would write. Nothing is written, nothing is loaded.
 pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if !host.is_root() {

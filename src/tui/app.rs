@@ -400,10 +400,10 @@ impl App {
             p.reply(&reply, &mut self.shared);
         }
         let sh = &mut self.shared;
-        if let (Reply::Saved(_), Some(left)) = (&reply, &mut sh.guide) {
+        if let (Reply::Saved(..), Some(left)) = (&reply, &mut sh.guide) {
             left.saved(sh.trial.as_ref().map(|t| t.id.clone()));
         }
-        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(_) | Reply::Refused { .. }) {
+        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(..) | Reply::Refused { .. }) {
             sh.changing = None;
         }
         match reply {
@@ -445,7 +445,11 @@ impl App {
                 sh.opens.push(Open::Text { title: format!("From before trial {id} to now"), text, export: (format!("before-{id}.rules"), whole) });
             }
             Reply::Draft(plan) => self.draft = Some(plan),
-            Reply::Done(text) | Reply::Saved(text) | Reply::Written(text) => sh.say(text),
+            Reply::Done(text) | Reply::Written(text) => sh.say(text),
+            Reply::Saved(text, to_do) => {
+                sh.note = Some(Note { bad: to_do.is_some(), text });
+                sh.boot_to_do = to_do;
+            }
             Reply::Failed { what, hint, code } => {
                 // Only a look that died leaves its sign behind; the others do not set it.
                 if code == "defect" {

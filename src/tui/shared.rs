@@ -213,8 +213,8 @@ pub enum Reply {
     SavePreview { all: bool, text: String },
     /// A change was done.
     Done(String),
-    /// What boot loads was written.
-    Saved(String),
+    /// What boot loads was written: what was done, and what is left to be done so that boot loads it.
+    Saved(String, Option<String>),
     /// A file was written; a change may still be under way.
     Written(String),
     /// What was looked for or written did not work out.
@@ -366,6 +366,8 @@ pub struct Shared {
     pub show_rule: Option<RulePlace>,
     /// The way that is lit on the Chains screen.
     pub lit: Option<Arc<Trace>>,
+    /// What is left to be done so that boot loads what was saved here.
+    pub boot_to_do: Option<String>,
     /// Where the guide was left.
     pub guide: Option<super::popups::guide::Left>,
     /// Text for the clipboard.
@@ -380,7 +382,7 @@ impl Shared {
         Self { proposed: None, trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
             busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
-            lit: None, guide: None, copy: None, act: None,
+            lit: None, boot_to_do: None, guide: None, copy: None, act: None,
         }
     }
 

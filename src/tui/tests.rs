@@ -863,3 +863,18 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
     let (bad, text) = said(&super::shared::TrialSeen { saved: Some("2026".into()), ..trial }, None);
     assert!(!bad && text.ends_with("shows it"), "{text}");
 }
+
+#[test]
+fn the_guide_does_not_end_before_boot_loads_the_rules() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["enter", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.app.reply(Reply::Saved("saved all but what managers rebuild: wrote it".into(), Some("Nothing loads these files at boot: install it.".into())));
+    let note = c.app.shared.note.take().unwrap();
+    assert!(note.bad, "a tick: {}", note.text);
+    let picture = c.press(&["esc"]).picture();
+    assert!(picture.contains("step 7 of 7") && picture.contains("these files at boot: install it."), "{picture}");
+    assert!(!picture.contains("kept and saved"), "{picture}");
+}

@@ -261,7 +261,7 @@ impl Guide {
         match reply {
             Reply::Began(_) => self.trial_runs(),
             // Also where it was asked for on the screen of the trial.
-            Reply::Saved(_) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
+            Reply::Saved(..) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}
         }
     }
@@ -386,9 +386,10 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "see what boot does with them, then save"),
         Step::Done => {
             let key = |a| sh.key(Place::Services, a);
-            let text = format!("The rules are live, kept and saved. Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To change the plan that is kept, {} goes to the first step with it.",
+            let saved = sh.boot_to_do.as_ref().map_or("The rules are live, kept and saved.".to_owned(), |to_do| format!("The rules are live, kept and written. Before the next boot: {to_do}"));
+            let text = format!("{saved} Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To change the plan that is kept, {} goes to the first step with it.",
                 key(Action::ToServices), key(Action::ToHistory), key(Action::Guide), sh.key(Place::Guide, Action::Back));
-            s("Done.", &text, "close")
+            s(if sh.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
         }
     }
 }

@@ -32,7 +32,7 @@ impl TrialPopup {
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
         match reply {
-            Reply::Saved(_) => self.saved = true,
+            Reply::Saved(..) => self.saved = true,
             Reply::Began(_) => self.saved = false,
             _ => {}
         }

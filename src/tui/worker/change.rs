@@ -38,7 +38,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
         };
         let ends = matches!(change, Change::Keep { .. } | Change::Revert);
         match self.change(host.as_ref(), change) {
-            Ok(reply @ (Reply::Done(_) | Reply::Saved(_))) => {
+            Ok(reply @ (Reply::Done(_) | Reply::Saved(..))) => {
                 self.teller.tell_trial(&host);
                 self.teller.tell(reply);
                 self.look();
@@ -101,7 +101,13 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             }),
             // What was shown is what is written: save compares.
             Change::Save { all } => self.save_shown.take().filter(|p| p.mode == mode(all)).map_or_else(|| save::preview(host, mode(all)), Ok)
-                .and_then(|p| save::save(host, &p)).map(|done| Reply::Saved(format!("saved: {}", done.join("; ")))),
+                .and_then(|p| save::save(host, &p).map(|done| {
+                    let what = if all { "everything that is loaded" } else { "all but what managers rebuild" };
+                    let (done, to_do) = (done.join("; "), p.to_do());
+                    // What is left to do comes first: the rest may be longer than the note.
+                    let text = to_do.as_ref().map_or_else(|| format!("saved {what}: {done}"), |t| format!("saved {what}. Before the next boot: {t} Done: {done}"));
+                    Reply::Saved(text, to_do)
+                })),
         }
     }
 }
