@@ -847,7 +847,7 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
     let mut other = Cockpit::demo(80, 24);
     kept(&mut other);
     let trial = other.app.shared.trial.clone().unwrap();
-    let said = |trial: &super::shared::TrialSeen, lost: Option<String>| {
+    let said = |trial: &TrialSeen, lost: Option<String>| {
         let config = Config::usual(Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false });
         let mut app = App::new(config, Rect::new(0, 0, 80, 24), false);
         let seen = other.app.shared.seen.as_ref().unwrap();
@@ -860,7 +860,7 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
     assert!(bad && text.contains("kept by the operator, but not saved for the next boot; 4 shows it, and s there saves it"), "{text}");
     let (bad, text) = said(&trial, Some(trial.id.clone()));
     assert!(bad && text.contains("not loaded now"), "{text}");
-    let (bad, text) = said(&super::shared::TrialSeen { saved: Some("2026".into()), ..trial }, None);
+    let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial }, None);
     assert!(!bad && text.ends_with("shows it"), "{text}");
 }
 
