@@ -111,7 +111,7 @@ impl Popup {
         match (self, action) {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
             (Self::Guide(g), _) => g.available(action, sh),
-            (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("only what is kept is saved: keep the trial first".into()),
+            (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
             (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
             (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
