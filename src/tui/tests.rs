@@ -878,3 +878,19 @@ fn the_guide_does_not_end_before_boot_loads_the_rules() {
     assert!(picture.contains("step 7 of 7") && picture.contains("these files at boot: install it."), "{picture}");
     assert!(!picture.contains("kept and saved"), "{picture}");
 }
+
+#[test]
+fn the_guide_shows_all_that_is_open_and_cuts_nothing() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    let first = c.picture();
+    assert!(first.contains("below") && !first.contains("Services (1) shows all") && !first.contains('…'), "{first}");
+    let seen = c.app.shared.seen.clone().unwrap();
+    let mut all = first;
+    for _ in 0..seen.report.endpoints.len() {
+        all.push_str(&c.press(&["down"]).picture());
+    }
+    assert!(all.contains("above") && !all.contains('…'), "{all}");
+    for j in seen.report.endpoints.iter().filter(|j| j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty())) {
+        assert!(all.contains(&j.endpoint.label()), "{} is not in\n{all}", j.endpoint.label());
+    }
+}

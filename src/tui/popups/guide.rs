@@ -2,14 +2,14 @@
 
 use super::{After, trial::capital};
 use crate::analyse::{EndpointKind, Judged};
-use crate::model::{Goal, Node, Source, TrialPhase, clock};
+use crate::model::{Family, Goal, Node, Source, TrialPhase, clock};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Open, Planned, Reply, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, beyond, wrap};
+use crate::tui::widgets::{Canvas, Cursor, beyond, width, wrap};
 
 /// The steps in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,11 +89,16 @@ fn is_open(j: &Judged) -> bool {
     j.endpoint.listening && j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty() || !x.reach.depends.is_empty())
 }
 
+/// What others can reach.
+fn open(sh: &Shared) -> impl Iterator<Item = &Judged> {
+    sh.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j))
+}
+
 impl Guide {
     /// Begins where it was left, as far as the plan and the trial are still there.
     pub fn new(sh: &Shared) -> Self {
         let mut goals: Vec<Choice> = Vec::new();
-        for j in sh.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j)) {
+        for j in open(sh) {
             let goal = goal_of(&j.endpoint);
             let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
             let why = recommended(j);
@@ -169,7 +174,7 @@ impl Guide {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let len = match self.step { Step::Which => self.goals.len(), Step::Who => self.nodes(sh).len().max(1), _ => 40 };
+        let len = match self.step { Step::Open => open(sh).count(), Step::Which => self.goals.len(), Step::Who => self.nodes(sh).len().max(1), _ => 40 };
         if self.cursor.act(action, len) {
             return After::Stay;
         }
@@ -292,7 +297,7 @@ impl Guide {
         let mut beyond = None;
         let mut body = c.part(0, y + 1, cw, ch.saturating_sub(y + 3));
         match self.step {
-            Step::Open => open_list(&mut body, sh),
+            Step::Open => beyond = self.open_list(&mut body, sh),
             Step::Which => beyond = self.which(&mut body),
             Step::Who => beyond = self.who(&mut body, sh),
             Step::Change => changes(&mut body, sh),
@@ -303,6 +308,37 @@ impl Guide {
         }
         let key = c.theme.glyph(Glyph::Enter);
         c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
+    }
+
+    /// Draws what is open; what there is beyond the window.
+    fn open_list(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
+        let theme = c.theme;
+        let side = |j: &Judged, family: Family| {
+            let (g, role, text) = summary(&j.endpoint, j.exposure[family.index()].as_ref());
+            (role, format!("{} {} {text}", family.label(), theme.glyph(g)))
+        };
+        let rows: Vec<[(Role, String); 3]> = open(sh).map(|j| [(Role::Text, j.endpoint.label()), side(j, Family::V4), side(j, Family::V6)]).collect();
+        if rows.is_empty() {
+            c.put(2, 0, Role::Closed, "Nothing that was found can be reached by others.");
+        }
+        // Each column is as wide as it needs; where that is too much the widest is cut.
+        let mut columns = [0, 1, 2].map(|i| rows.iter().map(|r| width(&r[i].1)).max().unwrap_or(0) + 2);
+        while columns.iter().sum::<u16>() > c.w() && let Some(widest) = columns.iter_mut().max() && *widest > 4 {
+            *widest -= 1;
+        }
+        self.cursor.stands(c.area().y);
+        let window = self.cursor.window(rows.len(), usize::from(c.h()));
+        for (y, at) in window.clone().enumerate() {
+            if at == self.cursor.at {
+                c.mark(0, y as u16);
+            }
+            let mut x = 2;
+            for ((role, text), column) in rows[at].iter().zip(columns) {
+                c.put_within(x, y as u16, x + column - 2, *role, text);
+                x += column;
+            }
+        }
+        beyond(&window, rows.len())
     }
 
     /// Draws the services; what there is beyond the window.
@@ -391,28 +427,6 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 key(Action::ToServices), key(Action::ToHistory), key(Action::Guide), sh.key(Place::Guide, Action::Back));
             s(if sh.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
         }
-    }
-}
-
-fn open_list(c: &mut Canvas, sh: &Shared) {
-    let Some(seen) = &sh.seen else { return };
-    let open: Vec<&Judged> = seen.report.endpoints.iter().filter(|j| is_open(j)).collect();
-    for (y, j) in open.iter().enumerate() {
-        let y = y as u16;
-        if y + 1 == c.h() && open.len() > usize::from(c.h()) {
-            c.put(2, y, Role::Dim, &format!("and {} more: Services ({}) shows all", open.len() - usize::from(y), sh.key(Place::Services, Action::ToServices)));
-            return;
-        }
-        let (v4, v6) = if c.w() < 70 { (23, 40) } else { (31, 52) };
-        c.put_within(2, y, v4 - 1, Role::Text, &j.endpoint.label());
-        for (x, i) in [(v4, 0), (v6, 1)] {
-            let (g, role, text) = summary(&j.endpoint, j.exposure[i].as_ref());
-            let g = c.theme.glyph(g);
-            c.put_within(x, y, if i == 0 { v6 - 1 } else { c.w() }, role, &format!("{} {g} {text}", if i == 0 { "IPv4" } else { "IPv6" }));
-        }
-    }
-    if open.is_empty() {
-        c.put(2, 0, Role::Closed, "Nothing that was found can be reached by others.");
     }
 }
 
