@@ -56,6 +56,8 @@ pub struct App {
     tabs_at: Vec<(u16, u16, Tab)>,
     /// Where the footer has its keys.
     keys_at: Vec<(u16, u16, Action)>,
+    /// Where the header has some.
+    head_at: Vec<(u16, u16, Action)>,
     /// The first look is in.
     started: bool,
     told: bool,
@@ -79,7 +81,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), started: false, told: false, guide, draft: None,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
         }
     }
 
@@ -380,6 +382,9 @@ impl App {
             return self.settle();
         }
         if y == 1 {
+            if let Some((_, _, action)) = self.head_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
+                return self.act(*action);
+            }
             if let Some((_, _, tab)) = self.tabs_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
                 self.tab = *tab;
             }

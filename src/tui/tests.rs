@@ -894,3 +894,17 @@ fn the_guide_shows_all_that_is_open_and_cuts_nothing() {
         assert!(all.contains(&j.endpoint.label()), "{} is not in\n{all}", j.endpoint.label());
     }
 }
+
+#[test]
+fn the_mouse_reaches_the_header_and_the_line_that_leads_on() {
+    let mut c = Cockpit::demo(80, 24);
+    for (on, place) in [("notes", Place::Text), ("? help", Place::Help), ("guide", Place::Guide)] {
+        assert_eq!(c.click(on).app.place(), place, "{on}");
+        if place != Place::Guide {
+            assert_eq!(c.press(&["esc"]).app.place(), Place::Services);
+        }
+    }
+    assert!(c.click("which of them to protect").picture().contains("step 2 of 7"), "{}", c.picture());
+    c.click("who may still use them");
+    assert!(c.picture().contains("step 3 of 7"), "{}", c.picture());
+}

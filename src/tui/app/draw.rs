@@ -99,6 +99,7 @@ impl App {
         let room = usize::from(c.w() - x).saturating_sub(if busy.is_empty() { 0 } else { usize::from(width(busy)) + 2 });
         c.put(x, 0, Role::Dim, &self.subject(room, &c.theme));
         self.tabs_at.clear();
+        self.head_at.clear();
         let mut x = 1;
         for (i, tab) in Tab::ALL.iter().enumerate() {
             let mut name = tab.name().to_owned();
@@ -123,7 +124,8 @@ impl App {
                 let from = end.saturating_sub(width(&key) + 1 + width(word));
                 if from > x {
                     let after = c.put(from, 1, Role::Key, &key);
-                    c.put(after + 1, 1, Role::Dim, word);
+                    let to = c.put(after + 1, 1, Role::Dim, word);
+                    self.head_at.push((from, to, action));
                 }
                 end = from.saturating_sub(2);
             }

@@ -30,6 +30,8 @@ const STEPS: [Step; 7] = [Step::Open, Step::Which, Step::Who, Step::Change, Step
 pub struct Guide {
     step: Step,
     pub(super) cursor: Cursor,
+    /// The row of the screen with the line that leads on.
+    enter_at: Option<u16>,
     /// Goals that may be protected, with what is recommended and why.
     goals: Vec<Choice>,
 }
@@ -125,12 +127,17 @@ impl Guide {
             _ if new => Step::Change,
             _ => Step::Open,
         };
-        Self { step, cursor: Cursor::default(), goals }
+        Self { step, cursor: Cursor::default(), enter_at: None, goals }
     }
 
     /// Whether lines are ticked on the step at hand.
     pub fn ticks(&self) -> bool {
         self.step == Step::Which
+    }
+
+    /// Whether the line that leads on stands there.
+    pub fn goes_on_at(&self, row: u16) -> bool {
+        self.enter_at == Some(row)
     }
 
     fn go(&mut self, step: Step) {
@@ -307,6 +314,7 @@ impl Guide {
             c.right(1, y, Role::Dim, &text);
         }
         let key = c.theme.glyph(Glyph::Enter);
+        self.enter_at = Some(c.area().y + ch.saturating_sub(1));
         c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
     }
 

@@ -130,6 +130,9 @@ impl Popup {
 
     /// A click on a row of the screen: the cursor goes there; where it was, or where lines are ticked, it acts.
     pub fn click(&mut self, row: u16, sh: &mut Shared) -> After {
+        if let Self::Guide(p) = self && p.goes_on_at(row) {
+            return p.act(Action::Accept, sh);
+        }
         let (cursor, at_once, does) = match self {
             Self::Palette(p) => (&mut p.cursor, false, Some(Action::Accept)),
             Self::Ask(p) if !p.takes_text() => (&mut p.cursor, false, Some(Action::Accept)),
