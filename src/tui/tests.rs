@@ -908,3 +908,20 @@ fn the_mouse_reaches_the_header_and_the_line_that_leads_on() {
     c.click("who may still use them");
     assert!(c.picture().contains("step 3 of 7"), "{}", c.picture());
 }
+
+#[test]
+fn a_drop_of_ones_own_way_in_is_warned_of() {
+    let mut c = Cockpit::demo(80, 24);
+    let mut said = |keys: &[&str]| {
+        c.press(keys);
+        let note = c.app.shared.note.take().unwrap();
+        (note.bad, note.text)
+    };
+    assert!(!said(&["d"]).0, "the portmapper");
+    let (bad, text) = said(&["/", "text:22/tcp", "enter", "d"]);
+    assert!(bad && text.ends_with("also your own SSH session from 10.0.0.5: a allows 10.0.0.5 first"), "{text}");
+    said(&["3", "u"]);
+    said(&["1", "a", "text:10.0.0.0/8", "enter"]);
+    let (bad, text) = said(&["d"]);
+    assert!(!bad && text.contains("staged: drop everybody else"), "{text}");
+}

@@ -21,7 +21,7 @@ use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Pa
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::needle::Needle;
-use crate::tui::planned::{count, covers, goal_of};
+use crate::tui::planned::{count, covers, goal_of, shuts_out};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width};
@@ -193,6 +193,10 @@ impl Services {
                 } else {
                     sh.say(format!("staged: drop everybody else to {goal}"));
                     sh.stage(|p| p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal] }));
+                    if let Some((peer, port)) = seen.view.ssh_peer && shuts_out(&seen.view, &sh.plan).is_some_and(|at| at + 1 == sh.plan.rules.len()) {
+                        let key = sh.key(Place::Services, Action::AllowNode);
+                        sh.complain(format!("staged: drop everybody to port {port}, also your own SSH session from {peer}: {key} allows {peer} first"));
+                    }
                 }
             }
             Action::Flow => sh.opens.push(Open::Flow { packet: sample_packet(j), label: e.label() }),
