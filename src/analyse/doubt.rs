@@ -1,11 +1,11 @@
 //! Why packets of one sender do not all fare alike, and which rule somebody has to look at then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cell::Rest;
 use super::ifaces::Ifs;
 use super::trace::Verdict;
-use super::walk::{End, RuleRef, Walk};
+use super::walk::{End, Pass, RuleRef, Walk};
 use crate::model::AddrSet;
 
 /// Some senders, why they fare as they do, and what decides.
@@ -19,8 +19,26 @@ pub(super) enum Explained {
     Unsure(Reason),
 }
 
+/// Where packets were let pass, in order, and those of them by each set of interfaces that was asked for: thousands of
+/// senders are explained by the same few.
+pub(super) struct Passes<'w> {
+    pub(super) all: Vec<&'w Pass>,
+    by: HashMap<Vec<u16>, Vec<&'w Pass>>,
+}
+
+impl<'w> Passes<'w> {
+    pub(super) fn new(walk: &'w Walk) -> Self {
+        Self { all: walk.passes_in_order(), by: HashMap::new() }
+    }
+
+    fn on(&mut self, ifs: &Ifs) -> &[&'w Pass] {
+        let all = &self.all;
+        self.by.entry(ifs.iter().collect()).or_insert_with(|| all.iter().filter(|p| !p.iif.is_disjoint(ifs)).copied().collect())
+    }
+}
+
 /// Why senders with these ends fare differently. `others`: something else filters too, so nothing is sure.
-pub(super) fn explain(walk: &Walk, senders: AddrSet, ends: &[&End], others: bool) -> Explained {
+pub(super) fn explain(walk: &Walk, passes: &mut Passes, senders: AddrSet, ends: &[&End], others: bool) -> Explained {
     let (all, mut shut) = (Ifs::new(), Ifs::new());
     let all = ends.iter().fold(all, |all, e| &all | &e.cell.rest.iif);
     for e in ends.iter().filter(|e| e.verdict != Verdict::Accept) {
@@ -40,7 +58,10 @@ pub(super) fn explain(walk: &Walk, senders: AddrSet, ends: &[&End], others: bool
     let names = walk.world.ifaces.in_words(&open, &shut);
     let said = |text: &str| format!("{text} (on {names}), else {shut_by}");
     let (mut out, mut left) = (Vec::new(), senders);
-    for p in walk.passes_in_order().into_iter().filter(|p| !p.iif.is_disjoint(&open)) {
+    for p in passes.on(&open) {
+        if left.is_empty() {
+            break;
+        }
         let part = left.and(&p.src);
         if !part.is_empty() {
             left = left.minus(&part);

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use super::doubt::{Explained, explain};
+use super::doubt::{Explained, Passes, explain};
 use super::endpoint::Endpoint;
 use super::exposure::{Because, Reach};
 use super::trace::Verdict;
@@ -36,7 +36,8 @@ impl Reasons {
 /// Why each part of an endpoint's senders fares as it does. `others`: something else filters too.
 pub(super) fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) -> Vec<Because> {
     let mut out = Reasons::default();
-    let passes: Vec<&Pass> = walk.passes_in_order().into_iter().filter(|p| p.src.meets(&reach.accepted)).collect();
+    let mut ordered = Passes::new(walk);
+    let passes: Vec<&Pass> = ordered.all.iter().filter(|p| p.src.meets(&reach.accepted)).copied().collect();
     // A published port may have two doors, and the same words at both mean different things.
     let two = passes.iter().any(|p| p.nat) && passes.iter().any(|p| !p.nat);
     let proxy = endpoint.process.as_deref().is_some_and(|p| p.starts_with("docker-proxy"));
@@ -53,7 +54,7 @@ pub(super) fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: b
     // What gets in by some interface is said before what is blocked, what nobody can be sure of behind it.
     let mut unsure = Vec::new();
     for (set, here) in groups(&walk.ends, &reach.depends) {
-        match explain(walk, set, &here, others) {
+        match explain(walk, &mut ordered, set, &here, others) {
             Explained::OpenOn(reasons) => {
                 for (set, text, rule) in reasons {
                     out.add(set, Verdict::Depends, &text, rule.as_ref());

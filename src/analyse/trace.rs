@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cell::{Cell, Doubt, Rest, Track};
-use super::doubt::{Explained, explain};
+use super::doubt::{Explained, Passes, explain};
 use super::hooks::{self, Bound};
 use super::walk::{Compiled, End, RuleRef, Walk};
 use super::world::{World, loopback};
@@ -244,7 +244,7 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option
         return (if same { first.verdict } else { Verdict::Drop }, first.text.clone(), first.rule.clone());
     }
     let all: Vec<&End> = ends.iter().collect();
-    let reason = match explain(walk, first.cell.src.clone(), &all, other.is_some()) {
+    let reason = match explain(walk, &mut Passes::new(walk), first.cell.src.clone(), &all, other.is_some()) {
         Explained::OpenOn(reasons) => reasons.into_iter().next(),
         Explained::Unsure(reason) => Some(reason),
     };

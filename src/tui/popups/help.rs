@@ -35,7 +35,7 @@ impl Help {
         }
         out.push((String::new(), String::new(), Role::Text));
         for (g, role, text) in [
-            (Glyph::Anyone, Role::Open, "anyone gets in"),
+            (Glyph::Anyone, Role::Open, "anyone gets in; behind a comma: by one interface, by some or by most, the detail names them"),
             (Glyph::Some, Role::Partial, "some get in: the detail below says who"),
             (Glyph::Nobody, Role::Closed, "nobody gets in"),
             (Glyph::Unsure, Role::Partial, "depends: the rules alone do not decide; the detail says on what"),

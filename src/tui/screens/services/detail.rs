@@ -46,7 +46,7 @@ pub(super) fn lines(j: &Judged, seen: &Seen) -> Vec<Line> {
             };
             lines.push(Line::new(role, format!("{}  {}  {word}", f.label(), part_of(b)), b.text.clone()));
         }
-        for (ifaces, r) in x.ways().into_iter().take(4) {
+        for (ifaces, r) in x.ways() {
             lines.push(Line::new(Role::Dim, format!("{}  {}", f.label(), who(r)), format!("arriving on {ifaces}")));
         }
     }
