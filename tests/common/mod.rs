@@ -346,13 +346,15 @@ pub fn ours(text: &str) -> Vec<String> {
     text.lines().filter(|l| l.contains("PORTCULLIS") && l.starts_with("-A")).map(str::to_owned).collect()
 }
 
-/// The backend is chosen as an administrator would (update-alternatives), in a private copy.
+/// The backend is chosen as an administrator would (update-alternatives), in a private copy; root logs in without what
+/// the shell's files on this machine would do first.
 fn server_setup(backend: Backend) -> String {
     let word = backend.word();
     format!(
         "cp -a /etc/alternatives /run/alternatives\n\
          for f in ip ip6; do for t in '' -save -restore; do ln -sfn /usr/sbin/${{f}}tables-{word}$t /run/alternatives/${{f}}tables$t; done; done\n\
          mount --bind /run/alternatives /etc/alternatives\n\
+         for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; done\n\
          sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow /etc/shadow\n\
          for c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; done"
     )

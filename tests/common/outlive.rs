@@ -94,7 +94,8 @@ impl Run {
     /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
     pub fn apply(&mut self) {
         let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{}; exec cat", self.apply_command()));
-        session.wait("the old rules come back", SOON);
+        let applied = holds_within(SOON, || session.shows().contains("the old rules come back"));
+        assert!(applied, "{}: nothing was applied on\n{}\n{}", self.letter, session.shows(), self.journal());
         self.session = Some(session);
         self.is_on_trial();
     }
