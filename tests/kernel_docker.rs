@@ -114,6 +114,20 @@ fn published_ports_are_reached_as_the_report_says() {
         }
     }
     assert_eq!(asked, 35);
+    // Whom DOCKER-USER shuts out of the published port still reaches the container by its own address; that is said, with what closes it.
+    let web = lab.server.sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' web").trim().to_owned();
+    let directly = || answers(&lab, false, IpAddr::from([192, 0, 2, 3]), SocketAddr::new(web.parse().unwrap(), 80));
+    assert!(directly());
+    let warnings = || {
+        let out = lab.portcullis(&["report", "--json"]);
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        report["warnings"].as_array().unwrap().iter().map(|w| w["message"].as_str().unwrap().to_owned()).filter(|m| m.contains(&format!("reach {web} port 80/tcp directly"))).collect::<Vec<_>>()
+    };
+    let said = warnings();
+    assert!(said.len() == 1 && said[0].contains("lets anyone"), "{said:?}");
+    lab.server.sh(said[0].split('`').nth(1).unwrap());
+    let open = directly();
+    assert!(!open && warnings().is_empty(), "{open} {:?} {said:?}\n{}", warnings(), lab.server.rules());
 }
 
 /// The published port's own doors: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.

@@ -5,7 +5,7 @@ use super::hooks::{self, Bound};
 use super::trace::{Verdict, port as ports};
 use super::walk::{Compiled, Walk};
 use super::world::World;
-use crate::model::{AddrSet, Family, Proto, View};
+use crate::model::{AddrSet, Family, Net, Proto, View};
 
 /// Whether NAT sends packets for a port to an address of the host itself, or may: they pass INPUT then, with the port that
 /// NAT gave them.
@@ -53,18 +53,46 @@ pub fn gets_in(view: &View, family: Family, asked: &[(Proto, u16, AddrSet)]) -> 
     }).collect()
 }
 
+/// Who certainly reaches a port of another address by this host, from each network but those of containers; one answer for
+/// each question.
+pub(super) fn reaches(view: &View, family: Family, asked: &[(Proto, u16, Net)]) -> Vec<AddrSet> {
+    let nobody = AddrSet::empty(family);
+    let Some(world) = World::new(view, family, &[]) else { return vec![nobody; asked.len()] };
+    let compiled = Compiled::default();
+    let iif = world.not_containers();
+    if iif.is_empty() {
+        return vec![nobody; asked.len()];
+    }
+    asked.iter().map(|(proto, port, to)| {
+        let mut walk = Walk::new(&world, &compiled, *proto, false);
+        let rest = Rest { iif: iif.clone(), ..packet(&world, AddrSet::single(to.ip()), *proto, *port) };
+        hooks::run(&mut walk, vec![Cell { src: AddrSet::full(family), rest }], Bound::Anywhere);
+        let (mut in_, mut out) = (nobody.clone(), nobody.clone());
+        for e in &walk.ends {
+            let forwarded = e.verdict == Verdict::Accept && e.cell.rest.oif.is_some();
+            if forwarded { in_.add(&e.cell.src) } else { out.add(&e.cell.src) }
+        }
+        in_.minus(&out)
+    }).collect()
+}
+
 /// New packets of these senders to a port of the host, on all their ways.
 fn walked<'w, 'a>(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, port: u16, src: AddrSet) -> Walk<'w, 'a> {
     let (Ok(dst) | Err(dst)) = world.reachable_local();
     let mut walk = Walk::new(world, compiled, proto, false);
-    let rest = Rest {
-        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
-        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
-    };
+    let rest = packet(world, dst, proto, port);
     if !rest.dst.is_empty() && !src.is_empty() {
         hooks::run(&mut walk, vec![Cell { src, rest }], Bound::Local);
     }
     walk
+}
+
+/// A new packet from outside.
+fn packet(world: &World, dst: AddrSet, proto: Proto, port: u16) -> Rest {
+    Rest {
+        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
+        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
+    }
 }
 
 /// Whether something waits for packets where they arrive, as far as the sockets are known.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::direct::direct;
 use super::endpoint::EndpointKind;
 use super::exposure::Exposure;
 use super::gaps::gaps;
@@ -23,7 +24,7 @@ pub struct Finding {
 }
 
 /// Rules named one by one; more are only counted.
-const MAX_NAMED: usize = 10;
+pub(super) const MAX_NAMED: usize = 10;
 
 /// What stands out; `shadowed`: the rules that can never match, of both families.
 pub fn findings(view: &View, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Finding> {
@@ -33,6 +34,7 @@ pub fn findings(view: &View, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Find
     for j in judged {
         one(view, j, &mut out);
     }
+    direct(view, judged, &mut out);
     transports(judged, &mut out);
     for family in Family::BOTH {
         shadows(view, family, shadowed, &mut out);

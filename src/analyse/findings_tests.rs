@@ -1,7 +1,7 @@
 //! Each finding where it has to be said, and where it must not be.
 
 use super::report;
-use crate::model::{AddrSet, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+use crate::model::{AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
 fn host(v4: &[&str], v6: &[&str]) -> View {
@@ -119,6 +119,45 @@ fn in_a_text_an_address_that_a_socket_is_bound_to_is_the_hosts() {
     check(&v, "bypasses-input", true);
     listen(&mut v, Proto::TCP, "192.168.50.10", 2379, None);
     check(&v, "bypasses-input", false);
+}
+
+#[test]
+fn containers_that_are_reached_past_their_published_ports() {
+    let docker = |nat: &str, more: &[&str]| {
+        let mut rules = vec!["filter FORWARD | -j DOCKER-USER", "filter FORWARD | -o docker0 -j DOCKER", "nat PREROUTING | -j DOCKER", "filter DOCKER-USER | -p 255 -j RETURN",
+            "filter DOCKER | -d 172.17.0.4/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 443 -j ACCEPT", "filter DOCKER | ! -i docker0 -o docker0 -j DROP"];
+        rules.extend_from_slice(more);
+        let nat = format!("nat DOCKER | {nat} ! -i docker0 -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.17.0.4:443");
+        rules.push(&nat);
+        let mut v = host(&rules, &[]);
+        let built_in = |c: &&mut Chain| ["PREROUTING", "FORWARD", "INPUT"].contains(&c.name.as_str());
+        v.v4.as_mut().unwrap().tables.iter_mut().flat_map(|t| &mut t.chains).filter(built_in).for_each(|c| c.policy = Some(Policy::Accept));
+        v.routes.as_mut().unwrap().push(Route { net: Net::parse_any("172.17.0.0/16").unwrap(), interface: "docker0".into() });
+        v
+    };
+    let said = |v: &View| report(v).warnings.into_iter().filter(|w| w.code == "direct-container").collect::<Vec<_>>();
+    // What is open to everybody by its published port is not said twice.
+    assert_eq!(said(&docker("", &[])), []);
+    // Published on loopback only, guarded by its original port, or not published at all.
+    let guarded = docker("", &["filter DOCKER-USER | -p tcp -m conntrack --ctstate DNAT --ctorigdstport 8443 --ctdir ORIGINAL -j DROP"]);
+    for v in [docker("-d 127.0.0.1/32", &[]), guarded] {
+        let all = said(&v);
+        assert!(all.len() == 1 && all[0].message.contains("IPv4 DOCKER rule 1 lets anyone reach 172.17.0.4 port 443/tcp directly, past what guards"), "{all:#?}");
+        assert_eq!(all[0].endpoint.as_deref(), Some("172.17.0.4:443 8443/tcp"));
+    }
+    let routed = |more: &[&str]| {
+        let mut v = docker("", more);
+        v.v4.as_mut().unwrap().table_or_new("nat").chain_or_new("DOCKER").rules.clear();
+        v
+    };
+    assert!(said(&routed(&[]))[0].message.contains("without a published port"));
+    // The advice helps, and so does a rule about some senders for those.
+    assert_eq!(said(&docker("-d 127.0.0.1/32", &["raw PREROUTING | -d 172.17.0.4/32 ! -i docker0 -j DROP"])), []);
+    assert!(said(&routed(&["filter DOCKER-USER | ! -s 10.9.0.0/16 -d 172.17.0.4/32 -j DROP"]))[0].message.contains("lets 10.9.0.0/16 reach"));
+    // Another filter may close it.
+    let mut v = routed(&[]);
+    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
+    assert_eq!(said(&v), []);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod tests;
 mod addrtype;
 mod cell;
 mod compile;
+mod direct;
 mod doubt;
 mod doors;
 mod endpoint;

@@ -111,6 +111,12 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The interfaces that packets of others than containers arrive on.
+    pub(super) fn not_containers(&self) -> Ifs {
+        let containers = of_containers(self.rules);
+        self.ifaces.outside().into_iter().filter(|i| !containers(self.ifaces.show(*i))).collect()
+    }
+
     /// The interface that leads to the rest of the world: that of the default route, or every one that nothing names.
     pub(super) fn outer(&self) -> Option<u16> {
         let default = || self.routes.iter().flatten().filter(|(net, _)| net.mask == 0).find_map(|(_, ifs)| ifs.first());
@@ -297,6 +303,12 @@ pub(super) fn net_set(text: &str, family: Family) -> AddrSet {
 
 /// How managers name their bridges.
 const BRIDGES: &[&str] = &["docker", "br-", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr"];
+
+/// Whether an interface is a bridge of containers, by its name or by the rules.
+pub(super) fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool {
+    let known = bridges(Some(rules));
+    move |name| BRIDGES.iter().any(|b| name.starts_with(b)) || known.iter().any(|(_, i)| i == name)
+}
 
 /// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
 /// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` of published ports (Docker).

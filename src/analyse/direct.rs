@@ -1,0 +1,75 @@
+//! Containers that are reached by their own address, past their published ports: in Docker's routed mode, and before
+//! Docker 28 also otherwise. A neighbour needs only a route to the container's network by this host.
+
+use super::doors::reaches;
+use super::findings::{Finding, MAX_NAMED};
+use super::report::Judged;
+use super::world::of_containers;
+use crate::model::{AddrSet, Family, Match, Net, Proto, Source, Spec, Target, View};
+
+/// A door that Docker opens to a container: the rule's number, and what it lets in.
+struct Door {
+    rule: usize,
+    to: Net,
+    proto: Proto,
+    port: u16,
+    bridge: String,
+}
+
+/// Says which containers are open directly to more than their published ports are.
+pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
+    for family in Family::BOTH {
+        let Some(rules) = view.rules(family) else { continue };
+        // Without the table nat nothing is known of what is published; with another filter this one does not decide.
+        let unknown = view.source == Source::Capture && rules.table("nat").is_none();
+        if unknown || view.other_filters.iter().any(|o| o.family == family) {
+            continue;
+        }
+        let published = |d: &Door| judged.iter().filter(|j| j.endpoint.proto == d.proto && j.endpoint.dnat_to.contains(&(d.to.ip(), d.port))).collect::<Vec<_>>();
+        let containers = of_containers(rules);
+        let let_in = |d: &Door| published(d).iter().filter_map(|j| j.exposure[family.index()].as_ref()).fold(AddrSet::empty(family), |acc, x| {
+            let outer = x.by_interface.iter().filter(|(name, _)| !containers(name)).map(|(_, r)| &r.accepted);
+            outer.fold(acc.or(&x.reach.accepted), |acc, r| acc.or(r))
+        });
+        let doors: Vec<Door> = rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default().iter().enumerate()
+            .filter(|(_, r)| r.text.contains("dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family))).filter(|d| !let_in(d).is_full()).collect();
+        let asked: Vec<(Proto, u16, Net)> = doors.iter().map(|d| (d.proto, d.port, d.to)).collect();
+        let open: Vec<(&Door, AddrSet)> = doors.iter().zip(reaches(view, family, &asked)).filter(|(d, who)| !who.minus(&let_in(d)).is_empty()).collect();
+        for (d, who) in open.iter().take(MAX_NAMED) {
+            let (addr, bridge) = (d.to.ip(), &d.bridge);
+            let who = match who.cidrs().as_slice() {
+                _ if who.is_full() => "anyone".to_owned(),
+                [only] => only.to_string(),
+                all => format!("{} and {} other networks", all[0], all.len() - 1),
+            };
+            let at = published(d).first().map(|j| j.endpoint.label());
+            let how = format!("{} DOCKER rule {} lets {who} reach {addr} port {}/{} directly", family.label(), d.rule, d.port, d.proto);
+            let message = if at.is_some() {
+                let tool = match family { Family::V4 => "iptables", Family::V6 => "ip6tables" };
+                format!("{how}, past what guards its published port: a neighbour needs only a route to it by this host. \
+                    Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i {bridge} -j DROP` closes it.", d.to)
+            } else {
+                format!("{how}, without a published port: a neighbour needs only a route to it by this host. Filter it in DOCKER-USER by that address.")
+            };
+            out.push(Finding { code: "direct-container", endpoint: at, message });
+        }
+        if let Some(more @ 1..) = open.len().checked_sub(MAX_NAMED) {
+            out.push(Finding { code: "direct-container", endpoint: None, message: format!("{more} more ports of containers are reached directly over {}.", family.label()) });
+        }
+    }
+}
+
+/// `-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT`
+fn door(rule: usize, spec: &Spec) -> Option<Door> {
+    let (mut to, mut proto, mut port, mut bridge) = (None, None, None, None);
+    for m in &spec.matches {
+        match m {
+            Match::Destination(false, n) if n.prefix() == Some(n.family.bits()) => to = Some(*n),
+            Match::Protocol(false, p) => proto = Some(*p),
+            Match::DestinationPorts(false, p) => port = p.first(),
+            Match::OutInterface(false, i) => bridge = Some(i.0.clone()),
+            _ => {}
+        }
+    }
+    (spec.target == Target::Accept).then_some(Door { rule, to: to?, proto: proto?, port: port?, bridge: bridge? })
+}
