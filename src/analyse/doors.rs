@@ -7,15 +7,15 @@ use super::walk::{Compiled, Walk};
 use super::world::World;
 use crate::model::{AddrSet, Family, Net, Proto, View};
 
-/// Whether NAT sends packets for a port to an address of the host itself, or may: they pass INPUT then, with the port that
-/// NAT gave them.
-pub fn nat_leads_here(view: &View, family: Family, proto: Proto, port: u16) -> bool {
-    if view.rules(family).is_none_or(|r| r.table("nat").is_none()) {
-        return false;
+/// Those of the ports for which NAT sends packets to an address of the host itself, or may: they pass INPUT then, with the
+/// port that NAT gave them.
+pub fn nat_leads_here(view: &View, family: Family, mut asked: Vec<(Proto, u16)>) -> Vec<(Proto, u16)> {
+    if asked.is_empty() || view.rules(family).is_none_or(|r| r.table("nat").is_none()) {
+        return Vec::new();
     }
-    let Some(world) = World::new(view, family, &[]) else { return false };
+    let Some(world) = World::new(view, family, &[]) else { return Vec::new() };
     let compiled = Compiled::default();
-    walked(&world, &compiled, proto, port, AddrSet::full(family)).ends.iter().any(|e| {
+    asked.retain(|(proto, port)| walked(&world, &compiled, *proto, *port, AddrSet::full(family)).ends.iter().any(|e| {
         let r = &e.cell.rest;
         match (&r.orig, &r.oif) {
             (Some(_), None) => true,
@@ -23,7 +23,8 @@ pub fn nat_leads_here(view: &View, family: Family, proto: Proto, port: u16) -> b
             // What ends in a doubt might have been translated.
             (None, _) => e.verdict == Verdict::Depends,
         }
-    })
+    }));
+    asked
 }
 
 /// Senders that certainly get in through some door of a port.
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_door_of_the_host_itself_is_found() {
-        let leads = |v: &View| nat_leads_here(v, Family::V4, Proto::TCP, 30643);
+        let leads = |v: &View| !nat_leads_here(v, Family::V4, vec![(Proto::TCP, 30643)]).is_empty();
         let dnat = "-A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443";
         assert!(leads(&host("-A PREROUTING -p tcp -m tcp --dport 30643 -j REDIRECT --to-ports 6443")));
         assert!(!leads(&host("-A PREROUTING -p tcp -m tcp --dport 30644 -j REDIRECT --to-ports 6443")));

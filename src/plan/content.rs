@@ -1,6 +1,6 @@
 //! What our chains are to hold: one rule text per (node, port) of the plan, as `iptables-save` prints it.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use crate::analyse::nat_leads_here;
 use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
@@ -42,11 +42,15 @@ pub(super) struct Target {
 /// The content for one family.
 pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, PlanError> {
     let mut out = Content::default();
-    let mut here: HashMap<(Proto, u16), bool> = HashMap::new();
+    let published: BTreeSet<(Proto, u16)> = plan.rules.iter().flat_map(|r| &r.to).flat_map(|goal| match goal {
+        Goal::Published(proto, port) => Goal::protos(*proto).into_iter().map(|p| (p, *port)).collect(),
+        _ => Vec::new(),
+    }).collect();
+    let here = nat_leads_here(view, family, published.into_iter().collect());
     for rule in &plan.rules {
         for goal in &rule.to {
             for mut target in targets(view, goal)? {
-                target.here = target.published && *here.entry((target.proto, target.port)).or_insert_with(|| nat_leads_here(view, family, target.proto, target.port));
+                target.here = target.published && here.contains(&(target.proto, target.port));
                 add(&mut out, rule, &target, family)?;
             }
         }
