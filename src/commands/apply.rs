@@ -1,6 +1,7 @@
 //! `portcullis apply PLAN` and `portcullis remove`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::say::show;
 use super::{Failure, confirm, note, print, reason};
@@ -60,7 +61,7 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
         warned = plan::still_open(&change, &plan);
         warn(&warned);
         confirm(&format!("Apply this on trial for {} s?", args.confirm_within.as_secs()), "--yes")?;
-        options.seen = Some(trial::fingerprint(&view));
+        options.seen = Some(Arc::new(view));
     }
     let record = trial::apply(&host, &plan, &options, &mut |step| note(format!("{step} ...")))?;
     for r in record.remarks.iter().filter(|r| !warned.contains(r)) {

@@ -1,11 +1,13 @@
 //! The begin of a trial: look, snapshot, arm the guard, apply, read back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::end::{self, FUSE_AFTER};
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
+use super::moved;
 use super::record::{self, By, CONSOLE, Record, UNKNOWN, Who};
 use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
@@ -29,8 +31,8 @@ pub struct Options {
     pub without_fuse: bool,
     /// No throw-away namespace can be had.
     pub without_rehearsal: bool,
-    /// The rules that the operator saw ([`fingerprint`]); `None`: they were not shown.
-    pub seen: Option<u64>,
+    /// The host as the operator saw it; `None`: it was not shown.
+    pub seen: Option<Arc<View>>,
 }
 
 impl Default for Options {
@@ -41,7 +43,7 @@ impl Default for Options {
 
 /// A number that changes when a rule, a chain or a policy changes; counters do not count, nor do tables in which nothing
 /// stands: whether those are loaded depends on who looked.
-pub fn fingerprint(view: &View) -> u64 {
+fn fingerprint(view: &View) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut h = std::hash::DefaultHasher::new();
     for rules in [&view.v4, &view.v6].into_iter().flatten() {
@@ -167,8 +169,10 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
 }
 
 fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal> {
-    if options.seen.is_some_and(|s| s != fingerprint(view)) {
-        return Err(Refusal::refused("moved", "the firewall changed since you looked at it", "look at the preview again; it shows the rules as they are now"));
+    if let Some(seen) = options.seen.as_ref().filter(|s| fingerprint(s) != fingerprint(view)) {
+        let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
+        let what = moved::what(rules(seen), rules(view));
+        return Err(Refusal::refused("moved", format!("the firewall changed since you looked at it{what}"), "look at the preview again; it shows the rules as they are now"));
     }
     if change.is_nothing() {
         return Err(Refusal::failed("nothing", "this plan is already what is kept", "change the plan, or leave it"));
@@ -307,6 +311,7 @@ fn undo(host: &dyn Host, record: &mut Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::demo::Demo;
     use crate::model::Source;
     use crate::syntax::iptables_save;
 
@@ -322,5 +327,17 @@ mod tests {
         for other in [":INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j ACCEPT", ":INPUT DROP [0:0]\n-A INPUT -j ACCEPT", ":INPUT ACCEPT [0:0]\n-A INPUT -j DROP"] {
             assert_ne!(of(&format!("*filter\n{other}\nCOMMIT\n")), loaded, "{other}");
         }
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn what_changed_since_it_was_seen_is_named() {
+        let host = Demo::new();
+        let seen = Some(Arc::new(live::observe(&host)));
+        kernel::restore(&host, "test", Family::V4, "*filter\n-I INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n").unwrap();
+        let plan = plan_file::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7001/tcp\"]\n").unwrap();
+        let refused = apply(&host, &plan, &Options { seen, ..Options::default() }, &mut |_| {}).unwrap_err();
+        assert_eq!((refused.code, refused.what.as_str()),
+            ("moved", "the firewall changed since you looked at it: new is IPv4 filter: -A INPUT -s 203.0.113.9/32 -j DROP"));
     }
 }

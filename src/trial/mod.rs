@@ -12,6 +12,7 @@ pub mod guard;
 pub mod history;
 mod kernel;
 mod machine;
+mod moved;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod odds;
@@ -22,7 +23,7 @@ mod rehearse;
 pub mod save;
 mod status;
 
-pub use begin::{Options, apply, fingerprint, resolve};
+pub use begin::{Options, apply, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
 pub use proof::{Proof, proof};

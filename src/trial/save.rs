@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::refusal::Refusal;
 use super::status::status;
-use super::{boot, history, kernel, record, rehearse};
+use super::{boot, history, kernel, moved, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::Host;
 use crate::model::{Family, Ruleset, Target};
@@ -116,7 +116,13 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         .ok_or_else(Refusal::busy)?;
     let now = preview(host, shown.mode)?;
     if now.files != shown.files {
-        return Err(Refusal::refused("moved", "the firewall or the files changed since you looked at the difference", "nothing was written; look at it again"));
+        let rules = |p: &Preview| p.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect::<Vec<Ruleset>>();
+        let (then, saved) = (rules(shown), rules(&now));
+        let what = match now.files.iter().zip(&shown.files).find(|(a, b)| a.text == b.text && a.diff != b.diff) {
+            Some((f, _)) => format!(": {} holds something else", f.path.display()),
+            None => moved::what(&then, &saved),
+        };
+        return Err(Refusal::refused("moved", format!("the firewall or the files changed since you looked at the difference{what}"), "nothing was written; look at it again"));
     }
     let mut remarks = Vec::new();
     for (file, loaded) in now.files.iter().zip(&now.loaded).filter(|(f, _)| !f.diff.is_empty()) {
@@ -283,7 +289,9 @@ mod tests {
         let host = Demo::new();
         let shown = preview(&host, Mode::All).unwrap();
         kernel::restore(&host, "test", Family::V6, "*filter\n-A INPUT -s 2001:db8::/32 -j DROP\nCOMMIT\n").unwrap();
-        assert_eq!(save(&host, &shown).unwrap_err().code, "moved");
+        let refused = save(&host, &shown).unwrap_err();
+        assert_eq!(refused.code, "moved");
+        assert!(refused.what.ends_with(": new is IPv6 filter: -A INPUT -s 2001:db8::/32 -j DROP"), "{}", refused.what);
         assert!(host.read(Path::new("/etc/iptables/rules.v4")).is_err());
     }
 

@@ -78,7 +78,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                 let options = Options {
                     confirm_within: within,
                     replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
-                    without_rehearsal: allowed.without_rehearsal, seen: Some(trial::fingerprint(&seen)),
+                    without_rehearsal: allowed.without_rehearsal, seen: Some(seen),
                 };
                 let mut progress = |what: &str| self.teller.tell(Reply::Changing(what.to_owned()));
                 trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))
