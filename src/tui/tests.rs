@@ -218,6 +218,10 @@ fn what_is_open_by_one_interface_is_called_open() {
 #[test]
 fn services_found() {
     pictures("services_found", |c| { c.press(&["/", "text:9042", "enter"]); });
+    // What was searched for gives way, what was found does not.
+    let mut c = Cockpit::demo(80, 24);
+    staged(&mut c);
+    assert!(c.press(&["1", "/", "text:9042", "enter"]).picture().contains(" 1 found, 20 hidden"), "{}", c.picture());
 }
 
 #[test]

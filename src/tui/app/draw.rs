@@ -135,7 +135,7 @@ impl App {
             // What was searched for can be missed before what was found.
             let room = usize::from(c.w().saturating_sub(x));
             let both = format!("/{} {dot} {counts}", sh.needle);
-            c.right(x, 1, Role::Found, if both.chars().count() <= room { &both } else { &counts });
+            c.right(x, 1, Role::Found, if both.chars().count() < room { &both } else { &counts });
         }
     }
 
