@@ -465,7 +465,7 @@ impl App {
                 }
                 sh.complain(format!("{what}; {hint}"));
             }
-            Reply::Refused { what, hint, code } => match sh.proposed.clone().and_then(|p| Some(Proposal { allowed: p.allowed.and(code)?, ..p })) {
+            Reply::Refused { what, hint, code } => match sh.proposed.clone().and_then(|p| Some(Proposal { allowed: p.allowed.and(code)?, said: p.allowed, ..p })) {
                 Some(proposal) => {
                     let mut lines = vec![format!("{what}.")];
                     lines.extend((proposal.plan != sh.plan).then(|| "What was staged since is not part of it.".into()));

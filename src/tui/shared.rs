@@ -259,14 +259,13 @@ impl Allowed {
         (self != before).then_some(self)
     }
 
-    /// The words that must be typed before it is done; `None`: a plain yes is enough.
-    pub fn phrase(self) -> Option<&'static str> {
-        match self {
-            Self { lockout: true, .. } => Some("lock me out"),
-            Self { without_fuse: true, .. } => Some("without fuse"),
-            Self { without_rehearsal: true, .. } => Some("without rehearsal"),
-            _ => None,
-        }
+    /// The words that must be typed before it is done, beside those that were typed before; `None`: a plain yes is enough.
+    pub fn phrase(self, before: Self) -> Option<&'static str> {
+        [
+            (self.lockout && !before.lockout, "lock me out"),
+            (self.without_fuse && !before.without_fuse, "without fuse"),
+            (self.without_rehearsal && !before.without_rehearsal, "without rehearsal"),
+        ].into_iter().find(|(asked, _)| *asked).map(|(_, words)| words)
     }
 }
 
@@ -279,6 +278,8 @@ pub struct Proposal {
     pub seen: Arc<View>,
     /// What is allowed.
     pub allowed: Allowed,
+    /// What of it was said before a refusal: that is not asked again.
+    pub said: Allowed,
 }
 
 /// What a question leads to when the operator says yes.

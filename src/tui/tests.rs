@@ -929,3 +929,23 @@ fn a_drop_of_ones_own_way_in_is_warned_of() {
     let (bad, text) = said(&["d"]);
     assert!(!bad && text.contains("staged: drop everybody else"), "{text}");
 }
+
+#[test]
+fn what_was_typed_before_a_refusal_is_not_asked_again() {
+    let mut c = Cockpit::demo(120, 40);
+    c.press(&["/", "text:22/tcp", "enter", "d", "3"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    let applies = |c: &mut Cockpit| {
+        c.app.act(Action::Accept);
+        c.app.shared.requests.drain(..).any(|r| matches!(r, Request::Change(Change::Apply { .. })))
+    };
+    c.press(&["y", "text:lock me out"]);
+    assert!(applies(&mut c));
+    c.app.reply(Reply::Refused { what: "no dates".into(), hint: "look".into(), code: "no-fuse" });
+    let asked = c.picture();
+    assert!(asked.contains("\"without fuse\"") && !asked.contains("\"lock me out\""), "{asked}");
+    c.press(&["text:without fuse"]);
+    assert!(applies(&mut c));
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    assert!(applies(&mut c), "a plain yes: {}", c.picture());
+}

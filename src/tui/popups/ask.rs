@@ -24,7 +24,7 @@ impl Ask {
     /// A question. Where yes may hurt it has to be typed.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
         let phrase = match &then {
-            Asked::Apply(what) => what.allowed.phrase(),
+            Asked::Apply(what) => what.allowed.phrase(what.said),
             Asked::Keep => Some("without proof"),
             _ => None,
         };

@@ -78,7 +78,7 @@ pub fn apply(sh: &mut Shared) {
     let (lockout, takes_away) = (p.lockout, p.takes_away);
     let cut = p.checks.iter().map(|k| k.text.clone()).find(|k| k.starts_with(CUT));
     let allowed = Allowed { replace: takes_away, lockout, ..Allowed::default() };
-    let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed });
+    let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed, said: Allowed::default() });
     let time = clock(sh.trial_time.as_secs());
     let mut lines = vec![format!("The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, whatever happens to this session, unless you keep the trial.")];
     if lockout {

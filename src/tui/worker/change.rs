@@ -74,7 +74,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
 
     fn change(&mut self, host: &dyn Host, change: Change) -> Result<Reply, Refusal> {
         match change {
-            Change::Apply { what: Proposal { plan, seen, allowed }, within } => {
+            Change::Apply { what: Proposal { plan, seen, allowed, .. }, within } => {
                 let options = Options {
                     confirm_within: within,
                     replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
