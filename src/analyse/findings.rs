@@ -87,7 +87,7 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
     let [v4, v6] = &j.exposure;
     if let (Some(a), Some(b)) = (v4, v6)
         && filtered(a) && open(b) {
-            say("ipv6-open", "IPv4 is filtered, IPv6 is open to everybody. Add the same rules with ip6tables.".to_owned());
+            say("ipv6-open", format!("IPv4 is filtered, IPv6 is open to everybody{}. Add the same rules with ip6tables.", only_on(&[b])));
         }
     let anyone = [v4, v6].into_iter().flatten().any(open);
     // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
@@ -99,7 +99,8 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
             let more = if j.endpoint.program == Some(100_000) {
                 " It lists every RPC service to strangers, and over UDP answers with several times the bytes."
             } else { "" };
-            say("rpc-open", format!("Anyone can reach this RPC service.{more} Allow the nodes that need it and drop the rest."));
+            let by = only_on(&[v4, v6].into_iter().flatten().filter(|e| open(e)).collect::<Vec<_>>());
+            say("rpc-open", format!("Anyone can reach this RPC service{by}.{more} Allow the nodes that need it and drop the rest."));
         }
         EndpointKind::Published if !bypassed.is_empty() => {
             let docker = Family::BOTH.iter().any(|f| view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
@@ -120,6 +121,12 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
 /// Whether everybody gets in, by some interface at least.
 fn open(e: &Exposure) -> bool {
     e.widest().accepted.is_full()
+}
+
+/// Where what is open is not so by every interface, those by which it is: a trusted network is not the Internet.
+fn only_on(open: &[&Exposure]) -> String {
+    let by: Option<Vec<String>> = open.iter().map(|e| e.ways().into_iter().next().map(|w| w.0)).collect();
+    by.and_then(|b| b.into_iter().next()).map_or_else(String::new, |names| format!(" on {names}"))
 }
 
 /// Whether rules or a policy keep somebody out, not only that nothing listens there.

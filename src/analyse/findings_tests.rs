@@ -85,6 +85,10 @@ fn anyone_reaches_an_rpc_service() {
     };
     check(&one(&[], 20048), "rpc-open", true);
     check(&one(&["-s 10.0.0.0/8 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
+    // Where it is a trusted network only, that is said.
+    let said = |v: &View| report(v).warnings.into_iter().find(|w| w.code == "rpc-open").unwrap().message;
+    assert!(said(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048)).starts_with("Anyone can reach this RPC service on virbr0."));
+    assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
     check(&one(&[], 20048), "moves", false);
     check(&one(&[], 43211), "moves", true);
 }
