@@ -236,10 +236,12 @@ fn pictures() {
     p.see("DNAT to 172.17.0.2 port 9042");
     save(&mut p, "way.svg");
     p.press("\x1b");
-    p.gone("PREROUTING");
+    p.see("1 found");
     p.press("\x1b");
     p.gone("1 found");
-    p.press("3y");
+    p.press("3");
+    p.see("your SSH session");
+    p.press("y");
     p.see("Apply on trial for 60 s");
     p.press("\r");
     p.see("proof of access");
