@@ -2,6 +2,9 @@
 
 use crate::model::{Diagnostic, Net};
 
+/// How a remark ends about clients that no rule can be made for.
+pub const UNNAMED: &str = "stands for hosts that the file does not name";
+
 /// One directory and who may mount it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
@@ -108,10 +111,10 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
     for client in export.clients.iter().filter(|c| c.node().is_none()) {
         let why = match client.name.as_str() {
             "*" => "everybody may mount it".to_owned(),
-            name if name.starts_with('@') => format!("the netgroup {name} stands for hosts that the file does not name"),
+            name if name.starts_with('@') => format!("the netgroup {name} {UNNAMED}"),
             name if name.starts_with("gss/") => format!("{name} names no hosts"),
             name if name.contains("**") || name.contains("XX") => format!("{name} is not an address any more"),
-            name => format!("the wildcard {name} stands for hosts that the file does not name"),
+            name => format!("the wildcard {name} {UNNAMED}"),
         };
         diags.push(Diagnostic::at(n, format!("{}: {why}", export.path)));
     }

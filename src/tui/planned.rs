@@ -7,6 +7,7 @@ use super::shared::{ChainRow, Check, Planned, Seen};
 use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, alone, lockout, outline, owner, report};
 use crate::model::{Action, Family, Goal, Match, Node, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
+use crate::syntax::exports::UNNAMED;
 
 /// What a view means, for the screens.
 pub fn seen(view: Arc<View>, kept: Plan) -> Seen {
@@ -151,6 +152,10 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
     for open in plan::still_open(change, plan) {
         say(Some(false), open);
     }
+    let unnamed = view.diagnostics.iter().filter(|d| d.message.ends_with(UNNAMED) && !nodes.is_empty());
+    for d in unnamed {
+        say(None, format!("{}: whether they are among the nodes is not known", d.message));
+    }
     for text in overruled {
         say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
@@ -255,6 +260,15 @@ mod tests {
     use crate::model::{OtherFilter, Peer};
     use crate::observe::live::observe;
     use crate::syntax::plan::read;
+
+    #[test]
+    fn clients_that_exports_do_not_name_are_not_vouched_for() {
+        let mut view = observe(&Demo::new());
+        view.diagnostics.extend(crate::syntax::exports::nodes("/srv *.example.org(ro)\n").1);
+        let plan = read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"nfs\"]\n").unwrap();
+        let checks = work(&Arc::new(seen(Arc::new(view), Plan::default())), &plan).checks;
+        assert!(checks.iter().any(|c| c.good.is_none() && c.text.contains("*.example.org")), "{checks:?}");
+    }
 
     #[test]
     fn a_rule_behind_the_one_that_decides_otherwise_is_told_and_a_double_is_not() {

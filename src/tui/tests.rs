@@ -324,6 +324,18 @@ fn what_is_saved_on_another_screen_ends_the_guide_and_is_in_the_history() {
 }
 
 #[test]
+fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
+    let mut c = Cockpit::demo(80, 24);
+    on_trial(&mut c);
+    c.press(&["esc", "4"]);
+    assert!(c.picture().contains("No trial has ended yet."), "{}", c.picture());
+    // What was staged is taken back meanwhile.
+    c.press(&["3", "u", "T", "r"]);
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "reverted") && at_rest(a));
+    assert!(c.picture().contains("History (4) takes the plan up again"), "{}", c.picture());
+}
+
+#[test]
 fn reading_the_difference_does_not_change_what_is_saved() {
     let mut c = Cockpit::demo(80, 24);
     kept(&mut c);

@@ -45,8 +45,11 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     let v = &seen.view;
     let mut out: Vec<(String, String)> = Vec::new();
     let mut add = |node: String, why: String| {
-        if !out.iter().any(|(n, _)| *n == node) && out.len() < 200 {
-            out.push((node, why));
+        match out.iter().position(|(n, _)| *n == node) {
+            // All that speaks for it.
+            Some(at) if !out[at].1.contains(&why) => out[at].1 = format!("{}, {why}", out[at].1),
+            None if out.len() < 200 => out.push((node, why)),
+            _ => {}
         }
     };
     if let Some((peer, _)) = v.ssh_peer {

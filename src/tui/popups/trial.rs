@@ -3,7 +3,7 @@
 use super::{After, middle};
 use crate::model::{Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Asked, Change, Open, Reply, Request, Shared};
+use crate::tui::shared::{Asked, Change, Open, Reply, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, width, wrap};
 
@@ -68,6 +68,7 @@ impl TrialPopup {
             lines.extend(phase.keeps().then(|| match &t.proof {
                 Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
                 Some((user, peer)) => (Role::Partial, format!("{} {user} logged in from {peer} under these rules, but you come from {}: try from there too", c.theme.glyph(Glyph::Yes), t.operator)),
+                None if locks_out(sh, t) => (Role::Error, "This plan shuts you out, as you wanted: this screen stands still now, and no login gets in. Wait: the old rules come back by themselves.".into()),
                 None if !t.needs_proof => (Role::Text, "Now test from another host that what should work does.".into()),
                 None => (Role::Text, "Now log in from another terminal: this session proves nothing, it was open before. A new login shows up here.".into()),
             }));
@@ -97,7 +98,8 @@ impl TrialPopup {
             match t.state.as_str() {
                 "kept" if self.saved => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
                 "kept" => lines.push((Role::Text, format!("The plan is live. {} saves it for the next boot, if that is not done yet.", sh.key(Place::Trial, Action::Save)))),
-                _ => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
+                _ if is_staged(sh, t) => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
+                _ => lines.push((Role::Text, format!("The old rules are back. History ({}) takes the plan up again.", sh.key(Place::Services, Action::ToHistory)))),
             }
         }
         lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
@@ -121,6 +123,16 @@ impl TrialPopup {
             }
         }
     }
+}
+
+/// Whether the plan of a trial is the one that is staged now.
+fn is_staged(sh: &Shared, t: &TrialSeen) -> bool {
+    crate::syntax::plan::read(&t.plan).is_ok_and(|p| p == sh.plan)
+}
+
+/// Whether it is known to shut its own operator out.
+fn locks_out(sh: &Shared, t: &TrialSeen) -> bool {
+    is_staged(sh, t) && sh.planned.as_ref().is_some_and(|p| p.lockout && p.plan == sh.plan)
 }
 
 /// Keeps, after asking where no login has shown yet that the way in is open.

@@ -96,8 +96,10 @@ impl History {
         let past = shown(sh);
         sh.counts.set((past.len(), sh.past.len() - past.len()));
         if sh.past.is_empty() {
-            c.put(2, 1, Role::Title, "No trial yet.");
-            let text = if sh.source() == Some(Source::Capture) {
+            c.put(2, 1, Role::Title, if sh.trial_runs() { "No trial has ended yet." } else { "No trial yet." });
+            let text = if sh.trial_runs() {
+                format!("The first one runs: {} shows it. What becomes of it will stand here.", sh.key(Place::History, Action::Trial))
+            } else if sh.source() == Some(Source::Capture) {
                 "This is captured text: trials are made on the host itself. A plan that you stage here can be exported as a script from its preview.".to_owned()
             } else {
                 let (one, p) = (sh.key(Place::Services, Action::ToServices), sh.key(Place::Services, Action::Protect));
