@@ -55,8 +55,13 @@ pub(super) fn explain(walk: &Walk, passes: &mut Passes, senders: AddrSet, ends: 
         Some(first) if elsewhere.iter().all(blocked) => first.text.clone(),
         _ => unsure(walk, &elsewhere).0,
     };
-    let names = walk.world.ifaces.in_words(&open, &shut);
-    let said = |text: &str| format!("{text} (on {names}), else {shut_by}");
+    let names = |of: &Ifs| walk.world.ifaces.in_words(of, &(&all - of));
+    // What lets them in on one of these interfaces need not be what does on the next.
+    let said = |text: &str, by: &Ifs| {
+        let (mine, next) = (&open & by, &open - by);
+        let others = if next.is_empty() { String::new() } else { format!("; on {} by another rule", names(&next)) };
+        format!("{text} (on {}{others}), else {shut_by}", names(&mine))
+    };
     let (mut out, mut left) = (Vec::new(), senders);
     for p in passes.on(&open) {
         if left.is_empty() {
@@ -65,11 +70,11 @@ pub(super) fn explain(walk: &Walk, passes: &mut Passes, senders: AddrSet, ends: 
         let part = left.and(&p.src);
         if !part.is_empty() {
             left = left.minus(&part);
-            out.push((part, said(&p.text), Some(p.rule.clone())));
+            out.push((part, said(&p.text, &p.iif), Some(p.rule.clone())));
         }
     }
     if !left.is_empty() {
-        out.push((left, said("no rule concerns it"), None));
+        out.push((left, said("no rule concerns it", &open), None));
     }
     Explained::OpenOn(out)
 }

@@ -142,6 +142,11 @@ fn of_several_interfaces_the_rule_that_lets_in_is_named() {
         assert_eq!((cidrs(&first.set), &first.text, first.rule.as_ref().map(|r| r.chain.as_str())), (vec!["198.51.100.0/24".to_owned()], &text, Some("DOCKER")));
         assert_eq!((x.because[1].outcome, ask(&v, "198.51.100.7 9042").why), (Verdict::Drop, text));
     }
+    let mut v = live("-P INPUT DROP\n-A INPUT -i docker0 -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -i eth0 -j ACCEPT\n-A INPUT -s 10.0.0.0/9 -j DROP");
+    v.addrs.as_mut().unwrap().push(LocalAddr { addr: "10.9.0.1".parse().unwrap(), prefix: 24, interface: "wg0".into() });
+    let because = reach(&v, 9, Family::V4).because;
+    let some = because.iter().find(|b| cidrs(&b.set) == ["10.0.0.0/9"]).unwrap();
+    assert_eq!(some.text, "INPUT rule 2: ACCEPT (on eth0; on docker0 by another rule), else INPUT rule 3: DROP");
     // Where it is sure nowhere, the reason is that of the way from outside, not that of a bridge.
     let v = live("-A INPUT -i docker0 -m time --timestart 08:00 -j DROP\n-A INPUT -m limit --limit 1/sec -j DROP");
     assert!(reach(&v, 9, Family::V4).because[0].text.starts_with("INPUT rule 2: "), "{:#?}", reach(&v, 9, Family::V4).because);
