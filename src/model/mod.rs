@@ -28,6 +28,6 @@ pub use ruleset::{Chain, Policy, Ruleset, Table};
 pub use service::{Peer, PublishedName, RpcService, Socket};
 pub use spec::{BitOp, End, IfaceLimit, IfaceMatch, MarkMasks, Match, NatTo, Spec, Target};
 pub use tokens::{quote, split_args};
-pub use trial_phase::{TrialPhase, clock};
+pub use trial_phase::{KEEP_MARGIN, TrialPhase, clock};
 pub use trial_time::{TRIAL_LIMITS, trial_time};
 pub use view::{Backend, IpSet, LocalAddr, OtherFilter, Route, Source, View};

@@ -25,8 +25,8 @@ pub enum TrialPhase {
     RevertCut,
 }
 
-/// Nothing is kept in the last seconds.
-const KEEP_MARGIN: u64 = 3;
+/// A keep needs this many seconds on the clock and on the fuse, so that it is over before guard or kernel switch back.
+pub const KEEP_MARGIN: u64 = 3;
 
 impl TrialPhase {
     /// Seconds until it ends by itself; `None`: no clock is to be shown.

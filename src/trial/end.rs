@@ -10,12 +10,9 @@ use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
 use super::status::{UNRECORDED, dated, elsewhere, expire, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
-use crate::model::Family;
+use crate::model::{Family, KEEP_MARGIN};
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
-
-/// A keep needs this many seconds on the clock and on the fuse, so that it is over before guard or kernel switch back.
-const KEEP_MARGIN: u64 = 3;
 
 /// After this many tries in vain the guard puts the snapshot of the table back, which nothing else of ours does.
 const LAST_RESORT: u32 = 5;
