@@ -256,10 +256,14 @@ impl FamilyChange {
     /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read nobody
     /// can tell.
     pub fn is_kept_in(&self, set: &Ruleset) -> bool {
-        let now = Self::from_kernel(set);
-        set.table("filter").is_some_and(|t| t.unreadable) || DOORS.into_iter().all(|switch| {
+        set.table("filter").is_some_and(|t| t.unreadable) || self.is_old_of(&Self::from_kernel(set))
+    }
+
+    /// Whether what this change leaves when it is kept is what another one found and goes back to.
+    pub fn is_old_of(&self, later: &Self) -> bool {
+        DOORS.into_iter().all(|switch| {
             let door = |change: &Self| change.doors.iter().find(|d| d.switch == switch).cloned();
-            door(self).map_or_else(Vec::new, |d| d.rules) == door(&now).map_or_else(Vec::new, |d| d.old_rules)
+            door(self).map_or_else(Vec::new, |d| d.rules) == door(later).map_or_else(Vec::new, |d| d.old_rules)
         })
     }
 

@@ -45,9 +45,12 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     let record = record::load(host);
     match record {
         Some(mut r) if r.state.is_pending() && r.is_here(host) => {
-            // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial.
-            let (pid, started) = host.me();
-            let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..r.clone() });
+            // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
+            // short it has to see that nobody goes on with it until somebody does.
+            if r.state == State::Running {
+                let (pid, started) = host.me();
+                let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..r.clone() });
+            }
             expire(&mut r, host.now());
             Ok((lock, r))
         }
@@ -271,11 +274,13 @@ pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: 
             Err(Doubt::Refused(why) | Doubt::Unseen(why)) => failed.push(why),
         }
     }
-    record.remarks.extend(remarks);
-    if !failed.is_empty() {
-        for f in failed.iter().filter(|f| !record.remarks.contains(f)).cloned().collect::<Vec<_>>() {
-            record.remarks.push(f);
+    // Each is said once, however often the guard tries.
+    for said in remarks.into_iter().chain(failed.iter().cloned()) {
+        if !record.remarks.contains(&said) {
+            record.remarks.push(said);
         }
+    }
+    if !failed.is_empty() {
         // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
         record.holder = None;
         let _ = record::store(host, record);

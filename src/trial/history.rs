@@ -7,6 +7,7 @@ use super::machine::State;
 use super::record::{self, By, Record};
 use crate::host::Host;
 use crate::model::{Family, Plan, Ruleset};
+use crate::plan::FamilyChange;
 use crate::syntax::plan;
 
 fn file(host: &dyn Host, id: &str) -> PathBuf {
@@ -16,18 +17,22 @@ fn file(host: &dyn Host, id: &str) -> PathBuf {
 /// Writes a trial down: as soon as it is armed, so that a power loss does not make it forgotten, and when it has ended;
 /// a kept one also becomes the plan that is kept.
 pub fn write(host: &dyn Host, record: &Record) -> Result<(), String> {
+    put(host, record).inspect_err(|_| {
+        if !record.state.is_pending() {
+            // No word is better than that of a trial which still ran.
+            let _ = host.remove(&file(host, &record.id));
+        }
+    })
+}
+
+/// Writes the file; on an error it holds what it held before.
+fn put(host: &dyn Host, record: &Record) -> Result<(), String> {
     let dir = host.paths().state.join("history");
     let bytes = serde_json::to_vec_pretty(record).map_err(|e| e.to_string())?;
     host.make_dir(&host.paths().state)
         .and_then(|()| host.make_dir(&dir))
         .and_then(|()| host.write(&file(host, &record.id), &bytes, 0o600))
-        .map_err(|e| {
-            if !record.state.is_pending() {
-                // No word is better than that of a trial which still ran.
-                let _ = host.remove(&file(host, &record.id));
-            }
-            format!("the history was not written: {e}")
-        })
+        .map_err(|e| format!("the history was not written: {e}"))
 }
 
 fn read(host: &dyn Host) -> impl Iterator<Item = Record> {
@@ -91,7 +96,10 @@ pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
         let last = at.map_or(last, |at| kept.remove(at));
         kept.insert(0, last);
     }
-    let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set)));
+    // A trial without dates stands there as if it were kept; what it goes back to is.
+    let undated = record::load(host).filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
+    let back_to = |f: &FamilyChange| undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t));
+    let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set) || back_to(f)));
     let holds = |r: &&Record| r.families.iter().any(|f| f.doors.iter().any(|d| d.new.is_some()));
     let lost = kept.first().filter(|r| !stands(r)).filter(holds).map(|r| r.id.clone());
     Kept { trial: kept.into_iter().find(stands), lost }
@@ -102,7 +110,7 @@ pub(super) fn saved(host: &dyn Host, files: &[Ruleset]) -> Result<(), String> {
     let kept = kept(host, Family::BOTH.map(|f| files.iter().find(|set| set.family == f)));
     if let Some(mut record) = kept.trial {
         record.saved = Some(host.now().wall);
-        write(host, &record)?;
+        put(host, &record)?;
     }
     kept.lost.map_or(Ok(()), |id| Err(format!("trial {id}, kept last, is not loaded, so it was not saved; the cockpit's History takes its plan up again")))
 }

@@ -302,3 +302,28 @@ fn too_late_is_too_late() {
     settled(&host);
     assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
 }
+
+#[test]
+fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
+    let host = machine(false, 0, false);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let held = record::lock(&host, Duration::ZERO).unwrap();
+    host.end_process(trial.guard.unwrap().pid);
+    record::store(&host, &record::Record { state: State::Keeping, holder: None, operator: "10.0.0.5".to_owned(), ..trial }).unwrap();
+    drop(held);
+    assert!(super::status(&host).cut_short);
+    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    assert!(super::status(&host).cut_short, "whoever was refused does not hold it");
+    keep(&host, true).unwrap();
+}
+
+#[test]
+fn during_a_trial_without_dates_the_kept_plan_is_what_it_goes_back_to() {
+    let host = machine(true, 0, false);
+    let kept = || history::kept(&host, [Family::V4, Family::V6].map(|f| host.loaded(f)).each_ref().map(Some));
+    let first = kept().trial.unwrap().id;
+    apply(&host, &cure("192.0.2.11"), &super::Options { without_fuse: true, ..options() }, &mut |_| {}).unwrap();
+    let now = kept();
+    assert_eq!((now.trial.map(|r| r.id), now.lost), (Some(first), None));
+    revert(&host).unwrap();
+}

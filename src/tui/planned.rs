@@ -178,7 +178,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
         say(None, n.clone());
     }
     if !change.taken_away.is_empty() {
-        say(Some(false), format!("{} kept rules go away, the first: {}", change.taken_away.len(), change.taken_away[0]));
+        say(Some(false), format!("{} rules of the plan that is loaded go away, the first: {}", change.taken_away.len(), change.taken_away[0]));
     }
     out
 }

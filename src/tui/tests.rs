@@ -596,6 +596,12 @@ fn the_save_popup_says_that_a_staged_plan_is_not_in_it() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
     c.press(&["3", "s"]);
+    assert!(c.picture().contains("nothing was kept here"), "{}", c.picture());
+    c.press(&["4", "s"]);
+    assert!(c.picture().contains("nothing was kept here"), "{}", c.picture());
+    let mut c = Cockpit::demo(80, 24);
+    kept(&mut c);
+    c.press(&["esc", "1", "/", "text:cassandra", "enter", "d", "3", "s"]);
     assert!(c.picture().contains("The staged plan is not live and is not saved: apply it first (y)"), "{}", c.picture());
 }
 

@@ -30,7 +30,7 @@ impl Ask {
         };
         let answers = match &then {
             _ if phrase.is_some() => vec![yes],
-            Asked::Draft(_) => vec![yes, "Discard it".into(), "Decide later: the next start asks again".into()],
+            Asked::Draft(_) => vec![yes, "Discard it".into(), "Decide later: the next start asks again, unless you stage something else".into()],
             _ => vec![yes, "No, go back".into()],
         };
         Self { title, lines, answers, then, cursor: Cursor::default(), phrase: phrase.map(|p| (p, Field::default())) }

@@ -169,7 +169,8 @@ impl Flow {
             packet.interface = interface_to(sh, packet.src);
         }
         sh.requests.push(Request::Trace(packet.clone()));
-        let mut senders = vec![(packet.src, "a stranger".to_owned())];
+        let who = if packet.src == stranger(packet.family()) { "a stranger" } else { "somebody of whom the rule speaks" };
+        let mut senders = vec![(packet.src, who.to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
         if sh.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
             senders.push((stranger(other), format!("a stranger over {}", other.label())));
@@ -184,6 +185,11 @@ impl Flow {
             }
         }
         Self { packet, label, answer: None, cursor: Cursor::default(), senders, sender: 0 }
+    }
+
+    /// Whether there is nobody else to send it.
+    pub fn alone(&self) -> bool {
+        self.senders.len() < 2
     }
 
     fn lines(&self, sh: &Shared) -> Vec<Line> {

@@ -110,6 +110,7 @@ impl Popup {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (self, action) {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
+            (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
             (Self::Guide(g), _) => g.available(action, sh),
             (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
             (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),

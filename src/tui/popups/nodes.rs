@@ -19,7 +19,7 @@ use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, merged};
 use crate::tui::shared::{Reply, Request, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
+use crate::tui::widgets::{Canvas, Cursor, Field, width, wrap};
 
 /// State.
 #[derive(Debug)]
@@ -323,7 +323,7 @@ impl Nodes {
             if chosen.contains(node) {
                 c.put(2, y, Role::Closed, c.theme.glyph(Glyph::Yes));
             }
-            c.put_within(4, y, 30, if here { Role::Selected } else { Role::Text }, node);
+            c.put_within(3 + width(c.theme.glyph(Glyph::Yes)), y, 30, if here { Role::Selected } else { Role::Text }, node);
             c.put(31, y, Role::Dim, why);
         }
     }

@@ -71,7 +71,7 @@ impl Preview {
         match self.view {
             0 => plan::in_words(sh, p),
             // Only the slots of our chains would change places.
-            DIFF | COLUMNS if p.nothing => "Nothing changes: the plan is what is kept already.".into(),
+            DIFF | COLUMNS if p.nothing => "Nothing changes: the plan is what is loaded already.".into(),
             DIFF | COLUMNS if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
             DIFF | COLUMNS => p.diff.clone(),
             3 => p.commands.join("\n"),

@@ -112,15 +112,22 @@ impl TrialPopup {
         if sh.source() == Some(Source::Demo) {
             lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
         }
-        let mut y = 4;
         let tight = c.h() < 20;
+        let mut rows: Vec<(u16, Role, String)> = Vec::new();
         for (role, text) in lines.into_iter().filter(|(_, text)| !(tight && text.is_empty())) {
             // What follows a sign stands below its words.
             let hang = if matches!(role, Role::Closed | Role::Error) { width(c.theme.glyph(Glyph::Yes)) + 1 } else { 0 };
-            for (i, l) in wrap(&text, usize::from(c.w().saturating_sub(2 + hang))).iter().enumerate() {
-                c.put(if i == 0 { 1 } else { 1 + hang }, y, role, l);
-                y += 1;
-            }
+            let wrapped = wrap(&text, usize::from(c.w().saturating_sub(2 + hang))).into_iter().enumerate();
+            rows.extend(wrapped.map(|(i, l)| (if i == 0 { 1 } else { 1 + hang }, role, l)));
+        }
+        let room = usize::from(c.h().saturating_sub(4));
+        if rows.len() > room {
+            let more = rows.len() + 1 - room;
+            rows.truncate(room.saturating_sub(1));
+            rows.push((1, Role::Dim, format!("{more} more lines on a taller screen, or: portcullis status")));
+        }
+        for ((x, role, l), y) in rows.iter().zip(4..) {
+            c.put(*x, y, *role, l);
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
         Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
         _ if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
         None => Err("the host is still being looked at".into()),
+        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty()) && !sh.past.iter().any(|t| t.state == "kept") => Err("nothing was kept here: there is nothing to save".into()),
         _ => Ok(()),
     }
 }

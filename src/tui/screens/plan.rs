@@ -87,7 +87,7 @@ pub fn apply(sh: &mut Shared) {
     }
     lines.extend(cut.map(|k| format!("{} {k}", sh.theme.glyph(Glyph::No))));
     if takes_away {
-        lines.push("Rules that were kept before go away.".into());
+        lines.push("Rules of the plan that is loaded now go away.".into());
     }
     if sh.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
@@ -105,7 +105,6 @@ impl PlanScreen {
             Action::Preview => if sh.plan_is_new() { Ok(()) } else { empty() },
             Action::Edit | Action::Remove | Action::Cycle | Action::AllowNode | Action::DropAll | Action::MoveUp | Action::MoveDown => empty(),
             Action::Undo if sh.before.is_empty() => Err("nothing was changed yet".into()),
-            Action::Save if sh.plan.rules.is_empty() && !sh.plan_is_new() && sh.past.is_empty() => Err("nothing was kept here: there is nothing to save".into()),
             Action::Save => super::history::can_save(sh),
             _ => Ok(()),
         }
