@@ -32,6 +32,8 @@ pub fn nat_leads_here(view: &View, family: Family, mut asked: Vec<(Proto, u16)>)
 pub struct GetsIn {
     /// Who of those asked about.
     pub who: AddrSet,
+    /// By which interfaces, in words, unless by all but those of containers.
+    pub on: Option<String>,
     /// What lets them.
     pub by: String,
     /// NAT sends them on.
@@ -47,10 +49,14 @@ pub fn gets_in(view: &View, family: Family, asked: &[(Proto, u16, AddrSet)]) -> 
         let walk = walked(&world, &compiled, *proto, *port, senders.clone());
         let mut through = walk.ends.iter().filter(|e| e.verdict == Verdict::Accept && e.cell.rest.doubt.why.is_none() && heard(view, *proto, &e.cell.rest));
         let first = through.next()?;
-        let mut who = first.cell.src.clone();
-        through.for_each(|e| who.add(&e.cell.src));
+        let (mut who, mut iif) = (first.cell.src.clone(), first.cell.rest.iif.clone());
+        through.for_each(|e| {
+            who.add(&e.cell.src);
+            iif |= &e.cell.rest.iif;
+        });
+        let on = (!world.not_containers().is_subset(&iif)).then(|| world.ifaces.in_words(&iif, &(world.ifaces.outside() - &iif)));
         let by = walk.passes.iter().rfind(|p| p.src.meets(&first.cell.src)).map_or(&first.text, |p| &p.text);
-        Some(GetsIn { who, by: by.clone(), translated: first.cell.rest.orig.is_some() })
+        Some(GetsIn { who, on, by: by.clone(), translated: first.cell.rest.orig.is_some() })
     }).collect()
 }
 

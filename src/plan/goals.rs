@@ -22,8 +22,10 @@ pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
         }
         for (((proto, port, unwanted), published), open) in asked.iter().zip(published).zip(gets_in(&change.after, family, &asked)) {
             let Some(open) = open else { continue };
+            let on = open.on.as_ref().map_or_else(String::new, |names| format!(" on {names}"));
             let who = match open.who.cidrs().first() {
-                Some(first) if open.who != *unwanted => format!("some whom this plan drops still get in, {first} for one"),
+                Some(first) if open.who != *unwanted => format!("some whom this plan drops still get in{on}, {first} for one"),
+                _ if open.on.is_some() => format!("those whom this plan drops still get in{on}"),
                 _ => "all whom this plan drops still get in".to_owned(),
             };
             let cure = if open.translated && !published { format!("; NAT gives it another way: name it published:{port}/{proto}") } else { String::new() };
@@ -84,7 +86,12 @@ mod tests {
         assert_eq!(open(&redirect.replace("tcp", "udp"), "", "443").len(), 1);
         // Somebody put a rule before our jump, for one network by one interface.
         let before = ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j PORTCULLIS\n";
-        assert_eq!(open("", before, "443/tcp"), ["443/tcp stays open over IPv4: some whom this plan drops still get in, 198.51.100.0/24 for one (INPUT rule 1: ACCEPT)"]);
+        assert_eq!(open("", before, "443/tcp"), ["443/tcp stays open over IPv4: some whom this plan drops still get in on eth0, 198.51.100.0/24 for one (INPUT rule 1: ACCEPT)"]);
         assert_eq!(open("", &before.replace("198.51.100.0/24", "192.0.2.11/32"), "443/tcp"), [""; 0]);
+        // By one interface is not by all.
+        let tunnel = before.replace("-s 198.51.100.0/24 -i eth0", "-i wg0");
+        assert_eq!(open("", &tunnel, "443/tcp"), ["443/tcp stays open over IPv4: those whom this plan drops still get in on wg0 (INPUT rule 1: ACCEPT)"]);
+        assert_eq!(open("", &tunnel.replace("wg0", "eth0 -j ACCEPT\n-A INPUT ! -i eth0"), "443/tcp"), ["443/tcp stays open over IPv4: \
+            all whom this plan drops still get in (INPUT rule 2: ACCEPT)"]);
     }
 }
