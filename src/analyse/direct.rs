@@ -25,6 +25,9 @@ pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
         if unknown || view.other_filters.iter().any(|o| o.family == family) {
             continue;
         }
+        // Docker 28 and newer guards there.
+        let raw = rules.table("raw").map_or(view.source == Source::Capture, |t| t.partial || t.unreadable);
+        let unless = if raw { ", unless the table raw, which is not known, drops it" } else { "" };
         let published = |d: &Door| judged.iter().filter(|j| j.endpoint.proto == d.proto && j.endpoint.dnat_to.contains(&(d.to.ip(), d.port))).collect::<Vec<_>>();
         let containers = of_containers(rules);
         let let_in = |d: &Door| published(d).iter().filter_map(|j| j.exposure[family.index()].as_ref()).fold(AddrSet::empty(family), |acc, x| {
@@ -46,10 +49,10 @@ pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
             let how = format!("{} DOCKER rule {} lets {who} reach {addr} port {}/{} directly", family.label(), d.rule, d.port, d.proto);
             let message = if at.is_some() {
                 let tool = match family { Family::V4 => "iptables", Family::V6 => "ip6tables" };
-                format!("{how}, past what guards its published port: a neighbour needs only a route to it by this host. \
+                format!("{how}, past what guards its published port{unless}: a neighbour needs only a route to it by this host. \
                     Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i {bridge} -j DROP` closes it.", d.to)
             } else {
-                format!("{how}, without a published port: a neighbour needs only a route to it by this host. Filter it in DOCKER-USER by that address.")
+                format!("{how}, without a published port{unless}: a neighbour needs only a route to it by this host. Filter it in DOCKER-USER by that address.")
             };
             out.push(Finding { code: "direct-container", endpoint: at, message });
         }

@@ -65,6 +65,12 @@ impl Exposure {
         Cow::Owned(Reach { blocked: accepted.or(&depends).complement(), accepted, depends })
     }
 
+    /// Whether everybody gets in by one interface at least. What two let in together, `widest`, may be everybody, and yet
+    /// neither lets everybody in.
+    pub fn lets_all_in(&self) -> bool {
+        self.reach.accepted.is_full() || self.by_interface.values().any(|r| r.accepted.is_full())
+    }
+
     /// How a part of the senders fares by the interface that is most open to it.
     pub fn at_best(&self, part: &Because) -> Verdict {
         // All of a part fare alike.

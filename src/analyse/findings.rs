@@ -9,7 +9,7 @@ use super::gaps::gaps;
 use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
-use super::world::bound;
+use super::world::{bound, of_containers};
 use crate::model::{Family, Proto, Source, Table, View};
 
 /// Something that stands out.
@@ -91,7 +91,7 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
         }
     let anyone = [v4, v6].into_iter().flatten().any(open);
     // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
-    let past = |f: &Family| j.exposure[f.index()].as_ref().is_some_and(open)
+    let past = |f: &Family| j.exposure[f.index()].as_ref().is_some_and(|e| open_outside(view, *f, e))
         && j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !is_own(view, *to));
     let bypassed: Vec<&str> = Family::BOTH.iter().filter(|f| past(f)).map(|f| f.label()).collect();
     match j.endpoint.kind {
@@ -120,7 +120,15 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
 
 /// Whether everybody gets in, by some interface at least.
 fn open(e: &Exposure) -> bool {
-    e.widest().accepted.is_full()
+    e.lets_all_in()
+}
+
+/// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what comes
+/// from there, so that it passes INPUT.
+fn open_outside(view: &View, family: Family, e: &Exposure) -> bool {
+    let containers = view.rules(family).map(of_containers);
+    let outside = |name: &str| containers.as_ref().is_none_or(|c| !c(name));
+    e.reach.accepted.is_full() || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && outside(name))
 }
 
 /// Where what is open is not so by every interface, those by which it is: a trusted network is not the Internet.

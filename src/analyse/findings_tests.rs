@@ -89,6 +89,9 @@ fn anyone_reaches_an_rpc_service() {
     let said = |v: &View| report(v).warnings.into_iter().find(|w| w.code == "rpc-open").unwrap().message;
     assert!(said(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048)).starts_with("Anyone can reach this RPC service on virbr0."));
     assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
+    // What two interfaces let in together is not let in by either.
+    let halves = ["-i virbr0 -s 10.0.0.0/8 -j ACCEPT", "-i virbr0 -j DROP", "-i eth0 -s 10.0.0.0/8 -j DROP"];
+    check(&one(&halves, 20048), "rpc-open", false);
     check(&one(&[], 20048), "moves", false);
     check(&one(&[], 43211), "moves", true);
 }
@@ -102,6 +105,16 @@ fn published_ports_that_bypass_input() {
     check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
     // Open by one interface is open; the bridge that is closed does not hide it.
     check(&to("172.17.0.2:9042", "-i virbr0 -j DROP"), "bypasses-input", true);
+    // Guarded as advised: what containers send is not translated, and passes INPUT to Docker's proxy.
+    let guarded = |guard: &[&str]| {
+        let mut rules = vec!["nat PREROUTING | ! -i virbr0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042", "filter FORWARD | -j DOCKER-USER"];
+        rules.extend_from_slice(guard);
+        let mut v = host(&rules, &[]);
+        listen(&mut v, Proto::TCP, "0.0.0.0", 9042, None);
+        v
+    };
+    check(&guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9042 --ctdir ORIGINAL -j DROP"]), "bypasses-input", false);
+    check(&guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9043 --ctdir ORIGINAL -j DROP"]), "bypasses-input", true);
     // NAT is of IPv4, and lets nobody through; IPv6 goes to Docker's proxy, behind INPUT.
     let mut v = to("172.17.0.2:9042", "-j DROP");
     listen(&mut v, Proto::TCP, "::", 9042, None);
@@ -155,6 +168,14 @@ fn containers_that_are_reached_past_their_published_ports() {
         v
     };
     assert!(said(&routed(&[]))[0].message.contains("without a published port"));
+    // A text need not show the table in which Docker 28 guards.
+    let mut v = docker("-d 127.0.0.1/32", &[]);
+    let unsure = |v: &View| said(v)[0].message.contains("port, unless the table raw, which is not known, drops it: a neighbour");
+    assert!(!unsure(&v));
+    v.source = Source::Capture;
+    assert!(unsure(&v));
+    v.v4.as_mut().unwrap().table_or_new("raw");
+    assert!(!unsure(&v));
     // The advice helps, and so does a rule about some senders for those.
     assert_eq!(said(&docker("-d 127.0.0.1/32", &["raw PREROUTING | -d 172.17.0.4/32 ! -i docker0 -j DROP"])), []);
     assert!(said(&routed(&["filter DOCKER-USER | ! -s 10.9.0.0/16 -d 172.17.0.4/32 -j DROP"]))[0].message.contains("lets 10.9.0.0/16 reach"));

@@ -213,6 +213,13 @@ fn what_is_open_by_one_interface_is_called_open() {
     }
     // The rule that decides is the one that lets them in.
     assert!(c.press(&["enter"]).picture().contains("172.17.0.2/32 port 80, not arriving on docker0"), "{}", c.picture());
+    // Two interfaces let everybody in together, neither of them alone.
+    let text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 10.0.0.0/8 -i br0 -p tcp -m tcp --dport 111 -j ACCEPT\n\
+        -A INPUT -s 10.0.0.0/8 -i eth0 -j DROP\n-A INPUT -i eth0 -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
+    let picture = captured(text, 80, 24).picture();
+    for said in ["0 of 1 named ports", "by interface"] {
+        assert!(picture.contains(said) && !picture.contains("anyone,"), "{said}:\n{picture}");
+    }
 }
 
 #[test]

@@ -52,9 +52,12 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
     }
     let Some(x) = exposure else { return (Glyph::Unsure, Role::Dim, "not known".into()) };
     let r = x.widest();
-    if r.accepted.is_full() {
+    if x.lets_all_in() {
         let text = x.only_by().map_or("anyone".into(), |by| format!("anyone, {by}"));
         (Glyph::Anyone, Role::Open, text)
+    } else if r.accepted.is_full() {
+        // Each by some interface, and by none all of them.
+        (Glyph::Some, Role::Partial, "by interface".into())
     } else if r.blocked.is_full() {
         (Glyph::Nobody, Role::Closed, "nobody".into())
     } else if r.accepted.is_empty() && !r.depends.is_empty() {

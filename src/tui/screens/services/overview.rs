@@ -1,6 +1,6 @@
 //! Above the list of services: the whole host in one line, and what makes the list incomplete.
 
-use crate::analyse::{EndpointKind, Judged};
+use crate::analyse::{EndpointKind, Exposure, Judged};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::notes;
@@ -27,7 +27,7 @@ pub(super) fn tallies(seen: &Seen) -> Vec<Tally> {
     ];
     let count = |(kind, name, brief)| {
         let of_kind = || seen.report.endpoints.iter().filter(move |j| j.endpoint.kind == kind && j.endpoint.listening);
-        let open = |j: &&Judged| j.exposure.iter().flatten().any(|e| e.widest().accepted.is_full());
+        let open = |j: &&Judged| j.exposure.iter().flatten().any(Exposure::lets_all_in);
         Tally {
             name, brief, all: of_kind().count(), anyone: of_kind().filter(open).count(),
             unsure: of_kind().filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.widest().depends.is_empty())).count(),
