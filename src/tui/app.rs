@@ -51,6 +51,8 @@ pub struct App {
     plan: PlanScreen,
     history: History,
     popups: Vec<Popup>,
+    /// What the screen below is searched for while a popup has a search of its own.
+    screen_needle: Option<String>,
     /// What came up while somebody typed, in order: it opens when nobody types any more.
     later: VecDeque<Open>,
     tabs_at: Vec<(u16, u16, Tab)>,
@@ -81,7 +83,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), screen_needle: None, later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
         }
     }
 
@@ -290,6 +292,7 @@ impl App {
                 self.shared.changing = Some(doing.into());
             }
         }
+        self.own_needle();
         match self.shared.act.take() {
             Some(action) => self.act(action),
             None => Turn::On,
@@ -317,6 +320,16 @@ impl App {
         };
         let lines = vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule"))];
         Some(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) })
+    }
+
+    /// A popup with text to search in begins without the screen's search, and gives it back.
+    fn own_needle(&mut self) {
+        let searches = self.popups.iter().any(Popup::searches);
+        match self.screen_needle.take() {
+            None if searches => self.screen_needle = Some(std::mem::take(&mut self.shared.needle)),
+            Some(needle) if !searches => self.shared.needle = needle,
+            other => self.screen_needle = other,
+        }
     }
 
     fn open(&mut self, open: Open) {

@@ -343,6 +343,15 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
 }
 
 #[test]
+fn a_search_in_a_popup_leaves_the_screen_below_alone() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["/", "text:nfs", "enter", "?", "/", "text:trial"]);
+    assert!(c.picture().contains("text, port, address, owner"), "{}", c.picture());
+    c.press(&["enter", "esc"]);
+    assert!(c.picture().contains("/nfs") && c.picture().contains("2 found"), "{}", c.picture());
+}
+
+#[test]
 fn reading_the_difference_does_not_change_what_is_saved() {
     let mut c = Cockpit::demo(80, 24);
     kept(&mut c);

@@ -32,6 +32,7 @@ impl App {
             return;
         }
         self.shared.counts.set((0, 0));
+        let searched = self.screen_needle.clone().map(|n| std::mem::replace(&mut self.shared.needle, n));
         let banner = u16::from(self.shared.trial_runs());
         if let Some(stands) = self.shared.trial.as_ref().and_then(TrialSeen::stands) {
             let key = self.shared.key(self.tab.place(), Action::Trial);
@@ -59,6 +60,10 @@ impl App {
         }
         self.header(c);
         self.footer(c);
+        if let Some(needle) = searched {
+            self.shared.needle = needle;
+            self.shared.counts.set((0, 0));
+        }
         for p in &mut self.popups {
             p.draw(c, &self.shared);
         }

@@ -129,6 +129,11 @@ impl Popup {
         each!(self, p => p.act(action, sh))
     }
 
+    /// Whether it has text to search in.
+    pub fn searches(&self) -> bool {
+        matches!(self, Self::Help(_) | Self::Preview(_) | Self::Save(_) | Self::Text(_))
+    }
+
     /// A click on a row of the screen: the cursor goes there; where it was, or where lines are ticked, it acts.
     pub fn click(&mut self, row: u16, sh: &mut Shared) -> After {
         if let Self::Guide(p) = self && p.goes_on_at(row) {
