@@ -15,7 +15,7 @@ pub const NO_TABLE: &str = "no table is named before this line; taken as table f
 ///
 /// Nothing is lost: a line is a rule, a chain, a known frame (`*table`, `COMMIT`, a comment) or a diagnostic.
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
-    let mut reader = Reader { set: Ruleset::new(family), table: None, open: false, diags: Vec::new() };
+    let mut reader = Reader { set: Ruleset::new(family), table: None, open: false, closed: false, diags: Vec::new() };
     for (n, line) in text.lines().enumerate() {
         reader.line(line.trim(), n + 1);
     }
@@ -28,6 +28,8 @@ struct Reader {
     table: Option<usize>,
     /// A `*table` without its `COMMIT` so far.
     open: bool,
+    /// A `COMMIT` without another `*table` so far: what stands here belongs to none, and iptables-restore refuses it.
+    closed: bool,
     diags: Vec<Diagnostic>,
 }
 
@@ -37,9 +39,10 @@ impl Reader {
         match first {
             '#' => self.comment(line, n),
             '*' => self.begin(line[1..].trim(), n),
+            ':' | '[' | '-' if self.closed => self.diags.push(Diagnostic::at(n, "behind COMMIT and in no table; left out")),
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),
-            _ if line == "COMMIT" => self.open = false,
+            _ if line == "COMMIT" => (self.open, self.closed) = (false, self.closed || self.open),
             _ => self.diags.push(Diagnostic::at(n, "not a line of iptables-save; left out")),
         }
     }
@@ -70,7 +73,7 @@ impl Reader {
             self.diags.push(Diagnostic::at(n, format!("table {name} appears again; its lines are joined to the first")));
         }
         self.table = Some(self.place(name));
-        self.open = true;
+        (self.open, self.closed) = (true, false);
     }
 
     fn place(&mut self, name: &str) -> usize {
@@ -220,6 +223,14 @@ mod tests {
         let (set, diags) = read("$ iptables -S\n-P INPUT DROP\n-A INPUT -j ACCEPT\n-Z what\n", Family::V4);
         assert_eq!(set.chain("filter", "INPUT").unwrap().policy, Some(Policy::Drop));
         assert_eq!(diags.iter().map(|d| d.line).collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    #[test]
+    fn what_stands_behind_commit_belongs_to_no_table() {
+        let (set, diags) = read("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n:X - [0:0]\n", Family::V4);
+        assert!(set.chain("filter", "INPUT").is_some_and(|c| c.rules.is_empty()) && set.chain("nat", "X").is_none());
+        assert_eq!(set.chain("nat", "PREROUTING").map(|c| c.rules.len()), Some(1));
+        assert_eq!(diags.iter().filter(|d| d.message.contains("behind COMMIT")).count(), 2, "{diags:?}");
     }
 
     #[test]
