@@ -62,7 +62,8 @@ fn boot(backend: Backend, dir: &Path) -> Option<Space> {
          echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=lab.target >/dev/null 2>&1 </dev/null",
         server_setup(backend)
     );
-    let outside = "groups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir $groups || exit 1\n\
+    // A signal to the whole group, as of Ctrl-C, must not end who cleans up.
+    let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir $groups || exit 1\n\
         ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child --mount-proc bash -c \"$0\" ) </dev/null &\n\
         first=$!\necho \"pid $first\"\nread -r _\nexec 2>/dev/null\nkill -KILL $first\nwait $first\n\
         for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep 0.05; done";
