@@ -1,6 +1,9 @@
 //! Containers that are reached by their own address, past their published ports: in Docker's routed mode, and before
 //! Docker 28 also otherwise. A neighbour needs only a route to the container's network by this host.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+
 use super::doors::reaches;
 use super::findings::{Finding, MAX_NAMED};
 use super::report::Judged;
@@ -28,16 +31,24 @@ pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
         // Docker 28 and newer guards there.
         let raw = rules.table("raw").map_or(view.source == Source::Capture, |t| t.partial || t.unreadable);
         let unless = if raw { ", unless the table raw, which is not known, drops it" } else { "" };
-        let published = |d: &Door| judged.iter().filter(|j| j.endpoint.proto == d.proto && j.endpoint.dnat_to.contains(&(d.to.ip(), d.port))).collect::<Vec<_>>();
+        let mut published: HashMap<(Proto, IpAddr, u16), Vec<&Judged>> = HashMap::new();
+        for j in judged {
+            for (to, port) in &j.endpoint.dnat_to {
+                published.entry((j.endpoint.proto, *to, *port)).or_default().push(j);
+            }
+        }
+        let published = |d: &Door| published.get(&(d.proto, d.to.ip(), d.port)).map(Vec::as_slice).unwrap_or_default();
         let containers = of_containers(rules);
         let let_in = |d: &Door| published(d).iter().filter_map(|j| j.exposure[family.index()].as_ref()).fold(AddrSet::empty(family), |acc, x| {
             let outer = x.by_interface.iter().filter(|(name, _)| !containers(name)).map(|(_, r)| &r.accepted);
             outer.fold(acc.or(&x.reach.accepted), |acc, r| acc.or(r))
         });
-        let doors: Vec<Door> = rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default().iter().enumerate()
-            .filter(|(_, r)| r.text.contains("dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family))).filter(|d| !let_in(d).is_full()).collect();
-        let asked: Vec<(Proto, u16, Net)> = doors.iter().map(|d| (d.proto, d.port, d.to)).collect();
-        let open: Vec<(&Door, AddrSet)> = doors.iter().zip(reaches(view, family, &asked)).filter(|(d, who)| !who.minus(&let_in(d)).is_empty()).collect();
+        let doors: Vec<(Door, AddrSet)> = rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default().iter().enumerate()
+            .filter(|(_, r)| r.text.contains("dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family)))
+            .map(|d| { let known = let_in(&d); (d, known) }).filter(|(_, known)| !known.is_full()).collect();
+        let asked: Vec<(Proto, u16, Net)> = doors.iter().map(|(d, _)| (d.proto, d.port, d.to)).collect();
+        let open: Vec<(&Door, AddrSet)> = doors.iter().zip(reaches(view, family, &asked)).filter(|((_, known), who)| !who.minus(known).is_empty())
+            .map(|((d, _), who)| (d, who)).collect();
         for (d, who) in open.iter().take(MAX_NAMED) {
             let (addr, bridge) = (d.to.ip(), &d.bridge);
             let who = match who.cidrs().as_slice() {

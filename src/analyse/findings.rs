@@ -10,7 +10,7 @@ use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
 use super::world::{bound, of_containers};
-use crate::model::{Family, Proto, Source, Table, View};
+use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
 /// Something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,9 @@ pub fn findings(view: &View, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Find
     let mut out = Vec::new();
     tables(view, &mut out);
     gaps(view, &mut out);
+    let host = Host::of(view);
     for j in judged {
-        one(view, j, &mut out);
+        one(&host, j, &mut out);
     }
     direct(view, judged, &mut out);
     transports(judged, &mut out);
@@ -81,32 +82,60 @@ pub(super) fn save_tool(family: Family) -> &'static str {
     }
 }
 
-fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
+/// What is asked at every endpoint, worked out once.
+struct Host<'a> {
+    view: &'a View,
+    /// Addresses that are known to be the host's.
+    own: [AddrSet; 2],
+    /// Which interfaces are bridges of containers.
+    containers: Vec<Box<dyn Fn(&str) -> bool>>,
+}
+
+impl<'a> Host<'a> {
+    fn of(view: &'a View) -> Self {
+        let own = Family::BOTH.map(|f| view.local_addrs(f).unwrap_or_else(|| bound(view, f)));
+        let containers = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(|r| Box::new(of_containers(r)) as Box<dyn Fn(&str) -> bool>).collect();
+        Self { view, own, containers }
+    }
+
+    /// Whether the address is known to be the host's: what NAT sends there passes INPUT.
+    fn is_own(&self, addr: IpAddr) -> bool {
+        addr.is_loopback() || self.own[Family::of(addr).index()].contains(addr)
+    }
+
+    /// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what comes
+    /// from there, so that it passes INPUT.
+    fn open_outside(&self, e: &Exposure) -> bool {
+        e.reach.accepted.is_full() || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && !self.containers.iter().any(|c| c(name)))
+    }
+}
+
+fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     let label = j.endpoint.label();
     let mut say = |code, message| out.push(Finding { code, endpoint: Some(label.clone()), message });
     let [v4, v6] = &j.exposure;
     if let (Some(a), Some(b)) = (v4, v6)
-        && filtered(a) && open(b) {
+        && filtered(a) && b.lets_all_in() {
             say("ipv6-open", format!("IPv4 is filtered, IPv6 is open to everybody{}. Add the same rules with ip6tables.", only_on(&[b])));
         }
-    let anyone = [v4, v6].into_iter().flatten().any(open);
+    let anyone = [v4, v6].into_iter().flatten().any(Exposure::lets_all_in);
     // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
-    let past = |f: &Family| j.exposure[f.index()].as_ref().is_some_and(|e| open_outside(view, *f, e))
-        && j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !is_own(view, *to));
+    let past = |f: &Family| j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !host.is_own(*to))
+        && j.exposure[f.index()].as_ref().is_some_and(|e| host.open_outside(e));
     let bypassed: Vec<&str> = Family::BOTH.iter().filter(|f| past(f)).map(|f| f.label()).collect();
     match j.endpoint.kind {
         EndpointKind::Rpc if anyone => {
             let more = if j.endpoint.program == Some(100_000) {
                 " It lists every RPC service to strangers, and over UDP answers with several times the bytes."
             } else { "" };
-            let by = only_on(&[v4, v6].into_iter().flatten().filter(|e| open(e)).collect::<Vec<_>>());
+            let by = only_on(&[v4, v6].into_iter().flatten().filter(|e| e.lets_all_in()).collect::<Vec<_>>());
             say("rpc-open", format!("Anyone can reach this RPC service{by}.{more} Allow the nodes that need it and drop the rest."));
         }
         EndpointKind::Published if !bypassed.is_empty() => {
-            let docker = Family::BOTH.iter().any(|f| view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
+            let docker = Family::BOTH.iter().any(|f| host.view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
             let place = if docker { "DOCKER-USER" } else { "FORWARD" };
             let only = match bypassed.as_slice() {
-                [one] if [v4, v6].into_iter().flatten().all(open) => format!(" ({one})"),
+                [one] if [v4, v6].into_iter().flatten().all(Exposure::lets_all_in) => format!(" ({one})"),
                 _ => String::new(),
             };
             say("bypasses-input", format!("NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in {place} by its original port."));
@@ -116,19 +145,6 @@ fn one(view: &View, j: &Judged, out: &mut Vec<Finding>) {
     if j.endpoint.moves {
         say("moves", "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport.".to_owned());
     }
-}
-
-/// Whether everybody gets in, by some interface at least.
-fn open(e: &Exposure) -> bool {
-    e.lets_all_in()
-}
-
-/// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what comes
-/// from there, so that it passes INPUT.
-fn open_outside(view: &View, family: Family, e: &Exposure) -> bool {
-    let containers = view.rules(family).map(of_containers);
-    let outside = |name: &str| containers.as_ref().is_none_or(|c| !c(name));
-    e.reach.accepted.is_full() || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && outside(name))
 }
 
 /// Where what is open is not so by every interface, those by which it is: a trusted network is not the Internet.
@@ -142,12 +158,6 @@ fn filtered(e: &Exposure) -> bool {
     e.because.iter().any(|b| matches!(b.outcome, Verdict::Drop | Verdict::Reject) && b.rule.is_some())
 }
 
-/// Whether the address is known to be the host's: what NAT sends there passes INPUT.
-fn is_own(view: &View, addr: IpAddr) -> bool {
-    let family = Family::of(addr);
-    addr.is_loopback() || view.local_addrs(family).unwrap_or_else(|| bound(view, family)).contains(addr)
-}
-
 /// RPC services protected on TCP but not on UDP, or the other way round.
 fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
     for a in judged.iter().filter(|j| j.endpoint.kind == EndpointKind::Rpc && j.endpoint.proto == Proto::TCP) {
@@ -155,7 +165,7 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
         let Some(b) = b else { continue };
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
-            let (code, label, message) = match (filtered(x) && open(y), filtered(y) && open(x)) {
+            let (code, label, message) = match (filtered(x) && y.lets_all_in(), filtered(y) && x.lets_all_in()) {
                 (true, _) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
                 (_, true) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
                 _ => continue,

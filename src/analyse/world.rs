@@ -305,18 +305,18 @@ pub(super) fn net_set(text: &str, family: Family) -> AddrSet {
 const BRIDGES: &[&str] = &["docker", "br-", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr"];
 
 /// Whether an interface is a bridge of containers, by its name or by the rules.
-pub(super) fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool {
-    let known = bridges(Some(rules));
-    move |name| BRIDGES.iter().any(|b| name.starts_with(b)) || known.iter().any(|(_, i)| i == name)
+pub(super) fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool + use<> {
+    let known: HashSet<String> = bridges(Some(rules)).into_iter().map(|(_, i)| i).collect();
+    move |name| BRIDGES.iter().any(|b| name.starts_with(b)) || known.contains(name)
 }
 
 /// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
 /// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` of published ports (Docker).
 pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
-    let mut out: Vec<(Net, String)> = Vec::new();
+    let (mut out, mut seen): (Vec<(Net, String)>, HashSet<(Net, String)>) = (Vec::new(), HashSet::new());
     let Some(rules) = rules else { return out };
     let mut add = |net: Net, iface: String| {
-        if !out.contains(&(net, iface.clone())) {
+        if seen.insert((net, iface.clone())) {
             out.push((net, iface));
         }
     };
