@@ -88,13 +88,15 @@ struct Host<'a> {
     /// Addresses that are known to be the host's.
     own: [AddrSet; 2],
     /// Which interfaces are bridges of containers.
-    containers: Vec<Box<dyn Fn(&str) -> bool>>,
+    containers: Vec<IsContainers>,
 }
+
+type IsContainers = Box<dyn Fn(&str) -> bool>;
 
 impl<'a> Host<'a> {
     fn of(view: &'a View) -> Self {
         let own = Family::BOTH.map(|f| view.local_addrs(f).unwrap_or_else(|| bound(view, f)));
-        let containers = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(|r| Box::new(of_containers(r)) as Box<dyn Fn(&str) -> bool>).collect();
+        let containers = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(|r| Box::new(of_containers(r)) as IsContainers).collect();
         Self { view, own, containers }
     }
 

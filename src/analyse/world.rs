@@ -313,7 +313,8 @@ pub(super) fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool + use<> {
 /// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
 /// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` of published ports (Docker).
 pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
-    let (mut out, mut seen): (Vec<(Net, String)>, HashSet<(Net, String)>) = (Vec::new(), HashSet::new());
+    let mut out: Vec<(Net, String)> = Vec::new();
+    let mut seen = HashSet::new();
     let Some(rules) = rules else { return out };
     let mut add = |net: Net, iface: String| {
         if seen.insert((net, iface.clone())) {

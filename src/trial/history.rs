@@ -90,14 +90,15 @@ impl Kept {
 /// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a boot.
 pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
     let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state == State::Kept).collect();
-    if let Some(last) = record::load(host).filter(|r| r.state == State::Kept) {
+    let last = record::load(host);
+    if let Some(last) = last.clone().filter(|r| r.state == State::Kept) {
         // Whatever the wall clock said, or if the history could not be written.
         let at = kept.iter().position(|r| r.id == last.id);
         let last = at.map_or(last, |at| kept.remove(at));
         kept.insert(0, last);
     }
     // A trial without dates stands there as if it were kept; what it goes back to is.
-    let undated = record::load(host).filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
+    let undated = last.filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
     let back_to = |f: &FamilyChange| undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t));
     let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set) || back_to(f)));
     let holds = |r: &&Record| r.families.iter().any(|f| f.doors.iter().any(|d| d.new.is_some()));
@@ -110,6 +111,10 @@ pub(super) fn saved(host: &dyn Host, files: &[Ruleset]) -> Result<(), String> {
     let kept = kept(host, Family::BOTH.map(|f| files.iter().find(|set| set.family == f)));
     if let Some(mut record) = kept.trial {
         record.saved = Some(host.now().wall);
+        // What is said of the last trial is in the other file.
+        if record::load(host).is_some_and(|last| last.id == record.id) {
+            record::store(host, &record)?;
+        }
         put(host, &record)?;
     }
     kept.lost.map_or(Ok(()), |id| Err(format!("trial {id}, kept last, is not loaded, so it was not saved; the cockpit's History takes its plan up again")))
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
     use crate::host::demo::Demo;
     use crate::syntax::iptables_save;
-    use crate::trial::{Options, apply, guard, keep, kernel, save};
+    use crate::trial::{Options, apply, guard, keep, kernel, save, status};
 
     fn keeps(host: &Demo, node: &str) -> (String, Plan) {
         let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\"]\nto = [\"portmapper\"]\n");
@@ -181,6 +186,7 @@ mod tests {
         let (second, plan) = keeps(&host, "192.0.2.12");
         assert_eq!((all(&host)[0].id == first, now(&host)), (true, (plan.clone(), None)));
         assert!(!saves(&host).contains("not saved"));
+        assert!(status(&host).trial.is_some_and(|t| t.saved.is_some()));
         assert!(all(&host).iter().all(|r| r.saved.is_some() == (r.id == second)));
         // The history of it could not be written.
         host.remove(&file(&host, &second)).unwrap();

@@ -418,9 +418,6 @@ impl App {
             p.reply(&reply, &mut self.shared);
         }
         let sh = &mut self.shared;
-        if let (Reply::Saved(..), Some(left)) = (&reply, &mut sh.guide) {
-            left.saved(sh.trial.as_ref().map(|t| t.id.clone()));
-        }
         if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(..) | Reply::Refused { .. }) {
             sh.changing = None;
         }

@@ -174,6 +174,19 @@ fn kept(c: &mut Cockpit) {
     c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && at_rest(a));
 }
 
+/// The guide up to the keep, on the screen of the trial.
+fn kept_by_the_guide() -> Cockpit {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["enter", "enter"]);
+    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(proven);
+    c.press(&["k"]);
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    c
+}
+
 #[test]
 fn services() {
     pictures("services", |_| {});
@@ -310,14 +323,7 @@ fn guided_steps() {
 
 #[test]
 fn what_is_saved_on_another_screen_ends_the_guide_and_is_in_the_history() {
-    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
-    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
-    c.press(&["enter", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
-    c.until(proven);
-    c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    let mut c = kept_by_the_guide();
     c.press(&["esc", "esc", "4"]);
     assert!(c.picture().contains("not saved it for the next boot: s does"), "{}", c.picture());
     c.press(&["s"]);
@@ -569,14 +575,7 @@ fn the_guide_comes_back_where_it_was_left() {
 
 #[test]
 fn the_guide_is_done_when_it_was_saved_on_the_trial_screen() {
-    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
-    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
-    c.press(&["enter", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
-    c.until(proven);
-    c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    let mut c = kept_by_the_guide();
     c.press(&["s"]);
     c.until_shown("rules.v4");
     c.press(&["enter"]);
@@ -584,7 +583,7 @@ fn the_guide_is_done_when_it_was_saved_on_the_trial_screen() {
     assert!(c.picture().contains("live, and in the boot-time rules"), "{}", c.picture());
     assert!(c.press(&["esc"]).picture().contains("step 7 of 7"), "{}", c.picture());
     c.press(&["enter", "T"]);
-    assert!(c.picture().contains("if that is not done yet"), "{}", c.picture());
+    assert!(c.picture().contains("live, and in the boot-time rules"), "{}", c.picture());
     c.press(&["enter"]);
     assert!(c.press(&["g"]).picture().contains("step 7 of 7"), "{}", c.picture());
     assert!(c.press(&["backspace"]).picture().contains("A plan is kept here already"), "{}", c.picture());

@@ -45,15 +45,6 @@ pub struct Left {
     trial: Option<String>,
 }
 
-impl Left {
-    /// What was kept is saved, on another screen: nothing is left to do here.
-    pub fn saved(&mut self, trial: Option<String>) {
-        if matches!(self.step, Step::Trial | Step::Save) {
-            (self.step, self.trial) = (Step::Done, trial);
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Choice {
     goal: Goal,
@@ -121,7 +112,8 @@ impl Guide {
         let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
         let step = match sh.guide.as_ref().map(|l| l.step) {
             _ if sh.trial_runs() => Step::Trial,
-            Some(Step::Trial | Step::Save) if kept && !new => Step::Save,
+            // It may have been saved on another screen.
+            Some(Step::Trial | Step::Save) if kept && !new => if sh.trial.as_ref().is_some_and(|t| t.saved.is_some()) { Step::Done } else { Step::Save },
             Some(Step::Done) if !new && !sh.plan.rules.is_empty() && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) => Step::Done,
             Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
             _ if new => Step::Change,

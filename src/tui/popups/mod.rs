@@ -212,7 +212,6 @@ impl Popup {
             Self::Nodes(p) => p.reply(reply),
             Self::Trace(p) => p.reply(reply),
             Self::Save(p) => p.reply(reply),
-            Self::Trial(p) => p.reply(reply),
             Self::Flow(p) => p.reply(reply, sh),
             Self::Guide(p) => p.reply(reply),
             _ => {}

@@ -3,7 +3,7 @@
 use super::{After, middle};
 use crate::model::{Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Asked, Change, Open, Reply, Request, Shared, TrialSeen};
+use crate::tui::shared::{Asked, Change, Open, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, width, wrap};
 
@@ -11,8 +11,6 @@ use crate::tui::widgets::{Canvas, width, wrap};
 #[derive(Default, Debug)]
 pub struct TrialPopup {
     longest: u64,
-    /// What was kept is in the rules that are loaded at boot.
-    saved: bool,
 }
 
 impl TrialPopup {
@@ -27,15 +25,6 @@ impl TrialPopup {
             _ => {}
         }
         After::Stay
-    }
-
-    /// An answer.
-    pub fn reply(&mut self, reply: &Reply) {
-        match reply {
-            Reply::Saved(..) => self.saved = true,
-            Reply::Began(_) => self.saved = false,
-            _ => {}
-        }
     }
 
     /// Draws.
@@ -96,8 +85,8 @@ impl TrialPopup {
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
-                "kept" if self.saved => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
-                "kept" => lines.push((Role::Text, format!("The plan is live. {} saves it for the next boot, if that is not done yet.", sh.key(Place::Trial, Action::Save)))),
+                "kept" if t.saved.is_some() => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
+                "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
                 _ if is_staged(sh, t) => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
                 _ => lines.push((Role::Text, format!("The old rules are back. History ({}) takes the plan up again.", sh.key(Place::Services, Action::ToHistory)))),
             }
