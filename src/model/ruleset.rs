@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use super::{Family, Rule, Target};
 
@@ -219,11 +218,6 @@ impl Ruleset {
     /// line numbers and the order of chains do not count, nor do pristine tables.
     pub fn same_rules(&self, other: &Self) -> bool {
         self.without_noise() == other.without_noise()
-    }
-
-    /// Adds to a hash what [`same_rules`](Self::same_rules) compares.
-    pub fn hash_rules(&self, into: &mut impl Hasher) {
-        self.without_noise().hash(into);
     }
 
     fn without_noise(&self) -> Vec<(String, Vec<PlainChain>)> {

@@ -81,8 +81,8 @@ pub fn diff(change: &Change) -> String {
     out
 }
 
-/// Unified difference of two rulesets as text, each with its name; empty when they are the same. That the same rules of ours stand in the other slot is
-/// no difference to show: each change of plan takes the other one.
+/// Unified difference of two rulesets as text, each with its name; empty when they are the same. That the same rules of
+/// ours stand in the other slot is no difference to show: each change of plan takes the other one.
 pub fn difference(a: (&str, &str), b: (&str, &str)) -> String {
     let mut old = a.1.to_owned();
     for switch in ["PORTCULLIS", "PORTCULLIS-FWD"] {

@@ -1,12 +1,11 @@
 //! The whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back. It finds
 //! what `iptables-restore --test` misses. Only what our change causes stops it.
 
-use super::kernel;
+use super::{kernel, moved};
 use crate::host::{Cmd, Host, Tools};
 use crate::model::{Family, Ruleset};
 use crate::observe::firewall;
 use crate::plan::FamilyChange;
-use crate::syntax::iptables_save;
 
 /// Lines that are left out, one after the other, before the attempt to load a snapshot whole is given up.
 const LEFT_OUT_AT_MOST: usize = 50;
@@ -93,10 +92,7 @@ pub(super) fn difference(now: &Ruleset, expected: &Ruleset) -> Option<String> {
     if now.same_rules(expected) {
         return None;
     }
-    let lines = |r: &Ruleset| iptables_save::write(r, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect::<Vec<_>>();
-    let (a, b) = (lines(now), lines(expected));
-    let odd = a.iter().find(|l| !b.contains(l)).or_else(|| b.iter().find(|l| !a.contains(l)));
-    Some(odd.map_or_else(String::new, |l| format!(": {l}")))
+    Some(moved::what([expected], [now]))
 }
 
 /// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.

@@ -54,6 +54,11 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// The rules that the files hold then.
+    fn rules(&self) -> Vec<Ruleset> {
+        self.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect()
+    }
+
     /// What is left to be done so that boot loads the files; `None`: nothing.
     pub fn to_do(&self) -> Option<String> {
         boot::to_do(&self.boot)
@@ -116,11 +121,9 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         .ok_or_else(Refusal::busy)?;
     let now = preview(host, shown.mode)?;
     if now.files != shown.files {
-        let rules = |p: &Preview| p.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect::<Vec<Ruleset>>();
-        let (then, saved) = (rules(shown), rules(&now));
         let what = match now.files.iter().zip(&shown.files).find(|(a, b)| a.text == b.text && a.diff != b.diff) {
             Some((f, _)) => format!(": {} holds something else", f.path.display()),
-            None => moved::what(&then, &saved),
+            None => moved::what(&shown.rules(), &now.rules()),
         };
         return Err(Refusal::refused("moved", format!("the firewall or the files changed since you looked at the difference{what}"), "nothing was written; look at it again"));
     }
@@ -151,8 +154,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if done.is_empty() {
         done.push("the files hold exactly this already".to_owned());
     }
-    let sets: Vec<Ruleset> = now.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect();
-    done.extend(history::saved(host, &sets).err());
+    done.extend(history::saved(host, &now.rules()).err());
     Ok(done)
 }
 
