@@ -54,6 +54,13 @@ pub(super) struct Rest {
     pub(super) doubt: Doubt,
 }
 
+impl Rest {
+    /// A new packet as it arrives from outside, on any of these interfaces.
+    pub(super) fn arriving(dst: AddrSet, sport: PortSet, dport: PortSet, iif: Ifs) -> Self {
+        Self { dst, sport, dport, iif, oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default() }
+    }
+}
+
 /// Why it is not certain that packets come some way. Which reason it is keeps no packets apart: cells that differ in
 /// nothing else are joined, and fare alike in chains.
 #[derive(Clone, Copy, Debug, Default)]

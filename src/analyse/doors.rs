@@ -1,6 +1,6 @@
 //! The doors of a port: FORWARD for what NAT sends on, INPUT for the rest, also for what NAT sends to the host itself.
 
-use super::cell::{Cell, Doubt, Rest, Track};
+use super::cell::{Cell, Rest};
 use super::hooks::{self, Bound};
 use super::trace::{Verdict, port as ports};
 use super::walk::{Compiled, Walk};
@@ -96,10 +96,7 @@ fn walked<'w, 'a>(world: &'w World<'a>, compiled: &'w Compiled, proto: Proto, po
 
 /// A new packet from outside.
 fn packet(world: &World, dst: AddrSet, proto: Proto, port: u16) -> Rest {
-    Rest {
-        dst, sport: ports(proto, None), dport: ports(proto, Some(port)), iif: world.ifaces.outside(), oif: None,
-        mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
-    }
+    Rest::arriving(dst, ports(proto, None), ports(proto, Some(port)), world.ifaces.outside())
 }
 
 /// Whether something waits for packets where they arrive, as far as the sockets are known.

@@ -39,11 +39,8 @@ impl<'w> Passes<'w> {
 
 /// Why senders with these ends fare differently. `others`: something else filters too, so nothing is sure.
 pub(super) fn explain(walk: &Walk, passes: &mut Passes, senders: AddrSet, ends: &[&End], others: bool) -> Explained {
-    let (all, mut shut) = (Ifs::new(), Ifs::new());
-    let all = ends.iter().fold(all, |all, e| &all | &e.cell.rest.iif);
-    for e in ends.iter().filter(|e| e.verdict != Verdict::Accept) {
-        shut |= &e.cell.rest.iif;
-    }
+    let all = interfaces(ends.iter().copied());
+    let shut = interfaces(ends.iter().copied().filter(|e| e.verdict != Verdict::Accept));
     let open = &all - &shut;
     if others || open.is_empty() || shut.is_empty() {
         let (text, rule) = unsure(walk, ends);
@@ -79,6 +76,11 @@ pub(super) fn explain(walk: &Walk, passes: &mut Passes, senders: AddrSet, ends: 
     Explained::OpenOn(out)
 }
 
+/// The interfaces that packets with these ends came by.
+fn interfaces<'e>(ends: impl Iterator<Item = &'e End>) -> Ifs {
+    ends.fold(Ifs::new(), |all, e| all | &e.cell.rest.iif)
+}
+
 /// Why it is not sure on one interface: of several, on the one that leads outside.
 fn unsure(walk: &Walk, ends: &[&End]) -> (String, Option<RuleRef>) {
     let on = |i: u16| ends.iter().filter(|e| e.cell.rest.iif.contains(i)).copied().collect::<Vec<_>>();
@@ -86,7 +88,7 @@ fn unsure(walk: &Walk, ends: &[&End]) -> (String, Option<RuleRef>) {
         let passed = ends.iter().filter(|e| e.verdict == Verdict::Accept).count();
         ends.iter().any(|e| e.verdict == Verdict::Depends) || (passed > 0 && passed < ends.len())
     };
-    let all = ends.iter().fold(Ifs::new(), |all, e| &all | &e.cell.rest.iif);
+    let all = interfaces(ends.iter().copied());
     match walk.world.outer().into_iter().chain(&all).map(on).find(differ) {
         Some(ends) => doubt(walk, &ends),
         None => doubt(walk, ends),

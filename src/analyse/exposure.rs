@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::cell::{Cell, Doubt, Rest, Test, Track, split_all};
+use super::cell::{Cell, Rest, Test, split_all};
 use super::endpoint::Endpoint;
 use super::hooks::{self, Bound};
 use super::ifaces::{Ifs, OTHERS, in_words};
@@ -187,10 +187,7 @@ impl<'a> Engine<'a> {
         let iif = self.world.ifaces.outside();
         let cell = Cell {
             src: AddrSet::full(family),
-            rest: Rest {
-                dst, sport: port(e.proto, None), dport: port(e.proto, Some(e.port)), iif: iif.clone(), oif: None,
-                mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
-            },
+            rest: Rest::arriving(dst, port(e.proto, None), port(e.proto, Some(e.port)), iif.clone()),
         };
         hooks::run(&mut walk, vec![cell], Bound::Local);
         self.without_listener(&mut walk, e);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::cell::{Cell, Doubt, Rest, Track};
+use super::cell::{Cell, Rest};
 use super::doubt::{Explained, Passes, explain};
 use super::hooks::{self, Bound};
 use super::walk::{Compiled, End, RuleRef, Walk};
@@ -182,13 +182,8 @@ impl<'a> Tracer<'a> {
         let mut walk = Walk::new(world, compiled, packet.proto, true);
         let cell = Cell {
             src: AddrSet::single(packet.src),
-            rest: Rest {
-                dst,
-                sport: port(packet.proto, packet.sport),
-                dport: port(packet.proto, packet.dport),
-                iif: packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
-                oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default(),
-            },
+            rest: Rest::arriving(dst, port(packet.proto, packet.sport), port(packet.proto, packet.dport),
+                packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i))),
         };
         hooks::run(&mut walk, vec![cell], bound);
         let (verdict, why, rule) = verdict(&walk, self.view, family);

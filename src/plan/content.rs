@@ -62,7 +62,11 @@ pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, Plan
     Ok(out)
 }
 
-/// The ports that a goal means on a host.
+/// The ports that a goal means on a host; none where they are not known.
+pub fn ports(view: &View, goal: &Goal) -> Vec<(Proto, u16)> {
+    targets(view, goal).unwrap_or_default().into_iter().map(|t| (t.proto, t.port)).collect()
+}
+
 pub(super) fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
     match goal {
         Goal::Port(proto, port) => Ok(Goal::protos(*proto).into_iter()

@@ -1,7 +1,7 @@
 //! Whether a change does what its plan is for.
 
 use super::change::Change;
-use super::content::{Target, targets};
+use super::content::{Target, ports, targets};
 use crate::analyse::gets_in;
 use crate::model::{Action, AddrSet, Family, Goal, Plan, Proto};
 
@@ -39,7 +39,7 @@ pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
 fn unwanted(change: &Change, plan: &Plan, port: &Target, family: Family) -> AddrSet {
     let (mut left, mut out) = (AddrSet::full(family), AddrSet::empty(family));
     for rule in &plan.rules {
-        let about = |g: &Goal| targets(&change.before, g).is_ok_and(|all| all.iter().any(|t| (t.proto, t.port) == (port.proto, port.port)));
+        let about = |g: &Goal| ports(&change.before, g).contains(&(port.proto, port.port));
         if !rule.to.iter().any(about) {
             continue;
         }

@@ -9,7 +9,7 @@ mod preview;
 mod slots;
 
 pub use change::{Change, build};
-pub use content::{PlanError, closing_is_better};
+pub use content::{PlanError, closing_is_better, ports};
 pub use goals::still_open;
 pub use preview::{commands, diff, difference, restore_scripts, shell_script};
 pub use slots::{DoorChange, FamilyChange, Slot, Standing, standing};

@@ -87,12 +87,9 @@ pub fn concerns(goals: &[Goal], j: &Judged) -> bool {
 
 /// The ports that a goal means on a host, and whether each is meant as a published one.
 fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
-    match goal {
-        Goal::Service(name) => view.rpc.iter().flatten().filter(|s| s.name == *name).map(|s| (false, s.proto, s.port)).collect(),
-        Goal::Port(proto, port) => Goal::protos(*proto).into_iter().map(|p| (false, p, *port)).collect(),
-        // What is published is guarded as a port of the host as well.
-        Goal::Published(proto, port) => Goal::protos(*proto).into_iter().flat_map(|p| [(true, p, *port), (false, p, *port)]).collect(),
-    }
+    // What is published is guarded as a port of the host as well.
+    let doors: &[bool] = if matches!(goal, Goal::Published(..)) { &[true, false] } else { &[false] };
+    plan::ports(view, goal).into_iter().flat_map(|(proto, port)| doors.iter().map(move |published| (*published, proto, port))).collect()
 }
 
 /// Whether rules for one goal decide about all ports of another: rules for that one behind them could never match.
