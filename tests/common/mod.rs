@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking, runs tools and waits for conditions")]
 
+pub mod layer;
 pub mod net;
 pub mod outlive;
 pub mod ssh;

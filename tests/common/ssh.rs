@@ -26,9 +26,10 @@ pub fn configure_sshd(lab: &Lab, more: &str) -> String {
         assert!(made.success());
     }
     let env: String = lab.server.env().iter().fold(String::new(), |all, (k, v)| format!("{all} {k}={v}"));
+    let env = if env.is_empty() { env } else { format!("SetEnv{env}") };
     let config = format!(
         "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\nUseDNS no\n\
-         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\nSetEnv{env}\n{more}\n"
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\n{env}\n{more}\n"
     );
     lab.file("sshd_config", &config)
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::layer::{enter_root, layer, root};
 use super::ssh::{configure_sshd, wait_for_sshd};
-use super::{Backend, Lab, PORTCULLIS, Space, holds_within, not_run, server_setup};
+use super::{Backend, Lab, Space, holds_within, not_run, server_setup};
 
 /// Units that would do something to the machine below, or take time for nothing.
 const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service systemd-random-seed.service \
@@ -21,46 +22,47 @@ const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service system
 
 /// A lab with such a server; `None` (said loudly) where it cannot be had.
 pub fn lab(backend: Backend, clients: usize) -> Option<Lab> {
-    let lab = Lab::with(backend, clients, &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen", "dbus-daemon", "logger"], |dir| boot(backend, dir))?;
+    let lab = Lab::with(backend, clients, TOOLS, |dir| boot(backend, dir, None, ""))?;
+    Some(with_sshd(lab))
+}
+
+/// The same with Debian packages that are not in this machine (see [`super::layer`]), our files in their usual places.
+/// `prepare` is bash, run in the server's root before systemd starts: no unit is enabled but those that it enables.
+pub fn lab_with(backend: Backend, clients: usize, packages: &[&str], prepare: &str) -> Option<Lab> {
+    let layer = layer(packages)?;
+    let mut lab = Lab::with(backend, clients, TOOLS, |dir| boot(backend, dir, Some(&layer), prepare))?;
+    lab.server.env.clear();
+    Some(with_sshd(lab))
+}
+
+const TOOLS: &[&str] = &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen", "dbus-daemon", "logger"];
+
+fn with_sshd(lab: Lab) -> Lab {
     let config = configure_sshd(&lab, "UsePAM yes");
     lab.server.sh(&format!("mkdir -p /run/sshd; systemd-run --quiet --unit=lab-sshd --property=KillMode=process /usr/sbin/sshd -D -f {config}"));
     wait_for_sshd(&lab);
-    Some(lab)
+    lab
 }
 
-fn boot(backend: Backend, dir: &Path) -> Option<Space> {
+fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Option<Space> {
     for (file, what) in [("/lib/systemd/systemd", "systemd"), ("/usr/share/pam-configs/systemd", "libpam-systemd")] {
         if !Path::new(file).exists() {
             not_run(&format!("{what} is not installed"));
             return None;
         }
     }
-    let shared = dir.display();
     // The network is set up by the lab, the firewall's tools are chosen as in its other servers.
     let inside = format!(
-        "set -e\nroot={shared}/systemd/root\nmkdir -p $root\nmount -t tmpfs -o mode=755 systemd {shared}/systemd\n\
-         mkdir {shared}/systemd/upper {shared}/systemd/work $root\n\
-         mount -t overlay overlay -o lowerdir=/,upperdir={shared}/systemd/upper,workdir={shared}/systemd/work $root\n\
-         ip link set lo up\n\
-         mount -t proc proc $root/proc\nmount -t sysfs sysfs $root/sys\nmount -t cgroup2 cgroup2 $root/sys/fs/cgroup\n\
-         mount -t tmpfs -o mode=755 dev $root/dev\nmkdir $root/dev/pts $root/dev/shm\n\
-         for n in null zero full random urandom tty; do : > $root/dev/$n; mount --bind /dev/$n $root/dev/$n; done\n\
-         mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $root/dev/pts\nln -s pts/ptmx $root/dev/ptmx\n\
-         ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 $root/dev/stderr\n\
-         mount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\nmount -t tmpfs -o mode=1777 tmp $root/tmp\n\
-         mkdir -p $root{shared} $root/run/lock\nmount --bind {shared} $root{shared}\n\
-         mkdir -p $(dirname $root{PORTCULLIS})\n[ -e $root{PORTCULLIS} ] || : > $root{PORTCULLIS}\n\
-         mount --bind {PORTCULLIS} $root{PORTCULLIS}\n\
+        "set -e\nip link set lo up\n{}\nmount -t cgroup2 cgroup2 $root/sys/fs/cgroup\n\
          mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
          for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\
          : > $root/etc/fstab\ntr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\n\
          mkdir -p $root/etc/systemd/logind.conf.d\n\
          printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > $root/etc/systemd/logind.conf.d/lab.conf\n\
-         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target\\nWants=systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
-         mkdir $root/run/below\ncd $root\npivot_root . run/below\numount -l /run/below\n{}\n\
-         mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
+         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target multi-user.target\\nWants=multi-user.target systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
+         {}\n{}\n{prepare}\nmount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
          echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=lab.target >/dev/null 2>&1 </dev/null",
-        server_setup(backend)
+        root(dir, layer), enter_root(dir), server_setup(backend)
     );
     // A signal to the whole group, as of Ctrl-C, must not end who cleans up.
     let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir $groups || exit 1\n\
