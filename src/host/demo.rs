@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
+use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
 use crate::model::{Family, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -282,6 +282,25 @@ impl Host for Demo {
     fn write(&self, path: &Path, bytes: &[u8], _mode: u32) -> io::Result<()> {
         self.machine().files.insert(path.to_owned(), bytes.to_vec());
         Ok(())
+    }
+
+    fn stands(&self, path: &Path) -> io::Result<Stands> {
+        Ok(match self.machine().files.keys().find(|p| p.starts_with(path)) {
+            None => Stands::Nothing,
+            Some(p) if p == path => Stands::File { names: 1 },
+            Some(_) => Stands::Other("a directory"),
+        })
+    }
+
+    fn sweep(&self, dir: &Path) -> Vec<PathBuf> {
+        let mut machine = self.machine();
+        let left: Vec<PathBuf> = machine.files.keys().filter(|p| p.parent() == Some(dir))
+            .filter(|p| p.file_name().and_then(|n| n.to_str()).and_then(files::writer_of).is_some_and(|(pid, _)| !machine.processes.contains(&pid)))
+            .cloned().collect();
+        for path in &left {
+            machine.files.remove(path);
+        }
+        left
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

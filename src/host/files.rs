@@ -1,28 +1,115 @@
 //! Files of the live machine. What is ours (state of trials, exports) is written as new files of our own and never
-//! through a link; what was planted under our names is refused, whoever may do so.
+//! through a link; what was planted under our names is refused, whoever may do so. No file makes its reader wait.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::CStr;
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, XattrFlags, fgetxattr, fsetxattr, lgetxattr, llistxattr};
+use rustix::io::Errno;
+
+use super::Stands;
+
+/// What the files begin with that become another when they are whole.
+const TEMPORARY: &str = ".portcullis-";
+
+/// No file is read beyond this: 100,000 rules are 14 MB.
+const LARGEST: u64 = 256 << 20;
+
+/// Attributes that speak of the old content (ima(7), evm): a copy of them would be a wrong signature.
+const OF_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
 /// Writes a file whole or not at all, synced to disk. The new file takes the place of whatever stood there, also of a
-/// link; with `like` it has the mode and owner of that, else it is ours with `mode`.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
+/// link; with `like` it has the mode, owner and attributes of that file, else it is ours with `mode`.
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".portcullis-").tempfile_in(dir)?;
+    let (pid, started) = super::live::this_process();
+    let mut file = tempfile::Builder::new().prefix(&format!("{TEMPORARY}{pid}-{started}-")).tempfile_in(dir)?;
     file.write_all(bytes)?;
-    if let Some(like) = like {
-        fchown(file.as_file(), Some(like.uid()), Some(like.gid()))?;
+    let meta = like.map(fs::symlink_metadata).transpose()?;
+    if let Some(meta) = &meta {
+        fchown(file.as_file(), Some(meta.uid()), Some(meta.gid()))?;
     }
     // After the owner: fchown(2) clears bits.
-    let mode = like.map_or(mode, |m| m.mode() & 0o7777);
+    let mode = meta.as_ref().map_or(mode, |m| m.mode() & 0o7777);
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    if let Some(like) = like {
+        keep_attributes(like, file.as_file())?;
+    }
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(dir)?.sync_all()
+}
+
+/// Gives a file the extended attributes of another (SELinux label, ACL, user.*). What cannot be kept is an error: without
+/// its label a confined service could not read the file.
+fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
+    let names = match listed(|buffer| llistxattr(from, buffer)) {
+        Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(()),
+        names => names?,
+    };
+    for name in names.split_inclusive(|b| *b == 0).filter_map(|n| CStr::from_bytes_with_nul(n).ok()) {
+        if OF_CONTENT.contains(&name.to_bytes()) {
+            continue;
+        }
+        let value = match listed(|buffer| lgetxattr(from, name, buffer)) {
+            // Somebody took it away just now.
+            Err(Errno::NODATA) => continue,
+            value => value?,
+        };
+        // The new file may have it by itself; to set a label takes a right.
+        if listed(|buffer| fgetxattr(to, name, buffer)).is_ok_and(|now| now == value) {
+            continue;
+        }
+        fsetxattr(to, name, &value, XattrFlags::empty())
+            .map_err(|e| io::Error::other(format!("its attribute {} cannot be kept: {}", name.to_string_lossy(), io::Error::from(e))))?;
+    }
+    Ok(())
+}
+
+/// An answer of a call that says how long it is when it is given no room (xattr(7): 64 KB at most).
+fn listed(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut buffer = vec![0; 1 << 16];
+    let length = call(&mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// What stands at a path, its links followed.
+pub(super) fn stands(path: &Path) -> io::Result<Stands> {
+    match fs::metadata(path) {
+        Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink() }),
+        Ok(m) => Ok(Stands::Other(kind(m.file_type()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other("a link that leads nowhere")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Stands::Nothing),
+        Err(e) => Err(e),
+    }
+}
+
+fn kind(of: FileType) -> &'static str {
+    match of {
+        t if t.is_dir() => "a directory",
+        t if t.is_fifo() => "a named pipe",
+        t if t.is_socket() => "a socket",
+        t if t.is_char_device() || t.is_block_device() => "a device",
+        _ => "no regular file",
+    }
+}
+
+/// Removes what is left of writes whose process is gone.
+pub(super) fn sweep(dir: &Path, alive: impl Fn(u32, u64) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_name().to_str().and_then(writer_of).is_some_and(|(pid, started)| !alive(pid, started)))
+        .filter(|e| e.metadata().is_ok_and(|m| m.is_file() && is_mine(&m)))
+        .map(|e| e.path()).filter(|p| fs::remove_file(p).is_ok()).collect()
+}
+
+/// The process that writes a temporary file, by its name.
+pub(super) fn writer_of(name: &str) -> Option<(u32, u64)> {
+    let mut parts = name.strip_prefix(TEMPORARY)?.splitn(3, '-');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)).filter(|_| parts.next().is_some())
 }
 
 /// Writes a file of the operator's: a script can be executed. What belongs to another user, or leads elsewhere, stays.
@@ -38,9 +125,29 @@ pub(super) fn export(path: &Path, text: &str) -> io::Result<()> {
 
 /// Reads a file of ours.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     // Nobody answers at a planted pipe: opening one must not wait.
-    own(path, OpenOptions::new().read(true), OFlags::NONBLOCK)?.read_to_end(&mut bytes)?;
+    content(path, own(path, OpenOptions::new().read(true), OFlags::NONBLOCK)?)
+}
+
+/// Reads a file of anybody's, by its links. Only a regular file is opened: opening a device may do something.
+pub(super) fn read_any(path: &Path) -> io::Result<Vec<u8>> {
+    let refused = |m: fs::Metadata| io::Error::other(format!("{} is {}", path.display(), kind(m.file_type())));
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(refused(meta));
+    }
+    // It may have become a pipe meanwhile.
+    let file = OpenOptions::new().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() { content(path, file) } else { Err(refused(meta)) }
+}
+
+fn content(path: &Path, file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("{} is larger than {} MiB", path.display(), LARGEST >> 20)));
+    }
     Ok(bytes)
 }
 
@@ -218,5 +325,59 @@ mod tests {
         let meta = fs::metadata(&path).unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o604, b"new".to_vec()));
         assert!(!given || meta.uid() == 12345);
+    }
+
+    #[test]
+    fn a_file_of_the_administrator_keeps_its_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rules.v4");
+        put(&path, 0o640);
+        let set = |name: &str, value: &[u8]| rustix::fs::setxattr(&path, name, value, XattrFlags::empty());
+        if set("user.owner", b"ops").is_err() {
+            // No file system for it under this directory: the tests on real files say so loudly.
+            return;
+        }
+        // A label as SELinux has it; without that module root may set any.
+        let labelled = set("security.selinux", b"system_u:object_r:system_conf_t:s0\0").is_ok();
+        Live::default().rewrite(&path, b"new", 0o640).unwrap();
+        let get = |name: &str| listed(|buffer| rustix::fs::getxattr(&path, name, buffer)).unwrap_or_default();
+        assert_eq!((fs::read(&path).unwrap(), get("user.owner")), (b"new".to_vec(), b"ops".to_vec()));
+        assert!(!labelled || get("security.selinux").starts_with(b"system_u:object_r:system_conf_t:s0"));
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_read_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Live::default();
+        let (file, pipe, link, lost) = (dir.path().join("file"), dir.path().join("pipe"), dir.path().join("link"), dir.path().join("lost"));
+        put(&file, 0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        symlink("/dev/null", &link).unwrap();
+        symlink(dir.path().join("none"), &lost).unwrap();
+        for (path, what) in [(&pipe, "a named pipe"), (&link, "a device"), (&dir.path().to_owned(), "a directory")] {
+            assert!(why(live.read(path)).ends_with(&format!("is {what}")), "{}", why(live.read(path)));
+            assert_eq!(live.stands(path).unwrap(), Stands::Other(what));
+        }
+        assert_eq!(live.stands(&lost).unwrap(), Stands::Other("a link that leads nowhere"));
+        assert_eq!(live.stands(&dir.path().join("none")).unwrap(), Stands::Nothing);
+        fs::hard_link(&file, dir.path().join("other")).unwrap();
+        assert_eq!(live.stands(&file).unwrap(), Stands::File { names: 2 });
+        let large = File::create(dir.path().join("large")).unwrap();
+        large.set_len(LARGEST + 1).unwrap();
+        assert!(why(live.read(&dir.path().join("large"))).contains("is larger than 256 MiB"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_write_goes_when_its_process_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Live::default();
+        let (me, started) = live.me();
+        let left = dir.path().join(format!("{TEMPORARY}{me}-{}-aB3xYz", started + 1));
+        for name in [left.clone(), dir.path().join(format!("{TEMPORARY}{me}-{started}-aB3xYz")), dir.path().join(".portcullis-mine"), dir.path().join("rules.v4")] {
+            put(&name, 0o600);
+        }
+        assert_eq!(live.sweep(dir.path()), [left]);
+        assert_eq!(live.list(dir.path()).len(), 3);
+        assert!(live.sweep(&dir.path().join("none")).is_empty());
     }
 }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
-use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools, files};
+use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
 use crate::model::{Source, clean};
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
@@ -59,6 +59,12 @@ fn clock(id: ClockId) -> Duration {
 pub(super) fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Our own process: pid and start time.
+pub(super) fn this_process() -> (u32, u64) {
+    let pid = std::process::id();
+    (pid, started(pid).unwrap_or(0))
 }
 
 impl Tools for Live {
@@ -111,7 +117,7 @@ impl Host for Live {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let ours = [&self.paths.run, &self.paths.state].into_iter().any(|d| path.starts_with(d));
-        if ours { files::read(path) } else { fs::read(path) }
+        if ours { files::read(path) } else { files::read_any(path) }
     }
 
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -119,8 +125,16 @@ impl Host for Live {
     }
 
     fn rewrite(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        let old = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
-        files::write(path, bytes, mode, old.as_ref())
+        let old = fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
+        files::write(path, bytes, mode, old.then_some(path))
+    }
+
+    fn stands(&self, path: &Path) -> io::Result<Stands> {
+        files::stands(path)
+    }
+
+    fn sweep(&self, dir: &Path) -> Vec<PathBuf> {
+        files::sweep(dir, |pid, started| self.alive(pid, started))
     }
 
     fn real(&self, path: &Path) -> PathBuf {
@@ -189,8 +203,7 @@ impl Host for Live {
     }
 
     fn me(&self) -> (u32, u64) {
-        let pid = std::process::id();
-        (pid, started(pid).unwrap_or(0))
+        this_process()
     }
 
     fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) {

@@ -170,6 +170,20 @@ pub struct Paths {
     pub rules: [PathBuf; 2],
 }
 
+/// What stands at a path, its links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing.
+    Nothing,
+    /// A regular file.
+    File {
+        /// How many names (hard links) it has.
+        names: u64,
+    },
+    /// Something else, in words: `a directory`, `a device`, `a link that leads nowhere`.
+    Other(&'static str),
+}
+
 /// Something that holds the lock of a directory until it is dropped.
 pub trait Held: Send {}
 
@@ -212,11 +226,11 @@ pub trait Host: Tools {
     fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
     /// Where a tool is; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
-    /// Reads a file; in our own directories only one of ours, not through a link.
+    /// Reads a regular file, without waiting for anybody; in our own directories only one of ours, not through a link.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a file of ours whole or not at all, synced to disk, with `mode`; whatever stood there is replaced.
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
-    /// The same for a file of the administrator's: one that is there keeps its mode and owner.
+    /// The same for a file of the administrator's: one that is there keeps its mode, owner and extended attributes.
     fn rewrite(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         self.write(path, bytes, mode)
     }
@@ -224,6 +238,10 @@ pub trait Host: Tools {
     fn real(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }
+    /// What stands at a path, its links followed.
+    fn stands(&self, path: &Path) -> io::Result<Stands>;
+    /// Removes what is left in a directory of writes of ours whose process died; what was removed.
+    fn sweep(&self, dir: &Path) -> Vec<PathBuf>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory, sorted; empty when it is not there.

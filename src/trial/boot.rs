@@ -43,9 +43,10 @@ fn enabled(host: &dyn Host, unit: &str) -> bool {
     }) && !masked(host, unit)
 }
 
-/// A masked unit is a link to /dev/null, which reads as nothing.
+/// A masked unit is a link to /dev/null, or an empty file.
 fn masked(host: &dyn Host, unit: &str) -> bool {
-    host.read(&Path::new(UNIT_DIRS[0]).join(unit)).is_ok_and(|text| text.is_empty())
+    let path = Path::new(UNIT_DIRS[0]).join(unit);
+    host.real(&path) == Path::new("/dev/null") || host.read(&path).is_ok_and(|text| text.is_empty())
 }
 
 fn loader(host: &dyn Host) -> String {

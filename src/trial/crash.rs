@@ -13,7 +13,7 @@ use super::machine::State;
 use super::{Options, apply, extend, guard, keep, record, revert};
 use crate::analyse::{Packet, trace};
 use crate::host::demo::Demo;
-use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stop, ToolError, Tools};
+use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
 use crate::model::{Family, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
@@ -79,6 +79,8 @@ impl Host for Mortal {
     fn find(&self, tool: &str) -> Option<PathBuf> { self.host.find(tool) }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> { self.host.read(path) }
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> { self.step(|| self.host.write(path, bytes, mode)) }
+    fn stands(&self, path: &Path) -> io::Result<Stands> { self.host.stands(path) }
+    fn sweep(&self, dir: &Path) -> Vec<PathBuf> { self.host.sweep(dir) }
     fn remove(&self, path: &Path) -> io::Result<()> { self.step(|| self.host.remove(path)) }
     fn list(&self, dir: &Path) -> Vec<String> { self.host.list(dir) }
     fn make_dir(&self, dir: &Path) -> io::Result<()> { self.host.make_dir(dir) }

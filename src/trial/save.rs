@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::status::status;
 use super::{boot, history, kernel, moved, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
-use crate::host::Host;
+use crate::host::{Host, Stands};
 use crate::model::{Family, Ruleset, Target};
 use crate::observe::{firewall, live};
 use crate::syntax::iptables_save;
@@ -98,16 +98,32 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         files.push(File { family, path: path.clone(), text, diff });
         sets.push(set);
     }
-    Ok(Preview { mode, files, boot: boot::statement(host, &sets), loaded })
+    let boot = boot::statement(host, &sets) + &other_names(host, &files);
+    Ok(Preview { mode, files, boot, loaded })
 }
 
-/// What a file holds now; `None` when it is not there.
+/// What a file holds now; `None` when it is not there. Only a regular file is ever replaced, or a link that leads to one.
 fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
-    match host.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Refusal::failed("save", format!("{} cannot be read: {e}", path.display()), "nothing was written; see what stands there")),
+    let unreadable = |e| Refusal::failed("save", format!("{} cannot be read: {e}", path.display()), "nothing was written; see what stands there");
+    match host.stands(path).map_err(unreadable)? {
+        Stands::Nothing => Ok(None),
+        Stands::File { .. } => host.read(path).map(Some).map_err(unreadable),
+        Stands::Other(what) => {
+            let end = host.real(path);
+            let leads = if end == path { format!("is {what}") } else { format!("leads to {}, {what}", end.display()) };
+            Err(Refusal::refused("no-file", format!("{} {leads}: rules are written to a regular file only", path.display()),
+                "nothing was written; put a regular file there, or name another place by PORTCULLIS_RULES_V4 and PORTCULLIS_RULES_V6"))
+        }
     }
+}
+
+/// That a file has other names, which would go on holding the old rules.
+fn other_names(host: &dyn Host, files: &[File]) -> String {
+    files.iter().filter_map(|f| match host.stands(&f.path) {
+        Ok(Stands::File { names }) if names > 1 && !f.diff.is_empty() => Some(format!("\n{} has {}: the old rules stay there, the new ones are a file of their own.",
+            f.path.display(), if names == 2 { "another name (a hard link)".to_owned() } else { format!("{} other names (hard links)", names - 1) })),
+        _ => None,
+    }).collect()
 }
 
 /// Writes what was shown, both families or neither; the old files are kept beside. Says what was done.
@@ -192,7 +208,7 @@ fn proven(host: &dyn Host, file: &File, loaded: &str) -> Result<Vec<String>, Ref
 
 /// Writes one file, with the old one beside; the error is one sentence.
 fn put(host: &dyn Host, path: &Path, old: Option<&[u8]>, text: &str) -> Result<String, String> {
-    if let Some(dir) = path.parent().filter(|d| host.read(d).is_err_and(|e| e.kind() == ErrorKind::NotFound)) {
+    if let Some(dir) = path.parent().filter(|d| host.stands(d).is_ok_and(|s| s == Stands::Nothing)) {
         host.make_dir(dir).map_err(|e| format!("{} could not be made: {e}", dir.display()))?;
     }
     let mut kept = String::new();
