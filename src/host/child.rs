@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Once};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
 use super::live::{TOOL_DIRS, command};
 use super::{Cmd, Output, ToolError};
@@ -17,12 +19,22 @@ use super::{Cmd, Output, ToolError};
 /// How long the pipes of a tool that has ended may stay open: something that it started in the background holds them.
 const LINGERS: Duration = Duration::from_secs(1);
 
+/// How long it is waited between two questions whether a tool has ended, where the kernel does not tell it by itself: at
+/// first, and at most.
+const ASKED_AFTER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
+
 /// Runs the file of a tool until it ends or its time is over; then what it started is killed too.
 pub(super) fn run(path: &Path, cmd: &Cmd) -> Result<Output, ToolError> {
+    run_watched(path, cmd, Watch::of)
+}
+
+fn run_watched(path: &Path, cmd: &Cmd, watch: impl FnOnce(Pid) -> Watch) -> Result<Output, ToolError> {
     let broken = |e: io::Error| ToolError::Broken { tool: cmd.tool.clone(), why: e.to_string() };
+    children_are_ours_to_collect();
     let mut child = spawn(path, cmd).map_err(broken)?;
     let mut pipes = Pipes::default();
-    let heard = pipes.of(&mut child, cmd.stdin.as_deref()).and_then(|()| pipes.follow(&child, cmd.timeout));
+    let heard = pid(&child).ok_or_else(|| io::Error::other("it has no number"))
+        .and_then(|pid| pipes.of(&mut child, cmd.stdin.as_deref()).and_then(|()| pipes.follow(&watch(pid), cmd.timeout)));
     if !matches!(heard, Ok(End::Silent)) && let Some(group) = pid(&child) {
         // The child is not collected yet, so the number of its group cannot be another's.
         let _ = kill_process_group(group, Signal::KILL);
@@ -59,6 +71,55 @@ fn pid(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
+/// Where whoever started us ignores SIGCHLD, the kernel collects our children itself and nobody learns how a tool ended
+/// (wait(2)). A handler of ours, which does nothing, ends that.
+fn children_are_ours_to_collect() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if ignores(&status, signal_hook::consts::SIGCHLD) {
+            // If even that cannot be done, each tool says that it could not be run.
+            let _ = signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false)));
+        }
+    });
+}
+
+/// Whether a signal is ignored, by `/proc/PID/status` (proc(5)).
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// How it is seen that a tool has ended; the tool is not collected by that.
+enum Watch {
+    /// A descriptor that becomes readable (pidfd_open(2)).
+    Told(OwnedFd),
+    /// The kernel is asked again and again: it has no such descriptor before Linux 5.3, and some sandboxes refuse it.
+    Asked(Pid),
+}
+
+impl Watch {
+    fn of(pid: Pid) -> Self {
+        pidfd_open(pid, PidfdFlags::empty()).map_or(Self::Asked(pid), Self::Told)
+    }
+
+    /// Whether the tool has ended; `told`: the descriptor is readable.
+    fn ended(&self, told: bool) -> io::Result<bool> {
+        match self {
+            Self::Told(_) => Ok(told),
+            Self::Asked(pid) => {
+                // Not collected, so that its number and that of its group cannot become another's.
+                let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+                match waitid(WaitId::Pid(*pid), how) {
+                    Ok(end) => Ok(end.is_some()),
+                    Err(rustix::io::Errno::INTR) => Ok(false),
+                    Err(e) => Err(e.into()),
+                }
+            }
+        }
+    }
+}
+
 /// How the talk with a tool ended.
 enum End {
     /// The tool ended and nobody holds its pipes.
@@ -92,29 +153,36 @@ impl<'a> Pipes<'a> {
         Ok(())
     }
 
-    /// Writes and reads until the child has ended (pidfd_open(2)) and its pipes are closed, or the time is over.
+    /// Writes and reads until the child has ended and its pipes are closed, or the time is over.
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
-    fn follow(&mut self, child: &Child, limit: Duration) -> io::Result<End> {
-        let pid = pid(child).ok_or_else(|| io::Error::other("it has no number"))?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
+    fn follow(&mut self, child: &Watch, limit: Duration) -> io::Result<End> {
         let (mut ended, mut end) = (false, Instant::now() + limit);
+        let [mut nap, longest] = ASKED_AFTER;
         while !ended || self.out.pipe.is_some() || self.err.pipe.is_some() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(if ended { End::Held } else { End::TimedOut });
             }
             let mut fds = Vec::new();
-            if !ended {
-                fds.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN));
+            let mut time = left;
+            match child {
+                Watch::Told(process) if !ended => fds.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)),
+                Watch::Asked(_) if !ended => {
+                    time = time.min(nap);
+                    nap = (nap * 2).min(longest);
+                }
+                _ => {}
             }
             fds.extend([&self.out, &self.err].into_iter().filter_map(|h| h.pipe.as_ref()).map(|p| PollFd::new(p, PollFlags::IN)));
             fds.extend(self.input.iter().map(|(p, _)| PollFd::new(p, PollFlags::OUT)));
-            let time = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
+            let time = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) };
             match poll(&mut fds, Some(&time)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
-            let ends = !ended && fds.first().is_some_and(|f| f.revents().contains(PollFlags::IN));
+            let told = fds.first().is_some_and(|f| f.revents().contains(PollFlags::IN));
+            // Before its pipes are read: what it wrote before its end is then read below.
+            let ends = !ended && child.ended(told)?;
             self.give();
             self.out.take();
             self.err.take();
@@ -172,7 +240,7 @@ fn wait(e: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Tools;
+    use crate::host::Host;
     use crate::host::live::{Live, started};
 
     fn sh(script: &str) -> Cmd {
@@ -184,38 +252,65 @@ mod tests {
         started(pid).is_some() && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
     }
 
+    /// Runs a tool as on a kernel with `pidfd_open`, and as on one without.
+    fn on_both_kernels(cmd: &Cmd, check: impl Fn(Result<Output, ToolError>)) {
+        let path = Live::default().find(&cmd.tool).unwrap();
+        for watch in [Watch::of, Watch::Asked] {
+            check(run_watched(&path, cmd, watch));
+        }
+    }
+
     #[test]
     fn what_a_tool_leaves_behind_holds_nobody_up() {
-        let live = Live::default();
-        let out = live.run(&sh("sleep 98765 & echo $!; echo hi >&2").within(Duration::from_mins(10))).unwrap();
-        let sleeper: u32 = out.text().trim().parse().unwrap();
-        assert_eq!((out.status, out.complaint().as_str()), (0, "hi"));
-        for _ in 0..500 {
-            if !lives(sleeper) {
-                break;
+        on_both_kernels(&sh("sleep 98765 & echo $!; echo hi >&2").within(Duration::from_mins(10)), |out| {
+            let out = out.unwrap();
+            let sleeper: u32 = out.text().trim().parse().unwrap();
+            assert_eq!((out.status, out.complaint().as_str()), (0, "hi"));
+            for _ in 0..500 {
+                if !lives(sleeper) {
+                    break;
+                }
+                Live::default().pause(Duration::from_millis(10));
             }
-            crate::host::Host::pause(&live, Duration::from_millis(10));
-        }
-        assert!(!lives(sleeper));
+            assert!(!lives(sleeper));
+        });
         // One that left the process group cannot be killed by it, and is not waited for either.
-        let out = live.run(&sh("setsid sleep 98765 & echo $!").within(Duration::from_mins(10))).unwrap();
-        let sleeper = out.text().trim().parse().ok().and_then(Pid::from_raw).unwrap();
-        let _ = rustix::process::kill_process(sleeper, Signal::KILL);
+        on_both_kernels(&sh("setsid sleep 98765 & echo $!").within(Duration::from_mins(10)), |out| {
+            let sleeper = out.unwrap().text().trim().parse().ok().and_then(Pid::from_raw).unwrap();
+            let _ = rustix::process::kill_process(sleeper, Signal::KILL);
+        });
     }
 
     #[test]
     fn much_goes_in_and_comes_out_at_once() {
         let much = "a line of rules\n".repeat(200_000);
-        let out = Live::default().run(&sh("tee /dev/stderr").input(much.as_str()).within(Duration::from_mins(1))).unwrap();
-        assert!(out.stdout == much.as_bytes() && out.stderr == much.as_bytes());
+        on_both_kernels(&sh("tee /dev/stderr").input(much.as_str()).within(Duration::from_mins(1)), |out| {
+            let out = out.unwrap();
+            assert!(out.stdout == much.as_bytes() && out.stderr == much.as_bytes());
+        });
         // It does not read at all, and ends with a status of its own.
-        assert_eq!(Live::default().run(&sh("exit 7").input(much)).unwrap().status, 7);
+        on_both_kernels(&sh("exit 7").input(much.as_str()), |out| assert_eq!(out.unwrap().status, 7));
+        // What it wrote last is heard, also when it ends at once.
+        for _ in 0..50 {
+            on_both_kernels(&sh("echo last"), |out| assert_eq!(out.unwrap().text(), "last\n"));
+        }
     }
 
     #[test]
     fn a_tool_that_does_not_end_is_killed() {
-        let e = Live::default().run(&sh("sleep 98765").input("x").within(Duration::from_millis(200))).unwrap_err();
-        assert!(matches!(e, ToolError::TimedOut { .. }), "{e}");
-        assert_eq!(Live::default().run(&sh("kill -9 $$")).unwrap().status, 137);
+        on_both_kernels(&sh("sleep 98765").input("x").within(Duration::from_millis(200)), |out| {
+            let e = out.unwrap_err();
+            assert!(matches!(e, ToolError::TimedOut { .. }), "{e}");
+        });
+        // Its pipes are closed, and nothing wakes us up but its end.
+        on_both_kernels(&sh("exec >&- 2>&-; sleep 98765").within(Duration::from_millis(200)), |out| assert!(out.is_err()));
+        on_both_kernels(&sh("exec >&- 2>&-; sleep 0.1; exit 3"), |out| assert_eq!(out.unwrap().status, 3));
+        on_both_kernels(&sh("kill -9 $$"), |out| assert_eq!(out.unwrap().status, 137));
+    }
+
+    #[test]
+    fn a_signal_that_is_ignored_is_seen() {
+        let status = "Name:\tx\nSigIgn:\t0000000000011000\nSigCgt:\t0000000000000000\n";
+        assert!(ignores(status, 17) && ignores(status, 13) && !ignores(status, 18) && !ignores("", 17));
     }
 }
