@@ -29,6 +29,13 @@ fn rules_come_back_word_for_word() {
 }
 
 #[test]
+fn a_table_that_could_not_be_read_is_no_empty_one() {
+    let text = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n# Table `filter' is incompatible, use 'nft' tool.\n";
+    let out = convert(text.as_bytes(), "save");
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), text);
+}
+
+#[test]
 fn json_holds_every_rule() {
     let v: serde_json::Value = serde_json::from_slice(&convert(RULES.as_bytes(), "json").stdout).unwrap();
     assert_eq!(v["tables"][0]["chains"][0]["policy"], "DROP");

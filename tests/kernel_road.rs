@@ -136,6 +136,41 @@ fn what_is_missing_is_named_and_the_rest_is_shown() {
 }
 
 #[test]
+fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        let codes = |json: &str| {
+            let report: serde_json::Value = serde_json::from_str(json).unwrap();
+            let all: Vec<String> = report["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect();
+            all.into_iter().filter(|c| c.ends_with("-unknown")).collect::<Vec<_>>()
+        };
+        let packets = lab.file("packets", "{\"proto\":\"tcp\",\"src\":\"203.0.113.9\",\"dport\":22}\n");
+        let trace = ["trace", "--proto", "tcp", "--src", "203.0.113.9", "--dport", "22"];
+        for (tool, code) in [("iptables-save", "ipv4-unknown"), ("ip6tables-save", "ipv6-unknown")] {
+            lab.break_here(tool, "-c");
+            let out = lab.portcullis(&["report", "--json"]);
+            assert_eq!((out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))), (Some(0), vec![code.to_owned()]), "{}", said(&out));
+            if code == "ipv4-unknown" {
+                assert!(bad(&lab, &trace, 1).contains("the IPv4 rules could not be read: iptables-save failed"));
+                let out = lab.portcullis(&["trace", "--packets", &packets]);
+                assert!(out.status.code() == Some(1) && said(&out).contains("\"verdict\":\"depends\""), "{}", said(&out));
+            } else {
+                good(&lab, &trace);
+            }
+            lab.mend(tool);
+        }
+        lab.break_here("iptables-save", "-c");
+        lab.break_here("ip6tables-save", "-c");
+        let out = lab.portcullis(&["report", "--json"]);
+        assert_eq!((out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))), (Some(1), vec!["ipv4-unknown".to_owned(), "ipv6-unknown".to_owned()]));
+        let error: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "unreadable", "{error}");
+        let text = bad(&lab, &["report"], 1);
+        assert!(text.contains("broken for the test"), "{text}");
+    }
+}
+
+#[test]
 fn tools_that_hang_or_fail_cost_their_own_time_only() {
     let Some(lab) = Lab::new(Backend::Nft, 1, &["rpcbind", "rpcinfo", "rpc.statd"]) else { return };
     lab.start_rpcbind();

@@ -67,10 +67,15 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let more = if o.rewrites { " and may rewrite packets: what these rules block may get in elsewhere, and" } else { ":" };
         say("other-filter", format!("{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at it with `{}`.", o.what, o.family.label(), o.see));
     }
-    // A host without any IPv6 address has nothing to be known there.
-    if view.v4.is_some() && view.v6.is_none() && view.local_addrs(Family::V6).is_none_or(|own| !own.is_empty()) {
-        let cure = if view.source == Source::Capture { "Give the output of ip6tables-save too" } else { "What is open there cannot be said; the notes tell what to install" };
-        say("ipv6-unknown", format!("The IPv6 rules are not known. {cure}."));
+    for family in Family::BOTH.into_iter().filter(|f| view.rules(*f).is_none()) {
+        let (code, label) = (if family == Family::V4 { "ipv4-unknown" } else { "ipv6-unknown" }, family.label());
+        match &view.unread[family.index()] {
+            Some(why) => say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said.")),
+            // A host without any address of a family has nothing to be known there.
+            None if view.local_addrs(family).is_some_and(|own| own.is_empty()) => {}
+            None if view.source == Source::Capture => say(code, format!("The {label} rules are not known. Give the output of {} too.", save_tool(family))),
+            None => say(code, format!("The {label} rules are not known. What is open there cannot be said.")),
+        }
     }
 }
 

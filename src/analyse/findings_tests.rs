@@ -188,7 +188,7 @@ fn containers_that_are_reached_past_their_published_ports() {
 #[test]
 fn tables_and_other_filters() {
     let mut v = host(&[], &[]);
-    for code in ["unreadable-table", "partial-table", "other-filter", "ipv6-unknown", "never-matches"] {
+    for code in ["unreadable-table", "partial-table", "other-filter", "ipv4-unknown", "ipv6-unknown", "never-matches"] {
         check(&v, code, false);
     }
     v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
@@ -197,6 +197,14 @@ fn tables_and_other_filters() {
     check(&v, "unreadable-table", true);
     v.v6 = None;
     check(&v, "ipv6-unknown", true);
+    v.v4 = None;
+    v.unread[0] = Some("iptables-save failed: for the test".into());
+    check(&v, "ipv4-unknown", true);
+    assert!(report(&v).warnings.iter().any(|w| w.message.contains("iptables-save failed: for the test")));
+    // A host that has only one family has nothing to be known of the other.
+    v.unread[0] = None;
+    v.addrs = Some(vec![LocalAddr { addr: "::1".parse().unwrap(), prefix: 128, interface: "lo".into() }]);
+    check(&v, "ipv4-unknown", false);
     let v = host(&["-j DROP", "-p tcp --dport 80 -j ACCEPT"], &[]);
     check(&v, "never-matches", true);
 }

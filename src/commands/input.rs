@@ -52,6 +52,18 @@ pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
     Ok(view)
 }
 
+/// Fails where a host was asked for its rules and none could be read: who gets in there is not known at all.
+pub fn read_anything(view: &View) -> Result<(), Failure> {
+    let unread: Vec<String> = Family::BOTH.iter().filter_map(|f| Some(format!("{}: {}", f.label(), view.unread[f.index()].as_ref()?))).collect();
+    if unread.is_empty() || view.v4.is_some() || view.v6.is_some() {
+        return Ok(());
+    }
+    Err(Failure { word: "unreadable", ..Failure::failed(
+        format!("the rules of this host could not be read ({})", unread.join("; ")),
+        "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
+    ) })
+}
+
 /// The remarks of a view, one a line, to stderr.
 pub fn remarks(view: &View) {
     for d in &view.diagnostics {

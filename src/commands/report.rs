@@ -32,7 +32,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
         note(format!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
             read.saturating_sub(begun).as_secs_f64() * 1000.0, judged.saturating_sub(read).as_secs_f64() * 1000.0, answer.endpoints.len()));
     }
-    Ok(())
+    input::read_anything(&view)
 }
 
 fn networks(set: &AddrSet) -> Vec<String> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, input, json_line, print, print_exact};
 use crate::analyse::{Packet, Trace, Tracer};
 use crate::cli::TraceArgs;
-use crate::model::{Family, Proto};
+use crate::model::{Family, Proto, View};
 
 /// Answers about one packet, or one a line.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     }
     let mut tracer = Tracer::new(&view);
     if let Some(file) = &args.packets {
-        return many(&mut tracer, file);
+        return many(&mut tracer, &view, file);
     }
     let (Some(proto), Some(src)) = (&args.proto, args.src) else {
         return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE"));
@@ -30,24 +30,42 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         .ok_or_else(|| Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255"))?;
     let packet = Packet { src, dst: args.dst, proto: in_family(proto, src), sport: args.sport, dport: args.dport, interface: args.in_interface.clone(), at };
     let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
-    if other || view.rules(packet.family()).is_none() {
-        return Err(Failure::failed(
-            if other { "the packet's addresses are of two families".to_owned() } else { format!("there are no {} rules, an address of the packet is one", packet.family().label()) },
-            "give the rules of the packet's family (iptables-save for IPv4, ip6tables-save for IPv6)",
-        ));
+    if other {
+        return Err(Failure::failed("the packet's addresses are of two families", "give both of IPv4, or both of IPv6"));
+    }
+    if let Some(failure) = without_rules(&view, packet.family()) {
+        return Err(failure);
     }
     let answer = tracer.trace(&packet);
     if args.json { print_exact(&json_line(&as_json(&answer))) } else { print(&as_text(&answer)) }
 }
 
-/// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end.
-fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
+/// The failure of a question about a family whose rules are not known.
+fn without_rules(view: &View, family: Family) -> Option<Failure> {
+    let label = family.label();
+    match &view.unread[family.index()] {
+        _ if view.rules(family).is_some() => None,
+        Some(why) => Some(Failure::failed(format!("the {label} rules could not be read: {why}"), "what becomes of the packet is not known; see that iptables-save and ip6tables-save work for root here")),
+        None => Some(Failure::failed(
+            format!("there are no {label} rules, an address of the packet is one"),
+            "give the rules of the packet's family (iptables-save for IPv4, ip6tables-save for IPv6)",
+        )),
+    }
+}
+
+/// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end, as
+/// does a packet of a family whose rules are not known.
+fn many(tracer: &mut Tracer, view: &View, file: &Path) -> Result<(), Failure> {
     let text = input::text_of(file)?;
     let mut out = String::new();
     let mut bad = Vec::new();
+    let mut unknown = None;
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let answer = match packet(line) {
-            Ok(p) => as_json(&tracer.trace(&p)),
+            Ok(p) => {
+                unknown = unknown.or_else(|| without_rules(view, p.family()));
+                as_json(&tracer.trace(&p))
+            }
             Err(e) => {
                 bad.push(i + 1);
                 json!({"error": e, "line": i + 1})
@@ -57,7 +75,7 @@ fn many(tracer: &mut Tracer, file: &Path) -> Result<(), Failure> {
     }
     print_exact(&out)?;
     match bad.as_slice() {
-        [] => Ok(()),
+        [] => unknown.map_or(Ok(()), Err),
         [line, ..] => Err(Failure::failed(
             format!("{} of the packets could not be read, the first in line {line}", bad.len()),
             "a line is a JSON object like {\"proto\":\"tcp\",\"src\":\"192.0.2.1\",\"dport\":111}",

@@ -99,6 +99,8 @@ pub struct View {
     pub route_localnet: Option<Vec<String>>,
     /// What else filters on this host (native nft chains, the other backend): accept becomes depends.
     pub other_filters: Vec<OtherFilter>,
+    /// Why the rules of a family could not be read, where that was tried ([`Family::index`]).
+    pub unread: [Option<String>; 2],
     /// What could not be read or used.
     pub diagnostics: Vec<Diagnostic>,
     /// Wall clock of the view, seconds since 1970 UTC.
@@ -135,7 +137,7 @@ impl View {
             source, title: title.to_owned(), iptables: None, backend: None, v4: None, v6: None, rpc: None,
             sockets: None, peers: Vec::new(), ssh_peer: None, exports: Vec::new(), addrs: None, routes: None,
             ipsets: None, published_names: Vec::new(), forwarding: [None, None], route_localnet: None, other_filters: Vec::new(),
-            diagnostics: Vec::new(), at: 0,
+            unread: [None, None], diagnostics: Vec::new(), at: 0,
         }
     }
 

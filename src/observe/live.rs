@@ -137,6 +137,7 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
         }
         Err(why) => {
             let hint = if host.is_root() { "" } else { "; the firewall is readable for root only: run with sudo" };
+            view.unread[family.index()] = Some(format!("{why}{hint}"));
             view.diagnostics.push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
         }
     }

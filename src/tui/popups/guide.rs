@@ -319,7 +319,11 @@ impl Guide {
         };
         let rows: Vec<[(Role, String); 3]> = open(sh).map(|j| [(Role::Text, j.endpoint.label()), side(j, Family::V4), side(j, Family::V6)]).collect();
         if rows.is_empty() {
-            c.put(2, 0, Role::Closed, "Nothing that was found can be reached by others.");
+            // Not known is not closed.
+            let unknown = sh.seen.as_ref().is_none_or(|s| s.view.unread.iter().any(Option::is_some));
+            let (role, text) = if unknown { (Role::Partial, "The rules could not be read: who gets in is not known.") }
+                else { (Role::Closed, "Nothing that was found can be reached by others.") };
+            c.put(2, 0, role, text);
         }
         // Each column is as wide as it needs; where that is too much the widest is cut.
         let mut columns = [0, 1, 2].map(|i| rows.iter().map(|r| width(&r[i].1)).max().unwrap_or(0) + 2);

@@ -82,6 +82,8 @@ pub(super) fn empty(c: &mut Canvas, sh: &Shared, seen: &Seen) {
     if seen.view.source == Source::Capture {
         lines.push((Role::Text, "The rules name no port of this host, and no list of what listens came with them: that nothing is shown does not mean that nothing gets in.".into()));
         lines.push((Role::Text, "Name a capture of `ss -tulpn`, `rpcinfo -p` or `docker ps` on the command line beside the rules.".into()));
+    } else if seen.view.sockets.is_none() || seen.view.v4.is_none() && seen.view.v6.is_none() {
+        lines.push((Role::Text, "What listens here, or who gets in, could not be read: that nothing is shown does not mean that nothing is open.".into()));
     } else {
         lines.push((Role::Text, "Nothing listens, and no container port is published.".into()));
     }
