@@ -81,6 +81,13 @@ pub enum Command {
         /// Shell
         shell: clap_complete::Shell,
     },
+    /// Loads our part alone, as `save --ours` wrote it; what portcullis-rules.service runs at boot
+    #[command(hide = true)]
+    Load {
+        /// Wait until Docker has made its chain, then put in the jump from there, and nothing else
+        #[arg(long)]
+        published: bool,
+    },
     /// The process that reverts a trial which nobody keeps
     #[command(hide = true)]
     Guard {

@@ -8,6 +8,7 @@ mod export;
 mod generate;
 mod guard;
 mod input;
+mod load;
 mod report;
 mod save;
 mod say;
@@ -103,6 +104,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Man => generate::man(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Guard { id } => guard::run(&id),
+        Command::Load { published } => load::run(published),
     };
     finish(done, json)
 }

@@ -99,6 +99,7 @@ impl Demo {
                 run: "/run/portcullis".into(),
                 state: "/var/lib/portcullis".into(),
                 rules: ["/etc/iptables/rules.v4".into(), "/etc/iptables/rules.v6".into()],
+                etc: "/etc/portcullis".into(),
             },
             machine: Arc::new(Mutex::new(Machine {
                 rules: [
@@ -273,6 +274,10 @@ impl Host for Demo {
 
     fn find(&self, tool: &str) -> Option<PathBuf> {
         tools::NAMES.contains(&tool).then(|| Path::new("/usr/sbin").join(tool))
+    }
+
+    fn program(&self) -> Option<PathBuf> {
+        Some("/usr/bin/portcullis".into())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

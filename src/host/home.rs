@@ -44,7 +44,7 @@ fn under_systemd(live: &Live) -> bool {
 
 /// Our executable by its path, if the file there is still the one that runs: an upgrade may have replaced it. systemd
 /// expands `$` and `%` in what it is to start.
-fn executable() -> Option<PathBuf> {
+pub(super) fn executable() -> Option<PathBuf> {
     let path = fs::read_link("/proc/self/exe").ok()?;
     let (runs, there) = (fs::metadata("/proc/self/exe").ok()?, fs::metadata(&path).ok()?);
     let plain = path.to_str().is_some_and(|p| !p.contains(['$', '%']));

@@ -41,6 +41,7 @@ impl Default for Live {
                     place("PORTCULLIS_RULES_V4", "/etc/iptables/rules.v4"),
                     place("PORTCULLIS_RULES_V6", "/etc/iptables/rules.v6"),
                 ],
+                etc: "/etc/portcullis".into(),
             },
             sessions: Arc::default(),
         }
@@ -109,6 +110,10 @@ impl Host for Live {
 
     fn find(&self, tool: &str) -> Option<PathBuf> {
         TOOL_DIRS.iter().map(|d| Path::new(d).join(tool)).find(|p| p.is_file())
+    }
+
+    fn program(&self) -> Option<PathBuf> {
+        super::home::executable()
     }
 
     fn throwaway(&self) -> Result<Box<dyn Tools>, String> {

@@ -168,6 +168,8 @@ pub struct Paths {
     pub state: PathBuf,
     /// What boot loads, IPv4 and IPv6. `PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`.
     pub rules: [PathBuf; 2],
+    /// Our part alone, which a unit of ours loads: always `/etc/portcullis`, for that unit knows no other place.
+    pub etc: PathBuf,
 }
 
 /// What stands at a path, its links followed.
@@ -226,6 +228,11 @@ pub trait Host: Tools {
     fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
     /// Where a tool is; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
+    /// Our own executable, for a unit that starts it later; `None` when the file is not there any more, or systemd could
+    /// not name it.
+    fn program(&self) -> Option<PathBuf> {
+        None
+    }
     /// Reads a regular file, without waiting for anybody; in our own directories only one of ours, not through a link.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a file of ours whole or not at all, synced to disk, with `mode`; whatever stood there is replaced.

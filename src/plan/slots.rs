@@ -10,8 +10,12 @@ use crate::model::{Family, Match, Rule, Ruleset, Target};
 /// The ways into the host that we guard.
 const DOORS: [&str; 2] = ["PORTCULLIS", "PORTCULLIS-FWD"];
 
-const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
-const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
+pub(super) const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
+pub(super) const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
+
+/// The chain that Docker leaves to the administrator, and the one that stands in for it.
+pub(super) const DOCKER_USER: &str = "DOCKER-USER";
+pub(super) const FORWARD: &str = "FORWARD";
 
 /// Where the jump to each door may stand. A jump of somebody else's, in a chain of theirs, is none of ours.
 const PARENTS: [&[&str]; 2] = [&["INPUT"], &["DOCKER-USER", "FORWARD"]];

@@ -11,6 +11,7 @@ mod end;
 pub mod guard;
 pub mod history;
 mod kernel;
+pub mod load;
 mod machine;
 mod moved;
 #[cfg(test)]

@@ -18,14 +18,7 @@ use crate::syntax::iptables_save;
 /// The chain that Docker leaves to the administrator.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// What to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Everything that is loaded.
-    All,
-    /// Everything but what managers make anew themselves; DOCKER-USER and our own chains stay.
-    Unmanaged,
-}
+pub use crate::model::SaveMode as Mode;
 
 /// One file that a save would write.
 #[derive(Clone, Debug, PartialEq, Eq)]

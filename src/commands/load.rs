@@ -1,0 +1,15 @@
+//! `portcullis load`: what boot runs.
+
+use super::{Failure, note};
+use crate::host::live::Live;
+use crate::trial::load::{load, published};
+
+/// Loads what `save --ours` wrote. What was done goes to standard error: the journal keeps it.
+pub fn run(wait_for_docker: bool) -> Result<(), Failure> {
+    let host = Live::default();
+    let said = if wait_for_docker { published(&host) } else { load(&host) }?;
+    for line in said {
+        note(line);
+    }
+    Ok(())
+}

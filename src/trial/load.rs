@@ -1,0 +1,406 @@
+//! Loads our part alone, as `save --ours` wrote it: our chains by one restore per family, then each jump that a fresh
+//! reading shows to be missing. Boot runs it after whoever builds the rest of the firewall; twice is once.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use super::status::{UNRECORDED, dated, elsewhere, status};
+use super::{history, kernel, record};
+use crate::host::{Cmd, Host, Tools};
+use crate::model::{Family, Ruleset};
+use crate::observe::live;
+use crate::plan::{BadPart, Part};
+
+/// What our processes are marked with while they load.
+const MARK: &str = "load";
+
+/// How long Docker may take to make its chain, and how often it is looked for: until then its ports are open.
+const DOCKER_WAIT: Duration = Duration::from_mins(5);
+const DOCKER_LOOK: Duration = Duration::from_millis(200);
+
+/// How long firewalld may take to load its own rules. Its unit counts as started before it has.
+const FIREWALLD_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a restore is tried while somebody else holds the xtables lock.
+const TRIES: u32 = 6;
+
+/// Where the part of a family is kept.
+pub fn path(host: &dyn Host, family: Family) -> PathBuf {
+    host.paths().etc.join(["rules.v4", "rules.v6"][family.index()])
+}
+
+/// The parts that are saved, IPv4 first; a family that was not there then has none.
+pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
+    let mut parts = Vec::new();
+    for family in Family::BOTH {
+        let path = path(host, family);
+        let text = match host.read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => return Err(Refusal::failed("unreadable", format!("{} cannot be read: {e}", path.display()), "nothing was loaded; see what stands there")),
+        };
+        let hint = "nothing was loaded; `portcullis save --ours` writes it anew";
+        parts.push(Part::read(&text, family).map_err(|bad| match bad {
+            BadPart::Dated => Refusal::refused("dated", format!("{} holds the dates of a trial, which nobody kept", path.display()), hint),
+            BadPart::Foreign(what) => Refusal::refused("foreign", format!("{} holds something that portcullis did not write: {what}", path.display()), hint),
+        })?);
+    }
+    if parts.is_empty() {
+        return Err(Refusal::failed("nothing-saved", format!("there is nothing to load in {}", host.paths().etc.display()), "`portcullis save --ours` writes it"));
+    }
+    Ok(parts)
+}
+
+/// Loads what is saved; says what was done, a sentence each.
+pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
+    if !host.is_root() {
+        return Err(Refusal::not_root());
+    }
+    let parts = saved(host)?;
+    wait_for_firewalld(host);
+    let _lock = locked(host)?;
+    let mut said = refuse_pending(host)?;
+    let mut failed = Vec::new();
+    if let Some(why) = kept_later(host, &parts) {
+        said.push(why);
+        return Ok(said);
+    }
+    // A family that fails takes the other one not with it: at boot nothing of ours stands that one could go back to, and half
+    // a guard is more than none. The unit has failed then, and says so.
+    for part in parts {
+        let label = part.family.label();
+        if part.family == Family::V6 && !live::has_ipv6(host) {
+            said.push("IPv6 is not there: its rules were not loaded".to_owned());
+            continue;
+        }
+        match put_in(host, &part, &mut |time| host.pause(time)) {
+            Ok(done) => said.extend(done.into_iter().map(|what| format!("{label}: {what}"))),
+            Err(why) => failed.push(format!("{label}: {why}")),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(said);
+    }
+    Err(Refusal::failed("load-failed", format!("not loaded: {}", failed.join("; ")), "what could be loaded is in force; `portcullis load` tries again"))
+}
+
+/// Puts in the jump from Docker's own chain, as soon as that is there.
+pub fn published(host: &dyn Host) -> Result<Vec<String>, Refusal> {
+    if !host.is_root() {
+        return Err(Refusal::not_root());
+    }
+    let parts: Vec<Part> = saved(host)?.into_iter().filter(|p| p.docker).collect();
+    let until = host.now().boot + DOCKER_WAIT;
+    let mut said = Vec::new();
+    for part in parts {
+        let label = part.family.label();
+        let failed = |why: String| Refusal::failed("load-failed", format!("{label}: {why}"), "`portcullis load` tries again");
+        // Each reading is a fresh one: Docker may take its time.
+        let made = loop {
+            if kernel::read(host, part.family, None).map_err(failed)?.chain("filter", "DOCKER-USER").is_some() {
+                break true;
+            }
+            if host.now().boot >= until {
+                break false;
+            }
+            host.pause(DOCKER_LOOK);
+        };
+        if !made {
+            said.push(format!("{label}: Docker has not made DOCKER-USER: published ports are guarded from FORWARD"));
+            continue;
+        }
+        let _lock = locked(host)?;
+        said.extend(refuse_pending(host)?);
+        let now = kernel::read(host, part.family, None).map_err(failed)?;
+        // What is loaded may have been kept since it was saved: only what stands behind the jump matters.
+        let stands = Part::of(&now);
+        said.extend(jump(host, &stands, &now, &mut |time| host.pause(time)).map_err(failed)?.into_iter().map(|what| format!("{label}: {what}")));
+    }
+    Ok(said)
+}
+
+fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
+    record::lock(host, Duration::from_secs(10)).map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?.ok_or_else(Refusal::busy)
+}
+
+/// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing saved
+/// during a trial, is ended by what is loaded now; that is said.
+fn refuse_pending(host: &dyn Host) -> Result<Vec<String>, Refusal> {
+    if let Some(other) = elsewhere(host) {
+        return Err(Refusal::elsewhere(other.state));
+    }
+    match status(host).trial.filter(|t| t.state.is_pending()) {
+        None => Ok(Vec::new()),
+        Some(t) if t.id == UNRECORDED && !guarded(host) => Ok(vec!["the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned()]),
+        Some(t) => Err(Refusal::refused("pending", format!("a trial is pending ({})", t.state.word()), "nothing was loaded; `portcullis keep` or `portcullis revert` ends it")),
+    }
+}
+
+/// Whether the guard of some trial lives: its state file may be gone, it is not.
+fn guarded(host: &dyn Host) -> bool {
+    host.list(&host.paths().run).iter().filter_map(|name| name.strip_prefix("guard-")?.strip_suffix(".json"))
+        .any(|id| super::guard::ready(host, id).is_some_and(|w| host.alive(w.pid, w.started)))
+}
+
+/// A plan that was kept later than what is saved stays: whoever restarts a manager has not asked for the older one. One that
+/// is not loaded any more is no reason.
+fn kept_later(host: &dyn Host, parts: &[Part]) -> Option<String> {
+    let now: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| kernel::read(host, f, None).ok()).collect();
+    let of = |f: Family| now.iter().find(|set| set.family == f);
+    let other = |part: &Part| of(part.family).is_some_and(|set| !Part::of(set).same_rules(part));
+    if now.iter().all(|set| Part::of(set).is_empty()) || now.iter().any(|set| dated(set).is_some()) || !parts.iter().any(other) {
+        return None;
+    }
+    let kept = history::kept(host, Family::BOTH.map(of));
+    let trial = kept.trial.filter(|_| kept.lost.is_none())?;
+    Some(format!("trial {}, kept later than what is saved, is loaded and stays; `portcullis save --ours` saves it", trial.id))
+}
+
+/// firewalld flushes what others have loaded while it starts, and its unit counts as started before: it answers when it is
+/// through.
+fn wait_for_firewalld(host: &dyn Host) {
+    if host.find("firewall-cmd").is_some() {
+        let _ = host.run(&Cmd::new("firewall-cmd", &["--state"]).within(FIREWALLD_WAIT));
+    }
+}
+
+/// Makes our chains of one family hold this, and puts in each jump that is missing.
+pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
+    let mut now = kernel::read(tools, part.family, None)?;
+    if now.table("filter").is_some_and(|t| t.unreadable) {
+        return Err("iptables cannot read the filter table: somebody put a native nft rule into it (`nft list ruleset`)".to_owned());
+    }
+    let mut said = Vec::new();
+    if !part.stands(&now) {
+        let change = part.change(&now);
+        let script = change.whole_script();
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
+        now = kernel::read(tools, part.family, None)?;
+        let rules = part.input.len() + part.forward.len();
+        said.push(if rules == 1 { "1 rule was loaded".to_owned() } else { format!("{rules} rules were loaded") });
+        if !change.holds(&now, &script) {
+            // They are in: another version of the tool may only print them otherwise.
+            said.push("the rules read back are not word for word what is saved".to_owned());
+        }
+        said.extend(kernel::clean_up(tools, MARK, &change, &now));
+        now = kernel::read(tools, part.family, None)?;
+    }
+    said.extend(jump(tools, part, &now, pause)?);
+    if said.is_empty() {
+        said.push("everything was loaded already".to_owned());
+    }
+    Ok(said)
+}
+
+/// Puts in each jump that this fresh reading does not show.
+fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
+    let mut said = Vec::new();
+    for script in part.jumps(now) {
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
+        said.extend(script.lines().filter_map(|l| l.strip_prefix("-I ")).map(|l| format!("put in the jump {}", l.replacen(" 1 ", " ", 1))));
+    }
+    if !said.is_empty() {
+        let after = kernel::read(tools, part.family, None)?;
+        if let Some(still) = part.jumps(&after).first() {
+            return Err(format!("the jump is not there although it was put in: {}", still.lines().nth(1).unwrap_or_default()));
+        }
+    }
+    Ok(said)
+}
+
+/// Tries again while somebody else holds the lock of xtables: at boot many load their rules.
+fn patiently(pause: &mut dyn FnMut(Duration), mut act: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+    for _ in 1..TRIES {
+        match act() {
+            Err(why) if why.contains("lock") => pause(Duration::from_millis(500)),
+            done => return done,
+        }
+    }
+    act()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::syntax::{iptables_save, plan};
+    use crate::trial::{Options, apply, guard, keep, revert};
+
+    fn host() -> Demo {
+        Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); })
+    }
+
+    fn begin(host: &Demo, node: &str) {
+        let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
+            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n");
+        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {}).unwrap();
+    }
+
+    fn keeps(host: &Demo, node: &str) {
+        begin(host, node);
+        keep(host, true).unwrap();
+    }
+
+    /// As `save --ours` does.
+    fn store(host: &Demo) {
+        for family in Family::BOTH {
+            host.write(&path(host, family), Part::of(&host.loaded(family)).write().as_bytes(), 0o640).unwrap();
+        }
+    }
+
+    /// The next boot: what is loaded first, and nothing of ours in memory.
+    fn boot(host: &Demo, rules: &[Ruleset; 2]) {
+        for set in rules {
+            kernel::replace_tables(host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
+        }
+    }
+
+    fn all(host: &Demo) -> [Ruleset; 2] {
+        Family::BOTH.map(|f| host.loaded(f))
+    }
+
+    fn same(a: &[Ruleset; 2], b: &[Ruleset; 2]) -> bool {
+        a.iter().zip(b).all(|(a, b)| a.same_rules(b))
+    }
+
+    #[test]
+    fn a_boot_brings_back_what_was_saved_and_twice_is_once() {
+        let host = host();
+        let bare = all(&host);
+        assert_eq!(load(&host).unwrap_err().code, "nothing-saved");
+        keeps(&host, "192.0.2.11");
+        store(&host);
+        let kept = all(&host);
+        boot(&host, &bare);
+        let said = load(&host).unwrap().join("\n");
+        assert!(said.contains("IPv4: put in the jump DOCKER-USER -j PORTCULLIS-FWD"), "{said}");
+        assert!(same(&all(&host), &kept));
+        let once = all(&host);
+        assert_eq!(load(&host).unwrap(), ["IPv4: everything was loaded already", "IPv6: everything was loaded already"]);
+        assert_eq!(all(&host), once);
+        // Somebody took a jump out, somebody else flushed a chain.
+        for odd in ["-D INPUT ! -i lo -j PORTCULLIS", "-F PORTCULLIS-A", "-F PORTCULLIS-FWD"] {
+            kernel::restore(&host, "test", Family::V4, &format!("*filter\n{odd}\nCOMMIT\n")).unwrap();
+            load(&host).unwrap();
+            assert_eq!(Part::of(&host.loaded(Family::V4)), Part::of(&kept[0]), "{odd}");
+            assert!(Part::of(&kept[0]).stands(&host.loaded(Family::V4)) && Part::of(&kept[0]).jumps(&host.loaded(Family::V4)).is_empty(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_latest_that_was_kept_wins() {
+        let host = host();
+        let bare = all(&host);
+        keeps(&host, "192.0.2.11");
+        store(&host);
+        let saved = all(&host);
+        keeps(&host, "192.0.2.12");
+        let later = all(&host);
+        // A manager is restarted: nobody asked for the older plan.
+        let said = load(&host).unwrap();
+        assert!(said.len() == 1 && said[0].contains("kept later than what is saved"), "{said:?}");
+        assert!(same(&all(&host), &later));
+        // Gone is gone: the next best is what is saved.
+        boot(&host, &bare);
+        load(&host).unwrap();
+        assert!(Part::of(&host.loaded(Family::V4)).same_rules(&Part::of(&saved[0])));
+        // An older plan stands in a file that somebody else loaded before us.
+        keeps(&host, "192.0.2.13");
+        store(&host);
+        let newest = all(&host);
+        boot(&host, &saved);
+        load(&host).unwrap();
+        assert!(Family::BOTH.iter().all(|f| Part::of(&host.loaded(*f)).same_rules(&Part::of(&newest[f.index()]))));
+    }
+
+    #[test]
+    fn nothing_is_loaded_under_a_trial_nor_out_of_one() {
+        let host = host();
+        keeps(&host, "192.0.2.11");
+        store(&host);
+        let kept = all(&host);
+        begin(&host, "192.0.2.12");
+        let during = all(&host);
+        assert_eq!(load(&host).unwrap_err().code, "pending");
+        // Its state file is gone, its guard is not.
+        let state = host.paths().run.join("trial.json");
+        let text = host.read(&state).unwrap();
+        host.remove(&state).unwrap();
+        assert_eq!(load(&host).unwrap_err().code, "pending");
+        assert!(same(&all(&host), &during));
+        host.write(&state, &text, 0o600).unwrap();
+        revert(&host).unwrap();
+        let limit = host.now().boot + Duration::from_secs(10);
+        while guarded(&host) {
+            assert!(host.now().boot < limit, "the guard does not end");
+            host.pause(Duration::from_millis(5));
+        }
+        // Somebody saved a listing during a trial, and boot loaded it.
+        boot(&host, &during);
+        let said = load(&host).unwrap().join("\n");
+        assert!(said.contains("the dates of a trial"), "{said}");
+        assert!(Part::of(&host.loaded(Family::V4)).same_rules(&Part::of(&kept[0])));
+        // The same listing in our own file.
+        let dated = iptables_save::write(&during[0], false);
+        host.write(&path(&host, Family::V4), dated.as_bytes(), 0o640).unwrap();
+        let refused = load(&host).unwrap_err();
+        assert_eq!((refused.code, refused.exit), ("dated", 3));
+        host.write(&path(&host, Family::V4), b"*filter\n:INPUT DROP [0:0]\n-A INPUT -j DROP\nCOMMIT\n", 0o640).unwrap();
+        assert_eq!((load(&host).unwrap_err().code, load(&host).unwrap_err().exit), ("foreign", 3));
+    }
+
+    #[test]
+    fn a_family_that_fails_does_not_take_the_other_with_it() {
+        let host = host();
+        let bare = all(&host);
+        keeps(&host, "192.0.2.11");
+        store(&host);
+        let kept = all(&host);
+        boot(&host, &bare);
+        host.break_tool("ip6tables-restore", 1);
+        let refused = load(&host).unwrap_err();
+        assert_eq!((refused.code, refused.exit), ("load-failed", 1));
+        assert!(refused.what.starts_with("not loaded: IPv6"), "{}", refused.what);
+        assert!(host.loaded(Family::V4).same_rules(&kept[0]) && host.loaded(Family::V6).same_rules(&bare[1]));
+        load(&host).unwrap();
+        assert!(same(&all(&host), &kept));
+    }
+
+    #[test]
+    fn published_ports_are_guarded_from_dockers_chain_once_that_is_there() {
+        let host = host();
+        keeps(&host, "192.0.2.11");
+        store(&host);
+        let mut early = all(&host);
+        let filter = early[0].table_mut("filter").unwrap();
+        for chain in ["DOCKER-USER", "PORTCULLIS", "PORTCULLIS-A", "PORTCULLIS-B", "PORTCULLIS-FWD", "PORTCULLIS-FWD-A", "PORTCULLIS-FWD-B"] {
+            filter.remove(chain);
+        }
+        for chain in &mut filter.chains {
+            chain.rules.retain(|r| !r.text.contains("DOCKER-USER") && !r.text.contains("PORTCULLIS"));
+        }
+        boot(&host, &early);
+        let said = load(&host).unwrap().join("\n");
+        assert!(said.contains("IPv4: put in the jump FORWARD -j PORTCULLIS-FWD"), "{said}");
+        // Docker starts while we wait.
+        let docker = host.fork();
+        let starts = std::thread::spawn(move || {
+            docker.pause(Duration::from_millis(300));
+            kernel::restore(&docker, "docker", Family::V4, "*filter\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\nCOMMIT\n").unwrap();
+        });
+        let said = published(&host).unwrap();
+        starts.join().unwrap();
+        assert_eq!(said, ["IPv4: put in the jump DOCKER-USER -j PORTCULLIS-FWD"]);
+        let texts = |chain: &str| host.loaded(Family::V4).chain("filter", chain).unwrap().rules.iter().map(|r| r.text.to_string()).collect::<Vec<_>>();
+        assert_eq!(texts("DOCKER-USER"), ["-j PORTCULLIS-FWD", "-j RETURN"]);
+        assert!(!texts("FORWARD").contains(&"-j PORTCULLIS-FWD".to_owned()));
+        assert!(published(&host).unwrap().is_empty());
+        assert_eq!(load(&host).unwrap()[0], "IPv4: everything was loaded already");
+    }
+}
