@@ -98,6 +98,9 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     }
     progress("arming the guard");
     arm(host, &mut record)?;
+    if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
+        record.remarks.push(format!("what is old in the history was not taken out: {e}"));
+    }
     if !options.without_rehearsal && let Err(moved) = still_the_same(host, &change) {
         // The guard sees that there is nothing to watch.
         record.state = State::Failed;

@@ -1,6 +1,9 @@
 //! What became of earlier trials, and the rules that were there before each: `history/` and `snapshots/` in the
 //! state directory.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 
 use super::machine::State;
@@ -9,6 +12,12 @@ use crate::host::Host;
 use crate::model::{Family, Plan, Ruleset};
 use crate::plan::FamilyChange;
 use crate::syntax::plan;
+
+/// So many trials stay in the history, however long ago they were.
+pub const LAST_KEPT: usize = 50;
+
+/// All trials of so many days stay in the history, however many they are.
+pub const DAYS_KEPT: i64 = 30;
 
 fn file(host: &dyn Host, id: &str) -> PathBuf {
     host.paths().state.join("history").join(format!("{id}.json"))
@@ -67,7 +76,7 @@ pub fn all(host: &dyn Host) -> Vec<Record> {
         .filter(|r| !r.state.is_pending() || r.home.boot_id != boot_id)
         .map(|r| if r.state.is_pending() { ended_by_boot(r) } else { r })
         .collect();
-    out.sort_by_key(|r| std::cmp::Reverse((r.began, r.id.clone())));
+    out.sort_by_key(|r| Reverse((r.began, r.id.clone())));
     out
 }
 
@@ -138,6 +147,43 @@ pub fn snapshot(host: &dyn Host, id: &str, suffix: &str) -> Option<String> {
     host.read(&path).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
 }
 
+/// When a trial began, by its id; `None`: this is no id of ours.
+fn began(id: &str) -> Option<i64> {
+    let (second, millis) = id.split_once('-')?;
+    (millis.len() == 4 && millis.bytes().all(|b| b.is_ascii_digit())).then(|| second.parse().ok()).flatten()
+}
+
+/// Takes out of the history what is neither among the last trials nor of the last days, with its snapshots, and snapshots
+/// that belong to no trial any more. What is kept, was saved last or is still pending stays, however old it is; so does
+/// what is none of ours. Only for the holder of the lock; `rules`: what is loaded.
+pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result<()> {
+    let records: Vec<Record> = read(host).collect();
+    let kept = kept(host, rules);
+    let newest = |of: fn(&Record) -> bool| records.iter().filter(|r| of(r)).max_by_key(|r| r.began).map(|r| r.id.clone());
+    let needed: HashSet<String> = kept.trial.map(|r| r.id).into_iter().chain(kept.lost)
+        .chain(record::load(host).map(|r| r.id))
+        .chain(newest(|r| r.state == State::Kept)).chain(newest(|r| r.saved.is_some()))
+        .chain(records.iter().filter(|r| r.state.is_pending() && r.home.boot_id == host.identity().boot_id).map(|r| r.id.clone()))
+        .collect();
+    // Also what this version cannot read has its time in its name.
+    let mut all: Vec<(i64, String)> = host.list(&host.paths().state.join("history")).iter()
+        .filter_map(|n| n.strip_suffix(".json")).filter_map(|id| Some((began(id)?, id.to_owned()))).collect();
+    all.sort_by_key(|a| Reverse(a.clone()));
+    let oldest = host.now().wall - DAYS_KEPT * 24 * 3600;
+    let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().enumerate()
+        .partition(|(i, (began, id))| *i >= LAST_KEPT && *began < oldest && !needed.contains(id));
+    let left: HashSet<&str> = left.iter().map(|(_, (_, id))| id.as_str()).chain(needed.iter().map(String::as_str)).collect();
+    let snapshots = host.paths().state.join("snapshots");
+    for name in host.list(&snapshots) {
+        let orphan = name.split_once('.').is_some_and(|(id, _)| began(id).is_some() && !left.contains(id));
+        if orphan {
+            host.remove(&snapshots.join(name))?;
+        }
+    }
+    // After its snapshots: what is cut off half-way is found again.
+    gone.iter().try_for_each(|(_, (_, id))| host.remove(&file(host, id)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -147,7 +193,7 @@ mod tests {
     use super::*;
     use crate::host::demo::Demo;
     use crate::syntax::iptables_save;
-    use crate::trial::{Options, apply, guard, keep, kernel, save, status};
+    use crate::trial::{Options, apply, guard, keep, kernel, revert, save, status};
 
     fn keeps(host: &Demo, node: &str) -> (String, Plan) {
         let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\"]\nto = [\"portmapper\"]\n");
@@ -157,10 +203,85 @@ mod tests {
         (id, plan)
     }
 
-    fn now(host: &Demo) -> (Plan, Option<String>) {
+    fn now_kept(host: &Demo) -> (Plan, Option<String>) {
         let rules = Family::BOTH.map(|f| host.loaded(f));
         let kept = kept(host, rules.each_ref().map(Some));
         (kept.plan(), kept.lost)
+    }
+
+    #[test]
+    fn the_last_trials_and_those_of_the_last_days_stay() {
+        let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
+        let dir = host.paths().state.clone();
+        let snapshots = || host.list(&dir.join("snapshots"));
+        let ids = || host.list(&dir.join("history")).iter().filter_map(|n| n.strip_suffix(".json").map(str::to_owned)).collect::<Vec<_>>();
+        let (kept, plan) = keeps(&host, "192.0.2.11");
+        saves(&host);
+        // As if so many had been reverted since, one a day.
+        let last = record::load(&host).unwrap();
+        let now = host.now().wall;
+        let past = |day: i64| {
+            let mut r = last.clone();
+            (r.id, r.began, r.state, r.saved) = (format!("{}-0001", now - day * 86_400 - 60), now - day * 86_400 - 60, State::Reverted, None);
+            put(&host, &r).unwrap();
+            for suffix in ["v4", "v6"] {
+                write_snapshot(&host, &r.id, suffix, "*filter\nCOMMIT\n").unwrap();
+            }
+            r.id
+        };
+        let mut all: Vec<String> = (1..=80).map(past).collect();
+        // What is in force was begun long before all of them.
+        let old = {
+            let mut r = all_of(&host, &kept);
+            (r.id, r.began) = (format!("{}-0002", now - 400 * 86_400), now - 400 * 86_400);
+            put(&host, &r).unwrap();
+            record::store(&host, &r).unwrap();
+            host.remove(&file(&host, &kept)).unwrap();
+            for suffix in ["v4", "v6"] {
+                write_snapshot(&host, &r.id, suffix, &snapshot(&host, &kept, suffix).unwrap()).unwrap();
+            }
+            r.id
+        };
+        // What nobody can read any more, what belongs to no trial, and what is not ours.
+        let unreadable = format!("{}-0003", now - 500 * 86_400);
+        host.write(&file(&host, &unreadable), b"{", 0o600).unwrap();
+        write_snapshot(&host, &unreadable, "v4", "x").unwrap();
+        write_snapshot(&host, &format!("{}-0004", now - 60), "v4", "of nobody").unwrap();
+        for (dir, name) in [("history", "notes.json"), ("snapshots", "README"), ("snapshots", "before-the-move.v4")] {
+            host.write(&host.paths().state.join(dir).join(name), b"theirs", 0o600).unwrap();
+        }
+        let text = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7001/tcp\"]\n";
+        let options = Options { replace: true, ..Options::default() };
+        let new = apply(&host, &plan::read(text).unwrap(), &options, &mut |_| {}).unwrap();
+        assert!(new.remarks.iter().all(|r| !r.contains("history")), "{:?}", new.remarks);
+        // The new one, 49 more, and the plan in force.
+        all.truncate(LAST_KEPT - 1);
+        all.extend([new.id.clone(), old.clone(), "notes".into()]);
+        all.sort();
+        assert_eq!(ids(), all);
+        let mut left: Vec<String> = all.iter().filter(|i| *i != "notes").flat_map(|i| ["v4", "v6"].map(|s| format!("{i}.{s}"))).collect();
+        left.extend(["README".into(), "before-the-move.v4".into()]);
+        left.sort();
+        assert_eq!(snapshots(), left);
+        revert(&host).unwrap();
+        assert_eq!(now_kept(&host), (plan.clone(), None));
+        // Within the days more than so many stay.
+        let recent: Vec<String> = (0..80).map(|i| {
+            let mut r = last.clone();
+            (r.id, r.began, r.state) = (format!("{}-{i:04}", now - 1000 - i), now - 1000 - i, State::Reverted);
+            put(&host, &r).unwrap();
+            r.id
+        }).collect();
+        let new = apply(&host, &plan::read(text).unwrap(), &options, &mut |_| {}).unwrap();
+        let left = ids();
+        assert!(recent.iter().chain([&new.id, &old]).all(|i| left.contains(i)), "{left:?}");
+        assert!(left.iter().filter_map(|i| began(i)).filter(|b| *b < now - DAYS_KEPT * 86_400).count() == 1, "{left:?}");
+        revert(&host).unwrap();
+        assert_eq!(now_kept(&host), (plan, None));
+    }
+
+    fn all_of(host: &Demo, id: &str) -> Record {
+        all(host).into_iter().find(|r| r.id == id).unwrap()
     }
 
     fn saves(host: &Demo) -> String {
@@ -172,24 +293,24 @@ mod tests {
         let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
         let boot = Family::BOTH.map(|f| host.loaded(f));
         let (first, plan) = keeps(&host, "192.0.2.11");
-        assert_eq!(now(&host), (plan, None));
+        assert_eq!(now_kept(&host), (plan, None));
         // As at a boot that loads what was there before.
         for set in &boot {
             kernel::replace_tables(&host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
         }
-        assert_eq!(now(&host), (Plan::default(), Some(first.clone())));
+        assert_eq!(now_kept(&host), (Plan::default(), Some(first.clone())));
         let done = saves(&host);
         assert!(done.contains("is not loaded, so it was not saved"), "{done}");
         assert!(all(&host).iter().all(|r| r.saved.is_none()));
         // By the clock it was kept before the first.
         host.step_wall(-3600);
         let (second, plan) = keeps(&host, "192.0.2.12");
-        assert_eq!((all(&host)[0].id == first, now(&host)), (true, (plan.clone(), None)));
+        assert_eq!((all(&host)[0].id == first, now_kept(&host)), (true, (plan.clone(), None)));
         assert!(!saves(&host).contains("not saved"));
         assert!(status(&host).trial.is_some_and(|t| t.saved.is_some()));
         assert!(all(&host).iter().all(|r| r.saved.is_some() == (r.id == second)));
         // The history of it could not be written.
         host.remove(&file(&host, &second)).unwrap();
-        assert_eq!(now(&host), (plan, None));
+        assert_eq!(now_kept(&host), (plan, None));
     }
 }
