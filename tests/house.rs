@@ -190,6 +190,34 @@ fn only_host_starts_processes_waits_and_reads_clocks() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Files that may look at the text of a rule: the reader of its words, and the search of the screens.
+const READS_RULES: &[&str] = &["model/rule/mod.rs", "model/ruleset.rs", "tui/needle.rs"];
+
+#[test]
+fn the_text_of_a_rule_is_read_by_its_one_reader() {
+    // What a comment holds must not be taken for options: `Rule::option` and its like know quotes.
+    const LOOKS: &[&str] = &["contains(", "split", "find(", "rfind(", "starts_with(", "ends_with(", "match_indices(", "strip_prefix(", "rsplit"];
+    const RULES: &[&str] = &["rule", "r"];
+    let mut wrong = Vec::new();
+    for (path, code) in sources().iter().filter(|(path, _)| !READS_RULES.contains(&path.as_str()) && !is_tests(path)) {
+        for (n, line) in code {
+            for (at, _) in line.match_indices(".text.") {
+                let before: String = line[..at].chars().rev().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let before: String = before.chars().rev().collect();
+                let behind = &line[at + ".text.".len()..];
+                if RULES.contains(&before.as_str()) && LOOKS.iter().any(|l| behind.starts_with(l)) {
+                    wrong.push(format!("src/{path}:{n}: the text of a rule is read here: ask Rule::option, Rule::has, Rule::jumps_to or Rule::spec"));
+                }
+            }
+            let imports = line.trim_start().starts_with("use crate::model") && line.split([',', '{', '}', ';', ':']).any(|w| w.trim() == "words");
+            if imports && !["model", "plan"].contains(&station(path)) && path != "analyse/ipset.rs" {
+                wrong.push(format!("src/{path}:{n}: a rule is split into words here: ask Rule::options"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn nothing_is_left_to_do_in_place() {
     // Spelled in parts, so that this file does not find itself.

@@ -44,7 +44,7 @@ pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
             outer.fold(acc.or(&x.reach.accepted), |acc, r| acc.or(r))
         });
         let doors: Vec<(Door, AddrSet)> = rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default().iter().enumerate()
-            .filter(|(_, r)| r.text.contains("dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family)))
+            .filter(|(_, r)| r.has("--dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family)))
             .map(|d| { let known = let_in(&d); (d, known) }).filter(|(_, known)| !known.is_full()).collect();
         let asked: Vec<(Proto, u16, Net)> = doors.iter().map(|(d, _)| (d.proto, d.port, d.to)).collect();
         let open: Vec<(&Door, AddrSet)> = doors.iter().zip(reaches(view, family, &asked)).filter(|((_, known), who)| !who.minus(known).is_empty())
@@ -59,7 +59,7 @@ pub(super) fn direct(view: &View, judged: &[Judged], out: &mut Vec<Finding>) {
             let at = published(d).first().map(|j| j.endpoint.label());
             let how = format!("{} DOCKER rule {} lets {who} reach {addr} port {}/{} directly", family.label(), d.rule, d.port, d.proto);
             let message = if at.is_some() {
-                let tool = match family { Family::V4 => "iptables", Family::V6 => "ip6tables" };
+                let tool = family.tool("");
                 format!("{how}, past what guards its published port{unless}: a neighbour needs only a route to it by this host. \
                     Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i {bridge} -j DROP` closes it.", d.to)
             } else {

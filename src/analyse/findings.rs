@@ -10,6 +10,7 @@ use super::report::Judged;
 use super::shadow::Shadow;
 use super::trace::Verdict;
 use super::world::{bound, of_containers};
+use crate::model::names::chains::is_ours;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
 /// Something that stands out.
@@ -51,7 +52,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
             if t.unreadable {
                 say("unreadable-table", format!("iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it with `nft list ruleset`; nothing that it decides is known here."));
             } else if t.partial {
-                say("partial-table", format!("The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.", save_tool(family)));
+                say("partial-table", format!("The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.", family.tool("-save")));
             }
         }
     }
@@ -60,7 +61,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let containers = rules.table("filter").and_then(|t| t.chain("DOCKER")).map_or(0, |c| c.rules.len());
         if view.source == Source::Capture && containers > 0 && rules.table("nat").is_none() {
             say("published-unknown", format!("Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is not in the text: \
-                which ports of the host lead there is not known. Give the output of {} too.", if containers == 1 { "rule" } else { "rules" }, family.label(), save_tool(family)));
+                which ports of the host lead there is not known. Give the output of {} too.", if containers == 1 { "rule" } else { "rules" }, family.label(), family.tool("-save")));
         }
     }
     for o in &view.other_filters {
@@ -73,17 +74,9 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
             Some(why) => say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said.")),
             // A host without any address of a family has nothing to be known there.
             None if view.local_addrs(family).is_some_and(|own| own.is_empty()) => {}
-            None if view.source == Source::Capture => say(code, format!("The {label} rules are not known. Give the output of {} too.", save_tool(family))),
+            None if view.source == Source::Capture => say(code, format!("The {label} rules are not known. Give the output of {} too.", family.tool("-save"))),
             None => say(code, format!("The {label} rules are not known. What is open there cannot be said.")),
         }
-    }
-}
-
-/// What prints the rules of a family.
-pub(super) fn save_tool(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables-save",
-        Family::V6 => "ip6tables-save",
     }
 }
 
@@ -190,7 +183,7 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
         let text = rules.table(&s.at.table).and_then(|t: &Table| t.chain(&s.at.chain)).and_then(|c| c.rules.get(s.at.rule? - 1));
         let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();
         // Our own chains are made from the plan, and are nobody's to edit.
-        let advice = if s.at.chain.starts_with("PORTCULLIS") { "" } else { " Move it up or delete it." };
+        let advice = if is_ours(&s.at.chain) { "" } else { " Move it up or delete it." };
         let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
         out.push(Finding {
             code: "never-matches", endpoint: None,

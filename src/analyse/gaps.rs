@@ -1,8 +1,9 @@
 //! What these rules leave to others, and what is not in the text: sets, tables, services that are decided elsewhere.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::findings::{Finding, save_tool};
+use super::findings::Finding;
 use crate::model::{Family, Ruleset, Source, View};
 
 /// Names in one line; more are only counted.
@@ -27,7 +28,7 @@ pub(super) fn gaps(view: &View, out: &mut Vec<Finding>) {
     let only = |r: &Ruleset| if let [table] = r.tables.as_slice() { Some(table.name.clone()) } else { None };
     for rules in &shown {
         if let Some(name) = only(rules).filter(|n| n != "filter") {
-            let (label, tool) = (rules.family.label(), save_tool(rules.family));
+            let (label, tool) = (rules.family.label(), rules.family.tool("-save"));
             say("missing-table", format!("The {label} table filter is not in the text, only {name}: who is kept out is not known. Capture it with `{tool} -t filter`, or all with `{tool}`."));
         }
     }
@@ -35,7 +36,7 @@ pub(super) fn gaps(view: &View, out: &mut Vec<Finding>) {
     let docker = |r: &Ruleset| r.chain("filter", "DOCKER").is_some_and(|c| !c.rules.is_empty());
     if !shown.is_empty() && shown.iter().all(|r| only(r).is_some_and(|n| n == "filter") && !docker(r)) {
         say("missing-table", format!("Only the table filter is in the text: ports that the table nat opens or sends elsewhere would be missing here. Capture all tables with `{}`.",
-            shown.iter().map(|r| save_tool(r.family)).collect::<Vec<_>>().join("` and `")));
+            shown.iter().map(|r| r.family.tool("-save")).collect::<Vec<_>>().join("` and `")));
     }
     let sets: Vec<String> = missing_sets(view).into_iter().collect();
     if !sets.is_empty() {
@@ -50,11 +51,9 @@ fn missing_sets(view: &View) -> BTreeSet<String> {
     let known = |name: &str| view.ipsets.iter().flatten().any(|s| s.name == name);
     let mut out = BTreeSet::new();
     for rule in Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
-        if rule.text.contains("--match-set ") {
-            let mut words = rule.text.split(' ');
-            while words.any(|w| w == "--match-set") {
-                out.extend(words.next().map(|w| w.trim_matches('"')).filter(|name| !known(name)).map(str::to_owned));
-            }
+        if rule.has("--match-set") {
+            let names = rule.options().filter(|o| o.name == "--match-set").filter_map(|o| o.value);
+            out.extend(names.filter(|name| !known(name)).map(Cow::into_owned));
         }
     }
     out

@@ -3,7 +3,7 @@
 
 use range_set_blaze::RangeSetBlaze;
 
-use crate::model::{IfaceMatch, Ruleset, View};
+use crate::model::{IfaceMatch, Rule, Ruleset, View};
 
 /// A set of interface classes, by their index.
 pub(super) type Ifs = RangeSetBlaze<u16>;
@@ -63,7 +63,7 @@ impl Universe {
             let mut found = Vec::new();
             for chain in rules.iter().flat_map(|r| &r.tables).flat_map(|t| &t.chains) {
                 for rule in &chain.rules {
-                    patterns(&rule.text, &mut found);
+                    patterns(rule, &mut found);
                 }
             }
             for name in view.addrs.iter().flatten().map(|a| &a.interface).chain(view.routes.iter().flatten().map(|r| &r.interface)) {
@@ -125,20 +125,11 @@ impl Universe {
     }
 }
 
-/// The words behind `-i` and `-o`.
-fn patterns(text: &str, out: &mut Vec<String>) {
-    let mut last = "";
-    // Most rules name none: the look is cheaper than the split.
-    let named = [" -i ", " -o ", "-interface "].iter().any(|w| text.contains(w)) || text.starts_with("-i ") || text.starts_with("-o ");
-    if !named {
-        return;
-    }
-    for word in text.split_whitespace() {
-        if matches!(last, "-i" | "-o" | "--in-interface" | "--out-interface") && word != "!" && !out.iter().any(|o| o == word) {
-            out.push(word.trim_matches('"').to_owned());
-        }
-        if word != "!" {
-            last = word;
+/// The names of interfaces that a rule asks for.
+fn patterns(rule: &Rule, out: &mut Vec<String>) {
+    for option in rule.options().filter(|o| matches!(&*o.name, "-i" | "-o")) {
+        if let Some(name) = option.value.filter(|n| !out.iter().any(|o| o == n)) {
+            out.push(name.into_owned());
         }
     }
 }

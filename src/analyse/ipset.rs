@@ -1,12 +1,13 @@
 //! ipsets with their real contents (ipset(8)): which packets a `--match-set` takes.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::cell::Test;
 use super::compile::Meaning;
 use super::world::World;
-use crate::model::{AddrSet, End, Family, IpSet, Net, PortSet, Proto, split_args};
+use crate::model::{AddrSet, End, Family, IpSet, Net, PortSet, Proto, words};
 
 /// Sets of sets deeper than this are a loop.
 const MAX_DEPTH: usize = 8;
@@ -156,7 +157,7 @@ impl Shape<'_> {
     /// `None` when it is not understood; an empty list when it can never match packets of the protocol.
     fn entry(&self, text: &str) -> Option<Vec<Entry>> {
         let quoted = text.contains('"');
-        let words = if quoted { split_args(text) } else { text.split_whitespace().map(str::to_owned).collect() };
+        let words: Vec<String> = if quoted { words(text).map(Cow::into_owned).collect() } else { text.split_whitespace().map(str::to_owned).collect() };
         let mut words = words.into_iter();
         let key = words.next()?;
         let mut except = false;

@@ -20,44 +20,21 @@ pub(super) struct Lazy {
 }
 
 impl Lazy {
-    /// Reads the first words: what `iptables-save` writes before any match module, and a plain `--dport N`.
+    /// Reads what `iptables-save` writes before any match module, and a plain `--dport N`.
     pub(super) fn new(rule: &Rule, family: Family, proto: Proto) -> Self {
         let mut out = Self { never: false, src: None, dst: None, dport: None, ready: OnceCell::new() };
-        let mut words = rule.text.split(' ');
-        let mut positive = true;
-        while let Some(word) = words.next() {
-            match word {
-                "!" => {
-                    positive = false;
-                    continue;
-                }
-                "-s" | "-d" | "-p" | "-i" | "-o" => {
-                    let Some(value) = words.next() else { break };
-                    if value == "!" {
-                        break;
-                    }
-                    if positive {
-                        match word {
-                            "-s" => out.src = Net::parse(value, family),
-                            "-d" => out.dst = Net::parse(value, family),
-                            "-p" if value != "all" && value != "0" => out.never = Proto::parse(value).is_some_and(|p| p != proto),
-                            _ => {}
-                        }
-                    }
-                }
-                "-m" => {
-                    // `-m tcp --dport N`; other modules may hold quoted text, where words mean nothing.
-                    if !matches!(words.next(), Some("tcp" | "udp")) {
-                        break;
-                    }
-                    if words.next() == Some("--dport") {
-                        out.dport = words.next().and_then(|p| p.parse().ok());
-                    }
-                    break;
-                }
+        for option in rule.options() {
+            let value = option.value.filter(|_| !option.negated);
+            match &*option.name {
+                "-s" => out.src = value.and_then(|v| Net::parse(&v, family)),
+                "-d" => out.dst = value.and_then(|v| Net::parse(&v, family)),
+                "-p" => out.never = value.filter(|v| v != "all" && v != "0").and_then(|v| Proto::parse(&v)).is_some_and(|p| p != proto),
+                "--dport" => out.dport = value.and_then(|v| v.parse().ok()),
+                "-i" | "-o" => {}
+                // Further words are looked at by those few whose first ones meet the packet.
+                "-m" if value.is_some_and(|m| matches!(&*m, "tcp" | "udp")) => {}
                 _ => break,
             }
-            positive = true;
         }
         out
     }

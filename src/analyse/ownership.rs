@@ -1,7 +1,8 @@
 //! Which program owns a chain or a rule: told by the names that managers give to their chains, and by
 //! what they put into built-in chains.
 
-use crate::model::{Rule, Target};
+use crate::model::Rule;
+use crate::model::names::interfaces;
 
 /// A program that owns chains of the firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,21 +91,13 @@ const NAMES: &[(&str, bool, Manager)] = &[
     ("neutron-", true, Manager::Neutron),
 ];
 
-/// What managers write into built-in chains beside jumps: words of the rule, and whose they are.
-const WORDS: &[(&str, Manager)] = &[
-    ("--comment cali:", Manager::Calico),
-    ("--comment \"cali:", Manager::Calico),
-    ("--comment flanneld", Manager::Cni),
-    ("--comment \"flanneld", Manager::Cni),
-    ("--comment \"CNI portfwd", Manager::Cni),
-    ("--comment \"kubernetes ", Manager::Kubernetes),
+/// How managers mark their rules in built-in chains: a part of the comment.
+const COMMENTS: &[(&str, Manager)] = &[
+    ("cali:", Manager::Calico),
+    ("flanneld", Manager::Cni),
+    ("CNI portfwd", Manager::Cni),
+    ("kubernetes ", Manager::Kubernetes),
     ("generated for LXD", Manager::Lxd),
-    ("-i virbr", Manager::Libvirt),
-    ("-o virbr", Manager::Libvirt),
-    ("-i docker0", Manager::Docker),
-    ("-o docker0", Manager::Docker),
-    ("-i docker_gwbridge", Manager::Docker),
-    ("-o docker_gwbridge", Manager::Docker),
 ];
 
 impl Manager {
@@ -146,30 +139,21 @@ pub fn owner(chain: &str) -> Option<Manager> {
 /// The manager that put a rule where it stands: the owner of its chain, of the chain that it jumps to, or of
 /// its comment or interface.
 pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
-    owner(chain).or_else(|| target_owner(&rule.text)).or_else(|| {
-        let padded = format!("{} ", rule.text);
-        if bridge_rule(&padded) {
-            return Some(Manager::Docker);
-        }
-        WORDS.iter().find(|(words, _)| padded.contains(words)).map(|w| w.1)
+    owner(chain).or_else(|| owner(&rule.jumps_to()?)).or_else(|| {
+        rule.options().filter(|o| matches!(&*o.name, "-i" | "-o")).filter_map(|o| o.value).find_map(|name| bridge_owner(&name))
+    }).or_else(|| {
+        let comment = rule.comment()?;
+        COMMENTS.iter().find(|(mark, _)| comment.contains(mark)).map(|(_, whose)| *whose)
     })
 }
 
-fn target_owner(text: &str) -> Option<Manager> {
-    let at = text.find("-j ").or_else(|| text.find("-g "))?;
-    // Cheap first, exact when it matters: a comment may hold `-j`.
-    let spec = crate::model::Spec::parse(text.get(at..)?, crate::model::Family::V4);
-    match spec.target {
-        Target::Jump(name, _) | Target::Goto(name) => owner(&name),
-        _ => None,
+/// The manager that makes bridges of this name, where only one does.
+fn bridge_owner(interface: &str) -> Option<Manager> {
+    if interfaces::is_dockers(interface) {
+        Some(Manager::Docker)
+    } else {
+        interfaces::is_libvirts(interface).then_some(Manager::Libvirt)
     }
-}
-
-/// Docker names the bridge of a network `br-` and twelve hex digits.
-fn bridge_rule(text: &str) -> bool {
-    text.match_indices("o br-").chain(text.match_indices("i br-")).any(|(at, _)| {
-        text.get(at + 5..at + 17).is_some_and(|id| id.bytes().all(|b| b.is_ascii_hexdigit()))
-    })
 }
 
 #[cfg(test)]

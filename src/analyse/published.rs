@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::endpoint::{Endpoint, EndpointKind, add_doors};
 use super::ownership::rule_owner;
 use super::world::World;
+use crate::model::names::services;
 use crate::model::{AddrSet, Chain, Family, Match, Net, PortSet, Proto, Rule, Spec, Table, Target, View};
 
 /// More ports than this in one match are a range, not a list of services: its ends stand for it.
@@ -31,10 +32,10 @@ pub(super) fn endpoints(view: &View) -> Vec<Endpoint> {
     list
 }
 
-/// Only these rules can publish: the words save parsing every rule of a large nat table.
+/// Only these rules can publish: their words save working out the meaning of every rule of a large nat table.
 fn may_publish(chain: &Chain, rule: &Rule) -> bool {
-    let t = &rule.text;
-    t.contains("dport") && (t.contains("-j DNAT") || t.contains("-j REDIRECT") || chain.name == "KUBE-NODEPORTS")
+    let translates = || rule.jumps_to().is_some_and(|to| matches!(&*to, "DNAT" | "REDIRECT"));
+    (rule.has("--dport") || rule.has("--dports")) && (chain.name == "KUBE-NODEPORTS" || translates())
 }
 
 fn publish(view: &View, family: Family, nat: &Table, chain: &Chain, rule: &Rule, out: &mut BTreeMap<(u16, Proto), Endpoint>) {
@@ -141,8 +142,8 @@ pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
         let Some(world) = World::new(view, family, &[]) else { continue };
         for table in &world.rules.tables {
             for (chain, inherited) in reached(table, &world) {
-                for rule in chain.rules.iter().filter(|r| r.text.contains("port") && !elsewhere(r, &world)) {
-                    if plain_port(&rule.text).is_some_and(|k| out.contains_key(&k)) {
+                for rule in chain.rules.iter().filter(|r| names_ports(r) && !elsewhere(r, &world)) {
+                    if plain_port(rule).is_some_and(|k| out.contains_key(&k)) {
                         continue;
                     }
                     let spec = rule.spec(family);
@@ -167,23 +168,20 @@ pub(super) fn named_by_rules(view: &View) -> Vec<Endpoint> {
     out.into_values().collect()
 }
 
-/// The port and protocol that a rule's words seem to name: enough to know that it brings nothing new.
-fn plain_port(text: &str) -> Option<(u16, Proto)> {
-    let behind = |option: &str| text.split(' ').skip_while(|w| *w != option).nth(1);
-    Some((behind("--dport")?.parse().ok()?, Proto::parse(behind("-p")?)?))
+/// Whether a rule asks for ports of the destination.
+fn names_ports(rule: &Rule) -> bool {
+    ["--dport", "--dports", "--ports"].into_iter().any(|o| rule.has(o))
+}
+
+/// The port and protocol that a rule's words name: enough to know that it brings nothing new.
+fn plain_port(rule: &Rule) -> Option<(u16, Proto)> {
+    Some((rule.value("--dport")?.parse().ok()?, Proto::parse(&rule.value("-p")?)?))
 }
 
 /// Whether a rule is about packets to another host only: a port that it names is not one of this host.
 fn elsewhere(rule: &Rule, world: &World) -> bool {
-    let (mut words, mut before) = (rule.text.split(' '), "");
-    let dst = loop {
-        match words.next() {
-            Some("-d") if before != "!" => break words.next(),
-            Some(word) => before = word,
-            None => return false,
-        }
-    };
-    dst.and_then(|n| Net::parse(n, world.family)).and_then(AddrSet::from_net).is_some_and(|dst| world.is_elsewhere(&dst))
+    let dst = rule.option("-d").filter(|o| !o.negated).and_then(|o| o.value);
+    dst.and_then(|n| Net::parse(&n, world.family)).and_then(AddrSet::from_net).is_some_and(|dst| world.is_elsewhere(&dst))
 }
 
 /// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
@@ -198,30 +196,22 @@ fn reached<'t>(table: &'t Table, world: &World) -> Vec<(&'t Chain, Vec<Proto>)> 
         }
         out.push((chain, vec![Proto::TCP, Proto::UDP]));
         for rule in chain.rules.iter().filter(|r| !elsewhere(r, world)) {
-            // By its words: a comment that names a chain only makes one more chain reached.
-            let mut words = rule.text.split(' ');
-            while let Some(w) = words.next() {
-                if matches!(w, "-j" | "-g") && let Some(c) = words.next().and_then(|to| table.chain(to)) && !seen.contains(c.name.as_str()) {
-                    todo.push(&c.name);
-                }
+            if let Some(c) = rule.jumps_to().and_then(|to| table.chain(&to)).filter(|c| !seen.contains(c.name.as_str())) {
+                todo.push(&c.name);
             }
         }
     }
     out
 }
 
-/// Well-known services of this program's users (IANA service names).
+/// The name of a port that rules speak of: those that this program's users know by name; other numbers may stand for
+/// anything.
 fn service_name(port: u16) -> &'static str {
     match port {
-        22 => "ssh",
-        25 => "smtp",
-        53 => "domain",
-        80 => "http",
+        // RPC programs, as rpcinfo(8) calls them.
         111 => "portmapper",
-        123 => "ntp",
-        443 => "https",
-        2049 => "nfs",
         20048 => "mountd",
+        22 | 25 | 53 | 80 | 123 | 443 | 2049 => services::name(port, "tcp").unwrap_or("port"),
         _ => "port",
     }
 }

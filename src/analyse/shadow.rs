@@ -52,7 +52,7 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
             let mut all: Option<usize> = None;
             // Before the first rule that ends the chain for anybody nothing is shadowed, and most chains of a large
             // host (a service, its endpoints) have none, or only their last.
-            let first = chain.rules.iter().position(|r| may_end(&r.text)).unwrap_or(chain.rules.len());
+            let first = chain.rules.iter().position(may_end).unwrap_or(chain.rules.len());
             if first + 1 >= chain.rules.len() {
                 continue;
             }
@@ -90,22 +90,14 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     out
 }
 
-/// Whether the words of a rule may name a target that ends the chain; cheap, and `true` when in doubt. The target
-/// stands at the end of what `iptables-save` prints, so the look begins there; quoted text may hold anything.
-fn may_end(text: &str) -> bool {
+/// Whether a rule may have a target that ends the chain; `true` when in doubt.
+fn may_end(rule: &Rule) -> bool {
     const GO_ON: &[&str] = &["LOG", "NFLOG", "MARK", "CONNMARK", "CT", "SET", "CLASSIFY", "TCPMSS"];
-    let mut behind = "";
-    for word in text.rsplit(' ') {
-        if word.contains('"') {
-            return true;
-        }
-        match word {
-            "-j" => return !(GO_ON.contains(&behind) || behind.bytes().any(|b| !b.is_ascii_uppercase())),
-            "-g" | "--goto" | "--jump" => return true,
-            _ => behind = word,
-        }
-    }
-    false
+    rule.options().find(|o| matches!(&*o.name, "-j" | "-g")).is_some_and(|o| {
+        let target = o.value.unwrap_or_default();
+        // A chain of capitals may be an extension that this program does not know.
+        o.name == "-g" || !GO_ON.contains(&&*target) && target.bytes().all(|b| b.is_ascii_uppercase())
+    })
 }
 
 /// Whether a target ends the chain for every packet that it gets.

@@ -434,7 +434,7 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     fn marks_matter(&self) -> bool {
         *self.compiled.marks.get_or_init(|| {
-            self.world.rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).any(|r| r.text.contains("--mark"))
+            self.world.rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).any(|r| r.has("--mark"))
         })
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::ifaces::{Ifs, Universe};
-use crate::model::{AddrSet, Family, IfaceMatch, LocalAddr, Match, Net, Rule, Ruleset, Source, Spec, Target, View, split_args};
+use crate::model::names::interfaces::is_bridge;
+use crate::model::{AddrSet, Family, IfaceMatch, LocalAddr, Match, Net, Rule, Ruleset, Source, Spec, Target, View};
 
 /// The surroundings of one family's rules.
 pub(super) struct World<'a> {
@@ -97,7 +98,7 @@ impl<'a> World<'a> {
             list
         });
         let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
-        let dated = rest().any(|r| r.text.contains("--date"));
+        let dated = rest().any(|r| r.has("--datestart") || r.has("--datestop"));
         let changed_sets = if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
         Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, beyond, dated, changed_sets, routes })
     }
@@ -204,12 +205,7 @@ impl<'a> World<'a> {
 
 /// The set that `-j SET` of a rule changes.
 fn changed_set(rule: &Rule) -> Option<String> {
-    if !rule.text.contains("-set ") || !rule.text.contains("SET") {
-        return None;
-    }
-    let mut words = split_args(&rule.text).into_iter().skip_while(|w| !matches!(w.as_str(), "--add-set" | "--del-set" | "--map-set"));
-    words.next()?;
-    words.next()
+    ["--add-set", "--del-set", "--map-set"].into_iter().find_map(|o| rule.value(o)).map(Into::into)
 }
 
 /// With forwarding on, the first address of each IPv6 network is the host's too (RFC 4291, 2.6.1).
@@ -246,8 +242,8 @@ impl Said {
         let host = |n: Net| (n.mask == rules.family.max()).then(|| AddrSet::single(n.ip()));
         let asked = |spec: &Spec| spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { host(*n) } else { None });
         for chain in rules.table("nat").map(|t| t.chains.as_slice()).unwrap_or_default() {
-            for rule in chain.rules.iter().filter(|r| r.text.contains("DNAT") || r.text.contains("REDIRECT")) {
-                let spec = translation(rule, rules.family);
+            for rule in chain.rules.iter().filter(|r| r.jumps_to().is_some_and(|to| matches!(&*to, "DNAT" | "REDIRECT"))) {
+                let spec = rule.spec(rules.family);
                 match &spec.target {
                     Target::Dnat(Some(to)) => {
                         said.beyond.add(&to.addrs.map_or_else(|| AddrSet::empty(rules.family), |(a, b)| AddrSet::range(a, b)));
@@ -262,20 +258,12 @@ impl Said {
             return said;
         }
         for table in &rules.tables {
-            for rule in table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.text.contains("-d ")) {
+            for rule in table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.has("-d")) {
                 said.here.unite(asked(&rule.spec(rules.family)).unwrap_or_else(|| AddrSet::empty(rules.family)));
             }
         }
         said
     }
-}
-
-/// The meaning of a rule that may translate: most of a large host's name no destination, and then their last words tell
-/// all that is asked here.
-fn translation(rule: &Rule, family: Family) -> Spec {
-    let short = rule.text.rfind("-j ").filter(|_| !rule.text.contains("-d ")).and_then(|at| rule.text.get(at..));
-    short.map(|words| Spec::parse(words, family)).filter(|s| matches!(s.target, Target::Dnat(_) | Target::Redirect(_)))
-        .unwrap_or_else(|| rule.spec(family))
 }
 
 /// The link-local network.
@@ -301,13 +289,10 @@ pub(super) fn net_set(text: &str, family: Family) -> AddrSet {
     Net::parse(text, family).and_then(AddrSet::from_net).unwrap_or_else(|| AddrSet::empty(family))
 }
 
-/// How managers name their bridges.
-const BRIDGES: &[&str] = &["docker", "br-", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr"];
-
 /// Whether an interface is a bridge of containers, by its name or by the rules.
 pub(super) fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool + use<> {
     let known: HashSet<String> = bridges(Some(rules)).into_iter().map(|(_, i)| i).collect();
-    move |name| BRIDGES.iter().any(|b| name.starts_with(b)) || known.contains(name)
+    move |name| is_bridge(name) || known.contains(name)
 }
 
 /// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
@@ -323,7 +308,7 @@ pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
     };
     let docker = rules.chain("nat", "DOCKER").is_some();
     for rule in rules.chain("nat", "POSTROUTING").map(|c| c.rules.as_slice()).unwrap_or_default() {
-        if !rule.text.contains("MASQUERADE") {
+        if rule.jumps_to().is_none_or(|to| to != "MASQUERADE") {
             continue;
         }
         let spec = rule.spec(rules.family);
@@ -333,7 +318,7 @@ pub(super) fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
             _ => None,
         });
         // The same words on another interface are a gateway's, and its network may be anywhere.
-        let managed = |i: &str| docker || BRIDGES.iter().any(|b| i.starts_with(b));
+        let managed = |i: &str| docker || is_bridge(i);
         if let (Some(net), Some(iface)) = (net, out_of.filter(|i| managed(i))) {
             add(net, iface);
         }
@@ -354,14 +339,8 @@ fn cluster_addresses(rules: &Ruleset) -> AddrSet {
     let mut set = AddrSet::empty(rules.family);
     for table in ["nat", "filter"] {
         for rule in rules.chain(table, "KUBE-SERVICES").map(|c| c.rules.as_slice()).unwrap_or_default() {
-            let mut words = rule.text.split_whitespace();
-            while let Some(w) = words.next() {
-                if w == "-d" {
-                    if let Some(net) = words.next().and_then(|n| Net::parse(n, rules.family)) {
-                        set.insert_net(net);
-                    }
-                    break;
-                }
+            if let Some(net) = rule.value("-d").and_then(|n| Net::parse(&n, rules.family)) {
+                set.insert_net(net);
             }
         }
     }

@@ -45,6 +45,22 @@ impl Family {
         }
     }
 
+    /// The name of a tool of iptables for this family: `tool("-save")` is `iptables-save` or `ip6tables-save`.
+    pub fn tool(self, what: &str) -> String {
+        match self {
+            Self::V4 => format!("iptables{what}"),
+            Self::V6 => format!("ip6tables{what}"),
+        }
+    }
+
+    /// `v4` or `v6`, as files of rules are named.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+
     /// 0 for IPv4, 1 for IPv6.
     pub fn index(self) -> usize {
         self as usize

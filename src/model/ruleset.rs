@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Family, Rule, Target};
+use super::{Family, Rule};
 
 /// What happens to a packet that no rule of a built-in chain decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,11 +138,8 @@ impl Table {
 
     /// Whether a rule jumps to the chain, the rules in `but` (chain, text) aside.
     pub fn is_referenced(&self, name: &str, but: &[(&str, &str)]) -> bool {
-        let family = Family::V4; // a jump reads the same in both
         self.chains.iter().any(|c| c.rules.iter().any(|r| {
-            r.text.contains(name)
-                && !but.contains(&(c.name.as_str(), &*r.text))
-                && matches!(r.spec(family).target, Target::Jump(ref n, _) | Target::Goto(ref n) if n == name)
+            r.text.contains(name) && !but.contains(&(c.name.as_str(), &*r.text)) && r.jumps_to().is_some_and(|to| to == name)
         }))
     }
 

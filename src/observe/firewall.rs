@@ -14,10 +14,7 @@ const LISTED_TWICE: usize = 1 << 20;
 
 /// The save and restore tools of a family.
 pub fn tool(family: Family, what: &str) -> String {
-    match family {
-        Family::V4 => format!("iptables{what}"),
-        Family::V6 => format!("ip6tables{what}"),
-    }
+    family.tool(what)
 }
 
 /// `iptables v1.8.9 (nf_tables)` and what it talks to; the words in brackets came with 1.8.0.
@@ -33,7 +30,7 @@ pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
 /// Plain `iptables-save` prints nothing on an untouched nft host, so that `filter` is asked for by name as well; on
 /// legacy that would load the table, so that it is only done for a table that is going to change (`to_change`).
 pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
-    let save = tool(family, "-save");
+    let save = family.tool("-save");
     let ask = |args: &[&str]| -> Result<String, String> {
         let out = host.run(&Cmd::new(&save, args).within(READING)).map_err(|e| e.to_string())?;
         if out.status != 0 {
@@ -58,7 +55,7 @@ pub fn rules_checked(host: &dyn Tools, family: Family, backend: Option<Backend>,
         for table in set.tables.iter_mut().filter(|t| !t.unreadable && misprinted(host, family, &t.name, text.len())) {
             table.unreadable = true;
             let said = format!("table {} cannot be read by iptables; it holds native nft rules that are printed as others", table.name);
-            diags.push(Diagnostic::whole(said).in_file(&tool(family, "-save")));
+            diags.push(Diagnostic::whole(said).in_file(&family.tool("-save")));
         }
     }
     Ok((text, set, diags))

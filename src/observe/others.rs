@@ -22,7 +22,7 @@ fn legacy_tables(host: &dyn Host, view: &mut View) {
         if names.trim().is_empty() {
             continue;
         }
-        let (what, see) = ("iptables-legacy, whose rules are loaded too,".to_owned(), firewall::tool(family, "-legacy-save"));
+        let (what, see) = ("iptables-legacy, whose rules are loaded too,".to_owned(), family.tool("-legacy-save"));
         let rewrites = match listed(host, &see, family) {
             Some(set) if !decides(&set) => continue,
             Some(set) => set.tables.iter().any(|t| rewrites(t, family)),
@@ -35,7 +35,7 @@ fn legacy_tables(host: &dyn Host, view: &mut View) {
 /// The rules of iptables-nft beside those of iptables-legacy, where there is no `nft` to show them.
 fn nft_tables(host: &dyn Host, view: &mut View) {
     for family in Family::BOTH {
-        let (what, see) = ("iptables-nft, whose rules are loaded too,".to_owned(), firewall::tool(family, "-nft-save"));
+        let (what, see) = ("iptables-nft, whose rules are loaded too,".to_owned(), family.tool("-nft-save"));
         if let Some(set) = listed(host, &see, family).filter(decides) {
             let rewrites = set.tables.iter().any(|t| t.unreadable || rewrites(t, family));
             view.other_filters.push(OtherFilter { family, what, see, rewrites });

@@ -1,6 +1,6 @@
 //! The whole change of a plan on one host: both families, or the one that there is.
 
-use super::content::{PlanError, content};
+use super::content::{PlanError, REPLIES, content};
 use super::slots::{FamilyChange, family_change, standing};
 use crate::model::{Family, Plan, View};
 
@@ -36,12 +36,12 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
             continue;
         };
         let new = content(view, plan, family)?;
-        if !new.input.is_empty() && !new.input.iter().any(|r| r.contains("--ctdir REPLY")) {
+        if !new.input.is_empty() && !new.input.iter().any(|r| r == REPLIES) {
             notes.push(format!("{}: connection tracking is not in use, so replies to this host's own sockets are not let through ahead of the rules", family.label()));
         }
         for forwarded in [false, true] {
             let planned = if forwarded { &new.forward } else { &new.input };
-            let gone = standing(rules, forwarded).rules.into_iter().filter(|r| !planned.contains(r) && !r.contains("--ctdir REPLY"));
+            let gone = standing(rules, forwarded).rules.into_iter().filter(|r| !planned.contains(r) && r != REPLIES);
             taken_away.extend(gone.map(|r| format!("{}: {r}", family.label())));
         }
         let change = family_change(rules, new.input, new.forward);

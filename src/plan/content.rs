@@ -57,7 +57,7 @@ pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, Plan
     }
     if !out.input.is_empty() && uses_conntrack(view) {
         // Replies to the host's own sockets: a former RPC port may be a local port by now.
-        out.input.insert(0, "-m conntrack --ctdir REPLY -j RETURN".to_owned());
+        out.input.insert(0, REPLIES.to_owned());
     }
     Ok(out)
 }
@@ -138,12 +138,16 @@ fn line(action: Action, source: Option<Net>, t: &Target, translated: bool, comme
     format!("{from}{to} -m comment --comment {} -j {verdict}", quote(comment))
 }
 
+/// The first rule of ours for packets to this host: replies to its own sockets are let through.
+pub(super) const REPLIES: &str = "-m conntrack --ctdir REPLY -j RETURN";
+
 /// Whether the loaded rules use connection tracking; naming it where they do not would switch it on.
 fn uses_conntrack(view: &View) -> bool {
     Family::BOTH.iter().filter_map(|&f| view.rules(f)).flat_map(|r| &r.tables).any(|t| {
         let rules = || t.chains.iter().flat_map(|c| &c.rules);
         (t.name == "nat" && rules().next().is_some())
-            || rules().any(|r| ["conntrack", "-m state", "connmark", "CONNMARK", "connlimit"].iter().any(|w| r.text.contains(w)))
+            || rules().any(|r| r.jumps_to().is_some_and(|to| to == "CONNMARK")
+                || r.modules().any(|m| matches!(&*m, "conntrack" | "state" | "connmark" | "connlimit")))
     })
 }
 

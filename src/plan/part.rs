@@ -1,7 +1,8 @@
 //! Our part of a firewall as a file of its own: the chains, and the jumps to them in words that no iptables-restore takes.
 //! A restore text cannot say "if missing": whoever loads the file puts in each jump that a fresh reading does not show.
 
-use super::slots::{DOCKER_USER, FORWARD, FORWARD_JUMP, FamilyChange, INPUT_JUMP, family_change, standing};
+use super::slots::{FORWARD, FORWARD_JUMP, FamilyChange, INPUT_JUMP, family_change, standing};
+use crate::model::names::chains::DOCKER_USER;
 use crate::model::{Chain, Family, Match, Ruleset};
 use crate::syntax::iptables_save;
 

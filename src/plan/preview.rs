@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::change::Change;
-use crate::model::{Family, Ruleset, split_args};
+use crate::model::names::chains::SWITCHES;
+use crate::model::{Family, Ruleset, words};
 use crate::syntax::iptables_save;
 
 /// What brings the kept state about at once, for `iptables-restore --noflush`: one text per family, in it first our
@@ -30,13 +31,13 @@ pub fn commands(change: &Change) -> Vec<String> {
 fn lines(change: &Change, option: &str) -> Vec<String> {
     let mut out = Vec::new();
     for (family, script) in restore_scripts(change) {
-        let tool = format!("{}{option}", tool(family));
+        let tool = family.tool(option);
         for line in script.lines() {
             if let Some(chain) = line.strip_prefix(':').and_then(|l| l.split(' ').next()) {
                 let there = change.before.rules(family).is_some_and(|r| r.chain("filter", chain).is_some());
                 out.push(format!("{tool} {} {chain}", if there { "-F" } else { "-N" }));
             } else if line.starts_with('-') {
-                let words: Vec<String> = split_args(line).iter().map(|w| for_shell(w)).collect();
+                let words: Vec<String> = words(line).map(|w| for_shell(&w)).collect();
                 out.push(format!("{tool} {}", words.join(" ")));
             }
         }
@@ -58,7 +59,7 @@ pub fn shell_script(change: &Change) -> String {
     );
     for f in &change.families {
         // Both families or neither, as far as a script can know.
-        let _ = writeln!(out, "{} -w 5 -S INPUT >/dev/null", tool(f.family()));
+        let _ = writeln!(out, "{} -w 5 -S INPUT >/dev/null", f.family().tool(""));
     }
     for c in lines(change, " -w 5") {
         let _ = writeln!(out, "{c}");
@@ -85,7 +86,7 @@ pub fn diff(change: &Change) -> String {
 /// ours stand in the other slot is no difference to show: each change of plan takes the other one.
 pub fn difference(a: (&str, &str), b: (&str, &str)) -> String {
     let mut old = a.1.to_owned();
-    for switch in ["PORTCULLIS", "PORTCULLIS-FWD"] {
+    for switch in SWITCHES {
         for (from, to) in [("A", "B"), ("B", "A")] {
             let has = |text: &str, slot: &str| text.contains(&format!("\n:{switch}-{slot} "));
             if has(a.1, from) && !has(a.1, to) && has(b.1, to) && !has(b.1, from) {
@@ -101,13 +102,6 @@ fn unified(a: (&str, &str), b: (&str, &str)) -> String {
         return String::new();
     }
     TextDiff::from_lines(a.1, b.1).unified_diff().context_radius(2).header(a.0, b.0).to_string()
-}
-
-fn tool(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables",
-        Family::V6 => "ip6tables",
-    }
 }
 
 #[cfg(test)]

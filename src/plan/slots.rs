@@ -5,16 +5,13 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::names::chains::SWITCHES;
 use crate::model::{Family, Match, Rule, Ruleset, Target};
-
-/// The ways into the host that we guard.
-const DOORS: [&str; 2] = ["PORTCULLIS", "PORTCULLIS-FWD"];
 
 pub(super) const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
 pub(super) const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
 
-/// The chain that Docker leaves to the administrator, and the one that stands in for it.
-pub(super) const DOCKER_USER: &str = "DOCKER-USER";
+/// The built-in chain that stands in for Docker's.
 pub(super) const FORWARD: &str = "FORWARD";
 
 /// Where the jump to each door may stand. A jump of somebody else's, in a chain of theirs, is none of ours.
@@ -59,7 +56,7 @@ pub struct Standing {
 
 /// What the first (`INPUT`) or second (forwarded) switch says.
 pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
-    let switch = DOORS[usize::from(forwarded)];
+    let switch = SWITCHES[usize::from(forwarded)];
     let Some(filter) = set.table("filter") else { return Standing::default() };
     let mut out = Standing::default();
     let mut shown = None;
@@ -145,7 +142,7 @@ pub fn family_change(set: &Ruleset, input: Vec<String>, forward: Vec<String>) ->
             ("INPUT", INPUT_JUMP)
         };
         doors.push(DoorChange {
-            switch: DOORS[usize::from(forwarded)].to_owned(),
+            switch: SWITCHES[usize::from(forwarded)].to_owned(),
             old: now.kept,
             new: (!rules.is_empty()).then(|| now.kept.map_or(Slot::A, Slot::other)),
             rules,
@@ -244,7 +241,7 @@ impl FamilyChange {
     pub fn from_kernel(set: &Ruleset) -> Self {
         let doors = [false, true].into_iter().filter_map(|forwarded| {
             let now = standing(set, forwarded);
-            let switch = DOORS[usize::from(forwarded)];
+            let switch = SWITCHES[usize::from(forwarded)];
             let rules_of = |s: Option<Slot>| s.and_then(|s| set.chain("filter", &s.chain(switch)))
                 .map(|c| c.rules.iter().map(|r| r.text.to_string()).collect()).unwrap_or_default();
             let new = if now.fuse.is_some() { Some(now.kept.map_or(Slot::A, Slot::other)) } else { now.kept };
@@ -265,7 +262,7 @@ impl FamilyChange {
 
     /// Whether what this change leaves when it is kept is what another one found and goes back to.
     pub fn is_old_of(&self, later: &Self) -> bool {
-        DOORS.into_iter().all(|switch| {
+        SWITCHES.into_iter().all(|switch| {
             let door = |change: &Self| change.doors.iter().find(|d| d.switch == switch).cloned();
             door(self).map_or_else(Vec::new, |d| d.rules) == door(later).map_or_else(Vec::new, |d| d.old_rules)
         })
@@ -329,7 +326,7 @@ impl FamilyChange {
 impl DoorChange {
     /// Whether the door is that of forwarded packets; else that of the host's own ports.
     pub fn is_forwarded(&self) -> bool {
-        self.switch == DOORS[1]
+        self.switch == SWITCHES[1]
     }
 
     fn parents(&self) -> &'static [&'static str] {

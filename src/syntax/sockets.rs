@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::services;
+use crate::model::names::services;
 use crate::model::{Diagnostic, Proto, Socket};
 
 /// One connection: our end and the other's. IPv4 inside IPv6 sockets is given as IPv4.

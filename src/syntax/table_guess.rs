@@ -1,6 +1,6 @@
 //! Which table a listing without a name shows: `iptables -S` and `-L` print one table and do not say which.
 
-use crate::model::{Rule, Table};
+use crate::model::Table;
 
 /// Targets that only the nat table takes, and those that only mangle takes (iptables-extensions(8)).
 const NAT: &[&str] = &["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
@@ -9,7 +9,7 @@ const MANGLE: &[&str] = &["MARK", "CONNMARK", "TOS", "DSCP", "TTL", "HL", "ECN",
 /// The likely table of these chains, and whether the chains leave no doubt.
 pub fn of(table: &Table) -> (String, bool) {
     let has = |name: &str| table.chain(name).is_some();
-    let uses = |targets: &[&str]| table.chains.iter().flat_map(|c| &c.rules).any(|r| target(r).is_some_and(|t| targets.contains(&t)));
+    let uses = |targets: &[&str]| table.chains.iter().flat_map(|c| &c.rules).any(|r| r.jumps_to().is_some_and(|t| targets.contains(&&*t)));
     let (name, sure) = match (has("PREROUTING"), has("INPUT"), has("FORWARD"), has("OUTPUT"), has("POSTROUTING")) {
         (true, _, true, ..) | (_, _, true, _, true) => ("mangle", true),
         _ if uses(NAT) => ("nat", true),
@@ -21,13 +21,6 @@ pub fn of(table: &Table) -> (String, bool) {
         (false, _, _, _, false) => ("filter", true),
     };
     (name.to_owned(), sure)
-}
-
-/// The word behind `-j`. Quoted words cannot be taken for it: their quote comes first.
-fn target(rule: &Rule) -> Option<&str> {
-    let mut words = rule.text.split(' ');
-    words.find(|w| *w == "-j")?;
-    words.next()
 }
 
 /// Gives the table its name.

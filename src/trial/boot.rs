@@ -72,7 +72,7 @@ fn loader(host: &dyn Host) -> String {
 /// One missing set, and iptables-restore refuses the whole table.
 fn sets(host: &dyn Host, saved: &[Ruleset]) -> Option<String> {
     let name = saved.iter().find_map(|set| {
-        let mut rules = set.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).filter(|r| r.text.contains("--match-set"));
+        let mut rules = set.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).filter(|r| r.has("--match-set"));
         rules.find_map(|r| r.spec(set.family).matches.iter().find_map(|m| if let Match::Set(_, name, _) = m { Some(name.clone()) } else { None }))
     })?;
     let loads = host.list(Path::new(PLUGINS)).iter().any(|p| p.ends_with("ipset"));

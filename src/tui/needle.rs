@@ -1,6 +1,6 @@
 //! What is searched for: text, a port, an address that a network contains, an owner, a verdict.
 
-use crate::model::{Family, Match, Net, Rule};
+use crate::model::{Family, Match, Net, Rule, words};
 
 /// What is searched for.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Needle {
             return true;
         }
         if let Some(net) = self.net {
-            return rule.text.split(' ').filter(|w| w.contains('/')).filter_map(Net::parse_any).any(|n| n.mask != 0 && n.contains(net.ip()));
+            return words(&rule.text).filter(|w| w.contains('/')).filter_map(|w| Net::parse_any(&w)).any(|n| n.mask != 0 && n.contains(net.ip()));
         }
         // Only a range can hold a port that is not written out.
         self.number.is_some_and(|port| rule.text.contains(':') && rule.spec(family).matches.iter().any(|m| match m {

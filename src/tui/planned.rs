@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
 use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, alone, lockout, outline, owner, report};
+use crate::model::names::chains::is_ours;
 use crate::model::{Action, Family, Goal, Match, Node, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
 use crate::syntax::exports::UNNAMED;
@@ -56,7 +57,7 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
             let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(report(&change.after))) };
             let overruled = after.shadowed.iter().filter_map(|s| overruled(world, s)).collect();
             let scripts = plan::restore_scripts(&change).iter()
-                .map(|(family, script)| format!("# {} --noflush\n{script}", match family { Family::V4 => "iptables-restore", Family::V6 => "ip6tables-restore" }))
+                .map(|(family, script)| format!("# {} --noflush\n{script}", family.tool("-restore")))
                 .collect::<Vec<_>>().join("\n");
             let ssh = view.ssh_peer.map(|(peer, port)| lockout(&change.before, &change.after, peer, port));
             Planned {
@@ -185,7 +186,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overr
 fn overruled(after: &View, s: &Shadow) -> Option<String> {
     let set = after.rules(s.at.family)?;
     let rule = |at: &RuleRef| set.chain(&at.table, &at.chain)?.rules.get(at.rule?.checked_sub(1)?);
-    let ours = s.at.chain.starts_with("PORTCULLIS");
+    let ours = is_ours(&s.at.chain);
     let mine = rule(&s.at).filter(|_| ours)?;
     let answer = |r: &Rule| r.spec(s.at.family).target;
     s.by.iter().filter_map(rule).all(|r| answer(r) != answer(mine)).then(|| mine.line_in(&s.at.chain))

@@ -1,6 +1,6 @@
 //! A rule in columns and in one plain sentence.
 
-use crate::model::{End, Family, Match, NatTo, Policy, PortSet, Rule, Target, split_args};
+use crate::model::{End, Family, Match, NatTo, Policy, PortSet, Rule, Target};
 
 /// A rule in columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn target_word(t: &Target, rule: &Rule) -> String {
         Target::Dnat(_) => "DNAT".into(),
         Target::Redirect(_) => "REDIRECT".into(),
         // SNAT or MASQUERADE: the rule's own word.
-        Target::Snat => split_args(&rule.text).into_iter().skip_while(|w| w != "-j").nth(1).unwrap_or_else(|| "SNAT".into()),
+        Target::Snat => rule.jumps_to().map_or_else(|| "SNAT".to_owned(), Into::into),
         Target::Mark(_) => "MARK".into(),
         Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => "CONNMARK".into(),
         Target::Netmap(_) => "NETMAP".into(),

@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn ports_by_any_name_of_the_registry() {
+        let ports = |text: &str| parse(text).matches.iter().find_map(|m| if let Match::DestinationPorts(_, p) = m { p.first() } else { None });
+        assert_eq!(ports("-p tcp -m tcp --dport zabbix-agent -j ACCEPT"), Some(10050));
+        assert_eq!(ports("-p tcp -m multiport --dports sunrpc,nfs -j ACCEPT"), Some(111));
+        assert_eq!(parse("-p tcp -m tcp --dport no-such-name -j DROP").matches[1], Match::Unknown("--dport no-such-name".into()));
+    }
+
+    #[test]
     fn a_comment_is_never_taken_for_options() {
         let s = parse(r#"-m comment --comment "-j DROP --dport 22" -j ACCEPT"#);
         assert_eq!(s.target, Target::Accept);

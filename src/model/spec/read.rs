@@ -1,13 +1,17 @@
 //! From the argument text of a rule to its meaning.
 
+use std::borrow::Cow;
+
 use super::target::jump;
-use super::words::{date, flags, icmp, port_range, ports, value_mask};
+use super::words::{date, flags, port_range, ports, value_mask};
 use super::{End, IfaceLimit, IfaceMatch, Match, Spec, Target};
-use crate::model::{Family, Net, Proto, split_args};
+use crate::model::names::icmp;
+use crate::model::rule::{canonical, takes_any_text, words};
+use crate::model::{Family, Net, Proto};
 
 /// Reads the arguments of a rule.
 pub(super) fn spec(text: &str, family: Family) -> Spec {
-    Reader { words: split_args(text), at: 0, family, module: String::new(), pending: None, module_from: 0, matches: Vec::new(), conntrack: (false, false) }.run()
+    Reader { words: words(text).collect(), at: 0, family, module: String::new(), pending: None, module_from: 0, matches: Vec::new(), conntrack: (false, false) }.run()
 }
 
 /// Modules that only bring options: named alone they match everything (`-m tcp`).
@@ -16,11 +20,8 @@ const PLAIN: &[&str] = &[
     "iprange", "addrtype", "pkttype", "set", "mark", "connmark", "time", "standard",
 ];
 
-/// Options whose value may look like an option itself, as it is any text.
-const VALUED: &[&str] = &["--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32", "--bytecode", "--name"];
-
-struct Reader {
-    words: Vec<String>,
+struct Reader<'a> {
+    words: Vec<Cow<'a, str>>,
     at: usize,
     family: Family,
     /// The module that the last `-m` named.
@@ -34,15 +35,15 @@ struct Reader {
     conntrack: (bool, bool),
 }
 
-impl Reader {
-    fn next(&mut self) -> Option<String> {
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Option<Cow<'a, str>> {
         let w = self.words.get_mut(self.at).map(std::mem::take);
         self.at += 1;
         w
     }
 
     /// The option's value; the old style puts the `!` behind the option (iptables before 1.4.3).
-    fn value(&mut self, not: &mut bool) -> String {
+    fn value(&mut self, not: &mut bool) -> Cow<'a, str> {
         let mut v = self.next().unwrap_or_default();
         if v == "!" {
             *not = !*not;
@@ -55,14 +56,14 @@ impl Reader {
     fn target_words(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         while let Some(w) = self.words.get(self.at) {
-            if matches!(w.as_str(), "-m" | "--match" | "-s" | "-d" | "-p" | "-i" | "-o" | "-f" | "!" | "-j" | "-g") {
+            if matches!(canonical(w), "-m" | "-s" | "-d" | "-p" | "-i" | "-o" | "-f" | "!" | "-j" | "-g") {
                 break;
             }
-            let takes = VALUED.contains(&w.as_str());
-            out.push(w.clone());
+            let takes = takes_any_text(w);
+            out.push(w.clone().into_owned());
             self.at += 1;
             if takes && let Some(v) = self.next() {
-                out.push(v);
+                out.push(v.into_owned());
             }
         }
         out
@@ -79,22 +80,22 @@ impl Reader {
                 continue;
             }
             let n = &mut std::mem::take(&mut not);
-            match word.as_str() {
-                "-m" | "--match" => {
+            match canonical(&word) {
+                "-m" => {
                     self.flush_module();
-                    self.module = self.next().unwrap_or_default();
+                    self.module = self.next().unwrap_or_default().into_owned();
                     self.module_from = self.matches.len();
                     self.pending = Some(self.module.clone()).filter(|m| !PLAIN.contains(&m.as_str()));
                 }
-                "-j" | "--jump" => {
+                "-j" => {
                     self.flush_module();
                     let name = self.next().unwrap_or_default();
                     let args = self.target_words();
                     target = jump(&name, &args, self.family);
                 }
-                "-g" | "--goto" => {
+                "-g" => {
                     self.flush_module();
-                    target = Target::Goto(self.next().unwrap_or_default());
+                    target = Target::Goto(self.next().unwrap_or_default().into_owned());
                 }
                 "--datestart" | "--datestop" => {
                     let v = self.next().unwrap_or_default();
@@ -113,9 +114,9 @@ impl Reader {
                 "--contiguous" => loose_time = true,
                 // The dates too are then of another zone.
                 "--kerneltz" | "--localtz" => (loose_time, other_zone) = (true, true),
-                option => {
+                _ => {
                     self.pending = None;
-                    if let Some(m) = self.condition(option, n) {
+                    if let Some(m) = self.condition(&word, n) {
                         self.matches.push(m);
                     }
                 }
@@ -145,7 +146,7 @@ impl Reader {
     /// may be of several), unless they say it themselves (`--limit`).
     fn unknown(&mut self, not: bool, option: &str) -> Option<Match> {
         let mut words = if not { format!("! {option}") } else { option.to_owned() };
-        if VALUED.contains(&option) && let Some(v) = self.next() {
+        if takes_any_text(option) && let Some(v) = self.next() {
             words.push(' ');
             words.push_str(&v);
         }
@@ -180,25 +181,25 @@ impl Reader {
             self.conntrack = (self.conntrack.0 || state, self.conntrack.1 || !state);
         }
         let net = |v: &str| Net::parse(v, family);
-        Some(match option {
-            "-s" | "--source" | "--src" => self.one(not, option, |n, v| net(v).map(|a| Match::Source(n, a))),
-            "-d" | "--destination" | "--dst" => self.one(not, option, |n, v| net(v).map(|a| Match::Destination(n, a))),
-            "-i" | "--in-interface" => self.one(not, option, |n, v| Some(Match::InInterface(n, IfaceMatch(v.to_owned())))),
-            "-o" | "--out-interface" => self.one(not, option, |n, v| Some(Match::OutInterface(n, IfaceMatch(v.to_owned())))),
-            "-p" | "--protocol" | "--proto" => {
+        Some(match canonical(option) {
+            "-s" => self.one(not, option, |n, v| net(v).map(|a| Match::Source(n, a))),
+            "-d" => self.one(not, option, |n, v| net(v).map(|a| Match::Destination(n, a))),
+            "-i" => self.one(not, option, |n, v| Some(Match::InInterface(n, IfaceMatch(v.to_owned())))),
+            "-o" => self.one(not, option, |n, v| Some(Match::OutInterface(n, IfaceMatch(v.to_owned())))),
+            "-p" => {
                 let v = self.value(not);
                 if v == "all" || v == "0" {
                     return None;
                 }
                 Proto::parse(&v).map_or_else(|| Match::Unknown(format!("-p {v}")), |p| Match::Protocol(*not, p))
             }
-            "--sport" | "--source-port" | "--sports" | "--source-ports" => {
+            "--sport" | "--sports" => {
                 self.one(not, option, |n, v| ports(v).map(|p| Match::SourcePorts(n, p)))
             }
-            "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
+            "--dport" | "--dports" => {
                 self.one(not, option, |n, v| ports(v).map(|p| Match::DestinationPorts(n, p)))
             }
-            "--ports" | "--port" => self.one(not, option, |n, v| ports(v).map(|p| Match::EitherPorts(n, p))),
+            "--ports" => self.one(not, option, |n, v| ports(v).map(|p| Match::EitherPorts(n, p))),
             "--syn" => Match::TcpFlags(*not, 0x17, 0x02),
             "--tcp-flags" => {
                 let mask = self.value(not);
@@ -209,8 +210,8 @@ impl Reader {
                 }
             }
             "--tcp-option" => self.one(not, option, |n, v| v.parse().ok().map(|o| Match::TcpOption(n, o))),
-            "--icmp-type" | "--icmpv6-type" => {
-                self.one(not, option, |n, v| icmp(v, family).map(|(t, c)| Match::IcmpType(n, t, c)))
+            "--icmp-type" => {
+                self.one(not, option, |n, v| icmp::numbers(v, family).map(|(t, c)| Match::IcmpType(n, t, c)))
             }
             "--src-range" | "--dst-range" => {
                 let end = if option == "--src-range" { End::Src } else { End::Dst };
@@ -247,7 +248,10 @@ impl Reader {
                     "dst" => Some(End::Dst),
                     _ => None,
                 }).collect::<Option<Vec<_>>>();
-                ends.map_or_else(|| Match::Unknown(format!("{option} {name} {dirs}")), |e| Match::Set(*not, name.clone(), e))
+                match ends {
+                    Some(ends) => Match::Set(*not, name.into_owned(), ends),
+                    None => Match::Unknown(format!("{option} {name} {dirs}")),
+                }
             }
             "--mark" if self.module == "mark" => self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::Mark(n, a, m))),
             "--mark" if self.module == "connmark" => {
@@ -260,8 +264,8 @@ impl Reader {
             "--ctorigsrcport" => self.one(not, option, |n, v| port_range(v).map(|p| Match::CtOrigSrcPort(n, p))),
             "--ctorigdstport" => self.one(not, option, |n, v| port_range(v).map(|p| Match::CtOrigDstPort(n, p))),
             "--ctproto" => self.one(not, option, |n, v| Proto::parse(v).map(|p| Match::CtProto(n, p))),
-            "-f" | "--fragment" => Match::Fragment(*not),
-            "--comment" => Match::Comment(self.next().unwrap_or_default()),
+            "-f" => Match::Fragment(*not),
+            "--comment" => Match::Comment(self.next().unwrap_or_default().into_owned()),
             _ => return self.unknown(*not, option),
         })
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::targets;
 use super::text::Text;
 use crate::model::{Family, quote};
-use crate::syntax::{icmp_names, services};
+use crate::model::names::{icmp, services};
 
 /// What the text behind the addresses says.
 #[derive(Default)]
@@ -228,7 +228,7 @@ impl Reader<'_> {
             }
         } else {
             let name = self.text.word();
-            icmp_names::number(name, v6).map_or_else(|| some(name).map(str::to_owned), |n| Some(n.to_owned()))?
+            icmp::as_saved(name, if v6 { Family::V6 } else { Family::V4 }).or_else(|| some(name).map(str::to_owned))?
         };
         self.module(module);
         self.option(not, option, &value)

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use crossterm::event::KeyEvent;
 
 use super::{After, middle};
+use crate::model::names::interfaces::is_bridge;
 use crate::model::{Action as Does, Goal, Node, Plan, PlanRule};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, merged};
@@ -64,7 +65,7 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
         }
     }
     for r in v.routes.iter().flatten() {
-        let bridge = ["docker", "br-", "cni", "virbr", "flannel", "podman"].iter().any(|p| r.interface.starts_with(p));
+        let bridge = is_bridge(&r.interface);
         // Link-local addresses are no nodes: every link has the same.
         let local = matches!(r.net.ip(), IpAddr::V6(a) if a.is_unicast_link_local());
         if bridge && r.net.mask != 0 && !local {

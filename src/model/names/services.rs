@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-static TEXT: &str = include_str!("../../assets/services.txt");
+static TEXT: &str = include_str!("../../../assets/services.txt");
 
 /// Lines of the table: port, names.
 fn lines() -> impl Iterator<Item = (u16, &'static str)> {

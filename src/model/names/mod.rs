@@ -1,0 +1,6 @@
+//! Names that the field gives to numbers, interfaces and chains, each table once.
+
+pub mod chains;
+pub mod icmp;
+pub mod interfaces;
+pub mod services;

@@ -1,0 +1,96 @@
+//! One rule: its argument text word for word, its counters, and what the source could not show.
+
+mod words;
+
+use std::borrow::Cow;
+
+use super::{Family, Spec};
+
+pub use words::{Options, RuleOption, Words, canonical, options, quote, takes_any_text, words};
+
+/// What the text that a rule was read from does not show; the walk turns it into *depends*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hidden {
+    /// `iptables -L` without `-v`: the rule may name interfaces.
+    pub interfaces: bool,
+    /// The line was cut or damaged: it may hold more than is there.
+    pub cut: bool,
+}
+
+/// A rule **is** its argument text, as `iptables-save` prints it behind `-A CHAIN`; what it means is read on demand, so
+/// that nothing is lost and a million rules stay small. [`Rule::spec`] answers all; [`Rule::option`] and its like only
+/// look at the words, for questions to every rule of a large ruleset. Nothing else reads the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Arguments behind `-A CHAIN `, e.g. `-p tcp -m tcp --dport 22 -j ACCEPT`.
+    pub text: Box<str>,
+    /// Packets counted, when the source shows counters.
+    pub packets: u64,
+    /// Bytes counted.
+    pub bytes: u64,
+    /// Line in the source, from 1; 0 for rules that we made.
+    pub line: u32,
+    /// What the source hides.
+    pub hidden: Hidden,
+}
+
+impl Rule {
+    /// A rule from its argument text.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.trim().into(), packets: 0, bytes: 0, line: 0, hidden: Hidden::default() }
+    }
+
+    /// What the rule means.
+    pub fn spec(&self, family: Family) -> Spec {
+        Spec::parse(&self.text, family)
+    }
+
+    /// The whole line as `iptables-save` prints it, without counters.
+    pub fn line_in(&self, chain: &str) -> String {
+        if self.text.is_empty() { format!("-A {chain}") } else { format!("-A {chain} {}", self.text) }
+    }
+
+    /// The options of the rule, in order, by their usual names (`-s`, not `--source`).
+    pub fn options(&self) -> Options<'_> {
+        options(&self.text)
+    }
+
+    /// The first option of this usual name (`-s`, `--dport`, `-j`).
+    pub fn option(&self, name: &str) -> Option<RuleOption<'_>> {
+        // Most rules lack what is asked for, and a name that iptables has one spelling of is found faster than words are read.
+        if name.starts_with("--") && canonical_only(name) && !self.text.contains(name) {
+            return None;
+        }
+        self.options().find(|o| o.name == name)
+    }
+
+    /// Whether the rule has an option.
+    pub fn has(&self, name: &str) -> bool {
+        self.option(name).is_some()
+    }
+
+    /// The first value of an option, negated or not.
+    pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.option(name)?.value
+    }
+
+    /// The chain or target behind `-j` or `-g`.
+    pub fn jumps_to(&self) -> Option<Cow<'_, str>> {
+        self.options().find(|o| matches!(&*o.name, "-j" | "-g"))?.value
+    }
+
+    /// The match modules that the rule names (`-m`).
+    pub fn modules(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.options().filter(|o| o.name == "-m").filter_map(|o| o.value)
+    }
+
+    /// The text of the rule's comment (`-m comment --comment`), if it has one.
+    pub fn comment(&self) -> Option<Cow<'_, str>> {
+        self.value("--comment")
+    }
+}
+
+/// Whether an option has this spelling alone.
+fn canonical_only(name: &str) -> bool {
+    !matches!(name, "--sport" | "--dport" | "--sports" | "--dports" | "--ports" | "--icmp-type")
+}

@@ -1,0 +1,184 @@
+//! The one reader of a rule's words: splitting and quoting as `iptables-save` writes and `iptables-restore` reads them
+//! (iptables/xshared.c `add_param_to_argv`, `xtables_save_string`), and the options that the words make up. It borrows
+//! from the rule's text; what the options mean is [`super::super::Spec`]'s.
+
+use std::borrow::Cow;
+
+/// The words of a rule: blanks separate, double quotes group, a backslash escapes inside quotes.
+pub fn words(text: &str) -> Words<'_> {
+    Words { rest: text }
+}
+
+/// See [`words`].
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Cow<'a, str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.rest.trim_start();
+        if text.is_empty() {
+            self.rest = text;
+            return None;
+        }
+        let special = |c: char| c.is_whitespace() || c == '"';
+        let end = text.find(special).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        if !rest.starts_with('"') {
+            self.rest = rest;
+            return Some(Cow::Borrowed(word));
+        }
+        let mut word = word.to_owned();
+        let mut quoted = false;
+        let mut chars = rest.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '\\' if quoted => word.extend(chars.next().map(|(_, c)| c)),
+                '"' => quoted = !quoted,
+                c if c.is_whitespace() && !quoted => {
+                    self.rest = rest.get(at..).unwrap_or_default();
+                    return Some(Cow::Owned(word));
+                }
+                c => word.push(c),
+            }
+        }
+        self.rest = "";
+        Some(Cow::Owned(word))
+    }
+}
+
+/// Quotes one argument the way `iptables-save` does: plain words stay, all else goes into double quotes.
+pub fn quote(arg: &str) -> String {
+    let plain = !arg.is_empty() && arg.chars().all(|c| c.is_ascii_alphanumeric() || "_-.,:/+=%@[]!~&^{}".contains(c));
+    if plain {
+        return arg.to_owned();
+    }
+    let mut out = String::with_capacity(arg.len() + 2);
+    out.push('"');
+    for c in arg.chars() {
+        if c == '"' || c == '\\' || c == '\'' {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+/// Options whose value may look like an option itself, as it is any text (iptables-extensions(8)).
+const ANY_TEXT: &[&str] = &[
+    "--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32", "--bytecode", "--name",
+];
+
+/// Whether the word after this option is its value whatever it looks like.
+pub fn takes_any_text(option: &str) -> bool {
+    ANY_TEXT.contains(&option)
+}
+
+/// Other spellings of options, and the one that `iptables-save` writes (iptables(8), iptables-extensions(8)).
+const SPELLINGS: &[(&str, &str)] = &[
+    ("--source", "-s"), ("--src", "-s"), ("--destination", "-d"), ("--dst", "-d"), ("--in-interface", "-i"), ("--out-interface", "-o"),
+    ("--protocol", "-p"), ("--proto", "-p"), ("--match", "-m"), ("--jump", "-j"), ("--goto", "-g"), ("--fragment", "-f"),
+    ("--source-port", "--sport"), ("--destination-port", "--dport"), ("--source-ports", "--sports"),
+    ("--destination-ports", "--dports"), ("--port", "--ports"), ("--icmpv6-type", "--icmp-type"),
+];
+
+/// The spelling of an option by which it is asked for.
+pub fn canonical(option: &str) -> &str {
+    SPELLINGS.iter().find(|(other, _)| *other == option).map_or(option, |(_, usual)| usual)
+}
+
+/// One option of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleOption<'a> {
+    /// Its [`canonical`] name, e.g. `-s`, `--dport`.
+    pub name: Cow<'a, str>,
+    /// A `!` stands before it, or before its value (iptables before 1.4.3).
+    pub negated: bool,
+    /// Its first value.
+    pub value: Option<Cow<'a, str>>,
+}
+
+/// The options of a rule, in order.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    words: std::iter::Peekable<Words<'a>>,
+}
+
+/// The options that the words of a rule make up.
+pub fn options(text: &str) -> Options<'_> {
+    Options { words: words(text).peekable() }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = RuleOption<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut negated = false;
+        loop {
+            let word = self.words.next()?;
+            if word == "!" {
+                negated = true;
+                continue;
+            }
+            if !word.starts_with('-') {
+                // A further value of the option before.
+                negated = false;
+                continue;
+            }
+            let name = match word {
+                Cow::Borrowed(w) => Cow::Borrowed(canonical(w)),
+                Cow::Owned(w) => Cow::Owned(canonical(&w).to_owned()),
+            };
+            let mut value = None;
+            if takes_any_text(&name) {
+                value = self.words.next();
+            } else if self.words.peek().is_some_and(|w| w == "!") {
+                let mut ahead = self.words.clone();
+                ahead.next();
+                if ahead.peek().is_some_and(|w| !w.starts_with('-')) {
+                    negated = !negated;
+                    value = ahead.next();
+                    self.words = ahead;
+                }
+            } else {
+                value = self.words.next_if(|w| !w.starts_with('-'));
+            }
+            return Some(RuleOption { name, negated, value });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<String> {
+        words(text).map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn quotes_group_and_escape() {
+        assert_eq!(split(r#"--comment "a \"b\" c" -j DROP"#), ["--comment", "a \"b\" c", "-j", "DROP"]);
+        assert_eq!(quote("a \"b\""), r#""a \"b\"""#);
+        assert_eq!(split(&quote("x'y\\ z")), ["x'y\\ z"]);
+        assert_eq!(split("a\"b c\"d  \"\" e\\f"), ["ab cd", "", "e\\f"]);
+        assert_eq!(split(" \"open"), ["open"]);
+        assert!(matches!(words("-s 192.0.2.1").next(), Some(Cow::Borrowed("-s"))));
+    }
+
+    #[test]
+    fn options_have_their_negation_and_first_value() {
+        let shown = |text: &str| options(text).map(|o| format!("{}{}={}", if o.negated { "!" } else { "" }, o.name, o.value.unwrap_or("-".into()))).collect::<Vec<_>>().join(" ");
+        assert_eq!(shown("-s 10.0.0.0/8 ! -i lo -f ! -d 10.0.0.1 -j DROP"), "-s=10.0.0.0/8 !-i=lo -f=- !-d=10.0.0.1 -j=DROP");
+        assert_eq!(shown("--source ! 10.0.0.0/8 --jump X"), "!-s=10.0.0.0/8 -j=X");
+        assert_eq!(shown("-m set ! --match-set s src ! --update-counters ! --update-subcounters"), "-m=set !--match-set=s !--update-counters=- !--update-subcounters=-");
+        assert_eq!(shown("--tcp-flags SYN,ACK SYN -j NFLOG --nflog-prefix -j"), "--tcp-flags=SYN,ACK -j=NFLOG --nflog-prefix=-j");
+        assert_eq!(shown(r#"-m comment --comment "-d 10.0.0.1 -j DROP" -j ACCEPT"#), "-m=comment --comment=-d 10.0.0.1 -j DROP -j=ACCEPT");
+        assert_eq!(shown("-m comment --comment -j"), "-m=comment --comment=-j");
+        assert_eq!(shown("! -f ! "), "!-f=-");
+    }
+}
