@@ -103,6 +103,7 @@ impl Command {
             Self::Report(a) => a.json,
             Self::Trace(a) => a.json,
             Self::Status { json } => *json,
+            Self::Save(a) => a.json,
             _ => false,
         }
     }
@@ -146,6 +147,12 @@ pub struct SaveArgs {
     /// Show the difference only
     #[arg(long)]
     pub dry_run: bool,
+    /// Refuse when boot would not load what is written
+    #[arg(long)]
+    pub must_load: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `export` writes.

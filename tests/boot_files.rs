@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Output;
 
-use common::{Backend, Lab, not_run};
+use common::{Backend, Lab, layer, not_run};
 
 /// The lab with one rule of each family, so that there is something to save.
 fn lab(tools: &[&str]) -> Option<Lab> {
@@ -88,4 +88,78 @@ fn attributes_are_kept_and_hard_links_are_said() {
     lab.server.sh("iptables -A INPUT -s 198.51.100.8 -j DROP");
     let (status, text) = save(&lab, &[]);
     assert!(status == 0 && !text.contains("hard link"), "{text}");
+}
+
+/// A server with Debian's iptables-persistent and ipset-persistent, and a rule of each family.
+fn persistent() -> Option<Lab> {
+    let lab = layer::lab(Backend::Nft, 0, &["iptables-persistent", "ipset-persistent"])?;
+    for (family, from) in [("", "198.51.100.7"), ("6", "2001:db8:7::7")] {
+        lab.server.restore(family, &format!("*filter\n-A INPUT -s {from} -j DROP\nCOMMIT\n"));
+    }
+    Some(lab)
+}
+
+/// What a save answers in JSON.
+fn json(lab: &Lab, more: &[&str]) -> (i32, serde_json::Value) {
+    let argv: Vec<&str> = ["setsid", "--wait", common::PORTCULLIS, "save", "--json"].into_iter().chain(more.iter().copied()).collect();
+    let out = lab.server.output(&argv);
+    let said = if out.status.success() { &out.stdout } else { &out.stderr };
+    (out.status.code().unwrap_or(-1), serde_json::from_slice(said).unwrap_or_else(|e| panic!("{e}: {}", both(&out))))
+}
+
+#[test]
+fn each_distribution_gets_the_files_that_its_boot_loads() {
+    let Some(lab) = persistent() else { return };
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    lab.server.sh(&format!("mkdir -p {wants}; ln -sf /lib/systemd/system/netfilter-persistent.service {wants}/"));
+    let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
+    assert_eq!((status, &said["loaded_at_boot"], &said["files"][0]["path"]), (0, &true.into(), &"/etc/iptables/rules.v4".into()), "{said}");
+    // The truth is what the real service loads.
+    let booted = "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'";
+    let loaded = lab.server.sh(booted);
+    assert!(loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"), "{loaded}");
+
+    // The same server dressed as others, nothing of Debian's in it.
+    lab.server.sh(&format!("rm -rf {wants}/*.service /usr/share/netfilter-persistent /etc/iptables /etc/systemd/system/ip*tables.service /etc/systemd/system/ipset.service"));
+    let rhel = "[Service]\\nExecStart=/usr/libexec/iptables/iptables.init start\\n";
+    let dress = |id: &str, files: &str, units: &[&str]| {
+        lab.server.sh(&format!("rm -f {wants}/*; printf '{id}' > /etc/os-release; {files}"));
+        for unit in units {
+            lab.server.sh(&format!("ln -sf /lib/systemd/system/{unit} {wants}/"));
+        }
+    };
+    let old = "*filter\\n:INPUT ACCEPT [0:0]\\nCOMMIT\\n";
+    let rhel = format!("mkdir -p /etc/sysconfig; for f in ip ip6; do printf '{old}' > /etc/sysconfig/${{f}}tables; printf '{rhel}' > /lib/systemd/system/${{f}}tables.service; done");
+    let arch = format!("mkdir -p /etc/iptables; for f in ip ip6; do printf '{old}' > /etc/iptables/${{f}}tables.rules; \
+        printf \"[Service]\\nExecStart=/usr/bin/${{f}}tables-restore /etc/iptables/${{f}}tables.rules\\n\" > /lib/systemd/system/${{f}}tables.service; done");
+    let alpine = "mkdir -p /etc/iptables /etc/init.d /etc/conf.d /etc/runlevels/default; printf 'IPTABLES_SAVE=\"/etc/iptables/rules-save\"\\n' > /etc/conf.d/iptables; \
+        for f in ip ip6; do printf '#!/sbin/openrc-run\\n' > /etc/init.d/${f}tables; ln -s /etc/init.d/${f}tables /etc/runlevels/default/; done";
+    let rocky = "ID=\"rocky\"\\nID_LIKE=\"rhel centos fedora\"\\n";
+    for (id, files, units, v4, v6) in [
+        (rocky, &*rhel, &["iptables.service", "ip6tables.service"][..], "/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables"),
+        ("ID=arch\\n", &*arch, &["iptables.service", "ip6tables.service"], "/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"),
+        ("ID=alpine\\n", alpine, &[], "/etc/iptables/rules-save", "/etc/iptables/rules6-save"),
+    ] {
+        dress(id, files, units);
+        let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
+        assert_eq!((status, &said["loaded_at_boot"], &said["to_do"]), (0, &true.into(), &serde_json::Value::Null), "{id}: {said}");
+        let loaded = lab.server.sh(&format!("unshare -n bash -ec 'iptables-restore < {v4}; ip6tables-restore < {v6}; iptables -S INPUT; ip6tables -S INPUT'"));
+        assert!(loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"), "{id}: {loaded}");
+        assert!(lab.server.sh("ls /etc/iptables/rules.v* 2>/dev/null || true").is_empty(), "{id}");
+    }
+    // What nothing loads is refused before it is written, and said without the option, too.
+    dress(rocky, &rhel, &[]);
+    let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
+    assert_eq!((status, &said["error"]["code"]), (3, &"not-loaded".into()), "{said}");
+    assert!(said["error"]["hint"].as_str().unwrap().contains("`systemctl enable iptables ip6tables`"), "{said}");
+    assert!(!lab.server.sh("cat /etc/sysconfig/iptables").contains("198.51.100.7"), "nothing was written");
+    let out = both(&lab.portcullis(&["save", "--all", "--dry-run"]));
+    assert!(out.contains("note: iptables.service and ip6tables.service are installed but will not run at boot") && out.contains("loaded_at_boot: false"), "{out}");
+    // A file that the operator names, and a unit of his own that loads it.
+    lab.server.sh("printf '[Service]\\nExecStart=/bin/sh -c \"iptables-restore < /srv/fw4 && ip6tables-restore < /srv/fw6\"\\n' > /etc/systemd/system/fw.service");
+    let named = |more: &str| both(&lab.server.output(&["bash", "-c", &format!("{more}; PORTCULLIS_RULES_V4=/srv/fw4 PORTCULLIS_RULES_V6=/srv/fw6 {} save --all --yes", common::PORTCULLIS)]));
+    let before = named(":");
+    assert!(before.contains("loads /srv/fw4 and /srv/fw6 at boot: enable a unit") && before.contains("loaded_at_boot: false"), "{before}");
+    let after = named(&format!("ln -s /etc/systemd/system/fw.service {wants}/"));
+    assert!(after.contains("note: fw.service loads these files at boot.") && after.contains("loaded_at_boot: true"), "{after}");
 }

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/net/ip_tables_names", ""),
     ("/proc/net/ip6_tables_names", ""),
     // Debian's iptables-persistent, enabled.
+    ("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n"),
     ("/usr/share/netfilter-persistent/plugins.d/15-ip4tables", "#!/bin/sh\n"),
     ("/usr/share/netfilter-persistent/plugins.d/25-ip6tables", "#!/bin/sh\n"),
     ("/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", "[Unit]\n"),
@@ -98,7 +99,7 @@ impl Demo {
             paths: Paths {
                 run: "/run/portcullis".into(),
                 state: "/var/lib/portcullis".into(),
-                rules: ["/etc/iptables/rules.v4".into(), "/etc/iptables/rules.v6".into()],
+                rules: [None, None],
                 etc: "/etc/portcullis".into(),
             },
             machine: Arc::new(Mutex::new(Machine {

@@ -37,10 +37,7 @@ impl Default for Live {
             paths: Paths {
                 run: place("PORTCULLIS_RUN_DIR", "/run/portcullis"),
                 state: place("PORTCULLIS_STATE_DIR", "/var/lib/portcullis"),
-                rules: [
-                    place("PORTCULLIS_RULES_V4", "/etc/iptables/rules.v4"),
-                    place("PORTCULLIS_RULES_V6", "/etc/iptables/rules.v6"),
-                ],
+                rules: ["PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"].map(|var| std::env::var_os(var).map(PathBuf::from)),
                 etc: "/etc/portcullis".into(),
             },
             sessions: Arc::default(),

@@ -166,8 +166,9 @@ pub struct Paths {
     pub run: PathBuf,
     /// Snapshots and history. `PORTCULLIS_STATE_DIR`.
     pub state: PathBuf,
-    /// What boot loads, IPv4 and IPv6. `PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`.
-    pub rules: [PathBuf; 2],
+    /// What boot loads, IPv4 and IPv6, where the operator names it (`PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`); `None`: where
+    /// the distribution keeps it.
+    pub rules: [Option<PathBuf>; 2],
     /// Our part alone, which a unit of ours loads: always `/etc/portcullis`, for that unit knows no other place.
     pub etc: PathBuf,
 }

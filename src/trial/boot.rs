@@ -1,98 +1,265 @@
 //! Who loads the saved rules when the machine starts, told from the files that decide it. Nothing is asked of a running
-//! service: what matters is the next start.
+//! service: what matters is the next start. [`layout`] is the table of the distributions.
 
-use std::path::Path;
+mod layout;
+mod units;
 
+use std::path::{Path, PathBuf};
+
+use self::layout::{Distro, Layout, Service, Start};
+use self::units::{Units, setting, text, words};
 use crate::host::Host;
-use crate::model::{Match, Ruleset};
-
-/// Where units are enabled (systemd.unit(5)), the administrator's first.
-const UNIT_DIRS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
-
-/// Debian's netfilter-persistent(8) runs what lies here, in order.
-const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
-
-/// The files that netfilter-persistent's plugins of iptables-persistent load.
-const DEBIAN: [&str; 2] = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
-
-/// What is said where all is done.
-const LOADED: &str = "netfilter-persistent loads these files at boot.";
+use crate::model::{Backend, Family, Match, Ruleset};
 
 /// What is said in any case, for later.
 const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.";
 
-/// What a statement leaves to be done before the next start; `None`: nothing.
-pub fn to_do(statement: &str) -> Option<String> {
-    let lines: Vec<&str> = statement.lines().filter(|l| ![LOADED, LATER].contains(l)).collect();
-    (!lines.is_empty()).then(|| lines.join(" "))
+/// What the next start does with the saved files.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    /// Sentences, and whether each leaves something to be done before the next start.
+    said: Vec<(bool, String)>,
+    /// Who loads the file of each family that is saved.
+    loaders: Vec<(Family, Option<String>)>,
+    /// Something else keeps the files from being loaded.
+    in_the_way: bool,
 }
 
-/// What is to be said about the next start, one sentence a line. `saved`: what the files hold then.
-pub fn statement(host: &dyn Host, saved: &[Ruleset]) -> String {
-    let mut out = vec![loader(host)];
-    out.extend(sets(host, saved));
-    out.extend(others(host));
-    out.push(LATER.to_owned());
-    out.join("\n")
+impl Boot {
+    /// Whether the next start loads every file.
+    pub fn loads(&self) -> bool {
+        !self.in_the_way && self.loaders.iter().all(|(_, by)| by.is_some())
+    }
+
+    /// Who loads the file of a family, by name.
+    pub fn loader(&self, family: Family) -> Option<&str> {
+        self.loaders.iter().find(|(f, _)| *f == family)?.1.as_deref()
+    }
+
+    /// What there is to say, one sentence a line.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.said.iter().map(|(_, line)| line.as_str())
+    }
+
+    /// What is left to be done before the next start; `None`: nothing.
+    pub fn to_do(&self) -> Option<String> {
+        let lines: Vec<&str> = self.said.iter().filter(|(to_do, _)| *to_do).map(|(_, l)| l.as_str()).collect();
+        (!lines.is_empty()).then(|| lines.join(" "))
+    }
+
+    /// Something to know.
+    pub(super) fn says(&mut self, line: impl Into<String>) {
+        self.said.push((false, line.into()));
+    }
+
+    /// Something to be done before the next start.
+    fn asks(&mut self, line: impl Into<String>) {
+        self.said.push((true, line.into()));
+    }
+
+    /// Something that keeps the files from being loaded.
+    fn stops(&mut self, line: impl Into<String>) {
+        self.in_the_way = true;
+        self.asks(line);
+    }
 }
 
-fn enabled(host: &dyn Host, unit: &str) -> bool {
-    UNIT_DIRS.iter().any(|dir| {
-        host.list(Path::new(dir)).iter().filter(|d| matches!(d.rsplit_once('.'), Some((_, "wants" | "requires"))))
-            .any(|d| host.list(&Path::new(dir).join(d)).iter().any(|name| name == unit))
-    }) && !masked(host, unit)
+/// Where this host keeps the rules that boot loads.
+pub struct Place {
+    distro: Distro,
+    layout: Option<&'static Layout>,
+    units: Units,
+    /// IPv4 and IPv6.
+    files: [PathBuf; 2],
 }
 
-/// A masked unit is a link to /dev/null, or an empty file.
-fn masked(host: &dyn Host, unit: &str) -> bool {
-    let path = Path::new(UNIT_DIRS[0]).join(unit);
-    host.real(&path) == Path::new("/dev/null") || host.read(&path).is_ok_and(|text| text.is_empty())
+impl Place {
+    /// Looks at the host. Files that the operator named count before those of the distribution.
+    pub fn look(host: &dyn Host) -> Self {
+        let (distro, units) = (Distro::of(host), Units::read(host));
+        let layout = Layout::choose(host, distro, &units);
+        let usual = layout.unwrap_or(&layout::LAYOUTS[0]).files(host);
+        let mut files = host.paths().rules.clone().into_iter().zip(usual).map(|(named, usual)| named.unwrap_or(usual));
+        let files = [files.next().unwrap_or_default(), files.next().unwrap_or_default()];
+        Self { distro, layout, units, files }
+    }
+
+    /// The file of a family.
+    pub fn file(&self, family: Family) -> &Path {
+        &self.files[family.index()]
+    }
+
+    /// What the next start does with the files. `saved`: what they hold then, a family each.
+    pub fn boot(&self, host: &dyn Host, saved: &[Ruleset], backend: Option<Backend>) -> Boot {
+        let mut out = Boot::default();
+        let families: Vec<Family> = saved.iter().map(|s| s.family).collect();
+        let found: Vec<Found> = families.iter().map(|f| self.found(host, *f)).collect();
+        out.loaders = families.iter().copied().zip(found.iter().map(|f| f.by.clone())).collect();
+        self.say_who(host, &families, &found, &mut out);
+        self.say_at_stop(host, &families, &mut out);
+        self.say_exclusions(host, &found, &mut out);
+        self.say_sets(host, saved, &mut out);
+        self.say_others(host, backend, &found, &mut out);
+        out.says(LATER);
+        out
+    }
+
+    /// Who loads the file of a family.
+    fn found(&self, host: &dyn Host, family: Family) -> Found {
+        let file = self.file(family);
+        let services = layout::LAYOUTS.iter().filter(|l| l.files(host)[family.index()] == file).map(|l| (l, l.services[family.index()]));
+        // Two lines of the table may name the same file and service: the host's own comes first.
+        let mut services: Vec<(&Layout, Service)> = services.collect();
+        services.sort_by_key(|(l, _)| self.layout.is_none_or(|own| own.of != l.of));
+        let starts: Vec<(&Layout, Service, Start)> = services.into_iter().map(|(l, s)| (l, s, s.start(host, &self.units))).collect();
+        if let Some((_, service, _)) = starts.iter().find(|(.., start)| *start == Start::Runs) {
+            return Found { by: Some(service.name()), unit: service.unit().map(str::to_owned), off: None };
+        }
+        if let Some(unit) = self.units.loader(host, family, file) {
+            return Found { by: Some(unit.to_owned()), unit: Some(unit.to_owned()), off: None };
+        }
+        let off = starts.iter().find(|(l, _, start)| *start == Start::Off && self.layout.is_some_and(|own| own.of == l.of)).map(|(_, s, _)| *s);
+        Found { by: None, unit: None, off }
+    }
+
+    fn say_who(&self, host: &dyn Host, families: &[Family], found: &[Found], out: &mut Boot) {
+        let loaded: Vec<(Family, &str)> = families.iter().zip(found).filter_map(|(f, l)| Some((*f, l.by.as_deref()?))).collect();
+        let left: Vec<(Family, Option<Service>)> = families.iter().zip(found).filter(|(_, l)| l.by.is_none()).map(|(f, l)| (*f, l.off)).collect();
+        let mut who: Vec<&str> = loaded.iter().map(|(_, by)| *by).collect();
+        who.dedup();
+        let verb = if who.len() == 1 { "loads" } else { "load" };
+        if left.is_empty() {
+            return out.says(format!("{} {verb} these files at boot.", who.join(" and ")));
+        }
+        if let [(family, by)] = loaded[..] {
+            out.says(format!("{by} loads {} at boot.", self.file(family).display()));
+        }
+        let files = if loaded.is_empty() && self.is_usual(host) { "these files".to_owned() } else {
+            left.iter().map(|(f, _)| self.file(*f).display().to_string()).collect::<Vec<_>>().join(" and ")
+        };
+        let tools = left.iter().map(|(f, _)| if *f == Family::V4 { "iptables-restore" } else { "ip6tables-restore" }).collect::<Vec<_>>().join(" and ");
+        let by_hand = format!("enable a unit that runs {tools} on {} before the network is up", if left.len() == 1 { "it" } else { "them" });
+        let off: Vec<Service> = left.iter().filter_map(|(_, off)| *off).collect();
+        if !off.is_empty() {
+            let mut names: Vec<String> = off.iter().map(|s| s.name()).collect();
+            names.dedup();
+            let (is, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+            out.asks(format!("{} {is} installed but will not run at boot: {} makes {them} load {files}.", names.join(" and "), Service::enable(&off)));
+            if off.len() == left.len() {
+                return;
+            }
+        }
+        let ours = self.layout.filter(|l| l.of == self.distro && left.iter().all(|(f, _)| l.files(host)[f.index()] == self.file(*f)));
+        out.asks(match ours {
+            Some(l) if self.distro == Distro::Debian && has_ufw(host) => format!(
+                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. Keep to one of the two, or {by_hand}.", l.packages),
+            Some(l) if self.distro == Distro::Debian => format!(
+                "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or {by_hand}.", l.packages, self.distro.install(host, l.packages)),
+            Some(l) => {
+                let services: Vec<Service> = left.iter().map(|(f, _)| l.services[f.index()]).collect();
+                format!("Nothing loads {files} at boot: {} and {}, or {by_hand}.", self.distro.install(host, l.packages), Service::enable(&services))
+            }
+            None if self.distro == Distro::Suse => format!(
+                "Nothing loads {files} at boot: SUSE has no service for iptables rules of its own, only firewalld (SuSEfirewall2 before Leap 15); {by_hand}."),
+            None => format!("Nothing that portcullis knows loads {files} at boot: {by_hand}."),
+        });
+        self.say_elsewhere(host, families, out);
+    }
+
+    /// Whether the files are those of the layout, not others that the operator named.
+    fn is_usual(&self, host: &dyn Host) -> bool {
+        self.layout.unwrap_or(&layout::LAYOUTS[0]).files(host) == self.files
+    }
+
+    /// Files that are loaded instead of these.
+    fn say_elsewhere(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
+        let mut said = Vec::new();
+        for family in families {
+            let service = self.layout.map(|l| (l.services[family.index()], l.files(host)[family.index()].clone()));
+            let mut loaded: Vec<(String, PathBuf)> = self.units.restores(host, *family).map(|(unit, file)| (unit.to_owned(), file)).collect();
+            loaded.extend(service.filter(|(s, _)| s.start(host, &self.units) == Start::Runs).map(|(s, file)| (s.name(), file)));
+            let other = loaded.into_iter().find(|(_, file)| file != self.file(*family) && units::is_file(host, file));
+            said.extend(other.map(|(by, file)| format!("{by} loads {0}: PORTCULLIS_RULES_{1}={0} would write there.", file.display(), if *family == Family::V4 { "V4" } else { "V6" })));
+        }
+        for line in said {
+            out.says(line);
+        }
+    }
+
+    /// Services that write what is loaded over the files when they stop.
+    fn say_at_stop(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
+        let Some(layout) = self.layout.filter(|_| self.is_usual(host)) else { return };
+        let mut set: Vec<(&str, &str)> = families.iter().map(|f| layout.saved_at_stop[f.index()])
+            .filter(|(file, name)| setting(host, file, name).is_some_and(|v| v.eq_ignore_ascii_case("yes"))).collect();
+        set.dedup();
+        if !set.is_empty() {
+            let where_set: Vec<String> = set.iter().map(|(file, name)| format!("{name} in {file}")).collect();
+            out.says(format!("At each shutdown what is loaded then is written over these files ({}).", where_set.join(", ")));
+        }
+    }
+
+    /// Units that exclude the loader: systemd would start one of the two.
+    fn say_exclusions(&self, host: &dyn Host, found: &[Found], out: &mut Boot) {
+        let mut pairs: Vec<(&str, &str)> = found.iter().filter_map(|f| f.unit.as_deref()).filter_map(|u| Some((u, self.units.excluded_by(host, u)?))).collect();
+        pairs.dedup();
+        for (unit, other) in pairs {
+            out.stops(format!("{unit} and {other} exclude each other, and both are enabled: only one of them runs at boot. Disable the other."));
+        }
+    }
+
+    /// One missing set, and iptables-restore refuses the whole table.
+    fn say_sets(&self, host: &dyn Host, saved: &[Ruleset], out: &mut Boot) {
+        let name = saved.iter().find_map(|set| {
+            let mut rules = set.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).filter(|r| r.has("--match-set"));
+            rules.find_map(|r| r.spec(set.family).matches.iter().find_map(|m| if let Match::Set(_, name, _) = m { Some(name.clone()) } else { None }))
+        });
+        if let Some(name) = name.filter(|_| !host.list(Path::new("/usr/share/netfilter-persistent/plugins.d")).iter().any(|p| p.ends_with("ipset"))) {
+            out.asks(format!("The rules name the ipset {name}: boot has to make it before, or none of them is loaded (Debian: ipset-persistent)."));
+        }
+    }
+
+    /// Managers that load rules of their own at boot, before or after these.
+    fn say_others(&self, host: &dyn Host, backend: Option<Backend>, found: &[Found], out: &mut Boot) {
+        if text(host, Path::new("/etc/ufw/ufw.conf")).lines().any(|l| l.trim().eq_ignore_ascii_case("enabled=yes")) {
+            out.asks("ufw is enabled and loads rules of its own at boot, perhaps over these: put the rules into /etc/ufw/before.rules, or use one of the two only.");
+        }
+        if self.units.has("firewalld.service") {
+            out.asks("firewalld is enabled and loads rules of its own at boot: what it does not know may be gone then. Use one of the two only.");
+        }
+        // What wipes nft's rules leaves those of iptables-legacy.
+        if let Some(file) = self.wiped_by(host).filter(|_| backend != Some(Backend::Legacy)) {
+            let line = format!("nftables.service is enabled and {file} has `flush ruleset`: it wipes these rules when it runs after them");
+            let ordered = |f: &Found| f.unit.as_ref().is_some_and(|u| self.units.in_order("nftables.service", u));
+            if found.iter().all(ordered) {
+                out.says(format!("{line}; it runs before."));
+            } else {
+                out.stops(format!("{line}, and nothing orders the two. Use one of them only."));
+            }
+        }
+    }
+
+    /// The file by which nftables.service wipes everything.
+    fn wiped_by(&self, host: &dyn Host) -> Option<String> {
+        let lines = self.units.commands(host).filter(|(unit, _)| *unit == "nftables.service").map(|(_, line)| line).collect::<Vec<_>>();
+        let files = lines.iter().flat_map(|l| words(l)).filter(|w| w.starts_with('/')).chain(["/etc/nftables.conf"]);
+        let wipes = |file: &&str| text(host, Path::new(file)).lines().any(|l| l.trim().trim_end_matches(';') == "flush ruleset");
+        files.map(str::to_owned).find(|f| wipes(&f.as_str())).filter(|_| self.units.has("nftables.service"))
+    }
 }
 
-fn loader(host: &dyn Host) -> String {
-    let paths = &host.paths().rules;
-    let [v4, v6] = [paths[0].display(), paths[1].display()];
-    let by_hand = "or enable a unit that runs iptables-restore and ip6tables-restore on them before the network is up";
-    if paths.iter().zip(DEBIAN).any(|(ours, debian)| ours != Path::new(debian)) {
-        return format!("Nothing that portcullis knows loads {v4} and {v6} at boot: enable a unit that runs iptables-restore and ip6tables-restore on them before the network is up.");
-    }
-    let plugins = host.list(Path::new(PLUGINS));
-    let has = |name: &str| plugins.iter().any(|p| p.ends_with(name));
-    if !has("ip4tables") || !has("ip6tables") {
-        return format!("Nothing loads these files at boot: install iptables-persistent (Debian: `apt install iptables-persistent`, and say no when it asks to save the rules), {by_hand}.");
-    }
-    let systemd = enabled(host, "netfilter-persistent.service");
-    let init = host.list(Path::new("/etc/rcS.d")).iter().any(|n| n.starts_with('S') && n.ends_with("netfilter-persistent"));
-    if host.list(Path::new("/lib/systemd/system")).is_empty() && init || systemd {
-        return LOADED.to_owned();
-    }
-    "netfilter-persistent is installed but will not run at boot: `systemctl enable netfilter-persistent` makes it load these files.".to_owned()
+/// What was found out about the file of a family.
+struct Found {
+    /// Who loads it.
+    by: Option<String>,
+    /// The unit of systemd that does.
+    unit: Option<String>,
+    /// The service that would, and does not run.
+    off: Option<Service>,
 }
 
-/// One missing set, and iptables-restore refuses the whole table.
-fn sets(host: &dyn Host, saved: &[Ruleset]) -> Option<String> {
-    let name = saved.iter().find_map(|set| {
-        let mut rules = set.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).filter(|r| r.has("--match-set"));
-        rules.find_map(|r| r.spec(set.family).matches.iter().find_map(|m| if let Match::Set(_, name, _) = m { Some(name.clone()) } else { None }))
-    })?;
-    let loads = host.list(Path::new(PLUGINS)).iter().any(|p| p.ends_with("ipset"));
-    (!loads).then(|| format!("The rules name the ipset {name}: boot has to make it before, or none of them is loaded (Debian: ipset-persistent)."))
-}
-
-/// Managers that load rules of their own at boot, before or after these.
-fn others(host: &dyn Host) -> Vec<String> {
-    let text = |p: &str| host.read(Path::new(p)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-    let mut out = Vec::new();
-    if text("/etc/ufw/ufw.conf").lines().any(|l| l.trim().eq_ignore_ascii_case("enabled=yes")) {
-        out.push("ufw is enabled and loads rules of its own at boot, perhaps over these: put the rules into /etc/ufw/before.rules, or use one of the two only.".to_owned());
-    }
-    if enabled(host, "firewalld.service") {
-        out.push("firewalld is enabled and loads rules of its own at boot: what it does not know may be gone then. Use one of the two only.".to_owned());
-    }
-    if enabled(host, "nftables.service") && text("/etc/nftables.conf").lines().any(|l| l.trim() == "flush ruleset") {
-        out.push("nftables.service is enabled and /etc/nftables.conf begins with `flush ruleset`: it wipes these rules when it runs after them.".to_owned());
-    }
-    out
+/// Whether ufw is installed.
+fn has_ufw(host: &dyn Host) -> bool {
+    host.find("ufw").is_some() || units::is_file(host, Path::new("/etc/ufw/ufw.conf"))
 }
 
 #[cfg(test)]
@@ -102,44 +269,159 @@ mod tests {
     use crate::model::Family;
     use crate::syntax::iptables_save;
 
-    fn said(change: impl Fn(&Demo)) -> String {
-        let host = Demo::new();
-        change(&host);
-        statement(&host, &[])
-    }
-
     fn put(host: &Demo, path: &str, text: &str) {
         host.write(Path::new(path), text.as_bytes(), 0o644).unwrap();
     }
 
+    /// What is said on the demo host after a change.
+    fn said(change: impl Fn(&Demo)) -> Boot {
+        let host = Demo::new();
+        change(&host);
+        let saved = Family::BOTH.map(Ruleset::new);
+        Place::look(&host).boot(&host, &saved, Some(Backend::Nft))
+    }
+
+    fn text_of(boot: &Boot) -> String {
+        boot.lines().collect::<Vec<_>>().join("\n")
+    }
+
+    const WANTS: &str = "/etc/systemd/system/multi-user.target.wants/";
+
     #[test]
     fn who_loads_the_files_at_boot() {
-        let wants = "/etc/systemd/system/multi-user.target.wants/";
-        assert!(said(|_| ()).starts_with(LOADED));
-        assert_eq!(to_do(&said(|_| ())), None);
-        let disabled = said(|h| h.remove(Path::new(&format!("{wants}netfilter-persistent.service"))).unwrap());
-        assert!(disabled.contains("systemctl enable netfilter-persistent"), "{disabled}");
+        let usual = said(|_| ());
+        assert_eq!((usual.loads(), usual.to_do(), usual.lines().next()), (true, None, Some("netfilter-persistent loads these files at boot.")));
+        let disabled = said(|h| h.remove(Path::new(&format!("{WANTS}netfilter-persistent.service"))).unwrap());
+        assert!(!disabled.loads() && text_of(&disabled).contains("`systemctl enable netfilter-persistent` makes it load these files"), "{disabled:?}");
         let masked = said(|h| put(h, "/etc/systemd/system/netfilter-persistent.service", ""));
-        assert!(masked.contains("will not run at boot"), "{masked}");
-        let missing = said(|h| h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap());
-        assert!(missing.contains("install iptables-persistent"), "{missing}");
-        assert_eq!(to_do(&missing).as_deref(), missing.lines().next());
+        assert!(!masked.loads() && text_of(&masked).contains("will not run at boot"), "{masked:?}");
+        let missing = said(|h| {
+            h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/15-ip4tables")).unwrap();
+            h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap();
+        });
+        assert!(!missing.loads() && text_of(&missing).contains("(`apt install iptables-persistent`, and say no"), "{missing:?}");
+        assert_eq!(missing.to_do().as_deref(), missing.lines().next());
+        let half = said(|h| h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap());
+        assert_eq!((half.loads(), half.loader(Family::V4), half.loader(Family::V6)), (false, Some("netfilter-persistent"), None));
+        assert!(text_of(&half).starts_with("netfilter-persistent loads /etc/iptables/rules.v4 at boot.\nNothing loads /etc/iptables/rules.v6"), "{half:?}");
         let ufw = said(|h| put(h, "/etc/ufw/ufw.conf", "LOGLEVEL=low\nENABLED=yes\n"));
-        assert!(ufw.contains("ufw is enabled"), "{ufw}");
-        let others = said(|h| {
-            put(h, &format!("{wants}firewalld.service"), "x");
-            put(h, "/etc/systemd/system/sysinit.target.wants/nftables.service", "x");
+        assert!(text_of(&ufw).contains("ufw is enabled"), "{ufw:?}");
+        let firewalld = said(|h| put(h, &format!("{WANTS}firewalld.service"), "x"));
+        assert!(text_of(&firewalld).contains("firewalld is enabled"), "{firewalld:?}");
+    }
+
+    #[test]
+    fn what_wipes_or_excludes_the_loader_is_in_its_way() {
+        let nft = |unit: &str, loader: &str| said(|h| {
+            put(h, "/etc/systemd/system/sysinit.target.wants/nftables.service", unit);
+            put(h, &format!("{WANTS}netfilter-persistent.service"), loader);
             put(h, "/etc/nftables.conf", "#!/usr/sbin/nft -f\nflush ruleset\n");
         });
-        assert!(others.contains("firewalld is enabled") && others.contains("it wipes these rules"), "{others}");
+        let wiped = nft("[Unit]\nBefore=network-pre.target\n", "[Unit]\nBefore=network-pre.target\n");
+        assert!(!wiped.loads() && text_of(&wiped).contains("it wipes these rules when it runs after them, and nothing orders the two"), "{wiped:?}");
+        assert!(nft("[Unit]\n", "[Unit]\nAfter=local-fs.target nftables.service\n").loads());
+        let excluded = said(|h| put(h, &format!("{WANTS}firewalld.service"), "[Unit]\nConflicts=iptables.service netfilter-persistent.service\n"));
+        assert!(!excluded.loads() && text_of(&excluded).contains("netfilter-persistent.service and firewalld.service exclude each other"), "{excluded:?}");
     }
 
     #[test]
     fn rules_with_sets_need_them_at_boot() {
         let set = iptables_save::read("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n", Family::V4).0;
         let host = Demo::new();
-        assert!(statement(&host, std::slice::from_ref(&set)).contains("name the ipset bad"));
+        let said = |h: &Demo| text_of(&Place::look(h).boot(h, std::slice::from_ref(&set), None));
+        assert!(said(&host).contains("name the ipset bad"));
         put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "x");
-        assert!(!statement(&host, &[set]).contains("ipset bad"));
+        assert!(!said(&host).contains("ipset bad"));
+    }
+
+    /// A host of another distribution: nothing of Debian's, and these files.
+    fn dressed(files: &[(&str, &str)]) -> Demo {
+        let host = Demo::new();
+        for gone in ["/usr/share/netfilter-persistent/plugins.d/15-ip4tables", "/usr/share/netfilter-persistent/plugins.d/25-ip6tables",
+            "/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", "/etc/os-release"] {
+            host.remove(Path::new(gone)).unwrap();
+        }
+        for (path, text) in files {
+            put(&host, path, text);
+        }
+        host
+    }
+
+    fn of(files: &[(&str, &str)]) -> ([String; 2], Boot) {
+        let host = dressed(files);
+        let place = Place::look(&host);
+        let boot = place.boot(&host, &Family::BOTH.map(Ruleset::new), Some(Backend::Nft));
+        (Family::BOTH.map(|f| place.file(f).display().to_string()), boot)
+    }
+
+    const ROCKY: (&str, &str) = ("/etc/os-release", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n");
+    const ARCH: (&str, &str) = ("/etc/os-release", "ID=arch\n");
+    const ALPINE: (&str, &str) = ("/etc/os-release", "ID=alpine\n");
+    const INIT: &str = "[Service]\nExecStart=/usr/libexec/iptables/iptables.init start\n";
+    const RESTORE4: &str = "[Service]\nExecStart=/usr/bin/iptables-restore /etc/iptables/iptables.rules\n";
+    const RESTORE6: &str = "[Service]\nExecStart=/usr/bin/ip6tables-restore /etc/iptables/ip6tables.rules\n";
+
+    #[test]
+    fn each_distribution_has_its_files_and_its_service() {
+        let red_hat = ["/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables"].map(str::to_owned);
+        let (files, boot) = of(&[ROCKY, (&format!("{WANTS}iptables.service"), INIT), (&format!("{WANTS}ip6tables.service"), INIT)]);
+        assert_eq!((files, boot.loads(), boot.lines().next()), (red_hat.clone(), true, Some("iptables.service and ip6tables.service load these files at boot.")));
+        let (files, boot) = of(&[ROCKY, ("/usr/lib/systemd/system/iptables.service", INIT), ("/usr/lib/systemd/system/ip6tables.service", INIT)]);
+        assert!(files == red_hat && !boot.loads() && text_of(&boot).contains("`systemctl enable iptables ip6tables` makes them load"), "{boot:?}");
+        let (files, boot) = of(&[ROCKY]);
+        assert!(files == red_hat && !boot.loads() && text_of(&boot).contains("`dnf install iptables-services` and `systemctl enable iptables ip6tables`"), "{boot:?}");
+
+        let arch = ["/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"].map(str::to_owned);
+        let units = [("/usr/lib/systemd/system/iptables.service", RESTORE4), ("/usr/lib/systemd/system/ip6tables.service", RESTORE6)];
+        let (files, boot) = of(&[ARCH, units[0], units[1], (&format!("{WANTS}iptables.service"), RESTORE4), (&format!("{WANTS}ip6tables.service"), RESTORE6)]);
+        assert!(files == arch && boot.loads(), "{boot:?}");
+        let (files, boot) = of(&[ARCH, units[0], units[1]]);
+        assert!(files == arch && !boot.loads() && text_of(&boot).contains("systemctl enable iptables"), "{boot:?}");
+        assert!(text_of(&of(&[ARCH]).1).contains("`pacman -S iptables`"));
+
+        let level = |name: &str| format!("/etc/runlevels/default/{name}");
+        let (v4, v6) = (level("iptables"), level("ip6tables"));
+        let scripts = [("/etc/init.d/iptables", "#!/sbin/openrc-run\n"), ("/etc/init.d/ip6tables", "#!/sbin/openrc-run\n")];
+        let stop = ("/etc/conf.d/iptables", "IPTABLES_SAVE=\"/etc/iptables/rules-save\"\nSAVE_ON_STOP=\"yes\"\n");
+        let (files, boot) = of(&[ALPINE, scripts[0], scripts[1], (&v4, ""), (&v6, ""), stop]);
+        assert_eq!((files, boot.loads()), (["/etc/iptables/rules-save", "/etc/iptables/rules6-save"].map(str::to_owned), true));
+        assert!(text_of(&boot).contains("At each shutdown what is loaded then is written over these files (SAVE_ON_STOP in /etc/conf.d/iptables)"), "{boot:?}");
+        let (_, boot) = of(&[ALPINE, scripts[0], scripts[1], (&v4, "")]);
+        assert!(boot.loader(Family::V4) == Some("OpenRC's iptables") && !boot.loads() && text_of(&boot).contains("`rc-update add ip6tables` makes it load /etc/iptables/rules6-save"), "{boot:?}");
+        // The links of a package that was taken out lead nowhere.
+        let (files, boot) = of(&[ALPINE, (&v4, "")]);
+        assert!(files[0] == "/etc/iptables/rules-save" && !boot.loads() && text_of(&boot).contains("`apk add iptables iptables-openrc`"), "{boot:?}");
+        let named = [("/etc/conf.d/iptables", "IPTABLES_SAVE=/srv/rules4\n"), ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE='/srv/rules6'\n")];
+        let (files, boot) = of(&[("/etc/os-release", "ID=gentoo\n"), scripts[0], scripts[1], (&v4, ""), (&v6, ""), named[0], named[1]]);
+        assert_eq!((files, boot.loads()), (["/srv/rules4", "/srv/rules6"].map(str::to_owned), true));
+
+        let (_, boot) = of(&[("/etc/os-release", "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n")]);
+        assert!(!boot.loads() && text_of(&boot).contains("SUSE has no service for iptables rules of its own"), "{boot:?}");
+        let (files, boot) = of(&[("/etc/os-release", "ID=strange\n")]);
+        assert!(files[0] == "/etc/iptables/rules.v4" && !boot.loads() && text_of(&boot).contains("Nothing that portcullis knows loads these files"), "{boot:?}");
+    }
+
+    #[test]
+    fn what_is_there_counts_where_the_distribution_has_nothing() {
+        // Arch's way on a Debian without its own; a name alone is no sign, as netfilter-persistent is also iptables.service.
+        let debian = ("/etc/os-release", "ID=debian\n");
+        let (files, boot) = of(&[debian, (&format!("{WANTS}iptables.service"), RESTORE4), (&format!("{WANTS}ip6tables.service"), RESTORE6)]);
+        assert!(files[0] == "/etc/iptables/iptables.rules" && boot.loads(), "{boot:?}");
+        let (files, boot) = of(&[debian, (&format!("{WANTS}iptables.service"), "[Service]\nExecStart=/bin/true\n")]);
+        assert!(files[0] == "/etc/iptables/rules.v4" && !boot.loads(), "{boot:?}");
+        // A unit of the administrator's for the usual files, and one for others.
+        let by = |tool: &str, file: &str| format!("[Service]\nExecStart=/usr/sbin/{tool} {file}\n");
+        let fw = (format!("{WANTS}fw.service"), by("iptables-restore", "/etc/iptables/rules.v4") + "ExecStart=/usr/sbin/ip6tables-restore /etc/iptables/rules.v6\n");
+        let (_, boot) = of(&[debian, (&fw.0, &fw.1)]);
+        assert_eq!((boot.loads(), boot.lines().next()), (true, Some("fw.service loads these files at boot.")));
+        let other = (format!("{WANTS}fw.service"), by("iptables-restore", "/etc/fw"));
+        let (_, boot) = of(&[debian, (&other.0, &other.1), ("/etc/fw", "*filter\nCOMMIT\n")]);
+        assert!(text_of(&boot).contains("fw.service loads /etc/fw: PORTCULLIS_RULES_V4=/etc/fw would write there."), "{boot:?}");
+    }
+
+    #[test]
+    fn ufw_is_not_removed_for_a_hint() {
+        let (_, boot) = of(&[("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n"), ("/etc/ufw/ufw.conf", "ENABLED=no\n")]);
+        assert!(!text_of(&boot).contains("apt install") && text_of(&boot).contains("apt would remove ufw"), "{boot:?}");
     }
 }

@@ -8,7 +8,8 @@ use similar::TextDiff;
 
 use super::refusal::Refusal;
 use super::status::status;
-use super::{boot, history, kernel, moved, record, rehearse};
+use super::boot::{Boot, Place};
+use super::{history, kernel, moved, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands};
 use crate::model::{Family, Ruleset, Target};
@@ -40,8 +41,8 @@ pub struct Preview {
     pub mode: Mode,
     /// One file per family.
     pub files: Vec<File>,
-    /// Who loads the files at boot, or how to make it so; a sentence a line.
-    pub boot: String,
+    /// Who loads the files at boot, or how to make it so.
+    pub boot: Boot,
     /// What is loaded, per file, word for word.
     loaded: Vec<String>,
 }
@@ -52,9 +53,18 @@ impl Preview {
         self.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect()
     }
 
+    /// Refuses what boot would not load.
+    pub fn must_load(&self) -> Result<(), Refusal> {
+        if self.boot.loads() {
+            return Ok(());
+        }
+        let files: Vec<String> = self.files.iter().map(|f| f.path.display().to_string()).collect();
+        Err(Refusal::refused("not-loaded", format!("boot would not load {}", files.join(" and ")), format!("nothing was written. {}", self.to_do().unwrap_or_default())))
+    }
+
     /// What is left to be done so that boot loads the files; `None`: nothing.
     pub fn to_do(&self) -> Option<String> {
-        boot::to_do(&self.boot)
+        self.boot.to_do()
     }
 }
 
@@ -69,7 +79,9 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     }
     let backend = firewall::version(host).1;
     let (mut files, mut loaded, mut sets) = (Vec::new(), Vec::new(), Vec::new());
-    for (family, path) in Family::BOTH.into_iter().zip(&host.paths().rules) {
+    let place = Place::look(host);
+    for family in Family::BOTH {
+        let path = place.file(family).to_owned();
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
@@ -85,13 +97,14 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         // What was counted so far is no part of the rules; with it no two saves would be alike.
         set.tables.iter_mut().flat_map(|t| &mut t.chains).for_each(|c| c.counters = (0, 0));
         let text = iptables_save::write(&set, false);
-        let old = old_text(host, path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let old = old_text(host, &path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
         let header = path.display().to_string();
         let diff = if old == text { String::new() } else { TextDiff::from_lines(old.as_str(), text.as_str()).unified_diff().context_radius(2).header(&header, &format!("{header} after saving")).to_string() };
-        files.push(File { family, path: path.clone(), text, diff });
+        files.push(File { family, path, text, diff });
         sets.push(set);
     }
-    let boot = boot::statement(host, &sets) + &other_names(host, &files);
+    let mut boot = place.boot(host, &sets, backend);
+    say_other_names(host, &files, &mut boot);
     Ok(Preview { mode, files, boot, loaded })
 }
 
@@ -111,12 +124,13 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
 }
 
 /// That a file has other names, which would go on holding the old rules.
-fn other_names(host: &dyn Host, files: &[File]) -> String {
-    files.iter().filter_map(|f| match host.stands(&f.path) {
-        Ok(Stands::File { names }) if names > 1 && !f.diff.is_empty() => Some(format!("\n{} has {}: the old rules stay there, the new ones are a file of their own.",
-            f.path.display(), if names == 2 { "another name (a hard link)".to_owned() } else { format!("{} other names (hard links)", names - 1) })),
-        _ => None,
-    }).collect()
+fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
+    for f in files.iter().filter(|f| !f.diff.is_empty()) {
+        if let Ok(Stands::File { names }) = host.stands(&f.path) && names > 1 {
+            let others = if names == 2 { "another name (a hard link)".to_owned() } else { format!("{} other names (hard links)", names - 1) };
+            boot.says(format!("{} has {others}: the old rules stay there, the new ones are a file of their own.", f.path.display()));
+        }
+    }
 }
 
 /// Writes what was shown, both families or neither; the old files are kept beside. Says what was done.
@@ -135,6 +149,10 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
             None => moved::what(&shown.rules(), &now.rules()),
         };
         return Err(Refusal::refused("moved", format!("the firewall or the files changed since you looked at the difference{what}"), "nothing was written; look at it again"));
+    }
+    if shown.boot.loads() {
+        // Somebody may have switched the service off meanwhile.
+        now.must_load()?;
     }
     let mut remarks = Vec::new();
     for (file, loaded) in now.files.iter().zip(&now.loaded).filter(|(f, _)| !f.diff.is_empty()) {
@@ -285,7 +303,7 @@ mod tests {
         host.write(Path::new("/etc/iptables/rules.v4"), b"# the first\n", 0o640).unwrap();
         for mode in [Mode::All, Mode::Unmanaged, Mode::All] {
             let shown = preview(&host, mode).unwrap();
-            assert!(!shown.files[0].diff.is_empty() && !shown.boot.is_empty());
+            assert!(!shown.files[0].diff.is_empty() && shown.boot.loads());
             let done = save(&host, &shown).unwrap().join("\n");
             assert!(done.contains("rules.v4 was loaded into a fresh namespace"), "{done}");
             assert!(save(&host, &preview(&host, mode).unwrap()).unwrap()[0].contains("exactly this already"));

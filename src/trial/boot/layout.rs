@@ -1,0 +1,221 @@
+//! THE TABLE: where each distribution keeps the rules that boot loads, who loads them, and what makes it so.
+
+use std::path::{Path, PathBuf};
+
+use super::units::{Units, installed, is_file, openrc, setting, sysv};
+use crate::host::Host;
+use crate::model::Family;
+
+/// What a host is, by its /etc/os-release (os-release(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distro {
+    Debian,
+    RedHat,
+    Arch,
+    Alpine,
+    Gentoo,
+    Suse,
+    Other,
+}
+
+/// The words of ID and ID_LIKE that tell it.
+const WORDS: &[(&str, Distro)] = &[
+    ("debian", Distro::Debian), ("ubuntu", Distro::Debian), ("fedora", Distro::RedHat), ("rhel", Distro::RedHat), ("centos", Distro::RedHat),
+    ("arch", Distro::Arch), ("archlinux", Distro::Arch), ("alpine", Distro::Alpine), ("gentoo", Distro::Gentoo),
+    ("suse", Distro::Suse), ("opensuse", Distro::Suse), ("sles", Distro::Suse),
+];
+
+impl Distro {
+    /// Reads what the host says of itself: ID first, then what it is like.
+    pub(super) fn of(host: &dyn Host) -> Self {
+        let file = ["/etc/os-release", "/usr/lib/os-release"].into_iter().find(|f| is_file(host, Path::new(f))).unwrap_or_default();
+        let words = ["ID", "ID_LIKE"].map(|name| setting(host, file, name).unwrap_or_default()).join(" ");
+        words.split_whitespace().find_map(|w| WORDS.iter().find(|(word, _)| *word == w)).map_or(Self::Other, |(_, d)| *d)
+    }
+
+    /// The command that installs packages there.
+    pub(super) fn install(self, host: &dyn Host, packages: &str) -> String {
+        let command = match self {
+            Self::Debian => "apt install",
+            Self::RedHat if host.find("dnf").is_none() && host.find("yum").is_some() => "yum install",
+            Self::RedHat => "dnf install",
+            Self::Arch => "pacman -S",
+            Self::Alpine => "apk add",
+            Self::Gentoo => "emerge",
+            Self::Suse => "zypper install",
+            Self::Other => return format!("install {packages}"),
+        };
+        format!("`{command} {packages}`")
+    }
+}
+
+/// Who loads the rules of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// A plugin of Debian's netfilter-persistent(8), by the end of its name.
+    Plugin(&'static str),
+    /// A unit of systemd, and what its command holds: other units may have that name.
+    Unit(&'static str, &'static str),
+    /// A service of OpenRC.
+    OpenRc(&'static str),
+}
+
+/// netfilter-persistent runs what lies here, in order.
+const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
+
+/// The unit that runs these plugins.
+const PERSISTENT: &str = "netfilter-persistent.service";
+
+/// What a service does at the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It runs.
+    Runs,
+    /// It is there and does not run.
+    Off,
+    /// It is not there.
+    Missing,
+}
+
+impl Service {
+    pub(super) fn start(self, host: &dyn Host, units: &Units) -> Start {
+        let off_or = |runs: bool| if runs { Start::Runs } else { Start::Off };
+        match self {
+            Self::Plugin(name) if !has_plugin(host, name) => Start::Missing,
+            Self::Plugin(_) => off_or(units.has(PERSISTENT) || sysv(host, "netfilter-persistent")),
+            Self::Unit(unit, part) if units.has(unit) => if units.runs(host, unit, part) { Start::Runs } else { Start::Missing },
+            Self::Unit(unit, part) => if installed(host, unit).is_some_and(|t| t.contains(part)) { Start::Off } else { Start::Missing },
+            Self::OpenRc(name) => match openrc(host, name) {
+                (_, false) => Start::Missing,
+                (wanted, true) => off_or(wanted),
+            },
+        }
+    }
+
+    /// Whether anything shows that the host was set up for it, be it half.
+    fn has_trace(self, host: &dyn Host, units: &Units) -> bool {
+        self.start(host, units) != Start::Missing || matches!(self, Self::OpenRc(name) if openrc(host, name).0)
+    }
+
+    /// Its name in a sentence.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Plugin(_) => "netfilter-persistent".to_owned(),
+            Self::Unit(unit, _) => unit.to_owned(),
+            Self::OpenRc(name) => format!("OpenRC's {name}"),
+        }
+    }
+
+    /// The unit of systemd that runs it.
+    pub(super) fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Plugin(_) => Some(PERSISTENT),
+            Self::Unit(unit, _) => Some(unit),
+            Self::OpenRc(_) => None,
+        }
+    }
+
+    /// The command that makes the next start run these.
+    pub(super) fn enable(services: &[Self]) -> String {
+        let of = |openrc: bool| {
+            let mut names: Vec<&str> = services.iter().filter_map(|s| match s {
+                Self::OpenRc(name) => openrc.then_some(*name),
+                _ => s.unit().filter(|_| !openrc).map(|u| u.trim_end_matches(".service")),
+            }).collect();
+            names.dedup();
+            names
+        };
+        let units = of(false);
+        let units = (!units.is_empty()).then(|| format!("`systemctl enable {}`", units.join(" ")));
+        let commands: Vec<String> = units.into_iter().chain(of(true).into_iter().map(|n| format!("`rc-update add {n}`"))).collect();
+        commands.join(" and ")
+    }
+}
+
+fn has_plugin(host: &dyn Host, name: &str) -> bool {
+    host.list(Path::new(PLUGINS)).iter().any(|p| p.ends_with(name) && is_file(host, &Path::new(PLUGINS).join(p)))
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) of: Distro,
+    /// IPv4 and IPv6.
+    files: [&'static str; 2],
+    /// Where the administrator may name other files: a file of settings and its variable.
+    named: Option<[(&'static str, &'static str); 2]>,
+    pub(super) services: [Service; 2],
+    /// What brings the services.
+    pub(super) packages: &'static str,
+    /// Settings by which the service writes what is loaded over these files when it stops.
+    pub(super) saved_at_stop: [(&'static str, &'static str); 2],
+}
+
+pub(super) const LAYOUTS: &[Layout] = &[
+    Layout {
+        of: Distro::Debian,
+        files: ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"],
+        named: None,
+        services: [Service::Plugin("ip4tables"), Service::Plugin("ip6tables")],
+        packages: "iptables-persistent",
+        saved_at_stop: [("", ""); 2],
+    },
+    Layout {
+        of: Distro::RedHat,
+        files: ["/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables"],
+        named: None,
+        services: [Service::Unit("iptables.service", "tables.init"), Service::Unit("ip6tables.service", "tables.init")],
+        packages: "iptables-services",
+        saved_at_stop: [("/etc/sysconfig/iptables-config", "IPTABLES_SAVE_ON_STOP"), ("/etc/sysconfig/ip6tables-config", "IP6TABLES_SAVE_ON_STOP")],
+    },
+    Layout {
+        of: Distro::Arch,
+        files: ["/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"],
+        named: None,
+        services: [Service::Unit("iptables.service", "/etc/iptables/iptables.rules"), Service::Unit("ip6tables.service", "/etc/iptables/ip6tables.rules")],
+        packages: "iptables",
+        saved_at_stop: [("", ""); 2],
+    },
+    Layout {
+        of: Distro::Alpine,
+        files: ["/etc/iptables/rules-save", "/etc/iptables/rules6-save"],
+        named: Some(OPENRC_NAMES),
+        services: [Service::OpenRc("iptables"), Service::OpenRc("ip6tables")],
+        packages: "iptables iptables-openrc",
+        saved_at_stop: OPENRC_STOP,
+    },
+    Layout {
+        of: Distro::Gentoo,
+        files: ["/var/lib/iptables/rules-save", "/var/lib/ip6tables/rules-save"],
+        named: Some(OPENRC_NAMES),
+        services: [Service::OpenRc("iptables"), Service::OpenRc("ip6tables")],
+        packages: "net-firewall/iptables",
+        saved_at_stop: OPENRC_STOP,
+    },
+];
+
+const OPENRC_NAMES: [(&str, &str); 2] = [("/etc/conf.d/iptables", "IPTABLES_SAVE"), ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE")];
+const OPENRC_STOP: [(&str, &str); 2] = [("/etc/conf.d/iptables", "SAVE_ON_STOP"), ("/etc/conf.d/ip6tables", "SAVE_ON_STOP")];
+
+impl Layout {
+    /// Its files on this host.
+    pub(super) fn files(&self, host: &dyn Host) -> [PathBuf; 2] {
+        let named = self.named.map_or([None, None], |n| n.map(|(file, name)| setting(host, file, name).filter(|v| v.starts_with('/'))));
+        let [v4, v6] = named;
+        [v4.map_or_else(|| self.files[0].into(), PathBuf::from), v6.map_or_else(|| self.files[1].into(), PathBuf::from)]
+    }
+
+    /// Whether a unit of the administrator's loads one of its files.
+    fn is_loaded_by_hand(&self, host: &dyn Host, units: &Units) -> bool {
+        Family::BOTH.into_iter().zip(self.files(host)).any(|(family, file)| units.loader(host, family, &file).is_some())
+    }
+
+    /// The layout of this host. What the distribution has counts before what only happens to be there, as long as anything
+    /// shows that it is in use.
+    pub(super) fn choose(host: &dyn Host, distro: Distro, units: &Units) -> Option<&'static Self> {
+        let native = LAYOUTS.iter().find(|l| l.of == distro);
+        let in_use = |l: &&Self| l.services.iter().any(|s| s.has_trace(host, units)) || l.is_loaded_by_hand(host, units);
+        let running = |l: &&Self| l.services[0].start(host, units) == Start::Runs;
+        native.filter(in_use).or_else(|| LAYOUTS.iter().find(running)).or(native).or_else(|| LAYOUTS.iter().find(in_use))
+    }
+}
