@@ -17,7 +17,12 @@ pub fn keep(without_proof: bool) -> Result<(), Failure> {
 pub fn revert() -> Result<(), Failure> {
     match trial::revert(&Live::default())? {
         Reverted::Trial(r) => say(&r, "reverted: the old rules are back"),
-        Reverted::Unrecorded => print("a trial without a state file was found in the kernel and reverted\n"),
+        Reverted::Unrecorded(remarks) => {
+            for r in &remarks {
+                note(format!("note: {r}"));
+            }
+            print("a trial without a state file was found in the kernel and reverted\n")
+        }
         Reverted::EndedBefore(r) => print(&format!("no trial is pending; trial {} was {} before\n", r.id, r.state.word())),
     }
 }

@@ -33,6 +33,7 @@ fn json_of(s: &Status) -> Value {
             "ended": r.ended.map(instant), "why": r.why,
             "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator,
             "guarded": s.guard.is_some(), "guard": s.guard.map(|w| json!({"pid": w.pid, "home": r.guard_home})), "proof": proof, "remarks": r.remarks,
+            "verified": matches!((r.state, r.by), (State::Reverted, Some(By::Operator | By::Guard))).then_some(r.unverified.is_none()),
         })
     });
     json!({"version": 1, "trial": trial})
@@ -56,15 +57,21 @@ fn text_of(s: &Status) -> String {
                 let _ = writeln!(out, "{}", guard_of(s, r));
             }
         }
-        None => {
-            let _ = writeln!(out, "no trial is pending; the last one, {}, was {}{}{}{}", r.id, r.state.word(),
-                r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
-                r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))),
-                r.why.as_ref().map_or_else(String::new, |w| format!(": {w}")));
-        }
+        None => out.push_str(&ended(r)),
     }
     for r in &r.remarks {
         let _ = writeln!(out, "note: {r}");
+    }
+    out
+}
+
+fn ended(r: &Record) -> String {
+    let mut out = format!("no trial is pending; the last one, {}, was {}{}{}{}\n", r.id, r.state.word(),
+        r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
+        r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))),
+        r.why.as_ref().map_or_else(String::new, |w| format!(": {w}")));
+    if r.unverified.is_some() {
+        out.push_str("the old rules were put back, not verified; `portcullis revert` looks again\n");
     }
     out
 }

@@ -47,6 +47,17 @@ pub type RunGuard = Arc<dyn Fn(Demo, &str) + Send + Sync>;
 /// Whether the loaded rules let a new SSH login of the operator in; the judge is above `host/`.
 pub type LetsIn = Arc<dyn Fn(&Demo) -> bool + Send + Sync>;
 
+/// How a tool is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breakage {
+    /// It ends with a message and a status.
+    Fails,
+    /// It ends well and prints nothing.
+    PrintsNothing,
+    /// It does not end until its time is over; that time passes on the host's clocks.
+    Hangs,
+}
+
 /// The operator there opens a second login this long after the rules were changed last.
 const SECOND_LOGIN: Duration = Duration::from_secs(4);
 
@@ -75,7 +86,7 @@ struct Machine {
     /// Wall clock at boot, seconds since 1970 UTC.
     wall_at_boot: i64,
     /// Tools that fail the next times that they are called.
-    broken: BTreeMap<String, u32>,
+    broken: BTreeMap<String, (u32, Breakage)>,
     /// When the rules were changed last (time since boot), and whether the operator tried a second login since.
     changed: Option<(Duration, bool)>,
     sessions: Vec<SshSession>,
@@ -171,7 +182,12 @@ impl Demo {
 
     /// Makes a tool, or a tool with its first argument, fail the next `times` that it is called.
     pub fn break_tool(&self, tool: &str, times: u32) {
-        self.machine().broken.insert(tool.to_owned(), times);
+        self.break_tool_so(tool, times, Breakage::Fails);
+    }
+
+    /// The same in another way.
+    pub fn break_tool_so(&self, tool: &str, times: u32, how: Breakage) {
+        self.machine().broken.insert(tool.to_owned(), (times, how));
     }
 
     /// What was told to the log and the terminals so far.
@@ -225,11 +241,18 @@ impl Tools for Demo {
             machine.changed = Some((boot, false));
         }
         let named = cmd.args.first().map_or_else(|| cmd.tool.clone(), |a| format!("{} {a}", cmd.tool));
-        if let Some(left) = [&cmd.tool, &named].into_iter().find(|n| machine.broken.get(*n).is_some_and(|left| *left > 0))
-            .and_then(|n| machine.broken.get_mut(n))
-        {
+        let broken = [&cmd.tool, &named].into_iter().find(|n| machine.broken.get(*n).is_some_and(|(left, _)| *left > 0))
+            .and_then(|n| machine.broken.get_mut(n));
+        if let Some((left, how)) = broken {
             *left -= 1;
-            return Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4));
+            return match how {
+                Breakage::Fails => Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4)),
+                Breakage::PrintsNothing => Ok(Output::default()),
+                Breakage::Hangs => {
+                    machine.skipped += cmd.timeout;
+                    Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout })
+                }
+            };
         }
         tools::answer(cmd, &mut machine.rules, wall).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })
     }

@@ -84,6 +84,11 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
+    /// Whether the words stand in what the tool wrote to standard error.
+    pub fn says(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.stderr).contains(words)
+    }
+
     /// The first line that the tool wrote to standard error, for a message.
     pub fn complaint(&self) -> String {
         let err = String::from_utf8_lossy(&self.stderr);

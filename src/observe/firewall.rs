@@ -30,9 +30,16 @@ pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
 /// Plain `iptables-save` prints nothing on an untouched nft host, so that `filter` is asked for by name as well; on
 /// legacy that would load the table, so that it is only done for a table that is going to change (`to_change`).
 pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+    rules_within(host, family, backend, to_change, READING)
+}
+
+/// The same in a time of the caller's.
+pub fn rules_within(
+    host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool, limit: Duration,
+) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
     let save = family.tool("-save");
     let ask = |args: &[&str]| -> Result<String, String> {
-        let out = host.run(&Cmd::new(&save, args).within(READING)).map_err(|e| e.to_string())?;
+        let out = host.run(&Cmd::new(&save, args).within(limit)).map_err(|e| e.to_string())?;
         if out.status != 0 {
             return Err(format!("{save} failed: {}", out.complaint()));
         }
@@ -44,6 +51,10 @@ pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_chan
         text.push_str(&ask(&["-c", "-t", "filter"])?);
     }
     let (set, diags) = iptables_save::read(&text, family);
+    if set.table("filter").is_none() && (to_change || backend == Some(Backend::Nft)) {
+        // A table that is named is printed, also when nobody has touched it: this is no answer, not even "no rules".
+        return Err(format!("{save} did not print the filter table"));
+    }
     let diags = diags.into_iter().map(|d| d.in_file(&save)).collect();
     Ok((text, set, diags))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::end::{self, FUSE_AFTER};
+use super::back;
+use super::end::FUSE_AFTER;
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
@@ -256,6 +257,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         proof: None,
         guard_home: None,
         saved: None,
+        unverified: None,
         remarks: Vec::new(),
     }
 }
@@ -298,7 +300,7 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
 fn undo(host: &dyn Host, record: &mut Record) -> String {
     record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
     record.why = Some("the plan could not be applied".to_owned());
-    match end::put_old_back(host, record, By::Operator, 0) {
+    match back::put_old_back(host, record, By::Operator, 0) {
         Ok(()) => {
             record.state = State::Failed;
             let _ = record::store(host, record).and_then(|()| history::write(host, record));

@@ -2,23 +2,22 @@
 
 use std::time::Duration;
 
+use super::back::{self, put_old_back};
 use super::history;
-use super::kernel::{self, Doubt};
+use super::kernel;
 use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
 use super::record::{self, By, CONSOLE, Record, Who};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, dated, elsewhere, expire, guard, is_cut_short, unrecorded};
+use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
-use crate::model::{Family, KEEP_MARGIN};
-use crate::plan::FamilyChange;
-use crate::syntax::iptables_save;
-
-/// After this many tries in vain the guard puts the snapshot of the table back, which nothing else of ours does.
-const LAST_RESORT: u32 = 5;
+use crate::model::KEEP_MARGIN;
 
 /// The fuse burns this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
+
+/// How long a guard without its state file may read whether its trial is over: to revert once more harms less than to wait.
+const IS_OVER: Duration = Duration::from_secs(2);
 
 /// Sets who is changing the kernel and the state; a full disk is no reason to stop a revert.
 fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<Act, Refusal> {
@@ -103,7 +102,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         record.why = Some("keeping it failed".to_owned());
         record.remarks.push(format!("keeping failed: {why}"));
         put_old_back(host, &mut record, By::Operator, 0)?;
-        return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules are back: {why}"), "apply the plan again"));
+        let back = if record.unverified.is_some() { "were put back, but could not be read back" } else { "are back" };
+        return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules {back}: {why}"), "apply the plan again"));
     }
     record.state = step(record.state, Event::KeepDone).map_or(State::Kept, |s| s.0);
     record.by = Some(By::Operator);
@@ -174,8 +174,8 @@ fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
 pub enum Reverted {
     /// A trial with its state file.
     Trial(Box<Record>),
-    /// Dated rules in the kernel that no file told of.
-    Unrecorded,
+    /// Dated rules in the kernel that no file told of; what is to be said of their end.
+    Unrecorded(Vec<String>),
     /// It had ended before.
     EndedBefore(Box<Record>),
 }
@@ -190,6 +190,9 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
     record.why = Some("somebody asked for the old rules".to_owned());
     host.end_leftovers(&record.id, None);
     put_old_back(host, &mut record, By::Operator, 0)?;
+    if let Some(why) = &record.unverified {
+        return Err(back::unverified(why));
+    }
     Ok(Reverted::Trial(Box::new(record)))
 }
 
@@ -242,99 +245,20 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
     match record::load(host).filter(|r| r.is_here(host)) {
         Some(last) => last.id != record.id,
         None => (record.state == State::Running || locked && record.state == State::Armed) && record.fuse.is_some()
-            && record.families.iter().all(|c| kernel::read(host, c.family(), None).is_ok_and(|now| dated(&now).is_none())),
+            && record.families.iter().all(|c| kernel::read_within(host, c.family(), IS_OVER).is_ok_and(|now| dated(&now).is_none())),
     }
-}
-
-pub(super) fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) -> Result<(), Refusal> {
-    // Kernel first, files second: what cannot be written must not stop a revert.
-    let _ = record::store(host, record);
-    let mut failed = Vec::new();
-    let mut remarks = Vec::new();
-    for (change, script) in record.families.iter().zip(&record.revert) {
-        match kernel::restore_and_check(host, &record.id, change, script) {
-            Ok(now) => {
-                remarks.extend(kernel::clean_up(host, &record.id, change, &now));
-                remarks.extend(kernel::lost_jump(change, &now, true));
-            }
-            // The old rules were taken: emptying our switches would take those away that were kept before.
-            Err(Doubt::Unreadable(why)) => failed.push(format!("{why}; the old plan was put back, which cannot be verified as long as that rule is there")),
-            Err(Doubt::Unseen(why)) if tries < LAST_RESORT => failed.push(why),
-            Err(Doubt::Refused(why) | Doubt::Unseen(why)) if kernel::restore(host, &record.id, change.family(), &change.empty_script()).is_ok() => {
-                // The next best: our switches decide nothing.
-                failed.push(format!("{why}; our chains were emptied instead"));
-            }
-            Err(Doubt::Refused(why) | Doubt::Unseen(why)) if tries >= LAST_RESORT && !why.contains("lock") => match snapshot_back(host, &record.id, change) {
-                Ok(touched) => {
-                    remarks.push(format!("{why}; so the whole {} filter table was put back as it was before the trial", change.family().label()));
-                    remarks.extend(touched);
-                }
-                Err(e) => failed.push(format!("{why}; {e}")),
-            },
-            Err(Doubt::Refused(why) | Doubt::Unseen(why)) => failed.push(why),
-        }
-    }
-    // Each is said once, however often the guard tries.
-    for said in remarks.into_iter().chain(failed.iter().cloned()) {
-        if !record.remarks.contains(&said) {
-            record.remarks.push(said);
-        }
-    }
-    if !failed.is_empty() {
-        // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
-        record.holder = None;
-        let _ = record::store(host, record);
-        return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", failed.join("; ")), "run `portcullis revert` again; the guard goes on trying"));
-    }
-    record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
-    record.by = Some(by);
-    record.ended = Some(host.now().wall);
-    let stored = record::store(host, record);
-    if let Err(e) = stored.and_then(|()| history::write(host, record)) {
-        record.remarks.push(e);
-    }
-    proof::forget(host, &record.id);
-    host.announce(&format!("portcullis: the old firewall rules are back (trial {}, by the {})", record.id, by.word()));
-    Ok(())
-}
-
-/// The last resort: the filter table of one family as it was before the trial, and what else that changed.
-fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Vec<String>, String> {
-    let family = change.family();
-    let text = history::snapshot(host, id, if family == Family::V6 { "v6" } else { "v4" }).ok_or("the snapshot cannot be read")?;
-    let mut old = iptables_save::read(&text, family).0;
-    old.tables.retain(|t| t.name == "filter");
-    if old.tables.is_empty() {
-        return Err("the snapshot holds no filter table".to_owned());
-    }
-    let before = kernel::read(host, family, None).ok();
-    kernel::replace_tables(host, id, family, &iptables_save::write(&old, true))?;
-    let mut now = kernel::read(host, family, None)?;
-    now.tables.retain(|t| t.name == "filter");
-    if !now.same_rules(&old) {
-        return Err("the snapshot reads back differently".to_owned());
-    }
-    let lines = |r: &crate::model::Ruleset| -> Vec<String> {
-        r.tables.iter().filter(|t| t.name == "filter").flat_map(|t| &t.chains)
-            .flat_map(|c| c.rules.iter().map(|r| r.line_in(&c.name))).filter(|l| !l.contains("PORTCULLIS")).collect()
-    };
-    let Some(before) = before.as_ref().map(lines) else { return Ok(vec!["what others had changed meanwhile is not known".to_owned()]) };
-    let after = lines(&now);
-    let lost = before.iter().filter(|l| !after.contains(l)).map(|l| format!("lost with it: {l}"));
-    let back = after.iter().filter(|l| !before.contains(l)).map(|l| format!("back with it: {l}"));
-    Ok(lost.chain(back).collect())
 }
 
 /// A trial that only the kernel tells of is ended by what it tells.
 fn revert_from_kernel(host: &dyn Host, none: Refusal) -> Result<Reverted, Refusal> {
     let Some(found) = unrecorded(host, host.now()) else {
-        return record::load(host).map(|r| Reverted::EndedBefore(Box::new(r))).ok_or(none);
+        let last = record::load(host).ok_or(none)?;
+        return back::verify(host, &last).map_or_else(|| Ok(Reverted::EndedBefore(Box::new(last))), |again| again.map(|r| Reverted::Trial(Box::new(r))));
     };
-    for change in &found.families {
-        kernel::restore_and_check(host, UNRECORDED, change, &change.revert_script())
-            .map(|now| kernel::clean_up(host, UNRECORDED, change, &now))
-            .map_err(|e| Refusal::failed("revert-failed", e, "run `portcullis revert` again"))?;
+    let seen = back::into_kernel(host, &found, 0);
+    if !seen.failed.is_empty() {
+        return Err(Refusal::failed("revert-failed", seen.failed.join("; "), "run `portcullis revert` again"));
     }
     history::end_lost(host, Some(By::Operator), "its state file was lost; what the kernel showed of it was reverted");
-    Ok(Reverted::Unrecorded)
+    if seen.unseen.is_empty() { Ok(Reverted::Unrecorded(seen.remarks)) } else { Err(back::unverified(&seen.unseen.join("; "))) }
 }

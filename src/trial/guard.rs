@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::end::{self, ByGuard};
 use super::history;
+use super::kernel::{self, Doubt};
 use super::machine::State;
 use super::proof::proof;
 use super::record::{self, Record, Who};
 use crate::host::{Home, Host};
+use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 
 /// How often the guard looks at the clock and at the state file.
@@ -189,8 +191,13 @@ fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
         return true;
     }
     let moved = fuse + offset - trial.offset;
-    let script = |c: &FamilyChange| c.extend_script(Some(moved));
-    if !trial.families.iter().all(|c| super::kernel::restore_and_check(host, &trial.id, c, &script(c)).is_ok()) {
+    let follows = |c: &FamilyChange| {
+        let script = c.extend_script(Some(moved));
+        // What the tool took stands, seen or not; no reading may last beyond the deadline.
+        let limit = READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
+        kernel::restore(host, &trial.id, c.family(), &script).is_ok() && !matches!(kernel::check(host, c, &script, limit), Err(Doubt::Differs(_)))
+    };
+    if !trial.families.iter().all(follows) {
         return false;
     }
     trial.fuse = Some(moved);

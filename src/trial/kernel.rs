@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::host::{Cmd, Tools};
+use crate::host::{Cmd, ToolError, Tools};
 use crate::model::{Backend, Family, Ruleset};
 use crate::observe::firewall;
 use crate::plan::FamilyChange;
@@ -11,22 +11,54 @@ use crate::plan::FamilyChange;
 /// How long a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
 const LOCK_WAIT: &str = "5";
 
+/// What the tools of iptables-legacy call their lock when they do not get it.
+const XTABLES_LOCK: &str = "xtables lock";
+
+/// Why a restore did not come through.
+#[derive(Debug)]
+pub enum Failed {
+    /// Somebody held the xtables lock all the time: nothing was changed.
+    Locked(String),
+    /// The tool refused: nothing was changed.
+    Refused(String),
+    /// It did not answer in time or was killed: it may have changed everything before that.
+    Unknown(String),
+}
+
+impl From<Failed> for String {
+    /// One sentence.
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Locked(why) | Failed::Refused(why) | Failed::Unknown(why) => why,
+        }
+    }
+}
+
 /// Runs a restore script of ours for one family.
-pub fn restore(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), String> {
+pub fn restore(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), Failed> {
     run(host, trial, family, &["--noflush", "-w", LOCK_WAIT], script)
 }
 
 /// Replaces the tables that a script names whole, also what others have in them: the last resort only.
-pub fn replace_tables(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), String> {
+pub fn replace_tables(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), Failed> {
     run(host, trial, family, &["-c", "-w", LOCK_WAIT], script)
 }
 
-fn run(host: &dyn Tools, trial: &str, family: Family, args: &[&str], script: &str) -> Result<(), String> {
-    let tool = firewall::tool(family, "-restore");
+fn run(host: &dyn Tools, trial: &str, family: Family, args: &[&str], script: &str) -> Result<(), Failed> {
+    let tool = family.tool("-restore");
     let cmd = Cmd::new(&tool, args)
         .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", trial);
-    let out = host.run(&cmd).map_err(|e| e.to_string())?;
-    if out.status == 0 { Ok(()) } else { Err(format!("{tool} refused: {}", out.complaint())) }
+    let out = host.run(&cmd).map_err(|e| match e {
+        ToolError::Missing { .. } => Failed::Refused(e.to_string()),
+        ToolError::TimedOut { .. } | ToolError::Broken { .. } => Failed::Unknown(e.to_string()),
+    })?;
+    match out.status {
+        0 => Ok(()),
+        // 128 + the signal that ended it.
+        129.. => Err(Failed::Unknown(format!("{tool} was ended by signal {}", out.status - 128))),
+        _ if out.says(XTABLES_LOCK) => Err(Failed::Locked(format!("{tool} did not get the {XTABLES_LOCK} within {LOCK_WAIT} s"))),
+        _ => Err(Failed::Refused(format!("{tool} refused: {}", out.complaint()))),
+    }
 }
 
 /// The rules of one family, fresh.
@@ -34,38 +66,55 @@ pub fn read(host: &dyn Tools, family: Family, backend: Option<Backend>) -> Resul
     firewall::rules(host, family, backend, true).map(|(_, set, _)| set)
 }
 
+/// The same within a time.
+pub fn read_within(host: &dyn Tools, family: Family, limit: Duration) -> Result<Ruleset, String> {
+    firewall::rules_within(host, family, None, true, limit).map(|(_, set, _)| set)
+}
+
 /// Why a script of ours may not hold.
 #[derive(Debug)]
 pub enum Doubt {
-    /// The tool refused it: the kernel is as it was.
+    /// It was not taken: the kernel is as it was.
     Refused(String),
-    /// The tool took it, but the fresh reading failed or shows something else.
+    /// The tool took it; no reading that shows the table whole could be had. It stands all the same.
     Unseen(String),
-    /// The tool took it, and can no longer read the table: a native nft rule is in it.
-    Unreadable(String),
+    /// The tool took it, and the fresh reading shows something else.
+    Differs(String),
 }
 
 impl From<Doubt> for String {
     /// One sentence.
     fn from(doubt: Doubt) -> Self {
         match doubt {
-            Doubt::Refused(why) | Doubt::Unseen(why) | Doubt::Unreadable(why) => why,
+            Doubt::Refused(why) | Doubt::Unseen(why) | Doubt::Differs(why) => why,
         }
     }
 }
 
 /// Runs the script and makes sure by a fresh reading that it holds.
 pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, Doubt> {
-    restore(host, trial, change.family(), script).map_err(Doubt::Refused)?;
-    let now = read(host, change.family(), None).map_err(Doubt::Unseen)?;
+    match restore(host, trial, change.family(), script) {
+        Ok(()) => check(host, change, script, firewall::READING),
+        // Only a reading tells.
+        Err(Failed::Unknown(why)) => check(host, change, script, firewall::READING).map_err(|_| Doubt::Refused(why)),
+        Err(failed) => Err(Doubt::Refused(failed.into())),
+    }
+}
+
+/// Whether a fresh reading shows that the script holds.
+pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Duration) -> Result<Ruleset, Doubt> {
+    let now = read_within(host, change.family(), limit).map_err(Doubt::Unseen)?;
     let label = change.family().label();
+    let filter = now.table("filter");
     if change.holds(&now, script) {
         Ok(now)
-    } else if now.table("filter").is_some_and(|t| t.unreadable) {
-        let tool = firewall::tool(change.family(), "");
-        Err(Doubt::Unreadable(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)")))
+    } else if filter.is_some_and(|t| t.unreadable) {
+        let tool = change.family().tool("");
+        Err(Doubt::Unseen(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)")))
+    } else if filter.is_none_or(|t| t.partial) {
+        Err(Doubt::Unseen(format!("{} printed only a part of the {label} filter table", change.family().tool("-save"))))
     } else {
-        Err(Doubt::Unseen(format!("the {label} rules read back differ from what was put in")))
+        Err(Doubt::Differs(format!("the {label} rules read back differ from what was put in")))
     }
 }
 
@@ -84,7 +133,7 @@ pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
 /// neutral.
 pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
     let mut said: Vec<String> = change.cleanup_scripts(now).iter()
-        .filter_map(|s| restore(host, trial, change.family(), s).err())
+        .filter_map(|s| restore(host, trial, change.family(), s).err().map(String::from))
         .collect();
     said.extend(change.held_by_others(now).into_iter().map(|(chain, rule)| {
         format!("{} chain {chain} stays, empty: somebody else's rule refers to it: {rule}", change.family().label())
@@ -94,7 +143,7 @@ pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Rule
 
 /// Whether the tool would take a whole file, without changing anything.
 pub fn test(host: &dyn Tools, family: Family, text: &str) -> Result<(), String> {
-    let tool = firewall::tool(family, "-restore");
+    let tool = family.tool("-restore");
     let out = host.run(&Cmd::new(&tool, &["--test", "-w", LOCK_WAIT]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
     if out.status == 0 { Ok(()) } else { Err(format!("{tool} would refuse the file: {}", out.complaint())) }
 }

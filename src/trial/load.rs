@@ -176,7 +176,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
     if !part.stands(&now) {
         let change = part.change(&now);
         let script = change.whole_script();
-        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script).map_err(String::from))?;
         now = kernel::read(tools, part.family, None)?;
         let rules = part.input.len() + part.forward.len();
         said.push(if rules == 1 { "1 rule was loaded".to_owned() } else { format!("{rules} rules were loaded") });
@@ -198,7 +198,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
 fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
     let mut said = Vec::new();
     for script in part.jumps(now) {
-        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script).map_err(String::from))?;
         said.extend(script.lines().filter_map(|l| l.strip_prefix("-I ")).map(|l| format!("put in the jump {}", l.replacen(" 1 ", " ", 1))));
     }
     if !said.is_empty() {

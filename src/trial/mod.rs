@@ -1,7 +1,8 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
 //! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
-//! [`history`]. Only this station changes the firewall or the saved rules.
+//! [`back`], [`history`]. Only this station changes the firewall or the saved rules.
 
+mod back;
 mod begin;
 mod boot;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
 use super::machine::State;
 use super::{By, apply, extend, history, keep, record, revert};
-use crate::host::demo::Demo;
+use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Identity, Tools};
 use crate::model::{Family, Ruleset};
 use crate::syntax::iptables_save;
@@ -83,6 +83,88 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
 }
 
 #[test]
+fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
+    for how in [Breakage::Fails, Breakage::PrintsNothing, Breakage::Hangs] {
+        for by_guard in [true, false] {
+            for family in ["iptables-save", "ip6tables-save"] {
+                let host = machine(true, 0, false);
+                let kept = rules(&host);
+                let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+                host.break_tool_so(family, u32::MAX, how);
+                let what = format!("{how:?} {family}, guard: {by_guard}");
+                thread::scope(|s| {
+                    if by_guard {
+                        host.pass(Duration::from_secs(61));
+                    }
+                    s.spawn(|| for _ in 0..20 {
+                        host.pause(Duration::from_millis(20));
+                        host.pass(Duration::from_secs(1));
+                    });
+                    if by_guard {
+                        gone(&host, trial.guard);
+                    } else {
+                        assert_eq!(revert(&host).unwrap_err().code, "unverified", "{what}");
+                    }
+                });
+                let ended = record::load(&host).unwrap();
+                assert_eq!((ended.state, ended.by), (State::Reverted, Some(if by_guard { By::Guard } else { By::Operator })), "{what}");
+                assert!(ended.unverified.is_some_and(|why| why.contains(family)), "{what}: {:?}", ended.remarks);
+                assert!(host.announced().iter().any(|a| a.contains("but could not be read back")), "{what}");
+                let put_in = |text: &str| text.lines().filter(|l| l.starts_with("-A ")).map(str::to_owned).collect::<Vec<_>>();
+                assert_eq!(put_in(&rules(&host)), put_in(&kept), "{what}: the kept plan is in force");
+                assert!(super::status(&host).trial.is_some_and(|t| t.unverified.is_some()), "{what}");
+                // Still blind, then not any more.
+                assert_eq!(revert(&host).unwrap_err().code, "unverified", "{what}");
+                host.break_tool(family, 0);
+                assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.unverified.is_none()), "{what}");
+                assert_eq!((rules(&host), record::load(&host).unwrap().unverified), (kept, None), "{what}");
+                assert!(matches!(revert(&host), Ok(super::Reverted::EndedBefore(_))), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reading_that_fails_for_a_while_is_tried_again() {
+    let host = machine(true, 0, false);
+    let kept = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.break_tool_so("iptables-save", 3, Breakage::PrintsNothing);
+    revert(&host).unwrap();
+    assert_eq!((rules(&host), record::load(&host).unwrap().unverified), (kept, None));
+}
+
+#[test]
+fn a_reading_that_hangs_does_not_hold_up_the_other_family_or_the_deadline() {
+    let host = machine(false, 0, false).with_second_login(|_| true);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.break_tool_so("iptables-save", u32::MAX, Breakage::Hangs);
+    host.break_tool_so("ip6tables-save", u32::MAX, Breakage::Hangs);
+    // The guard sees the second login and reads whether the trial's rules are live.
+    host.pass(Duration::from_secs(58));
+    let blocked = |host: &Demo, family| host.loaded(family).chain("filter", "PORTCULLIS-A").is_some_and(|c| !c.rules.is_empty());
+    while Family::BOTH.iter().any(|&f| blocked(&host, f)) {
+        let late = host.now().boot.saturating_sub(Duration::from_millis(trial.deadline));
+        assert!(late < Duration::from_secs(5), "{late:?}: {:?}", record::load(&host));
+        host.pause(Duration::from_millis(2));
+    }
+    gone(&host, trial.guard);
+    assert!(record::load(&host).unwrap().unverified.is_some());
+}
+
+#[test]
+fn a_restore_that_is_killed_may_have_done_its_work() {
+    let host = machine(true, 0, false);
+    let kept = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    // It hangs before it does anything: what is read tells that, and the next one does it.
+    host.break_tool_so("iptables-restore", 1, Breakage::Hangs);
+    assert!(revert(&host).unwrap_err().what.contains("did not answer"));
+    settled(&host);
+    assert_eq!((rules(&host), record::load(&host).unwrap().state), (kept, State::Reverted));
+}
+
+#[test]
 fn what_only_the_kernel_tells_of_is_a_trial() {
     let host = machine(false, 0, false);
     let before = rules(&host);
@@ -94,7 +176,7 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, "pending");
     assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
     assert!(history::all(&host).is_empty());
-    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
     assert_eq!(rules(&host), before);
     let past = history::all(&host);
     assert_eq!((past[0].state, past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
@@ -161,7 +243,7 @@ fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
     let host = machine(false, 0, false);
     let first = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     host.remove(&host.paths().run.join("trial.json")).unwrap();
-    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
     let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
     let running = rules(&host);
     // One that slept until now, with the second trial running and kept, at its own deadline.
@@ -184,7 +266,7 @@ fn a_guard_without_its_file_reverts_at_the_deadline_unless_that_was_done() {
         let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         host.remove(&host.paths().run.join("trial.json")).unwrap();
         if done {
-            assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded)));
+            assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
             host.step_wall(3600);
         } else {
             assert_ne!(rules(&host), before);

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use super::kernel;
 use super::machine::State;
 use super::record::Record;
 use crate::host::Host;
+use crate::observe::firewall::READING;
 use crate::plan::standing;
 
 /// A new login that got in under the trial's rules.
@@ -52,7 +54,7 @@ pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
     if known.as_ref().is_some_and(|p| p.is_from(&trial.operator)) {
         return known;
     }
-    let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let new = host.ssh_sessions().into_iter()
         .map(|s| Proof { user: s.user, peer: s.peer, port: s.port, began: millis(s.began) })
         .filter(|p| p.began > trial.applied && Some(p) != known.as_ref())
@@ -74,7 +76,9 @@ pub(super) fn forget(host: &dyn Host, id: &str) {
 
 /// Whether a fresh reading shows the trial's rules in force in every family, with our jump to them.
 fn is_live(host: &dyn Host, trial: &Record) -> bool {
-    trial.families.iter().all(|change| kernel::read(host, change.family(), None).is_ok_and(|now| {
+    // The guard asks too: no reading may last beyond the deadline.
+    let limit = || READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
+    trial.families.iter().all(|change| kernel::read_within(host, change.family(), limit()).is_ok_and(|now| {
         let jumps = change.doors.iter().all(|d| d.new.is_none() || standing(&now, d.is_forwarded()).jump.is_some());
         jumps && change.holds(&now, &change.apply_script(trial.fuse))
     }))

@@ -103,6 +103,9 @@ pub struct Record {
     /// Wall clock when what was kept was written for the next boot.
     #[serde(default)]
     pub saved: Option<i64>,
+    /// Why the old rules could not be read back after a revert had put them in; `None`: they were, or there was no revert.
+    #[serde(default)]
+    pub unverified: Option<String>,
     /// What went wrong, or what else an end touched.
     pub remarks: Vec<String>,
 }

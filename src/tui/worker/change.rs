@@ -87,7 +87,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                 .map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into())),
             Change::Revert => trial::revert(host).and_then(|found| match found {
                 Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
-                Reverted::Unrecorded => Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into())),
+                Reverted::Unrecorded(_) => Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into())),
                 Reverted::EndedBefore(r) => {
                     let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
                     Err(Refusal::failed("no-trial", what, "nothing was reverted now"))

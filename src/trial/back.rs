@@ -1,0 +1,225 @@
+//! The way back: the old rules are put into every family, read back, and what nothing needs any more is taken out.
+
+use std::time::Duration;
+
+use super::history;
+use super::kernel::{self, Doubt, Failed};
+use super::machine::{Event, State, step};
+use super::proof;
+use super::record::{self, By, Record};
+use super::refusal::Refusal;
+use crate::host::Host;
+use crate::model::{Family, Ruleset};
+use crate::observe::firewall::READING;
+use crate::plan::FamilyChange;
+use crate::syntax::iptables_save;
+
+/// After this many tries in vain the guard puts the snapshot of the table back, which nothing else of ours does.
+const LAST_RESORT: u32 = 5;
+
+/// How long what was put back is tried to be read, before the trial ends without that.
+const READ_BACK: Duration = Duration::from_secs(15);
+
+/// The least that one reading gets.
+const ONE_READING: Duration = Duration::from_secs(5);
+
+/// What the refill of one family came to.
+enum Refill {
+    /// The tool took the old rules.
+    Taken,
+    /// It did not; the whole table was put back as it was before the trial.
+    Snapshot(Touched),
+    /// The old rules are not there.
+    Failed(String),
+}
+
+/// Puts the old rules back and ends the trial. `tries` were in vain before.
+pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) -> Result<(), Refusal> {
+    // Kernel first, files second: what cannot be written must not stop a revert.
+    let _ = record::store(host, record);
+    let seen = into_kernel(host, record, tries);
+    record.unverified = (!seen.unseen.is_empty()).then(|| seen.unseen.join("; "));
+    let unverified = record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
+    // Each is said once, however often the guard tries.
+    for said in seen.remarks.into_iter().chain(seen.failed.iter().cloned()).chain(unverified) {
+        if !record.remarks.contains(&said) {
+            record.remarks.push(said);
+        }
+    }
+    if !seen.failed.is_empty() {
+        // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
+        record.holder = None;
+        let _ = record::store(host, record);
+        return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", seen.failed.join("; ")), "run `portcullis revert` again; the guard goes on trying"));
+    }
+    record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
+    record.by = Some(by);
+    record.ended = Some(host.now().wall);
+    let stored = record::store(host, record);
+    if let Err(e) = stored.and_then(|()| history::write(host, record)) {
+        record.remarks.push(e);
+    }
+    proof::forget(host, &record.id);
+    let doubt = if record.unverified.is_some() { ", but could not be read back" } else { "" };
+    host.announce(&format!("portcullis: the old firewall rules are back{doubt} (trial {}, by the {})", record.id, by.word()));
+    Ok(())
+}
+
+/// What putting the old rules into the kernel came to.
+#[derive(Default)]
+pub struct Seen {
+    /// What did not go in.
+    pub failed: Vec<String>,
+    /// What went in and could not be read back.
+    pub unseen: Vec<String>,
+    /// What else is to be said.
+    pub remarks: Vec<String>,
+}
+
+/// Puts the old rules into the kernel, and reads them back.
+pub fn into_kernel(host: &dyn Host, record: &Record, tries: u32) -> Seen {
+    // Every family is refilled before any is read back: a reading may hang.
+    let refills: Vec<Refill> = record.families.iter().zip(&record.revert).map(|(c, script)| refill(host, &record.id, c, script, tries)).collect();
+    let mut seen = Seen::default();
+    let until = host.now().boot + READ_BACK;
+    for ((change, script), refill) in record.families.iter().zip(&record.revert).zip(refills) {
+        match refill {
+            Refill::Taken => read_back(host, &record.id, (change, script), until, tries, &mut seen),
+            other => seen.add(other),
+        }
+    }
+    seen
+}
+
+impl Seen {
+    fn add(&mut self, refill: Refill) {
+        match refill {
+            Refill::Taken => {}
+            Refill::Snapshot(touched) => {
+                self.remarks.extend(touched.remarks);
+                self.unseen.extend(touched.unseen);
+            }
+            Refill::Failed(why) => self.failed.push(why),
+        }
+    }
+}
+
+fn refill(host: &dyn Host, id: &str, change: &FamilyChange, script: &str, tries: u32) -> Refill {
+    let why = match kernel::restore(host, id, change.family(), script) {
+        Ok(()) => return Refill::Taken,
+        // Nothing else of ours would get the lock either.
+        Err(Failed::Locked(why)) => return Refill::Failed(why),
+        Err(Failed::Unknown(_)) if kernel::check(host, change, script, ONE_READING).is_ok() => return Refill::Taken,
+        Err(failed) => String::from(failed),
+    };
+    fall_back(host, id, change, why, tries)
+}
+
+/// What is left when the old rules do not go in: our switches decide nothing; last, the snapshot.
+fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, tries: u32) -> Refill {
+    if kernel::restore(host, id, change.family(), &change.empty_script()).is_ok() {
+        return Refill::Failed(format!("{why}; our chains were emptied instead"));
+    }
+    if tries < LAST_RESORT {
+        return Refill::Failed(why);
+    }
+    match snapshot_back(host, id, change) {
+        Ok(mut touched) => {
+            touched.remarks.insert(0, format!("{why}; so the whole {} filter table was put back as it was before the trial", change.family().label()));
+            Refill::Snapshot(touched)
+        }
+        Err(e) => Refill::Failed(format!("{why}; {e}")),
+    }
+}
+
+/// Reads one family back and takes out what nothing needs any more. A reading that fails takes nothing back: what the
+/// tool took stands, and only the reading is tried again.
+fn read_back(host: &dyn Host, id: &str, (change, script): (&FamilyChange, &str), until: Duration, tries: u32, seen: &mut Seen) {
+    loop {
+        let left = until.saturating_sub(host.now().boot);
+        match kernel::check(host, change, script, left.clamp(ONE_READING, READING)) {
+            Ok(now) => {
+                seen.remarks.extend(kernel::clean_up(host, id, change, &now));
+                seen.remarks.extend(kernel::lost_jump(change, &now, true));
+                return;
+            }
+            Err(Doubt::Unseen(_)) if host.now().boot < until => host.pause(Duration::from_millis(300)),
+            Err(Doubt::Unseen(why)) => {
+                seen.unseen.push(why);
+                return;
+            }
+            Err(doubt) if tries < LAST_RESORT => {
+                seen.failed.push(doubt.into());
+                return;
+            }
+            Err(doubt) => {
+                seen.add(fall_back(host, id, change, doubt.into(), tries));
+                return;
+            }
+        }
+    }
+}
+
+/// Reads again what a revert put back and could not read; `None`: there is nothing of that kind.
+pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal>> {
+    let mut record = Some(record).filter(|r| r.unverified.is_some() && r.is_here(host))?.clone();
+    let mut remarks = Vec::new();
+    for (change, script) in record.families.iter().zip(&record.revert) {
+        // Once more: it changes nothing where it stands.
+        match kernel::restore_and_check(host, &record.id, change, script) {
+            Ok(now) => remarks.extend(kernel::clean_up(host, &record.id, change, &now)),
+            Err(why) => return Some(Err(unverified(&String::from(why)))),
+        }
+    }
+    record.unverified = None;
+    record.remarks.extend(remarks);
+    if let Err(e) = record::store(host, &record).and_then(|()| history::write(host, &record)) {
+        record.remarks.push(e);
+    }
+    Some(Ok(record))
+}
+
+/// What is said of a revert that could not be read back.
+pub fn unverified(why: &str) -> Refusal {
+    Refusal::failed("unverified", format!("the old rules were put back, but could not be read back: {why}"),
+        "no trial is pending any more; see why the rules cannot be read, then `portcullis revert` looks again")
+}
+
+/// What a whole table that was put back changed besides ours.
+#[derive(Default)]
+struct Touched {
+    remarks: Vec<String>,
+    /// Why it could not be read back.
+    unseen: Option<String>,
+}
+
+/// Puts the filter table of one family back as it was before the trial.
+fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Touched, String> {
+    let family = change.family();
+    let text = history::snapshot(host, id, if family == Family::V6 { "v6" } else { "v4" }).ok_or("the snapshot cannot be read")?;
+    let mut old = iptables_save::read(&text, family).0;
+    old.tables.retain(|t| t.name == "filter");
+    if old.tables.is_empty() {
+        return Err("the snapshot holds no filter table".to_owned());
+    }
+    let before = kernel::read(host, family, None).ok();
+    kernel::replace_tables(host, id, family, &iptables_save::write(&old, true))?;
+    let not_known = || vec!["what others had changed meanwhile is not known".to_owned()];
+    let mut now = match kernel::read(host, family, None) {
+        Ok(now) => now,
+        Err(why) => return Ok(Touched { remarks: not_known(), unseen: Some(why) }),
+    };
+    now.tables.retain(|t| t.name == "filter");
+    if !now.same_rules(&old) {
+        return Err("the snapshot reads back differently".to_owned());
+    }
+    let lines = |r: &Ruleset| -> Vec<String> {
+        r.tables.iter().filter(|t| t.name == "filter").flat_map(|t| &t.chains)
+            .flat_map(|c| c.rules.iter().map(|r| r.line_in(&c.name))).filter(|l| !l.contains("PORTCULLIS")).collect()
+    };
+    let Some(before) = before.as_ref().map(lines) else { return Ok(Touched { remarks: not_known(), unseen: None }) };
+    let after = lines(&now);
+    let lost = before.iter().filter(|l| !after.contains(l)).map(|l| format!("lost with it: {l}"));
+    let back = after.iter().filter(|l| !before.contains(l)).map(|l| format!("back with it: {l}"));
+    Ok(Touched { remarks: lost.chain(back).collect(), unseen: None })
+}

@@ -1,0 +1,138 @@
+//! The ends of a trial where something is broken, on the real kernel: tools that cannot read, files that cannot be
+//! written, locks that others hold, chains that were renamed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time")]
+
+mod common;
+
+use std::process::Output;
+use std::time::Duration;
+
+use common::outlive::{THEIRS, THEIRS6, boot_millis};
+use common::{Backend, Lab, wait_for};
+
+const SOON: Duration = Duration::from_secs(40);
+
+fn plan(ports: &str) -> String {
+    format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [{ports}]\n")
+}
+
+/// A server with rules of others and a plan that is kept.
+fn lab(backend: Backend) -> Option<Lab> {
+    let lab = Lab::new(backend, 1, &[])?;
+    lab.server.restore("", THEIRS);
+    lab.server.restore("6", THEIRS6);
+    let kept = lab.file("kept.toml", &plan("\"7000/udp\""));
+    does(&lab, &["apply", &kept, "--yes"]);
+    does(&lab, &["keep"]);
+    lab.file("trial.toml", &plan("\"7000/udp\", \"7001/tcp\""));
+    Some(lab)
+}
+
+/// Runs a scenario on both variants, and for each of its kinds, at once.
+fn everywhere<T: Copy + Send>(kinds: &[T], scenario: impl Fn(&Lab, T) + Sync) {
+    std::thread::scope(|s| for backend in Backend::BOTH {
+        for &kind in kinds {
+            let scenario = &scenario;
+            s.spawn(move || lab(backend).inspect(|lab| scenario(lab, kind)));
+        }
+    });
+}
+
+fn said(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[track_caller]
+fn does(lab: &Lab, args: &[&str]) -> String {
+    let out = lab.portcullis(args);
+    assert!(out.status.success(), "{:?} {args:?}: {}", lab.backend, said(&out));
+    said(&out)
+}
+
+/// Puts the second plan on trial.
+#[track_caller]
+fn begin(lab: &Lab, time: &str) {
+    let file = lab.dir.path().join("trial.toml").display().to_string();
+    does(lab, &["apply", &file, "--yes", "--confirm-within", time]);
+}
+
+fn state(lab: &Lab) -> serde_json::Value {
+    let out = lab.portcullis(&["status", "--json"]);
+    serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)))["trial"].take()
+}
+
+fn file(lab: &Lab) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(lab.dir.path().join("run/trial.json")).unwrap()).unwrap()
+}
+
+/// Puts a bash script in the place of a tool of both families, for the server's own namespace; `$real "$@"` is the tool.
+fn instead(lab: &Lab, what: &str, script: &str) {
+    let word = lab.backend.word();
+    for family in ["ip", "ip6"] {
+        lab.server.sh(&format!(
+            "cat > /run/{family}{what}.instead <<'END'\n#!/bin/bash\nreal=/usr/sbin/{family}tables-{word}-{what}\n\
+             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec $real \"$@\"\nEND\n\
+             readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
+             ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"));
+    }
+}
+
+fn mend(lab: &Lab, what: &str) {
+    for family in ["ip", "ip6"] {
+        lab.mend(&format!("{family}tables-{what}"));
+    }
+}
+
+/// Our rules as the tool itself prints them, whatever stands in its place.
+fn ours(lab: &Lab) -> String {
+    let word = lab.backend.word();
+    let all = lab.server.sh(&format!("for f in ip ip6; do /usr/sbin/${{f}}tables-{word}-save -t filter; done"));
+    all.lines().filter(|l| l.starts_with("-A") && l.contains("PORTCULLIS")).flat_map(|l| [l, "\n"]).collect()
+}
+
+/// How a reading goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blind {
+    Fails,
+    PrintsNothing,
+    Hangs,
+}
+
+#[test]
+fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
+    let kinds: Vec<(Blind, bool)> = [Blind::Fails, Blind::PrintsNothing, Blind::Hangs].into_iter().flat_map(|b| [(b, true), (b, false)]).collect();
+    everywhere(&kinds, |lab, (blind, by_guard)| {
+        let what = format!("{:?} {blind:?}, guard: {by_guard}", lab.backend);
+        let (before, kept) = (lab.server.rules(), ours(lab));
+        begin(lab, if by_guard { "10s" } else { "60s" });
+        instead(lab, "save", match blind {
+            Blind::Fails => "echo 'cannot read' >&2; exit 1",
+            Blind::PrintsNothing => "exit 0",
+            Blind::Hangs => "exec sleep 1000",
+        });
+        assert_ne!(ours(lab), kept, "{what}");
+        if by_guard {
+            let deadline = file(lab)["deadline"].as_i64().unwrap();
+            wait_for("the kept plan is back", SOON, || ours(lab) == kept);
+            let late = boot_millis() - deadline;
+            assert!((0..9000).contains(&late), "{what}: {late} ms after the deadline");
+            wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
+        } else {
+            let out = lab.portcullis(&["revert"]);
+            assert!(out.status.code() == Some(1) && said(&out).contains("were put back, but could not be read back"), "{what}: {}", said(&out));
+        }
+        assert_eq!(ours(lab), kept, "{what}: nothing was emptied");
+        assert!(file(lab)["state"] == "reverted" && file(lab)["unverified"].is_string(), "{what}: {}", file(lab));
+        if blind != Blind::Hangs {
+            assert_eq!(state(lab)["verified"], false, "{what}");
+            assert!(does(lab, &["status"]).contains("put back, not verified"), "{what}");
+            assert_eq!(lab.portcullis(&["revert"]).status.code(), Some(1), "{what}");
+        }
+        mend(lab, "save");
+        assert!(does(lab, &["revert"]).contains("the old rules are back"), "{what}");
+        assert_eq!((lab.server.rules(), state(lab)["verified"].as_bool()), (before, Some(true)), "{what}");
+        assert!(does(lab, &["revert"]).contains("no trial is pending"), "{what}");
+    });
+}
