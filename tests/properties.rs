@@ -4,7 +4,8 @@
 
 use portcullis::model::{Chain, Family, Policy, Rule, Ruleset, Table, quote};
 use portcullis::observe::capture::{Input, captured};
-use portcullis::syntax::{docker_ps, exports, ipset, iptables_list, iptables_save, rpcinfo, sockets};
+use portcullis::model::LoginSource;
+use portcullis::syntax::{docker_ps, exports, ipset, iptables_list, iptables_save, logins, rpcinfo, sockets};
 use proptest::prelude::*;
 
 /// Pieces that listings are made of, put together in any order: the ways into every reader.
@@ -16,7 +17,7 @@ fn pieces() -> impl Strategy<Value = String> {
         "/*", "*/", "LOG flags 0 level 4 prefix \"", "`x'", "limit: avg 1/sec burst 5 mode srcip", "STRING match \"", "ALGO name", "policy match [0] strict", "#conn src/32 >",
         "   program vers proto   port", "program version(s)", "100000", "4", "udp", "111", "0.0.0.0.0.111", "rpcinfo: x", "create a hash:ip", "add a 1.2.3.4",
         "tcp LISTEN 0 128 *:22 *:*", "[::]:22", ":::80", "/srv *(rw,", "\\", "\"", "(", "user@h:~$ iptables -t nat -L", "Table: nat", "IPV6 (raw):", "> ", "...", "1 0 0",
-        "CONTAINER ID", "0123456789ab x 0.0.0.0:1-65535->1-65535/tcp n", "é\u{3000}", "\0", "\r\n", "\n", " ", "\t",
+        "CONTAINER ID", "Thu Mar 16 21:06:01 +0100 2023", "2023-03-16T21:06:01+0100", "1.5 h sshd[1]: Accepted x for y from 1.2.3.4 port", "0123456789ab x 0.0.0.0:1-65535->1-65535/tcp n", "é\u{3000}", "\0", "\r\n", "\n", " ", "\t",
     ]);
     prop::collection::vec((words, prop::sample::select(vec![" ", "\n", ""])), 0..40).prop_map(|v| v.into_iter().map(|(w, s)| format!("{w}{s}")).collect())
 }
@@ -33,6 +34,9 @@ fn all_readers(text: &str) {
     ipset::read(text);
     exports::read(text);
     docker_ps::read(text);
+    logins::journal::read(text);
+    logins::lastlog2::read(text);
+    logins::wtmpdb::read(text);
 }
 
 fn ruleset() -> impl Strategy<Value = Ruleset> {
@@ -69,6 +73,10 @@ proptest! {
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         all_readers(&String::from_utf8_lossy(&bytes));
+        for wide in [false, true] {
+            logins::utmp::read(&bytes.repeat(3), wide, LoginSource::Wtmp);
+            logins::lastlog::read(&bytes, wide, "root");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
         let first = lab.file("first.toml", &plan(""));
         let second = lab.file("second.toml", &plan(", \"9999\", \"111\""));
         does(&lab, &["apply", &first, "--yes"]);
-        does(&lab, &["keep"]);
+        does(&lab, &["keep", "--without-proof"]);
         let (sent, stop, sending) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(true));
         let sockets = within(&lab.server, || [listener(OPEN), listener(CLOSED)]);
         let [came, leaked] = std::thread::scope(|s| {
@@ -92,7 +92,7 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
             }));
             wait_for("traffic flows", SOON, || sent.load(Ordering::Relaxed) > RATE / 4);
             does(&lab, &["apply", &second, "--yes"]);
-            does(&lab, &["keep"]);
+            does(&lab, &["keep", "--without-proof"]);
             does(&lab, &["apply", &first, "--yes", "--replace"]);
             does(&lab, &["revert"]);
             does(&lab, &["apply", &first, "--yes", "--replace", "--confirm-within", "10s"]);
@@ -150,7 +150,7 @@ fn killed_at_any_call_that_changes_the_kernel() {
         let first = lab.file("first.toml", &plan(""));
         let second = lab.file("second.toml", &plan(", \"9999\", \"111\""));
         does(&lab, &["apply", &first, "--yes"]);
-        does(&lab, &["keep"]);
+        does(&lab, &["keep", "--without-proof"]);
         let before = lab.server.rules();
         let mut cases = 0;
         for op in ["apply", "keep", "revert"] {
@@ -161,6 +161,7 @@ fn killed_at_any_call_that_changes_the_kernel() {
                     }
                     let args: &[&str] = match op {
                         "apply" => &["apply", &second, "--yes"],
+                        "keep" => &["keep", "--without-proof"],
                         other => &[other],
                     };
                     let died = dies(&lab, args, nth, after);
@@ -177,12 +178,12 @@ fn killed_at_any_call_that_changes_the_kernel() {
                         // Died in the tidying up behind a keep: what was kept is whole, and goes again.
                         assert!(now.contains("--dport 9999") && !now.contains("--date"), "{what}:\n{now}");
                         does(&lab, &["apply", &first, "--yes", "--replace"]);
-                        does(&lab, &["keep"]);
+                        does(&lab, &["keep", "--without-proof"]);
                         // The slots may have changed places.
                         does(&lab, &["apply", &second, "--yes"]);
-                        does(&lab, &["keep"]);
+                        does(&lab, &["keep", "--without-proof"]);
                         does(&lab, &["apply", &first, "--yes", "--replace"]);
-                        does(&lab, &["keep"]);
+                        does(&lab, &["keep", "--without-proof"]);
                     }
                     let now = lab.server.rules();
                     assert_eq!(same_slot(&now), same_slot(&before), "{what}: {status}");
@@ -231,7 +232,7 @@ fn a_lost_jump_is_noticed() {
         no_longer(&lab);
         assert_eq!(lab.server.rules(), untouched, "{backend:?}");
         does(&lab, &["apply", &first, "--yes"]);
-        does(&lab, &["keep"]);
+        does(&lab, &["keep", "--without-proof"]);
         let before = lab.server.rules();
         jump_goes(&lab, "ip", false);
         refused(&["apply", &second, "--yes"], 1);
@@ -244,18 +245,18 @@ fn a_lost_jump_is_noticed() {
         let said = does(&lab, &["revert"]);
         assert!(said.contains("the IPv4 rules decide nothing") && lab.server.rules() == without, "{backend:?}: {said}");
         does(&lab, &["apply", &first, "--yes"]);
-        does(&lab, &["keep"]);
+        does(&lab, &["keep", "--without-proof"]);
         assert_eq!(same_slot(&lab.server.rules()).lines().count(), same_slot(&before).lines().count(), "{backend:?}");
         // During a trial.
         for family in ["ip", "ip6"] {
             does(&lab, &["apply", &second, "--yes"]);
             lab.server.sh(&format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS"));
-            refused(&["keep"], 3);
+            refused(&["keep", "--without-proof"], 3);
             assert!(does(&lab, &["status"]).contains("running") && lab.server.rules().contains("--datestop"), "{backend:?}");
             let said = does(&lab, &["revert"]);
             assert!(said.contains("rules decide nothing"), "{backend:?}: {said}");
             does(&lab, &["apply", &first, "--yes"]);
-            does(&lab, &["keep"]);
+            does(&lab, &["keep", "--without-proof"]);
         }
     }
 }
@@ -295,7 +296,7 @@ fn o_dates_in_the_past_and_in_the_future() {
         assert_eq!(out.status.code(), Some(3), "{out:?}");
         does(&lab, &["revert"]);
         assert!(!lab.server.rules().contains("PORTCULLIS"));
-        assert_eq!(lab.portcullis(&["keep"]).status.code(), Some(1));
+        assert_eq!(lab.portcullis(&["keep", "--without-proof"]).status.code(), Some(1));
     }
 }
 
@@ -337,10 +338,10 @@ fn a_jump_of_somebody_else_to_our_chain_survives() {
             for family in ["", "6"] {
                 lab.server.restore(family, "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j PORTCULLIS\nCOMMIT\n");
             }
-            let mut said = does(&lab, &[ends]);
+            let mut said = does(&lab, if ends == "keep" { &["keep", "--without-proof"] } else { &["revert"] });
             if ends == "keep" {
                 does(&lab, &["remove", "--yes"]);
-                said = does(&lab, &["keep"]);
+                said = does(&lab, &["keep", "--without-proof"]);
             }
             assert!(said.contains("chain PORTCULLIS-FWD stays, empty: somebody else's rule refers to it: -A mine -j PORTCULLIS-FWD"), "{backend:?}: {said}");
             // Without their rules and what those need it is as it was before.

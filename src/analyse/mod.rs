@@ -38,7 +38,7 @@ pub use doors::{GetsIn, gets_in, nat_leads_here};
 pub use endpoint::{Endpoint, EndpointKind, endpoints};
 pub use exposure::{Because, Exposure, Reach, exposure};
 pub use findings::{Finding, findings};
-pub use lockout::{Access, alone, lockout};
+pub use lockout::{Access, Entrant, WayIn, alone, lockout, ways_in};
 pub use ownership::{Manager, owner, rule_owner};
 pub use report::{Judged, NOT_JUDGED, Report, outline, report};
 pub use shadow::{Shadow, shadowed};

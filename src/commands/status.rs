@@ -27,11 +27,11 @@ fn instant(second: i64) -> String {
 
 fn json_of(s: &Status) -> Value {
     let trial = s.trial.as_ref().map(|r| {
-        let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(&r.operator)}));
+        let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(r.operator)}));
         json!({
             "id": r.id, "state": r.state.word(), "by": r.by.map(By::word), "began": instant(r.began),
             "ended": r.ended.map(instant), "why": r.why,
-            "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator,
+            "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator.to_string(),
             "guarded": s.guard.is_some(), "guard": s.guard.map(|w| json!({"pid": w.pid, "home": r.guard_home})), "proof": proof, "remarks": r.remarks,
             "verified": matches!((r.state, r.by), (State::Reverted, Some(By::Operator | By::Guard))).then_some(r.unverified.is_none()),
         })
@@ -48,8 +48,8 @@ fn text_of(s: &Status) -> String {
             match &s.proof {
                 _ if !phase.keeps() => {}
                 Some(p) => { let _ = writeln!(out, "proof of access: {} logged in from {} under these rules{}", p.user, p.peer,
-                    if p.is_from(&r.operator) { "" } else { ", which is not where the operator comes from" }); }
-                None if r.operator != trial::CONSOLE => out.push_str("no proof of access yet: open a new SSH login\n"),
+                    if r.operator.peer().is_none_or(|peer| peer == p.peer) { "" } else { ", which is not where the operator comes from" }); }
+                None if r.operator.needs_proof() => out.push_str("no proof of access yet: open a new SSH login\n"),
                 None => {}
             }
             // Where it is stuck or has expired, the words say who ends it.

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
-use crate::model::{Family, Ruleset, Source};
+use crate::model::{Family, Login, LoginSource, Logins, Operator, Ruleset, Source};
 use crate::syntax::iptables_save;
 
 /// Files of the host, as they are at the start.
@@ -89,6 +89,8 @@ struct Machine {
     broken: BTreeMap<String, (u32, Breakage)>,
     /// When the rules were changed last (time since boot), and whether the operator tried a second login since.
     changed: Option<(Duration, bool)>,
+    operator: Operator,
+    logins: Logins,
     sessions: Vec<SshSession>,
     /// What tests added to the time since boot.
     skipped: Duration,
@@ -125,6 +127,8 @@ impl Demo {
                 wall_at_boot: jiff::Timestamp::now().as_second(),
                 broken: BTreeMap::new(),
                 changed: None,
+                operator: Operator::Ssh(OPERATOR),
+                logins: Logins { found: Vec::new(), read: vec![LoginSource::Sessions], ports: vec![22] },
                 sessions: vec![SshSession { user: "root".to_owned(), peer: OPERATOR, port: 22, began: Duration::ZERO }],
                 skipped: Duration::ZERO,
             })),
@@ -147,6 +151,23 @@ impl Demo {
     pub fn with_second_login(mut self, lets_in: impl Fn(&Self) -> bool + Send + Sync + 'static) -> Self {
         self.lets_in = Some(Arc::new(lets_in));
         self
+    }
+
+    /// The same host used by somebody else, who may be one of these logins.
+    #[must_use]
+    pub fn used_by(self, operator: Operator, logins: Vec<Login>) -> Self {
+        {
+            let mut machine = self.machine();
+            machine.operator = operator;
+            machine.logins.found = logins;
+        }
+        self
+    }
+
+    /// Somebody logs in from another host now.
+    pub fn log_in(&self, user: &str, peer: IpAddr) {
+        let began = self.now().boot;
+        self.machine().sessions.push(SshSession { user: user.to_owned(), peer, port: 22, began });
     }
 
     /// Another process on the same machine.
@@ -372,7 +393,15 @@ impl Host for Demo {
     }
 
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
-        Some((OPERATOR, 22))
+        self.operator().peer().map(|peer| (peer, 22))
+    }
+
+    fn operator(&self) -> Operator {
+        self.machine().operator
+    }
+
+    fn logins(&self) -> Logins {
+        self.machine().logins.clone()
     }
 
     fn ssh_sessions(&self) -> Vec<SshSession> {

@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
 use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
-use crate::model::{Source, clean};
+use crate::model::{Logins, Operator, Source, clean};
 
 /// Where tools are looked for; the caller's `PATH` does not matter.
 pub(super) const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
@@ -180,11 +180,16 @@ impl Host for Live {
     }
 
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
-        super::ssh::peer_of_this_session(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+        let (operator, port) = super::ssh::operator();
+        operator.peer().zip(port)
     }
 
-    fn on_console(&self) -> bool {
-        !super::ssh::is_behind_pseudo_terminal()
+    fn operator(&self) -> Operator {
+        super::ssh::operator().0
+    }
+
+    fn logins(&self) -> Logins {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).logins(self)
     }
 
     fn ssh_sessions(&self) -> Vec<SshSession> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use ssh::SshSession;
 
-use crate::model::Source;
+use crate::model::{Logins, Operator, Source};
 
 /// One run of a tool: an argument vector and standard input, never a shell string.
 #[derive(Clone, Debug)]
@@ -267,11 +267,10 @@ pub trait Host: Tools {
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
     /// The address and the local port of the SSH connection that we are used through, if any.
     fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
-    /// Whether nobody can be behind us who comes from elsewhere: a console, or no terminal at all (a script).
-    /// Only to be asked when there is no [`Host::ssh_peer`].
-    fn on_console(&self) -> bool {
-        true
-    }
+    /// Who uses us.
+    fn operator(&self) -> Operator;
+    /// The logins among which an operator is who is not known himself, and where they were looked for.
+    fn logins(&self) -> Logins;
     /// The SSH sessions that sshd let in from other hosts and that are open now.
     fn ssh_sessions(&self) -> Vec<SshSession>;
     /// Where a guard can live here, the best one first; never empty.

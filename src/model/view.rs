@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{AddrSet, Diagnostic, Family, Net, Peer, PublishedName, RpcService, Ruleset, Socket};
+use super::{AddrSet, Diagnostic, Family, Logins, Net, Operator, Peer, PublishedName, RpcService, Ruleset, Socket};
 
 /// Where a view came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub struct View {
     pub peers: Vec<Peer>,
     /// The address that this SSH session comes from, and the local port it came to.
     pub ssh_peer: Option<(IpAddr, u16)>,
+    /// Who looks; `None` for a capture.
+    pub operator: Option<Operator>,
+    /// The logins among which he is, where he is not known himself.
+    pub logins: Option<Logins>,
     /// Clients named in /etc/exports.
     pub exports: Vec<String>,
     /// Addresses of the host; `None` when unknown (capture).
@@ -135,7 +139,7 @@ impl View {
     pub fn empty(source: Source, title: &str) -> Self {
         Self {
             source, title: title.to_owned(), iptables: None, backend: None, v4: None, v6: None, rpc: None,
-            sockets: None, peers: Vec::new(), ssh_peer: None, exports: Vec::new(), addrs: None, routes: None,
+            sockets: None, peers: Vec::new(), ssh_peer: None, operator: None, logins: None, exports: Vec::new(), addrs: None, routes: None,
             ipsets: None, published_names: Vec::new(), forwarding: [None, None], route_localnet: None, other_filters: Vec::new(),
             unread: [None, None], diagnostics: Vec::new(), at: 0,
         }

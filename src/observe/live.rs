@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{firewall, others};
 use crate::host::{Cmd, Host, ToolError};
-use crate::model::{Diagnostic, Family, Peer, View};
+use crate::model::{Diagnostic, Family, Operator, Peer, View};
 use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
 
 /// Looks at the host. What cannot be had is a diagnostic; the rest is there.
@@ -40,6 +40,10 @@ pub fn observe(host: &dyn Host) -> View {
     view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
     view.route_localnet = Some(route_localnet(host, &view));
     view.ssh_peer = host.ssh_peer();
+    let operator = view.ssh_peer.map_or_else(|| host.operator(), |(peer, _)| Operator::Ssh(peer));
+    // Only root's eyes see whose processes hold a connection.
+    view.logins = (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
+    view.operator = Some(operator);
     view
 }
 

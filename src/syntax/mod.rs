@@ -9,6 +9,7 @@ pub mod ip;
 pub mod ipset;
 pub mod iptables_list;
 pub mod iptables_save;
+pub mod logins;
 pub mod nft;
 pub mod plan;
 pub mod rpcinfo;

@@ -9,12 +9,12 @@ use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
 use super::moved;
-use super::record::{self, By, CONSOLE, Record, UNKNOWN, Who};
+use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
-use crate::analyse::{Access, lockout};
+use crate::analyse::{Access, Entrant, WayIn, ways_in};
 use crate::host::Host;
-use crate::model::{Family, Node, Plan, TRIAL_LIMITS, View};
+use crate::model::{Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, FamilyChange};
 use crate::syntax::plan as plan_file;
@@ -94,9 +94,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
     record.remarks.extend(plan::still_open(&change, &plan));
     record.remarks.extend(view.unknown_filters());
-    if record.operator == UNKNOWN {
-        record.remarks.push("where you come from is not known (no sshd was found behind this terminal): whether the plan lets you in again was not checked".to_owned());
-    }
+    record.remarks.extend(whose_way_in(&change, &view));
     progress("arming the guard");
     arm(host, &mut record)?;
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
@@ -183,13 +181,35 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
         return Err(Refusal::refused("replace", format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
             "a plan is the whole content of our chains: add those rules to it, or say --replace"));
     }
-    if let Some((peer, port)) = view.ssh_peer.filter(|_| !options.allow_lockout)
-        && let Access::Worse { why } = lockout(&change.before, &change.after, peer, port)
+    if !options.allow_lockout && let Some(way) = ways_in(&change.before, &change.after).first()
+        && let Access::Worse { why } = &way.access
     {
-        return Err(Refusal::refused("lockout", format!("the plan would cut a new SSH login from {peer} to port {port}: {why}"),
-            "put an allow rule for that address first, or say --allow-lockout"));
+        let hint = match &way.who {
+            Entrant::Operator(_) => "put an allow rule for that address first, or say --allow-lockout".to_owned(),
+            Entrant::Login(_) => format!("{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout", nobody(view)),
+            Entrant::Anyone(_) => format!("{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout", nobody(view)),
+        };
+        return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}", way.what()), hint));
     }
     Ok(())
+}
+
+/// That no SSH session is the operator's, and where logins were looked for.
+fn nobody(view: &View) -> String {
+    let read = view.logins.as_ref().map(Logins::sources).unwrap_or_default();
+    match view.operator {
+        Some(Operator::Unattended) => format!("this job has no terminal and no SSH session of its own (read: {read})"),
+        _ => format!("no SSH session was found behind this terminal (read: {read})"),
+    }
+}
+
+/// Whose way in was checked where the operator's own is not known.
+fn whose_way_in(change: &Change, view: &View) -> Option<String> {
+    view.logins.as_ref()?;
+    let mut whose: Vec<String> = ways_in(&change.before, &change.after).iter().map(WayIn::what).collect();
+    whose.dedup();
+    let whose = if whose.is_empty() { "there is no SSH server either, so no way in was checked".to_owned() } else { format!("checked was {}", whose.join("; ")) };
+    Some(format!("{}: {whose}", nobody(view)))
 }
 
 /// Only a rehearsal that went well, or the operator's word that none can be had, leads on.
@@ -251,7 +271,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         revert: families.iter().map(FamilyChange::revert_script).collect(),
         families,
         plan: plan_file::write(plan),
-        operator: view.ssh_peer.map_or_else(|| if host.on_console() { CONSOLE } else { UNKNOWN }.to_owned(), |(a, _)| a.to_string()),
+        operator: view.operator.unwrap_or(Operator::Unknown),
         holder: Some(Who { pid, started }),
         guard: None,
         proof: None,

@@ -14,7 +14,7 @@ use super::{Options, apply, extend, guard, keep, record, revert};
 use crate::analyse::{Packet, trace};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
-use crate::model::{Family, Plan, Proto, Source};
+use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
 
@@ -87,6 +87,8 @@ impl Host for Mortal {
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> { self.step(|| self.host.lock(path, wait)) }
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> { self.host.resolve(name) }
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> { self.host.ssh_peer() }
+    fn operator(&self) -> Operator { self.host.operator() }
+    fn logins(&self) -> Logins { self.host.logins() }
     fn ssh_sessions(&self) -> Vec<SshSession> { self.host.ssh_sessions() }
     fn guard_homes(&self) -> Vec<Home> { self.host.guard_homes() }
     fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> { self.step(|| self.host.start_guard(id, home)) }

@@ -7,11 +7,11 @@ use super::history;
 use super::kernel;
 use super::machine::{Act, Event, State, step};
 use super::proof::{self, proof};
-use super::record::{self, By, CONSOLE, Record, Who};
+use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
 use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
 use crate::host::{Held, Host};
-use crate::model::KEEP_MARGIN;
+use crate::model::{KEEP_MARGIN, Operator};
 
 /// The fuse burns this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
@@ -72,8 +72,12 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
     if !in_time && (burns < KEEP_MARGIN || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0 || record.state == State::Expired) {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
     }
-    if record.proof.is_none() && !without_proof && record.operator != CONSOLE {
-        return Err(Refusal::refused("no-proof", "no new SSH login has shown yet that the way in is open; this session was open before",
+    if record.proof.is_none() && !without_proof && record.operator.needs_proof() {
+        let what = match record.operator {
+            Operator::Unattended => "no new SSH login has shown yet that the way in is open, and the job that began the trial has no terminal",
+            _ => "no new SSH login has shown yet that the way in is open; this session was open before",
+        };
+        return Err(Refusal::refused("no-proof", what,
             "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without"));
     }
     Ok(())

@@ -18,6 +18,9 @@ mod moved;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod odds;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod operators;
 mod proof;
 mod record;
 mod refusal;
@@ -29,6 +32,6 @@ pub use begin::{Options, apply, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
 pub use proof::{Proof, proof};
-pub use record::{By, CONSOLE, Record, Who};
+pub use record::{By, Record, Who};
 pub use refusal::Refusal;
 pub use status::{Status, status};

@@ -11,7 +11,7 @@ use super::machine::State;
 use super::{By, apply, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Identity, Tools};
-use crate::model::{Family, Ruleset};
+use crate::model::{Family, Operator, Ruleset};
 use crate::syntax::iptables_save;
 
 #[test]
@@ -391,7 +391,7 @@ fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let held = record::lock(&host, Duration::ZERO).unwrap();
     host.end_process(trial.guard.unwrap().pid);
-    record::store(&host, &record::Record { state: State::Keeping, holder: None, operator: "10.0.0.5".to_owned(), ..trial }).unwrap();
+    record::store(&host, &record::Record { state: State::Keeping, holder: None, operator: Operator::Ssh([10, 0, 0, 5].into()), ..trial }).unwrap();
     drop(held);
     assert!(super::status(&host).cut_short);
     assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");

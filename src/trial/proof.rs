@@ -1,6 +1,7 @@
 //! Proof of access: an authenticated SSH session whose connection began after the last apply or extension, seen while
 //! our rules were read back live. A handshake of a scanner has no session, a second channel of an old connection did
-//! not begin anew, and a session of the host with itself comes through `lo`: none of them proves anything.
+//! not begin anew, and a session of the host with itself comes through `lo`: none of them proves anything. Nor does one
+//! from where these very rules let nobody in: its connection stood before them, and sshd took it up late.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::kernel;
 use super::machine::State;
 use super::record::Record;
+use crate::analyse::{Packet, Verdict, trace};
 use crate::host::Host;
+use crate::model::names::chains::is_ours;
+use crate::model::{Family, Operator, Proto, View};
 use crate::observe::firewall::READING;
 use crate::plan::standing;
 
@@ -30,8 +34,8 @@ pub struct Proof {
 
 impl Proof {
     /// Whether it came from where the operator is; another peer shows that the way in is open for that one.
-    pub fn is_from(&self, operator: &str) -> bool {
-        self.peer.to_string() == operator
+    pub fn is_from(&self, operator: Operator) -> bool {
+        operator.peer() == Some(self.peer)
     }
 }
 
@@ -51,17 +55,22 @@ pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
         return trial.proof.clone();
     }
     let known = known(host, trial);
-    if known.as_ref().is_some_and(|p| p.is_from(&trial.operator)) {
+    if known.as_ref().is_some_and(|p| p.is_from(trial.operator)) {
         return known;
     }
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let new = host.ssh_sessions().into_iter()
+    let mut new: Vec<Proof> = host.ssh_sessions().into_iter()
         .map(|s| Proof { user: s.user, peer: s.peer, port: s.port, began: millis(s.began) })
         .filter(|p| p.began > trial.applied && Some(p) != known.as_ref())
-        .min_by_key(|p| (!p.is_from(&trial.operator), p.began))
         // One of the operator's own is better than another's; among others the first stays.
-        .filter(|p| known.is_none() || p.is_from(&trial.operator));
-    let Some(new) = new.filter(|_| is_live(host, trial)) else { return known };
+        .filter(|p| known.is_none() || p.is_from(trial.operator))
+        .collect();
+    if new.is_empty() {
+        return known;
+    }
+    new.sort_by_key(|p| (!p.is_from(trial.operator), p.began));
+    let Some(live) = live(host, trial) else { return known };
+    let Some(new) = new.into_iter().find(|p| !is_shut_out(&live, p)) else { return known };
     if let Ok(bytes) = serde_json::to_vec(&new) {
         // Without the file the next one who asks looks for the session again.
         let _ = host.write(&file(host, &trial.id), &bytes, 0o600);
@@ -74,12 +83,28 @@ pub(super) fn forget(host: &dyn Host, id: &str) {
     let _ = host.remove(&file(host, id));
 }
 
-/// Whether a fresh reading shows the trial's rules in force in every family, with our jump to them.
-fn is_live(host: &dyn Host, trial: &Record) -> bool {
+/// A fresh reading that shows the trial's rules in force in every family, with our jump to them.
+fn live(host: &dyn Host, trial: &Record) -> Option<View> {
+    let mut view = View { at: host.now().wall, ..View::empty(host.source(), &host.name()) };
     // The guard asks too: no reading may last beyond the deadline.
     let limit = || READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
-    trial.families.iter().all(|change| kernel::read_within(host, change.family(), limit()).is_ok_and(|now| {
+    for change in &trial.families {
+        let now = kernel::read_within(host, change.family(), limit()).ok()?;
         let jumps = change.doors.iter().all(|d| d.new.is_none() || standing(&now, d.is_forwarded()).jump.is_some());
-        jumps && change.holds(&now, &change.apply_script(trial.fuse))
-    }))
+        if !jumps || !change.holds(&now, &change.apply_script(trial.fuse)) {
+            return None;
+        }
+        match change.family() {
+            Family::V4 => view.v4 = Some(now),
+            Family::V6 => view.v6 = Some(now),
+        }
+    }
+    Some(view)
+}
+
+/// Whether the rules of the trial themselves are sure to stop a new connection of the login. What others' rules stop they
+/// stopped before: it came around them, by NAT.
+fn is_shut_out(live: &View, login: &Proof) -> bool {
+    let new = trace(live, &Packet::new(login.peer, Proto::TCP, Some(login.port)));
+    matches!(new.verdict, Verdict::Drop | Verdict::Reject) && new.rule.is_some_and(|r| is_ours(&r.chain))
 }

@@ -8,13 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::machine::State;
 use super::proof::Proof;
 use crate::host::{Held, Home, Host, Identity};
+use crate::model::Operator;
 use crate::plan::FamilyChange;
-
-/// The operator of a trial that was not begun over SSH.
-pub const CONSOLE: &str = "console";
-
-/// The operator of a trial that was begun on a pseudo-terminal, with no sshd found behind it.
-pub const UNKNOWN: &str = "unknown";
 
 /// Who ended a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +83,8 @@ pub struct Record {
     pub revert: Vec<String>,
     /// The plan, as TOML.
     pub plan: String,
-    /// The operator's SSH peer, `console` or `unknown`.
-    pub operator: String,
+    /// Who began it.
+    pub operator: Operator,
     /// Process that is changing the kernel now or did last.
     pub holder: Option<Who>,
     /// The guard, when it is ready.

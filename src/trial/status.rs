@@ -5,7 +5,7 @@ use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Family, Plan, Ruleset, TrialPhase};
+use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
 use crate::observe::firewall;
 use crate::plan::{FamilyChange, standing};
 use crate::syntax::plan as plan_file;
@@ -122,7 +122,7 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
         // The guard that knows of it may come before the fuse; the fuse is what is certain.
         deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
         revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),
-        operator: "unknown".to_owned(), holder: None, guard: None, guard_home: None, proof: None, saved: None, unverified: None,
+        operator: Operator::Unknown, holder: None, guard: None, guard_home: None, proof: None, saved: None, unverified: None,
         remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
     };
     expire(&mut r, now);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
-use crate::analyse::{self, Access, EndpointKind, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, alone, lockout, outline, owner, report};
+use crate::analyse::{self, Access, EndpointKind, Entrant, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, WayIn, alone, outline, owner, report, ways_in};
 use crate::model::names::chains::is_ours;
-use crate::model::{Action, Family, Goal, Match, Node, Plan, PortSet, Proto, Rule, Source, Target, View};
+use crate::model::{Action, Family, Goal, Match, Node, Operator, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
 use crate::syntax::exports::UNNAMED;
 
@@ -59,16 +59,16 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
             let scripts = plan::restore_scripts(&change).iter()
                 .map(|(family, script)| format!("# {} --noflush\n{script}", family.tool("-restore")))
                 .collect::<Vec<_>>().join("\n");
-            let ssh = view.ssh_peer.map(|(peer, port)| lockout(&change.before, &change.after, peer, port));
+            let ways = ways_in(&change.before, &change.after);
             Planned {
-                checks: checks(view, plan, &change, ssh.as_ref(), overruled),
+                checks: checks(view, plan, &change, &ways, overruled),
                 commands: plan::commands(&change),
                 scripts,
                 diff: plan::diff(&change),
                 shell: plan::shell_script(&change),
                 takes_away: !change.taken_away.is_empty(),
                 nothing,
-                lockout: matches!(ssh, Some(Access::Worse { .. })),
+                lockout: matches!(ways.first(), Some(WayIn { access: Access::Worse { .. }, .. })),
                 after: Some(after),
                 ..empty
             }
@@ -101,7 +101,9 @@ pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
 
 /// The rule of a plan that shuts its operator out; `None`: none does.
 pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
-    let (peer, port) = view.ssh_peer?;
+    // Where the operator is not known, the first of those who may be he.
+    let maybe = || view.logins.as_ref().and_then(|l| l.found.first().map(|f| (f.peer, f.port.or(l.ports.first().copied()).unwrap_or(22))));
+    let (peer, port) = view.ssh_peer.or_else(maybe)?;
     let is_peer = |n: &Node| n.nets(Family::of(peer)).is_none_or(|nets| nets.iter().any(|n| n.contains(peer)));
     let first = plan.rules.iter().position(|r| r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port))))?;
     (plan.rules[first].action != Action::Allow).then_some(first)
@@ -128,14 +130,30 @@ pub fn goal_of(e: &analyse::Endpoint) -> Goal {
     }
 }
 
-fn checks(view: &View, plan: &Plan, change: &Change, ssh: Option<&Access>, overruled: Vec<String>) -> Vec<Check> {
+fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: Vec<String>) -> Vec<Check> {
     let mut out = Vec::new();
     let mut say = |good: Option<bool>, text: String| out.push(Check { good, text });
-    match (ssh, view.ssh_peer) {
-        (Some(Access::Same), Some((peer, port))) => say(Some(true), format!("your SSH session ({peer} to port {port}): a new login still gets in")),
-        (Some(Access::Worse { why }), _) => say(Some(false), format!("your SSH session: a new login would be blocked by {why}")),
-        (Some(Access::Unknown { why }), _) => say(None, format!("your SSH session: not certain, {why}")),
-        _ => say(None, "no SSH session of yours was found: whether you can log in again is not checked".into()),
+    for way in ways {
+        let WayIn { who, port, access } = way;
+        match (who, access) {
+            (Entrant::Operator(peer), Access::Same) => say(Some(true), format!("your SSH session ({peer} to port {port}): a new login still gets in")),
+            (Entrant::Operator(_), Access::Worse { why }) => say(Some(false), format!("your SSH session: a new login would be blocked by {why}")),
+            (Entrant::Operator(_), Access::Unknown { why }) => say(None, format!("your SSH session: not certain, {why}")),
+            (_, Access::Same) => {}
+            (_, Access::Worse { why }) => say(Some(false), format!("no SSH session of yours was found; {} would be cut: {why}", way.what())),
+            (_, Access::Unknown { why }) => say(None, format!("no SSH session of yours was found; {}: not certain, {why}", way.what())),
+        }
+    }
+    // Of many logins those that are cut have a line of their own.
+    let mut kept: Vec<String> = ways.iter().filter(|w| w.access == Access::Same && !matches!(w.who, Entrant::Operator(_))).map(WayIn::what).collect();
+    kept.dedup();
+    if !kept.is_empty() {
+        say(Some(true), format!("no SSH session of yours was found; as before: {}", kept.join("; ")));
+    }
+    if ways.is_empty() && view.operator == Some(Operator::Console) {
+        say(None, "you sit at a console of the machine: whether an SSH login gets in is not checked".into());
+    } else if ways.is_empty() {
+        say(None, "no SSH session of yours was found: whether you can log in again is not checked".into());
     }
     let nodes: Vec<&Node> = plan.rules.iter().filter(|r| r.action == Action::Allow).flat_map(|r| &r.from).collect();
     if view.v6.is_some() && !nodes.is_empty() && !plan.rules.is_empty() {

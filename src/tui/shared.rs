@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
-use crate::model::{Family, Plan, Source, TrialPhase, View};
+use crate::model::{Family, Operator, Plan, Source, TrialPhase, View};
 
 /// One look at the host and what it means.
 #[derive(Debug)]
@@ -118,12 +118,12 @@ pub struct TrialSeen {
     pub phase: Option<TrialPhase>,
     /// The guard lives.
     pub guarded: bool,
-    /// It was begun over SSH: keeping it asks for a new login first.
+    /// It was not begun at a console: keeping it asks for a new login first.
     pub needs_proof: bool,
     /// The login (user, peer) that shows that the way in is open.
-    pub proof: Option<(String, String)>,
+    pub proof: Option<(String, IpAddr)>,
     /// Who began it.
-    pub operator: String,
+    pub operator: Operator,
     /// When it began, as text (UTC).
     pub began: String,
     /// When it ended, as text (UTC).
@@ -143,6 +143,11 @@ pub struct TrialSeen {
 }
 
 impl TrialSeen {
+    /// The login that shows that the way in is open for whoever began it; where he comes from nowhere, any does.
+    pub fn proven(&self) -> Option<&(String, IpAddr)> {
+        self.proof.as_ref().filter(|(_, peer)| self.operator.peer().is_none_or(|own| own == *peer))
+    }
+
     /// What a pending trial comes to, half a sentence.
     pub fn stands(&self) -> Option<String> {
         self.phase.map(|p| if p.left().is_some() { p.says() } else { format!("{}: {}", self.state, p.says()) })

@@ -408,9 +408,9 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Trial if sh.trial_runs() => {
             let trial = sh.trial.as_ref();
             let stands = trial.and_then(TrialSeen::stands).unwrap_or_default();
-            let now = match trial.map(|t| (&t.proof, t.needs_proof, &t.operator)) {
-                Some((Some((user, peer)), _, from)) if peer == from => format!("{user} logged in from {peer} under them: the way in is open, so keep the trial."),
-                Some((_, false, _)) => "Test from another host that what should work does, then keep the trial.".to_owned(),
+            let now = match trial.map(|t| (t.proven(), t.needs_proof)) {
+                Some((Some((user, peer)), _)) => format!("{user} logged in from {peer} under them: the way in is open, so keep the trial."),
+                Some((_, false)) => "Test from another host that what should work does, then keep the trial.".to_owned(),
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
             match sh.phase() {

@@ -1,7 +1,7 @@
 //! The trial: a clock over the full width, what reverts it, and the keys that end it.
 
 use super::{After, middle};
-use crate::model::{Source, TrialPhase};
+use crate::model::{Operator, Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Change, Open, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
@@ -55,7 +55,7 @@ impl TrialPopup {
                 }
             }
             lines.extend(phase.keeps().then(|| match &t.proof {
-                Some((user, peer)) if *peer == t.operator => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
+                Some((user, peer)) if t.proven().is_some() => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
                 Some((user, peer)) => (Role::Partial, format!("{} {user} logged in from {peer} under these rules, but you come from {}: try from there too", c.theme.glyph(Glyph::Yes), t.operator)),
                 None if locks_out(sh, t) => (Role::Error, "This plan shuts you out, as you wanted: this screen stands still now, and no login gets in. Wait: the old rules come back by themselves.".into()),
                 None if !t.needs_proof => (Role::Text, "Now test from another host that what should work does.".into()),
@@ -134,8 +134,11 @@ fn locks_out(sh: &Shared, t: &TrialSeen) -> bool {
 /// Keeps, after asking where no login has shown yet that the way in is open.
 fn keep(sh: &mut Shared) {
     if let Some(t) = sh.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
-        let over_ssh = t.operator.parse::<std::net::IpAddr>().is_ok();
-        let from = if over_ssh { format!("You came over SSH from {}", t.operator) } else { "Where you came from is not known".to_owned() };
+        let from = match t.operator {
+            Operator::Ssh(peer) => format!("You came over SSH from {peer}"),
+            Operator::Unattended => "A job without a terminal began it".to_owned(),
+            Operator::Console | Operator::Unknown => "Where you came from is not known".to_owned(),
+        };
         let lines = vec![
             format!("No new login was seen yet. {from}, and a session that is open may go on where a new login is blocked: it proves nothing."),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),

@@ -29,7 +29,7 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
 }
 
 fn found(t: &TrialSeen, needle: &Needle) -> bool {
-    [&t.began, &t.state, &t.operator, &t.plan, &t.id].iter().any(|x| needle.in_text(x)) || t.by.is_some_and(|b| needle.in_text(b))
+    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| needle.in_text(x)) || t.by.is_some_and(|b| needle.in_text(b))
 }
 
 /// The trials that a search leaves.

@@ -1,0 +1,100 @@
+//! Where the operator sits: what the processes above ours tell of it.
+
+use super::procs::{Processes, Stat, Tcp};
+use super::session::{self, Session};
+use std::net::IpAddr;
+
+/// Where a process is used from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From this address, by an SSH connection to this port of ours.
+    Ssh(IpAddr, u16),
+    /// A real terminal of the machine.
+    Console,
+    /// Nobody: no terminal, and no SSH.
+    Unattended,
+    /// A pseudo-terminal, with no SSH server behind it.
+    Unknown,
+}
+
+/// Sessions of this host with itself that are followed to where they come from.
+const HOPS: u32 = 8;
+
+/// Where a process is used from. The nearest of those above it decides: a real terminal, or an SSH server's session.
+pub fn origin(p: &dyn Processes, pid: i32) -> Origin {
+    walk(p, pid, HOPS)
+}
+
+fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
+    // Everything has the first process above it, so its terminal says nothing.
+    let first = p.stat(1).map_or(0, |s| s.tty);
+    let above = above(p, from);
+    let listeners = session::listeners(p);
+    let servers = || above.iter().filter(|s| session::is_server(&s.comm));
+    let mut silent = false;
+    for s in &above {
+        if is_real(s.tty) && s.tty != first {
+            return Origin::Console;
+        }
+        if session::is_server(&s.comm) && !session::listens(p, s.pid, &listeners) {
+            if let Some(connection) = session::accepted(p, s.pid, &listeners) {
+                return through(p, &connection, hops);
+            }
+            silent = true;
+        }
+    }
+    // Nothing listens any more on the port that it came to: the server was started anew since, on another one.
+    let oldest = servers().filter(|s| !session::listens(p, s.pid, &listeners)).find_map(|s| session::oldest(p, s.pid));
+    if let Some(connection) = oldest {
+        return through(p, &connection, hops);
+    }
+    if !above.iter().any(|s| is_pseudo(s.tty)) && !silent {
+        return Origin::Unattended;
+    }
+    // mosh goes on without SSH, whoever else is logged in. Of the rest who has no terminal himself was not typed into one.
+    let behind_multiplexer = !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
+    let by_terminal = if behind_multiplexer { used_last(p) } else { None };
+    let by_word = || p.in_environment().filter(|c| !p.is_own(c.remote.ip()));
+    by_terminal.or_else(by_word).map_or(Origin::Unknown, |c| Origin::Ssh(c.remote.ip(), c.local.port()))
+}
+
+/// The process and those above it, without the first of all.
+fn above(p: &dyn Processes, from: i32) -> Vec<Stat> {
+    let mut out: Vec<Stat> = Vec::new();
+    let mut pid = from;
+    // One that ends while it is read may be followed by another with its number.
+    while pid > 1 && !out.iter().any(|s| s.pid == pid) {
+        let Some(s) = p.stat(pid) else { break };
+        pid = s.ppid;
+        out.push(s);
+    }
+    out
+}
+
+/// One of this host with itself comes from wherever its other end is used from.
+fn through(p: &dyn Processes, connection: &Tcp, hops: u32) -> Origin {
+    let peer = connection.remote.ip();
+    if !p.is_own(peer) {
+        return Origin::Ssh(peer, connection.local.port());
+    }
+    match p.holder(connection) {
+        Some(other) if hops > 0 => walk(p, other, hops - 1),
+        _ => Origin::Unknown,
+    }
+}
+
+/// In tmux or screen no SSH server is above: the session whose terminal was used last is the operator's.
+fn used_last(p: &dyn Processes) -> Option<Tcp> {
+    let used = |s: &Session| p.used(s.pid, s.terminal.as_deref().filter(|t| t.starts_with("pts/"))?);
+    let sessions = session::all(p).into_iter().filter(|s| !p.is_own(s.connection.remote.ip()));
+    sessions.filter_map(|s| Some((used(&s)?, s.connection))).max_by_key(|(used, _)| *used).map(|(_, c)| c)
+}
+
+/// Major numbers 136 to 143 are pseudo-terminals (devices.txt); bits 8 to 19 of the number hold the major (proc(5)).
+fn is_pseudo(tty: i32) -> bool {
+    (136..=143).contains(&((tty >> 8) & 0xfff))
+}
+
+fn is_real(tty: i32) -> bool {
+    tty != 0 && !is_pseudo(tty)
+}
