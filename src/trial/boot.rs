@@ -2,6 +2,7 @@
 //! service: what matters is the next start. [`layout`] is the table of the distributions.
 
 mod layout;
+mod sets;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use std::path::{Path, PathBuf};
 use self::layout::{Distro, Layout, Service, Start};
 use self::units::{Units, setting, text, words};
 use crate::host::Host;
-use crate::model::{Backend, Family, Match, Ruleset};
+use crate::model::{Backend, Family, Ruleset};
+
+pub use self::sets::AtBoot;
 
 /// What is said in any case, for later.
 const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.";
@@ -23,6 +26,10 @@ pub struct Boot {
     loaders: Vec<(Family, Option<String>)>,
     /// Something else keeps the files from being loaded.
     in_the_way: bool,
+    /// The sets that are made before the file of each family is loaded, and those that its rules name and nothing makes.
+    sets: Vec<(Family, AtBoot, Vec<String>)>,
+    /// What makes boot have those.
+    sets_remedy: String,
 }
 
 impl Boot {
@@ -45,6 +52,17 @@ impl Boot {
     pub fn to_do(&self) -> Option<String> {
         let lines: Vec<&str> = self.said.iter().filter(|(to_do, _)| *to_do).map(|(_, l)| l.as_str()).collect();
         (!lines.is_empty()).then(|| lines.join(" "))
+    }
+
+    /// The sets that boot makes before it loads the file of a family; `None` where nothing is known to load it.
+    pub(super) fn sets(&self, family: Family) -> Option<&AtBoot> {
+        self.loader(family)?;
+        self.sets.iter().find(|(f, ..)| *f == family).map(|(_, sets, _)| sets)
+    }
+
+    /// The sets that the rules of a family name and boot does not make, and what makes it have them.
+    pub(super) fn lacks(&self, family: Family) -> Option<(&[String], &str)> {
+        self.sets.iter().find(|(f, _, lacking)| *f == family && !lacking.is_empty()).map(|(.., lacking)| (&lacking[..], self.sets_remedy.as_str()))
     }
 
     /// Something to know.
@@ -98,7 +116,7 @@ impl Place {
         self.say_who(host, &families, &found, &mut out);
         self.say_at_stop(host, &families, &mut out);
         self.say_exclusions(host, &found, &mut out);
-        self.say_sets(host, saved, &mut out);
+        self.say_sets(host, saved, &found, &mut out);
         self.say_others(host, backend, &found, &mut out);
         out.says(LATER);
         out
@@ -207,15 +225,30 @@ impl Place {
         }
     }
 
-    /// One missing set, and iptables-restore refuses the whole table.
-    fn say_sets(&self, host: &dyn Host, saved: &[Ruleset], out: &mut Boot) {
-        let name = saved.iter().find_map(|set| {
-            let mut rules = set.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules).filter(|r| r.has("--match-set"));
-            rules.find_map(|r| r.spec(set.family).matches.iter().find_map(|m| if let Match::Set(_, name, _) = m { Some(name.clone()) } else { None }))
-        });
-        if let Some(name) = name.filter(|_| !host.list(Path::new("/usr/share/netfilter-persistent/plugins.d")).iter().any(|p| p.ends_with("ipset"))) {
-            out.asks(format!("The rules name the ipset {name}: boot has to make it before, or none of them is loaded (Debian: ipset-persistent)."));
+    /// Sets that the rules name, and that are not made before the rules are loaded.
+    fn say_sets(&self, host: &dyn Host, saved: &[Ruleset], found: &[Found], out: &mut Boot) {
+        let live = sets::live(host);
+        let layout = self.layout.unwrap_or(&layout::LAYOUTS[0]);
+        for (set, found) in saved.iter().zip(found) {
+            let at_boot = AtBoot::of(host, self.layout, &self.units, found.unit.as_deref());
+            let lacking = at_boot.lacks(&sets::named(set, &live));
+            out.sets.push((set.family, at_boot.with_made(&live), lacking));
         }
+        // In this order: a list comes after what it is made of.
+        let mut lacking: Vec<String> = Vec::new();
+        for name in out.sets.iter().flat_map(|(.., lacking)| lacking) {
+            if !lacking.contains(name) {
+                lacking.push(name.clone());
+            }
+        }
+        if lacking.is_empty() {
+            return;
+        }
+        out.sets_remedy = sets::remedy(host, layout, &self.units, &lacking);
+        let families: Vec<&str> = out.sets.iter().filter(|(.., l)| !l.is_empty()).map(|(f, ..)| f.label()).collect();
+        let sets = if lacking.len() == 1 { "the ipset" } else { "the ipsets" };
+        out.stops(format!("Boot loads none of the {} rules unless {sets} {} {} there before: {}.", families.join(" and "), lacking.join(", "),
+            if lacking.len() == 1 { "is" } else { "are" }, out.sets_remedy));
     }
 
     /// Managers that load rules of their own at boot, before or after these.
@@ -328,10 +361,16 @@ mod tests {
     fn rules_with_sets_need_them_at_boot() {
         let set = iptables_save::read("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n", Family::V4).0;
         let host = Demo::new();
-        let said = |h: &Demo| text_of(&Place::look(h).boot(h, std::slice::from_ref(&set), None));
-        assert!(said(&host).contains("name the ipset bad"));
+        let said = |h: &Demo| Place::look(h).boot(h, &[set.clone(), Ruleset::new(Family::V6)], None);
+        let without = said(&host);
+        assert!(!without.loads() && text_of(&without).contains("none of the IPv4 rules unless the ipset bad is there before: `apt install ipset-persistent`, and `ipset save bad >> /etc/iptables/ipsets`."), "{without:?}");
+        assert!(without.lacks(Family::V4).is_some() && without.lacks(Family::V6).is_none());
         put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "x");
-        assert!(!said(&host).contains("ipset bad"));
+        // That something loads sets is not enough: it is looked for by name.
+        put(&host, "/etc/iptables/ipsets", "create good hash:ip\nadd bad 192.0.2.1\n");
+        assert!(text_of(&said(&host)).contains("the ipset bad is there before: `ipset save bad >> /etc/iptables/ipsets`."));
+        put(&host, "/etc/iptables/ipsets", "create bad hash:ip family inet\n");
+        assert!(said(&host).loads() && said(&host).to_do().is_none());
     }
 
     /// A host of another distribution: nothing of Debian's, and these files.

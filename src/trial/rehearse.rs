@@ -100,8 +100,13 @@ pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
     if let Ok(sets) = host.run(&Cmd::new("ipset", &["save"]))
         && sets.status == 0 && !sets.stdout.is_empty()
     {
-        let _ = stage.run(&Cmd::new("ipset", &["restore"]).input(sets.stdout));
+        make_sets(stage, sets.stdout);
     }
+}
+
+/// Makes sets as boot does; what cannot be made makes its rules fail.
+pub(super) fn make_sets(stage: &dyn Tools, script: impl Into<Vec<u8>>) {
+    let _ = stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(std::time::Duration::from_secs(30)));
 }
 
 /// Loads a snapshot; lines that the tool names as bad are left out and returned.

@@ -8,10 +8,10 @@ use similar::TextDiff;
 
 use super::refusal::Refusal;
 use super::status::status;
-use super::boot::{Boot, Place};
+use super::boot::{AtBoot, Boot, Place};
 use super::{history, kernel, moved, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
-use crate::host::{Host, Stands};
+use crate::host::{Host, Stands, Tools};
 use crate::model::{Family, Ruleset, Target};
 use crate::observe::{firewall, live};
 use crate::syntax::iptables_save;
@@ -156,7 +156,12 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     }
     let mut remarks = Vec::new();
     for (file, loaded) in now.files.iter().zip(&now.loaded).filter(|(f, _)| !f.diff.is_empty()) {
-        remarks.extend(proven(host, file, loaded)?);
+        if let (Some((lacking, remedy)), Some(by)) = (now.boot.lacks(file.family), now.boot.loader(file.family)) {
+            return Err(Refusal::refused("sets", format!("{by} would load none of the {} rules at boot: they name {}, which nothing makes before",
+                file.family.label(), lacking.join(", ")), format!("nothing was written; {remedy}, then save again")));
+        }
+        let hint = if now.mode == Mode::All { "nothing was written; the rules are loaded here, so boot lacks something that they need" } else { "nothing was written; `portcullis save --all` leaves nothing out" };
+        remarks.extend(proven(host, file, loaded, now.boot.sets(file.family), hint)?);
     }
     let mut done = Vec::new();
     let mut written: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
@@ -185,13 +190,18 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     Ok(done)
 }
 
-/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace
-/// and read back. Lines that cannot load there, but are loaded here (a cgroup, a pinned program), are returned as remarks.
-fn proven(host: &dyn Host, file: &File, loaded: &str) -> Result<Vec<String>, Refusal> {
+/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace that has
+/// no more than what boot has before (`sets`), and read back. Lines that cannot load there, but are loaded here (a cgroup, a pinned program), are returned as remarks.
+fn proven(host: &dyn Host, file: &File, loaded: &str, sets: Option<&AtBoot>, hint: &str) -> Result<Vec<String>, Refusal> {
     let label = file.family.label();
-    let refused = |why: String| Refusal::failed("unproven", format!("{} would not load at boot: {why}", file.path.display()), "nothing was written; `portcullis save --all` leaves nothing out");
-    let fresh = || host.throwaway().inspect(|stage| rehearse::load_sets(host, &**stage));
-    let (stage, control) = match (fresh(), fresh()) {
+    let refused = |why: String| Refusal::failed("unproven", format!("{} would not load at boot: {why}", file.path.display()), hint);
+    let as_now = |stage: &dyn Tools| rehearse::load_sets(host, stage);
+    let as_boot = |stage: &dyn Tools| match sets {
+        Some(sets) => rehearse::make_sets(stage, sets.script.as_str()),
+        // Nobody is known who loads the file: whoever will has to make the sets.
+        None => as_now(stage),
+    };
+    let (stage, control) = match (host.throwaway().inspect(|s| as_boot(&**s)), host.throwaway().inspect(|s| as_now(&**s))) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(why), _) | (_, Err(why)) => {
             kernel::test(host, file.family, &file.text).map_err(refused)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::sets::Kept;
 use super::units::{Units, installed, is_file, openrc, setting, sysv};
 use crate::host::Host;
 use crate::model::Family;
@@ -147,6 +148,10 @@ pub(super) struct Layout {
     pub(super) services: [Service; 2],
     /// What brings the services.
     pub(super) packages: &'static str,
+    /// Where the sets are that rules name, and who makes them before the rules are loaded.
+    pub(super) sets: (Kept, Service),
+    /// What brings that service.
+    pub(super) set_packages: &'static str,
     /// Settings by which the service writes what is loaded over these files when it stops.
     pub(super) saved_at_stop: [(&'static str, &'static str); 2],
 }
@@ -158,6 +163,8 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: None,
         services: [Service::Plugin("ip4tables"), Service::Plugin("ip6tables")],
         packages: "iptables-persistent",
+        sets: (Kept::File("/etc/iptables/ipsets"), Service::Plugin("ipset")),
+        set_packages: "ipset-persistent",
         saved_at_stop: [("", ""); 2],
     },
     Layout {
@@ -166,6 +173,8 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: None,
         services: [Service::Unit("iptables.service", "tables.init"), Service::Unit("ip6tables.service", "tables.init")],
         packages: "iptables-services",
+        sets: (Kept::Files("/etc/sysconfig/ipset.d", "/etc/sysconfig/ipset"), Service::Unit("ipset.service", "ipset.start-stop")),
+        set_packages: "ipset-service",
         saved_at_stop: [("/etc/sysconfig/iptables-config", "IPTABLES_SAVE_ON_STOP"), ("/etc/sysconfig/ip6tables-config", "IP6TABLES_SAVE_ON_STOP")],
     },
     Layout {
@@ -174,6 +183,8 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: None,
         services: [Service::Unit("iptables.service", "/etc/iptables/iptables.rules"), Service::Unit("ip6tables.service", "/etc/iptables/ip6tables.rules")],
         packages: "iptables",
+        sets: (Kept::File("/etc/ipset.conf"), Service::Unit("ipset.service", "/etc/ipset.conf")),
+        set_packages: "ipset",
         saved_at_stop: [("", ""); 2],
     },
     Layout {
@@ -182,6 +193,8 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: Some(OPENRC_NAMES),
         services: [Service::OpenRc("iptables"), Service::OpenRc("ip6tables")],
         packages: "iptables iptables-openrc",
+        sets: (Kept::Bare("/etc/ipset.d"), Service::OpenRc("ipset")),
+        set_packages: "ipset ipset-openrc",
         saved_at_stop: OPENRC_STOP,
     },
     Layout {
@@ -190,6 +203,8 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: Some(OPENRC_NAMES),
         services: [Service::OpenRc("iptables"), Service::OpenRc("ip6tables")],
         packages: "net-firewall/iptables",
+        sets: (Kept::Named("/var/lib/ipset/rules-save", "/etc/conf.d/ipset", "IPSET_SAVE"), Service::OpenRc("ipset")),
+        set_packages: "net-firewall/ipset",
         saved_at_stop: OPENRC_STOP,
     },
 ];
