@@ -199,3 +199,29 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     assert!(said["error"]["message"].as_str().unwrap().contains("a fresh namespace refuses -A INPUT -m set --match-set crowdsec-blacklists src -j DROP"), "{said}");
     assert!(!lab.server.sh("cat /etc/iptables/rules.v4").contains("198.51.100.8"), "nothing was written");
 }
+
+#[test]
+fn rules_of_the_other_iptables_are_said_to_be_left_out() {
+    if common::find("xtables-legacy-multi").is_none() {
+        not_run("iptables-legacy is not installed");
+        return;
+    }
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &["nft"]) else { return };
+        let other = if backend == Backend::Nft { "legacy" } else { "nft" };
+        lab.server.sh("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
+        let (status, text) = save(&lab, &[]);
+        assert!(status == 0 && !text.contains("beside these"), "{backend:?}: {text}");
+        lab.server.sh(&format!("iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A INPUT -p udp --dport 111 -j DROP; \
+            nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input priority 0; }}'"));
+        lab.server.sh("iptables -A INPUT -p tcp --dport 80 -j ACCEPT");
+        let (status, text) = save(&lab, &[]);
+        let said = format!("note: 2 IPv4 rules of iptables-{other} are loaded beside these and not in the files, and nothing that portcullis knows loads them at boot");
+        assert!(status == 0 && text.contains(&said) && text.contains(&format!("have a unit run iptables-{other}-restore")), "{backend:?}: {text}");
+        assert!(!text.contains(&format!("IPv6 rules of iptables-{other}")), "{backend:?}: {text}");
+        assert!(text.contains("Not in these files: the native nft tables inet mine."), "{backend:?}: {text}");
+        // That is the truth of the file.
+        let loaded = lab.server.sh(&format!("unshare -n bash -ec 'iptables-restore < {}/rules.v4; iptables-{other} -S INPUT'", lab.dir.path().display()));
+        assert!(!loaded.contains("DROP"), "{backend:?}: {loaded}");
+    }
+}

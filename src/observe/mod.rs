@@ -3,4 +3,4 @@
 pub mod capture;
 pub mod firewall;
 pub mod live;
-mod others;
+pub mod others;

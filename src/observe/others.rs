@@ -15,16 +15,62 @@ pub fn look(host: &dyn Host, view: &mut View) {
     nft_chains(host, view);
 }
 
-/// The rules of iptables-legacy. Only where tables are loaded it is asked, so that none is loaded by looking.
-fn legacy_tables(host: &dyn Host, view: &mut View) {
-    for (family, path) in [(Family::V4, "/proc/net/ip_tables_names"), (Family::V6, "/proc/net/ip6_tables_names")] {
-        let names = host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-        if names.trim().is_empty() {
-            continue;
+/// Rules of the iptables that is not in use, loaded beside those of the one that is, and in none of its listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Family.
+    pub family: Family,
+    /// Whose they are.
+    pub backend: Backend,
+    /// How many; `None`: they cannot be read.
+    pub rules: Option<usize>,
+    /// The tool that shows them.
+    pub see: String,
+}
+
+/// What the iptables that is not in use holds.
+pub fn beside(host: &dyn Host, backend: Option<Backend>) -> Vec<Beside> {
+    let of = |family: Family| match backend? {
+        Backend::Nft => {
+            let (_, set) = legacy_rules(host, family)?;
+            Some((Backend::Legacy, set, family.tool("-legacy-save")))
         }
+        Backend::Legacy => {
+            let see = family.tool("-nft-save");
+            Some((Backend::Nft, Some(listed(host, &see, family).filter(decides)?), see))
+        }
+    };
+    Family::BOTH.into_iter().filter_map(|family| {
+        let (backend, set, see) = of(family)?;
+        let rules = set.map(|s| s.tables.iter().flat_map(|t| &t.chains).map(|c| c.rules.len()).sum());
+        Some(Beside { family, backend, rules, see })
+    }).collect()
+}
+
+/// The tables of nftables that no iptables made, as `inet mine`.
+pub fn native_tables(host: &dyn Host) -> Vec<String> {
+    let Some(out) = host.run(&Cmd::new("nft", &["-j", "list", "chains"])).ok().filter(|o| o.status == 0) else { return Vec::new() };
+    let mut names: Vec<String> = nft::chains(&out.text(), false).0.iter().map(|c| format!("{} {}", c.family, c.table)).collect();
+    names.dedup();
+    names
+}
+
+/// The tables of iptables-legacy that are loaded, by name, and their rules if they can be read. Only where tables are loaded
+/// it is asked, so that none is loaded by looking.
+fn legacy_rules(host: &dyn Host, family: Family) -> Option<(String, Option<Ruleset>)> {
+    let path = if family == Family::V4 { "/proc/net/ip_tables_names" } else { "/proc/net/ip6_tables_names" };
+    let names = host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).ok().filter(|n| !n.trim().is_empty())?;
+    match listed(host, &family.tool("-legacy-save"), family) {
+        Some(set) if !decides(&set) => None,
+        set => Some((names, set)),
+    }
+}
+
+fn legacy_tables(host: &dyn Host, view: &mut View) {
+    for family in Family::BOTH {
+        let Some((names, set)) = legacy_rules(host, family) else { continue };
         let (what, see) = ("iptables-legacy, whose rules are loaded too,".to_owned(), family.tool("-legacy-save"));
-        let rewrites = match listed(host, &see, family) {
-            Some(set) if !decides(&set) => continue,
+        let rewrites = match set {
             Some(set) => set.tables.iter().any(|t| rewrites(t, family)),
             None => names.split_whitespace().any(|t| matches!(t, "nat" | "mangle" | "raw")),
         };

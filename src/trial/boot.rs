@@ -11,6 +11,7 @@ use self::layout::{Distro, Layout, Service, Start};
 use self::units::{Units, setting, text, words};
 use crate::host::Host;
 use crate::model::{Backend, Family, Ruleset};
+use crate::observe::others;
 
 pub use self::sets::AtBoot;
 
@@ -118,6 +119,7 @@ impl Place {
         self.say_exclusions(host, &found, &mut out);
         self.say_sets(host, saved, &found, &mut out);
         self.say_others(host, backend, &found, &mut out);
+        self.say_left_out(host, backend, &mut out);
         out.says(LATER);
         out
     }
@@ -268,6 +270,31 @@ impl Place {
             } else {
                 out.stops(format!("{line}, and nothing orders the two. Use one of them only."));
             }
+        }
+    }
+
+    /// Rules that are loaded and in none of the files: those of the other iptables, and native ones.
+    fn say_left_out(&self, host: &dyn Host, backend: Option<Backend>, out: &mut Boot) {
+        for other in others::beside(host, backend) {
+            let whose = if other.backend == Backend::Legacy { "iptables-legacy" } else { "iptables-nft" };
+            let (label, save) = (other.family.label(), &other.see);
+            let what = match other.rules {
+                None => format!("{label} rules of {whose} are loaded beside these, cannot be read"),
+                Some(0) => format!("{label} policies of {whose} other than ACCEPT are in force beside these rules"),
+                Some(1) => format!("1 {label} rule of {whose} is loaded beside these"),
+                Some(n) => format!("{n} {label} rules of {whose} are loaded beside these"),
+            };
+            let restore = save.replace("-save", "-restore");
+            let by = self.units.commands(host).find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore))).map(|(unit, _)| unit.to_owned());
+            match by {
+                Some(unit) => out.says(format!("{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows them).")),
+                None => out.asks(format!("{what} and not in the files, and nothing that portcullis knows loads them at boot: take over what you need \
+                    (`{save}` shows them), or have a unit run {restore} on what `{save}` prints now.")),
+            }
+        }
+        let native = others::native_tables(host);
+        if !native.is_empty() {
+            out.says(format!("Not in these files: the native nft tables {}. What made them has to make them at boot.", native.join(", ")));
         }
     }
 
