@@ -97,7 +97,7 @@ fn answers(view: &View) -> String {
     let wanted = portcullis::syntax::plan::read(wanted).unwrap();
     match plan::build(view, &wanted) {
         Ok(change) => {
-            let _ = writeln!(out, "{:?} {:?} {:?}", plan::restore_scripts(&change), change.notes, change.taken_away);
+            let _ = writeln!(out, "{:?} {:?} {:?}", plan::commands(&change), change.notes, change.taken_away);
         }
         Err(e) => out.push_str(&e.what),
     }

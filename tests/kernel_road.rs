@@ -1,4 +1,4 @@
-//! The administrator's road on a real firewall, by commands: look with tools missing, export, save.
+//! The administrator's road on a real firewall, by commands: look with tools missing, save.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -37,53 +37,6 @@ fn bad(lab: &Lab, args: &[&str], code: i32) -> String {
 fn docker_host(lab: &Lab) {
     lab.server.restore("", include_str!("../assets/demo/iptables-save.txt"));
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
-}
-
-#[test]
-fn an_exported_script_comes_to_what_apply_and_keep_come_to() {
-    for backend in Backend::BOTH {
-        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
-        docker_host(&lab);
-        let plan = lab.file("plan.toml", CURE);
-        let other = lab.file("other.toml", &CURE.replace("192.0.2.2", "192.0.2.9").replace(", \"published:9042/tcp\"", ""));
-        // On a host without anything of ours, then on top of what is kept.
-        for (plan, kept) in [(&plan, None), (&other, Some(&plan))] {
-            let keep = |plan: &str| {
-                good(&lab, &["apply", plan, "--yes", "--replace"]);
-                good(&lab, &["keep", "--without-proof"]);
-            };
-            let clear = || {
-                if lab.server.rules().contains("PORTCULLIS") {
-                    good(&lab, &["remove", "--yes"]);
-                    good(&lab, &["keep", "--without-proof"]);
-                }
-                if let Some(kept) = kept {
-                    keep(kept);
-                }
-            };
-            clear();
-            let before = lab.server.rules();
-            let text = |to: &str| {
-                let out = lab.portcullis(&["export", plan, "--to", to]);
-                assert!(out.status.success(), "{}", said(&out));
-                String::from_utf8(out.stdout).unwrap()
-            };
-            let (shell, restore) = (text("shell"), text("restore"));
-            assert_eq!(lab.server.rules(), before, "an export changes nothing");
-            keep(plan);
-            let expected = lab.server.rules();
-            assert_ne!(expected, before);
-            clear();
-            let script = lab.file("script.sh", &shell);
-            lab.server.run(&["sh", &script]);
-            assert_eq!(lab.server.rules(), expected, "{backend:?}, the shell script:\n{shell}");
-            clear();
-            let (v4, v6) = restore.split_once("# IPv6").unwrap();
-            lab.server.restore("", v4);
-            lab.server.restore("6", &format!("# IPv6{v6}"));
-            assert_eq!(lab.server.rules(), expected, "{backend:?}, the restore script:\n{restore}");
-        }
-    }
 }
 
 #[test]

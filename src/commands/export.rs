@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::{Failure, print_exact};
+use crate::analyse::{Access, WayIn, ways_in};
 use crate::cli::Script;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::model::Family;
+use crate::model::{Family, Plan};
 use crate::observe::live::observe;
-use crate::plan;
+use crate::plan::{self, Change};
 use crate::trial;
 
 /// Writes the change of a plan, for the rules that are loaded here, as a script.
@@ -20,12 +21,49 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     let mut wanted = super::apply::plan_of(file)?;
     trial::resolve(&host, &mut wanted)?;
     let view = observe(&host);
+    for family in Family::BOTH {
+        let refused = |what, hint| Failure { word: "unreadable", code: 3, ..Failure::failed(what, hint) };
+        if let Some(why) = &view.unread[family.index()] {
+            return Err(refused(format!("the {} rules could not be read: {why}", family.label()), "both families are changed or neither; install what is missing"));
+        }
+        if view.rules(family).and_then(|r| r.table("filter")).is_some_and(|t| t.unreadable) {
+            return Err(refused(format!("iptables cannot read the {} filter table whole", family.label()),
+                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its own"));
+        }
+    }
     let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;
-    super::apply::warn(&plan::still_open(&change, &wanted));
+    super::apply::warn(&warnings(&change, &wanted));
     print_exact(&match to {
         Script::Shell => plan::shell_script(&change),
-        Script::Restore => plan::restore_scripts(&change).iter()
-            .map(|(family, script)| format!("# {}: {}-restore --noflush\n{script}", family.label(), match family { Family::V4 => "iptables", Family::V6 => "ip6tables" }))
-            .collect::<Vec<_>>().concat(),
+        Script::Restore => plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n"),
     })
+}
+
+/// What the script leaves open, and whose way in it cuts: nothing takes it back.
+fn warnings(change: &Change, plan: &Plan) -> Vec<String> {
+    let cut = |way: &WayIn| match &way.access {
+        Access::Worse { why } => Some(format!("the script would cut {}: {why}; nothing takes it back", way.what())),
+        Access::Same | Access::Unknown { .. } => None,
+    };
+    plan::still_open(change, plan).into_iter().chain(ways_in(&change.before, &change.after).iter().filter_map(cut)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::syntax;
+
+    #[test]
+    fn a_script_that_cuts_the_operator_is_warned_of() {
+        let view = observe(&Demo::new());
+        let said = |port: &str| {
+            let plan = syntax::plan::read(&format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{port}\"]\n")).unwrap();
+            warnings(&plan::build(&view, &plan).unwrap(), &plan)
+        };
+        assert!(said("22/tcp").iter().any(|w| w.contains("would cut a new SSH login from 10.0.0.5 to port 22")), "{:?}", said("22/tcp"));
+        assert_eq!(said("111"), Vec::<String>::new());
+    }
 }

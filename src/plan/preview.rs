@@ -1,17 +1,16 @@
 //! A change for the operator's eyes: commands as one would type them, scripts, and the difference it makes.
 
-use std::fmt::Write as _;
-
 use similar::TextDiff;
 
 use super::change::Change;
+use super::script::for_shell;
 use crate::model::names::chains::SWITCHES;
 use crate::model::{Family, Ruleset, words};
 use crate::syntax::iptables_save;
 
-/// What brings the kept state about at once, for `iptables-restore --noflush`: one text per family, in it first our
-/// chains in one transaction, then what nothing needs any more.
-pub fn restore_scripts(change: &Change) -> Vec<(Family, String)> {
+/// What brings the kept state about at once: one text per family, in it first our chains in one transaction, then what
+/// nothing needs any more.
+fn whole_scripts(change: &Change) -> Vec<(Family, String)> {
     change.families.iter().map(|f| {
         let mut script = f.whole_script();
         if let Some(mut after) = change.before.rules(f.family()).cloned()
@@ -25,13 +24,9 @@ pub fn restore_scripts(change: &Change) -> Vec<(Family, String)> {
 
 /// The commands that bring the kept state about, one a line, `iptables` and `ip6tables`, as typed into a shell.
 pub fn commands(change: &Change) -> Vec<String> {
-    lines(change, "")
-}
-
-fn lines(change: &Change, option: &str) -> Vec<String> {
     let mut out = Vec::new();
-    for (family, script) in restore_scripts(change) {
-        let tool = family.tool(option);
+    for (family, script) in whole_scripts(change) {
+        let tool = family.tool("");
         for line in script.lines() {
             if let Some(chain) = line.strip_prefix(':').and_then(|l| l.split(' ').next()) {
                 let there = change.before.rules(family).is_some_and(|r| r.chain("filter", chain).is_some());
@@ -41,28 +36,6 @@ fn lines(change: &Change, option: &str) -> Vec<String> {
                 out.push(format!("{tool} {}", words.join(" ")));
             }
         }
-    }
-    out
-}
-
-/// A word for sh(1): names come from the host's own tables, so that nothing in them may be taken for shell.
-fn for_shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=%@".contains(c);
-    if word == "!" || (!word.is_empty() && word.chars().all(plain)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// The same as a shell script that stops at the first error.
-pub fn shell_script(change: &Change) -> String {
-    let mut out = String::from(
-        "#!/bin/sh\n# The rules of a portcullis plan for the rules that were loaded when this was written: without trial, without revert.\n\
-         set -eu\nPATH=/usr/sbin:/sbin:/usr/bin:/bin\n",
-    );
-    for f in &change.families {
-        // Both families or neither, as far as a script can know.
-        let _ = writeln!(out, "{} -w 5 -S INPUT >/dev/null", f.family().tool(""));
-    }
-    for c in lines(change, " -w 5") {
-        let _ = writeln!(out, "{c}");
     }
     out
 }
@@ -116,12 +89,5 @@ mod tests {
         let changed: Vec<&str> = diff.lines().filter(|l| l.starts_with(['+', '-'])).collect();
         assert_eq!(changed, ["--- now", "+++ then", "+-A PORTCULLIS-B -p udp -j DROP"]);
         assert_eq!(difference(("now", &rules("A", "")), ("then", &rules("B", ""))), "");
-    }
-
-    #[test]
-    fn nothing_in_a_name_is_taken_for_shell() {
-        assert_eq!(for_shell("portcullis: allow a$(reboot)`x`"), "'portcullis: allow a$(reboot)`x`'");
-        assert_eq!(for_shell("it's"), r"'it'\''s'");
-        assert_eq!((for_shell("!").as_str(), for_shell("--dport").as_str(), for_shell("").as_str()), ("!", "--dport", "''"));
     }
 }

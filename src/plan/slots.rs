@@ -34,7 +34,7 @@ impl Slot {
         if self == Self::A { Self::B } else { Self::A }
     }
 
-    fn chain(self, switch: &str) -> String {
+    pub(super) fn chain(self, switch: &str) -> String {
         format!("{switch}-{self:?}")
     }
 }
@@ -329,7 +329,7 @@ impl DoorChange {
         self.switch == SWITCHES[1]
     }
 
-    fn parents(&self) -> &'static [&'static str] {
+    pub(super) fn parents(&self) -> &'static [&'static str] {
         PARENTS[usize::from(self.is_forwarded())]
     }
 

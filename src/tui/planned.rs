@@ -56,9 +56,7 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
             let nothing = change.is_nothing();
             let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(report(&change.after))) };
             let overruled = after.shadowed.iter().filter_map(|s| overruled(world, s)).collect();
-            let scripts = plan::restore_scripts(&change).iter()
-                .map(|(family, script)| format!("# {} --noflush\n{script}", family.tool("-restore")))
-                .collect::<Vec<_>>().join("\n");
+            let scripts = plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
             let ways = ways_in(&change.before, &change.after);
             Planned {
                 checks: checks(view, plan, &change, &ways, overruled),

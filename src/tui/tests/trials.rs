@@ -15,6 +15,20 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
 }
 
 #[test]
+fn what_the_preview_exports_is_the_script_of_the_command_line() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["p", "text:192.0.2.11", "enter"]);
+    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.press(&["3", "v", "e"]);
+    // The worker must not write it.
+    c.app.input(Input::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
+    let view = c.app.shared.seen.as_ref().unwrap().view.clone();
+    let script = crate::plan::shell_script(&crate::plan::build(&view, &c.app.shared.plan).unwrap());
+    let exported = std::mem::take(&mut c.app.shared.requests).iter().find_map(|r| if let Request::Export { text, .. } = r { Some(text.clone()) } else { None });
+    assert_eq!(exported, Some(script));
+}
+
+#[test]
 fn reading_the_difference_does_not_change_what_is_saved() {
     let mut c = Cockpit::demo(80, 24);
     kept(&mut c);
