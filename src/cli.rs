@@ -136,11 +136,14 @@ pub struct TrialArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct SaveArgs {
     /// Everything that is loaded
-    #[arg(long, conflicts_with = "unmanaged")]
+    #[arg(long, conflicts_with_all = ["unmanaged", "ours"])]
     pub all: bool,
     /// Everything but what Docker and other managers make anew themselves
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ours")]
     pub unmanaged: bool,
+    /// The chains of portcullis alone, which a unit of its own loads after ufw, firewalld or whoever builds the rest
+    #[arg(long)]
+    pub ours: bool,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

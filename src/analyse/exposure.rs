@@ -274,6 +274,12 @@ fn listened(e: &Endpoint, family: Family, local: &AddrSet) -> Option<AddrSet> {
     Some(set.minus(&loopback(family)))
 }
 
+/// Who reaches each of these, by [`Family::index`]; `None` when the family is not known or not there.
+pub fn exposures(view: &View, asked: &[Endpoint]) -> Vec<[Option<Exposure>; 2]> {
+    let engines = Family::BOTH.map(|f| Engine::new(view, f));
+    asked.iter().map(|e| engines.each_ref().map(|engine| engine.as_ref().and_then(|x| x.exposure(e)))).collect()
+}
+
 /// Who reaches an endpoint; `None` when the family is not known or not there.
 pub fn exposure(view: &View, endpoint: &Endpoint, family: Family) -> Option<Exposure> {
     Engine::new(view, family)?.exposure(endpoint)

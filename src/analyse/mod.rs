@@ -36,7 +36,7 @@ mod world;
 
 pub use doors::{GetsIn, gets_in, nat_leads_here};
 pub use endpoint::{Endpoint, EndpointKind, endpoints};
-pub use exposure::{Because, Exposure, Reach, exposure};
+pub use exposure::{Because, Exposure, Reach, exposure, exposures};
 pub use findings::{Finding, findings};
 pub use lockout::{Access, Entrant, WayIn, alone, lockout, ways_in};
 pub use ownership::{Manager, owner, rule_owner};

@@ -6,7 +6,7 @@ use super::{Failure, answer, confirm, declined, json_line, note, print, print_ex
 use crate::cli::SaveArgs;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::trial::Refusal;
+use crate::trial::{Refusal, usual_mode};
 use crate::trial::save::{Mode, Preview, preview, save};
 
 /// Writes the rules that boot loads, after showing the difference.
@@ -15,14 +15,18 @@ pub fn run(args: SaveArgs) -> Result<(), Failure> {
     if !host.is_root() {
         return Err(Refusal::not_root().into());
     }
-    let mode = match (args.all, args.unmanaged) {
-        (true, _) => Mode::All,
-        (_, true) => Mode::Unmanaged,
-        _ => ask_for_mode()?,
+    let mode = match (args.all, args.unmanaged, args.ours) {
+        (true, ..) => Mode::All,
+        (_, true, _) => Mode::Unmanaged,
+        (.., true) => Mode::Ours,
+        _ => ask_for_mode(usual_mode(&host))?,
     };
     let what = preview(&host, mode)?;
     if !args.json {
         show(&what)?;
+    }
+    if let Some(refused) = &what.refused {
+        return Err(refused.clone().into());
     }
     if args.must_load {
         what.must_load()?;
@@ -70,11 +74,19 @@ fn json_of(what: &Preview, written: bool, done: &[String]) -> Value {
     })
 }
 
-fn ask_for_mode() -> Result<Mode, Failure> {
-    let question = "Save [a]ll that is loaded, what is [u]nmanaged (without what Docker and other managers make anew themselves), or [n]othing?";
-    match answer(question, "--all or --unmanaged")?.as_str() {
+fn ask_for_mode(usual: Mode) -> Result<Mode, Failure> {
+    let mut modes = Mode::ALL;
+    modes.sort_by_key(|m| *m != usual);
+    let offered: Vec<String> = modes.iter().map(|m| match m {
+        Mode::All => "[a]ll that is loaded",
+        Mode::Unmanaged => "what is [u]nmanaged (without what Docker and other managers make anew themselves)",
+        Mode::Ours => "[o]urs alone (portcullis' own chains, loaded after whoever builds the rest)",
+    }).map(str::to_owned).collect();
+    let question = format!("Save {} (usual here), {}, or [n]othing?", offered[0], offered[1..].join(", "));
+    match answer(&question, "--ours, --unmanaged or --all")?.as_str() {
         "a" | "all" => Ok(Mode::All),
         "u" | "unmanaged" => Ok(Mode::Unmanaged),
-        _ => Err(Failure { hint: "answer all or unmanaged to go on".into(), ..declined() }),
+        "o" | "ours" => Ok(Mode::Ours),
+        _ => Err(Failure { hint: "answer ours, unmanaged or all to go on".into(), ..declined() }),
     }
 }

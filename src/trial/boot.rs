@@ -2,6 +2,7 @@
 //! service: what matters is the next start. [`layout`] is the table of the distributions.
 
 mod layout;
+mod manager;
 mod sets;
 mod units;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use self::layout::{Distro, Layout, Service, Start};
 use self::units::{Units, setting, text, words};
+use crate::analyse::Manager;
 use crate::host::Host;
 use crate::model::{Backend, Family, Ruleset};
 use crate::observe::others;
@@ -17,6 +19,9 @@ pub use self::sets::AtBoot;
 
 /// What is said in any case, for later.
 const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.";
+
+/// The way that fits beside whoever builds the firewall.
+const OURS: &str = "`portcullis save --ours` saves and loads portcullis' own chains alone";
 
 /// What the next start does with the saved files.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +39,11 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// Files that are loaded by one program, or by none.
+    pub(super) fn loaded_by(program: Option<&str>, families: impl Iterator<Item = Family>) -> Self {
+        Self { loaders: families.map(|f| (f, program.map(str::to_owned))).collect(), ..Self::default() }
+    }
+
     /// Whether the next start loads every file.
     pub fn loads(&self) -> bool {
         !self.in_the_way && self.loaders.iter().all(|(_, by)| by.is_some())
@@ -72,7 +82,7 @@ impl Boot {
     }
 
     /// Something to be done before the next start.
-    fn asks(&mut self, line: impl Into<String>) {
+    pub(super) fn asks(&mut self, line: impl Into<String>) {
         self.said.push((true, line.into()));
     }
 
@@ -101,6 +111,20 @@ impl Place {
         let mut files = host.paths().rules.clone().into_iter().zip(usual).map(|(named, usual)| named.unwrap_or(usual));
         let files = [files.next().unwrap_or_default(), files.next().unwrap_or_default()];
         Self { distro, layout, units, files }
+    }
+
+    /// Who builds the firewall at the next start and would not stand beside a service that loads whole files.
+    pub(super) fn in_charge(&self, host: &dyn Host) -> Option<Manager> {
+        manager::in_charge(host, &self.units)
+    }
+
+    /// Says what the manager in charge does to rules of others later.
+    pub(super) fn say_later(&self, host: &dyn Host, out: &mut Boot) {
+        match self.in_charge(host).and_then(|m| manager::later(host, m)) {
+            Some((true, line)) => out.asks(line),
+            Some((false, line)) => out.says(line),
+            None => {}
+        }
     }
 
     /// The file of a family.
@@ -171,10 +195,13 @@ impl Place {
         }
         let ours = self.layout.filter(|l| l.of == self.distro && left.iter().all(|(f, _)| l.files(host)[f.index()] == self.file(*f)));
         out.asks(match ours {
+            // Nothing that would take the place of who builds the firewall.
+            _ if self.in_charge(host).is_some() => format!("Nothing loads {files} at boot, and nothing that does belongs beside {}: {OURS}.",
+                self.in_charge(host).map_or("it", Manager::label)),
             Some(l) if self.distro == Distro::Debian && has_ufw(host) => format!(
-                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. Keep to one of the two, or {by_hand}.", l.packages),
+                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. {OURS}, or {by_hand}.", l.packages),
             Some(l) if self.distro == Distro::Debian => format!(
-                "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or {by_hand}.", l.packages, self.distro.install(host, l.packages)),
+                "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or {by_hand}; {OURS} without a package.", l.packages, self.distro.install(host, l.packages)),
             Some(l) => {
                 let services: Vec<Service> = left.iter().map(|(f, _)| l.services[f.index()]).collect();
                 format!("Nothing loads {files} at boot: {} and {}, or {by_hand}.", self.distro.install(host, l.packages), Service::enable(&services))
@@ -255,11 +282,8 @@ impl Place {
 
     /// Managers that load rules of their own at boot, before or after these.
     fn say_others(&self, host: &dyn Host, backend: Option<Backend>, found: &[Found], out: &mut Boot) {
-        if text(host, Path::new("/etc/ufw/ufw.conf")).lines().any(|l| l.trim().eq_ignore_ascii_case("enabled=yes")) {
-            out.asks("ufw is enabled and loads rules of its own at boot, perhaps over these: put the rules into /etc/ufw/before.rules, or use one of the two only.");
-        }
-        if self.units.has("firewalld.service") {
-            out.asks("firewalld is enabled and loads rules of its own at boot: what it does not know may be gone then. Use one of the two only.");
+        if let Some(manager) = self.in_charge(host) {
+            out.asks(format!("{0} is enabled and builds its own rules at boot, over these or wiping them: {OURS}, after {0}.", manager.label()));
         }
         // What wipes nft's rules leaves those of iptables-legacy.
         if let Some(file) = self.wiped_by(host).filter(|_| backend != Some(Backend::Legacy)) {

@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kernel::{self, Failed};
 use super::refusal::Refusal;
 use super::status::{UNRECORDED, dated, elsewhere, status};
-use super::{history, kernel, record};
+use super::{history, record};
 use crate::host::{Cmd, Host, Tools};
 use crate::model::{Family, Ruleset};
 use crate::observe::live;
@@ -176,7 +177,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
     if !part.stands(&now) {
         let change = part.change(&now);
         let script = change.whole_script();
-        patiently(pause, || kernel::restore(tools, MARK, part.family, &script).map_err(String::from))?;
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
         now = kernel::read(tools, part.family, None)?;
         let rules = part.input.len() + part.forward.len();
         said.push(if rules == 1 { "1 rule was loaded".to_owned() } else { format!("{rules} rules were loaded") });
@@ -198,7 +199,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
 fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
     let mut said = Vec::new();
     for script in part.jumps(now) {
-        patiently(pause, || kernel::restore(tools, MARK, part.family, &script).map_err(String::from))?;
+        patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
         said.extend(script.lines().filter_map(|l| l.strip_prefix("-I ")).map(|l| format!("put in the jump {}", l.replacen(" 1 ", " ", 1))));
     }
     if !said.is_empty() {
@@ -211,14 +212,14 @@ fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Dur
 }
 
 /// Tries again while somebody else holds the lock of xtables: at boot many load their rules.
-fn patiently(pause: &mut dyn FnMut(Duration), mut act: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+fn patiently(pause: &mut dyn FnMut(Duration), mut act: impl FnMut() -> Result<(), Failed>) -> Result<(), String> {
     for _ in 1..TRIES {
         match act() {
-            Err(why) if why.contains("lock") => pause(Duration::from_millis(500)),
-            done => return done,
+            Err(Failed::Locked(_)) => pause(Duration::from_millis(500)),
+            done => return done.map_err(String::from),
         }
     }
-    act()
+    act().map_err(String::from)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
 //! [`back`], [`history`]. Only this station changes the firewall or the saved rules.
 
+mod at_boot;
 mod back;
 mod begin;
 mod boot;
@@ -21,16 +22,19 @@ mod odds;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod operators;
+mod ours;
 mod proof;
 mod record;
 mod refusal;
 mod rehearse;
 pub mod save;
 mod status;
+mod unit;
 
 pub use begin::{Options, apply, resolve};
 pub use end::{Reverted, extend, keep, revert};
 pub use machine::State;
+pub use ours::usual_mode;
 pub use proof::{Proof, proof};
 pub use record::{By, Record, Who};
 pub use refusal::Refusal;

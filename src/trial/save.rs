@@ -9,11 +9,12 @@ use similar::TextDiff;
 use super::refusal::Refusal;
 use super::status::status;
 use super::boot::{AtBoot, Boot, Place};
-use super::{history, kernel, moved, record, rehearse};
+use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
 use crate::model::{Family, Ruleset, Target};
 use crate::observe::{firewall, live};
+use crate::plan::Part;
 use crate::syntax::iptables_save;
 
 /// The chain that Docker leaves to the administrator.
@@ -32,6 +33,8 @@ pub struct File {
     pub text: String,
     /// Unified difference to what it holds now; empty when there is none.
     pub diff: String,
+    /// Our own chains alone, else everything that is to be loaded.
+    pub part: bool,
 }
 
 /// What a save would write, and how boot comes to load it.
@@ -39,12 +42,14 @@ pub struct File {
 pub struct Preview {
     /// What was asked for.
     pub mode: Mode,
-    /// One file per family.
+    /// One file per family; our part again where it is saved by itself, too.
     pub files: Vec<File>,
     /// Who loads the files at boot, or how to make it so.
     pub boot: Boot,
-    /// What is loaded, per file, word for word.
-    loaded: Vec<String>,
+    /// Why nothing of this is written.
+    pub refused: Option<Refusal>,
+    /// What is loaded, per family, word for word.
+    loaded: Vec<(Family, String)>,
 }
 
 impl Preview {
@@ -78,34 +83,52 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         return Err(Refusal::refused("pending", "a trial is pending; only what was kept is saved", "`portcullis keep` or `portcullis revert` ends the trial"));
     }
     let backend = firewall::version(host).1;
-    let (mut files, mut loaded, mut sets) = (Vec::new(), Vec::new(), Vec::new());
-    let place = Place::look(host);
+    let (mut loaded, mut sets) = (Vec::new(), Vec::new());
     for family in Family::BOTH {
-        let path = place.file(family).to_owned();
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, mut set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
+        let (text, set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
             format!("the {} rules could not be read: {e}", family.label()), "nothing was written; both families are saved or neither"))?;
         if set.tables.iter().any(|t| t.unreadable) {
             return Err(Refusal::refused("unreadable", format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()), "see `nft list ruleset`; nothing was written"));
         }
-        loaded.push(text);
-        if mode == Mode::Unmanaged {
-            leave_managed_out(&mut set);
-        }
-        // What was counted so far is no part of the rules; with it no two saves would be alike.
-        set.tables.iter_mut().flat_map(|t| &mut t.chains).for_each(|c| c.counters = (0, 0));
-        let text = iptables_save::write(&set, false);
-        let old = old_text(host, &path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-        let header = path.display().to_string();
-        let diff = if old == text { String::new() } else { TextDiff::from_lines(old.as_str(), text.as_str()).unified_diff().context_radius(2).header(&header, &format!("{header} after saving")).to_string() };
-        files.push(File { family, path, text, diff });
+        loaded.push((family, text));
         sets.push(set);
     }
-    let mut boot = place.boot(host, &sets, backend);
+    let place = Place::look(host);
+    let mut files = Vec::new();
+    let mut boot = if mode == Mode::Ours { ours::boot(host, &place, &sets) } else {
+        let mut whole = sets.clone();
+        for set in &mut whole {
+            if mode == Mode::Unmanaged {
+                leave_managed_out(set);
+            }
+            // What was counted so far is no part of the rules; with it no two saves would be alike.
+            set.tables.iter_mut().flat_map(|t| &mut t.chains).for_each(|c| c.counters = (0, 0));
+            files.push(file(host, set.family, place.file(set.family), iptables_save::write(set, false), false)?);
+        }
+        place.boot(host, &whole, backend)
+    };
+    // Boot loads our part after all else: an older one would take back what is saved now.
+    if mode == Mode::Ours || ours::is_saved(host) {
+        for set in &sets {
+            files.push(file(host, set.family, &load::path(host, set.family), Part::of(set).write(), true)?);
+        }
+    }
     say_other_names(host, &files, &mut boot);
-    Ok(Preview { mode, files, boot, loaded })
+    let refused = at_boot::check(host, mode, &sets, &place, &files, &mut boot);
+    Ok(Preview { mode, files, boot, refused, loaded })
+}
+
+/// One file as it would be, and how it differs from what it is.
+fn file(host: &dyn Host, family: Family, path: &Path, text: String, part: bool) -> Result<File, Refusal> {
+    let old = old_text(host, path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    let header = path.display().to_string();
+    let diff = if old == text { String::new() } else {
+        TextDiff::from_lines(old.as_str(), text.as_str()).unified_diff().context_radius(2).header(&header, &format!("{header} after saving")).to_string()
+    };
+    Ok(File { family, path: path.to_owned(), text, diff, part })
 }
 
 /// What a file holds now; `None` when it is not there. Only a regular file is ever replaced, or a link that leads to one.
@@ -139,7 +162,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::not_root());
     }
     // Nobody begins a trial while we write.
-    let _lock = record::lock(host, Duration::from_secs(5))
+    let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| Refusal::failed("run-dir", e, "nothing was written; see that the disk is not full and the directory belongs to root"))?
         .ok_or_else(Refusal::busy)?;
     let now = preview(host, shown.mode)?;
@@ -154,13 +177,21 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         // Somebody may have switched the service off meanwhile.
         now.must_load()?;
     }
+    if let Some(refused) = now.refused {
+        return Err(refused);
+    }
     let mut remarks = Vec::new();
-    for (file, loaded) in now.files.iter().zip(&now.loaded).filter(|(f, _)| !f.diff.is_empty()) {
+    for file in now.files.iter().filter(|f| !f.diff.is_empty()) {
+        if file.part {
+            remarks.push(ours::proven(host, file)?);
+            continue;
+        }
         if let (Some((lacking, remedy)), Some(by)) = (now.boot.lacks(file.family), now.boot.loader(file.family)) {
             return Err(Refusal::refused("sets", format!("{by} would load none of the {} rules at boot: they name {}, which nothing makes before",
                 file.family.label(), lacking.join(", ")), format!("nothing was written; {remedy}, then save again")));
         }
         let hint = if now.mode == Mode::All { "nothing was written; the rules are loaded here, so boot lacks something that they need" } else { "nothing was written; `portcullis save --all` leaves nothing out" };
+        let loaded = now.loaded.iter().find(|(f, _)| *f == file.family).map_or("", |(_, text)| text);
         remarks.extend(proven(host, file, loaded, now.boot.sets(file.family), hint)?);
     }
     let mut done = Vec::new();
@@ -187,6 +218,12 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         done.push("the files hold exactly this already".to_owned());
     }
     done.extend(history::saved(host, &now.rules()).err());
+    if now.mode == Mode::Ours {
+        done.extend(ours::install(host)?);
+        // It takes our lock.
+        drop(lock);
+        done.extend(ours::start(host));
+    }
     Ok(done)
 }
 
@@ -269,7 +306,7 @@ fn to_itself(rule: &str) -> bool {
     of("-s ").is_some() && of("-s ") == of("-d ")
 }
 
-fn leave_managed_out(set: &mut Ruleset) {
+pub(super) fn leave_managed_out(set: &mut Ruleset) {
     let family = set.family;
     let rebuilt = |m: Option<Manager>| m.is_some_and(Manager::rebuilds);
     for table in &mut set.tables {

@@ -1,6 +1,8 @@
 //! The tools of the built-in host: what they would print there, and what `iptables-restore` would do.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use crate::host::{Cmd, Output};
 use crate::model::{Family, Ruleset, Table};
@@ -9,7 +11,7 @@ use crate::syntax::iptables_save;
 /// The tools that are installed there.
 pub const NAMES: &[&str] = &[
     "iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore",
-    "rpcinfo", "ss", "ip", "ipset", "docker",
+    "rpcinfo", "ss", "ip", "ipset", "docker", "systemctl",
 ];
 
 const VERSION: &str = "v1.8.9 (nf_tables)";
@@ -37,6 +39,30 @@ pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> 
         tool if NAMES.contains(&tool) => failed(&format!("{tool}: the demo host does not know these arguments: {}", args.join(" ")), 2),
         _ => return None,
     })
+}
+
+/// `systemctl [--quiet] enable UNIT...`, which links a unit where its `[Install]` says; what starts or reads units again
+/// changes no file.
+pub fn systemctl(cmd: &Cmd, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Output {
+    let mut words = cmd.args.iter().map(String::as_str).filter(|a| !a.starts_with('-'));
+    match words.next() {
+        Some("daemon-reload" | "start") => printed(""),
+        Some("enable") => {
+            for unit in words {
+                let dirs = ["/etc/systemd/system", "/usr/lib/systemd/system"];
+                let Some(text) = dirs.iter().find_map(|d| files.get(&Path::new(d).join(unit)).cloned()) else {
+                    return failed(&format!("Failed to enable unit: Unit file {unit} does not exist."), 1);
+                };
+                let by: Vec<String> = String::from_utf8_lossy(&text).lines().filter_map(|l| l.strip_prefix("WantedBy="))
+                    .flat_map(str::split_whitespace).map(str::to_owned).collect();
+                for other in by {
+                    files.insert(Path::new(dirs[0]).join(format!("{other}.wants")).join(unit), text.clone());
+                }
+            }
+            printed("")
+        }
+        _ => failed(&format!("systemctl: the demo host does not know these arguments: {}", cmd.args.join(" ")), 1),
+    }
 }
 
 fn printed(text: &str) -> Output {

@@ -1,0 +1,115 @@
+//! What the files would do if boot loaded them alone, before a manager has built its own or because it is gone by then:
+//! whether the operator gets in, and what would be open or closed.
+
+use super::boot::{Boot, Place};
+use super::refusal::Refusal;
+use super::save::File;
+use crate::analyse::{Access, Endpoint, EndpointKind, Exposure, Manager, endpoints, exposures, rule_owner, ways_in};
+use crate::host::Host;
+use crate::model::{Family, Ruleset, SaveMode, View};
+use crate::observe::live;
+use crate::plan::Part;
+use crate::syntax::iptables_save;
+
+/// Endpoints that are named in one sentence.
+const NAMED: usize = 4;
+
+/// Why these files must not be written, if so; what else they change is said. `loaded`: what is loaded now.
+pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: &Place, files: &[File], boot: &mut Boot) -> Option<Refusal> {
+    if mode == SaveMode::All {
+        // Nothing is left out.
+        return None;
+    }
+    let mut now = live::observe(host);
+    if now.ssh_peer.is_none() && now.logins.is_none() {
+        // Whoever sits at the console does so today; that nobody else gets in any more is not what he asked for.
+        now.logins = Some(host.logins());
+    }
+    let now = with_rules(&now, loaded.iter().cloned());
+    let alone = files.iter().filter(|f| f.part == (mode == SaveMode::Ours)).map(as_loaded);
+    let then = with_rules(&now, alone);
+    let ours = place.in_charge(host).map(Manager::label).or_else(|| managers(loaded).first().copied());
+    if mode == SaveMode::Unmanaged {
+        for line in differences(&now, &then) {
+            boot.says(match ours {
+                Some(manager) => format!("Until {manager} has built its own, {line}"),
+                None => format!("At boot {line}"),
+            });
+        }
+    }
+    let way = ways_in(&now, &then).into_iter().next()?;
+    let Access::Worse { why } = &way.access else { return None };
+    let hint = match (mode, ours) {
+        (SaveMode::Ours, _) => "nothing was written; put an allow rule for that address into the plan".to_owned(),
+        (_, Some(manager)) => format!("nothing was written; what lets it in is {manager}'s, which this leaves out: `portcullis save --ours` saves portcullis' own chains alone, loaded after {manager}"),
+        (_, None) => "nothing was written; `portcullis save --all` leaves nothing out".to_owned(),
+    };
+    Some(Refusal::refused("lockout", format!("boot would cut {}: {why}", way.what()), hint))
+}
+
+/// The rules of a file as boot leaves them where nobody else adds any.
+fn as_loaded(file: &File) -> Ruleset {
+    let mut set = iptables_save::read(&file.text, file.family).0;
+    if file.part && let Ok(part) = Part::read(&file.text, file.family) {
+        set.table_or_new("filter");
+        let mut alone = Ruleset::new(file.family);
+        alone.table_or_new("filter");
+        for script in std::iter::once(part.change(&alone).whole_script()).chain(part.jumps(&alone)) {
+            // It fits: nothing else is there.
+            let _ = alone.apply(&script);
+        }
+        set = alone;
+    }
+    set
+}
+
+/// The host with these rules; a family of which there are none keeps what it has.
+fn with_rules(now: &View, sets: impl Iterator<Item = Ruleset>) -> View {
+    let mut then = now.clone();
+    for set in sets {
+        match set.family {
+            Family::V4 => then.v4 = Some(set),
+            Family::V6 => then.v6 = Some(set),
+        }
+    }
+    then
+}
+
+/// The managers whose chains stand in these rulesets and that build the way into the host: Docker and its like only forward.
+fn managers(sets: &[Ruleset]) -> Vec<&'static str> {
+    let inputs = sets.iter().filter_map(|s| s.chain("filter", "INPUT").map(|c| (s.family, c)));
+    let mut found: Vec<Manager> = inputs.flat_map(|(_, c)| c.rules.iter().filter_map(|r| rule_owner(&c.name, r)))
+        .filter(|m| *m != Manager::Portcullis).collect();
+    found.sort_unstable();
+    found.dedup();
+    found.into_iter().map(Manager::label).collect()
+}
+
+/// What would be closed to senders who get in now, and open to others, a sentence each. Published ports are left out: their
+/// manager makes them anew with all that guards them.
+fn differences(now: &View, then: &View) -> Vec<String> {
+    let asked: Vec<Endpoint> = endpoints(now).into_iter().filter(|e| e.kind != EndpointKind::Published && e.listening).collect();
+    let (mut closed, mut open) = (Vec::new(), Vec::new());
+    for ((e, old), new) in asked.iter().zip(exposures(now, &asked)).zip(exposures(then, &asked)) {
+        let of = |change: fn(&Exposure, &Exposure) -> bool| -> Vec<&str> {
+            let both = Family::BOTH.into_iter().filter_map(|f| Some((f, old[f.index()].as_ref()?, new[f.index()].as_ref()?)));
+            both.filter(|(_, old, new)| change(old, new)).map(|(f, ..)| f.label()).collect()
+        };
+        for (list, families) in [(&mut closed, of(|old, new| gains(new, old))), (&mut open, of(gains))] {
+            if !families.is_empty() {
+                list.push(format!("{} ({})", e.label(), families.join(", ")));
+            }
+        }
+    }
+    let line = |list: &[String], what: &str| (!list.is_empty()).then(|| {
+        let more = list.len().saturating_sub(NAMED);
+        let named = list[..list.len().min(NAMED)].join(", ");
+        format!("these rules alone {what}: {named}{}.", if more == 0 { String::new() } else { format!(" and {more} more") })
+    });
+    [line(&closed, "close what is open now"), line(&open, "leave open what is closed now")].into_iter().flatten().collect()
+}
+
+/// Whether somebody gets in by the new rules who does not by the old ones.
+fn gains(old: &Exposure, new: &Exposure) -> bool {
+    !new.widest().accepted.minus(&old.widest().accepted).is_empty()
+}
