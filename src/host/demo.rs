@@ -341,9 +341,9 @@ impl Host for Demo {
     }
 
     fn stands(&self, path: &Path) -> io::Result<Stands> {
-        Ok(match self.machine().files.keys().find(|p| p.starts_with(path)) {
+        Ok(match self.machine().files.iter().find(|(p, _)| p.starts_with(path)) {
             None => Stands::Nothing,
-            Some(p) if p == path => Stands::File { names: 1 },
+            Some((p, bytes)) if p == path => Stands::File { names: 1, size: bytes.len() as u64 },
             Some(_) => Stands::Other("a directory"),
         })
     }

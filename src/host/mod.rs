@@ -187,6 +187,8 @@ pub enum Stands {
     File {
         /// How many names (hard links) it has.
         names: u64,
+        /// How many bytes.
+        size: u64,
     },
     /// Something else, in words: `a directory`, `a device`, `a link that leads nowhere`.
     Other(&'static str),

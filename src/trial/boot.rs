@@ -159,7 +159,7 @@ impl Place {
         if let Some((_, service, _)) = starts.iter().find(|(.., start)| *start == Start::Runs) {
             return Found { by: Some(service.name()), unit: service.unit().map(str::to_owned), off: None };
         }
-        if let Some(unit) = self.units.loader(host, family, file) {
+        if let Some(unit) = self.units.loader(family, file) {
             return Found { by: Some(unit.to_owned()), unit: Some(unit.to_owned()), off: None };
         }
         let off = starts.iter().find(|(l, _, start)| *start == Start::Off && self.layout.is_some_and(|own| own.of == l.of)).map(|(_, s, _)| *s);
@@ -223,7 +223,7 @@ impl Place {
         let mut said = Vec::new();
         for family in families {
             let service = self.layout.map(|l| (l.services[family.index()], l.files(host)[family.index()].clone()));
-            let mut loaded: Vec<(String, PathBuf)> = self.units.restores(host, *family).map(|(unit, file)| (unit.to_owned(), file)).collect();
+            let mut loaded: Vec<(String, PathBuf)> = self.units.restores(*family).map(|(unit, file)| (unit.to_owned(), file)).collect();
             loaded.extend(service.filter(|(s, _)| s.start(host, &self.units) == Start::Runs).map(|(s, file)| (s.name(), file)));
             let other = loaded.into_iter().find(|(_, file)| file != self.file(*family) && units::is_file(host, file));
             said.extend(other.map(|(by, file)| format!("{by} loads {0}: PORTCULLIS_RULES_{1}={0} would write there.", file.display(), if *family == Family::V4 { "V4" } else { "V6" })));
@@ -309,7 +309,7 @@ impl Place {
                 Some(n) => format!("{n} {label} rules of {whose} are loaded beside these"),
             };
             let restore = save.replace("-save", "-restore");
-            let by = self.units.commands(host).find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore))).map(|(unit, _)| unit.to_owned());
+            let by = self.units.commands().find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore))).map(|(unit, _)| unit.to_owned());
             match by {
                 Some(unit) => out.says(format!("{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows them).")),
                 None => out.asks(format!("{what} and not in the files, and nothing that portcullis knows loads them at boot: take over what you need \
@@ -324,7 +324,7 @@ impl Place {
 
     /// The file by which nftables.service wipes everything.
     fn wiped_by(&self, host: &dyn Host) -> Option<String> {
-        let lines = self.units.commands(host).filter(|(unit, _)| *unit == "nftables.service").map(|(_, line)| line).collect::<Vec<_>>();
+        let lines = self.units.commands().filter(|(unit, _)| *unit == "nftables.service").map(|(_, line)| line).collect::<Vec<_>>();
         let files = lines.iter().flat_map(|l| words(l)).filter(|w| w.starts_with('/')).chain(["/etc/nftables.conf"]);
         let wipes = |file: &&str| text(host, Path::new(file)).lines().any(|l| l.trim().trim_end_matches(';') == "flush ruleset");
         files.map(str::to_owned).find(|f| wipes(&f.as_str())).filter(|_| self.units.has("nftables.service"))

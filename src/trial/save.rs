@@ -149,7 +149,7 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
 /// That a file has other names, which would go on holding the old rules.
 fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
     for f in files.iter().filter(|f| !f.diff.is_empty()) {
-        if let Ok(Stands::File { names }) = host.stands(&f.path) && names > 1 {
+        if let Ok(Stands::File { names, .. }) = host.stands(&f.path) && names > 1 {
             let others = if names == 2 { "another name (a hard link)".to_owned() } else { format!("{} other names (hard links)", names - 1) };
             boot.says(format!("{} has {others}: the old rules stay there, the new ones are a file of their own.", f.path.display()));
         }

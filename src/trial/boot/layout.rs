@@ -84,7 +84,7 @@ impl Service {
         match self {
             Self::Plugin(name) if !has_plugin(host, name) => Start::Missing,
             Self::Plugin(_) => off_or(units.has(PERSISTENT) || sysv(host, "netfilter-persistent")),
-            Self::Unit(unit, part) if units.has(unit) => if units.runs(host, unit, part) { Start::Runs } else { Start::Missing },
+            Self::Unit(unit, part) if units.has(unit) => if units.runs(unit, part) { Start::Runs } else { Start::Missing },
             Self::Unit(unit, part) => if installed(host, unit).is_some_and(|t| t.contains(part)) { Start::Off } else { Start::Missing },
             Self::OpenRc(name) => match openrc(host, name) {
                 (_, false) => Start::Missing,
@@ -222,7 +222,7 @@ impl Layout {
 
     /// Whether a unit of the administrator's loads one of its files.
     fn is_loaded_by_hand(&self, host: &dyn Host, units: &Units) -> bool {
-        Family::BOTH.into_iter().zip(self.files(host)).any(|(family, file)| units.loader(host, family, &file).is_some())
+        Family::BOTH.into_iter().zip(self.files(host)).any(|(family, file)| units.loader(family, &file).is_some())
     }
 
     /// The layout of this host. What the distribution has counts before what only happens to be there, as long as anything

@@ -103,9 +103,9 @@ impl AtBoot {
             out.script = kept.text(host);
         }
         let own = layout.and_then(|l| l.sets.1.unit());
-        for (unit, line) in units.commands(host).filter(|(unit, _)| Some(*unit) != own) {
+        for (unit, line) in units.commands().filter(|(unit, _)| Some(*unit) != own) {
             let before = loader.is_none_or(|l| l == unit || units.in_order(unit, l));
-            let all: Vec<&str> = words(&line).collect();
+            let all: Vec<&str> = words(line).collect();
             if !before || !all.iter().any(|w| *w == "ipset" || w.ends_with("/ipset")) {
                 continue;
             }

@@ -12,6 +12,9 @@ const DIRS: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system",
 /// Targets that a normal start does not reach.
 const NOT_AT_START: [&str; 9] = ["rescue", "emergency", "shutdown", "reboot", "poweroff", "halt", "kexec", "sleep", "suspend"];
 
+/// Larger files are taken for programs.
+const LARGEST_SCRIPT: u64 = 64 << 10;
+
 /// Runlevels of OpenRC that a start goes through.
 const RUNLEVELS: [&str; 3] = ["sysinit", "boot", "default"];
 
@@ -41,6 +44,8 @@ struct Unit {
     path: PathBuf,
     /// What it says, drop-ins included.
     text: String,
+    /// What it runs.
+    commands: Vec<String>,
 }
 
 impl Units {
@@ -52,7 +57,8 @@ impl Units {
                 for name in host.list(&dir.join(wants)) {
                     if !out.contains_key(&name) && let Some(path) = defined(host, &name, &dir.join(wants).join(&name)) {
                         let text = whole(host, &name, &path);
-                        out.insert(name, Unit { path, text });
+                        let commands = commands(host, &name, &text);
+                        out.insert(name, Unit { path, text, commands });
                     }
                 }
             }
@@ -66,26 +72,24 @@ impl Units {
     }
 
     /// The unit that loads rules of a family from this file.
-    pub(super) fn loader(&self, host: &dyn Host, family: Family, file: &Path) -> Option<&str> {
-        self.restores(host, family).find(|(_, path)| path == file).map(|(unit, _)| unit)
+    pub(super) fn loader(&self, family: Family, file: &Path) -> Option<&str> {
+        self.restores(family).find(|(_, path)| path == file).map(|(unit, _)| unit)
     }
 
     /// Every unit that loads rules of a family, with the files that its command names.
-    pub(super) fn restores(&self, host: &dyn Host, family: Family) -> impl Iterator<Item = (&str, PathBuf)> {
-        self.0.iter().flat_map(move |(name, unit)| commands(host, name, &unit.text).into_iter()
-            .filter(move |line| words(line).any(|w| restores(family, w)))
-            .flat_map(move |line| words(&line).filter(|w| w.starts_with('/') && !restores(family, w)).map(PathBuf::from).collect::<Vec<_>>())
-            .map(move |path| (name.as_str(), path)))
+    pub(super) fn restores(&self, family: Family) -> impl Iterator<Item = (&str, PathBuf)> {
+        self.commands().filter(move |(_, line)| words(line).any(|w| restores(family, w)))
+            .flat_map(move |(unit, line)| words(line).filter(move |w| w.starts_with('/') && !restores(family, w)).map(move |w| (unit, w.into())))
     }
 
     /// Every command line of every unit, with the name of the unit.
-    pub(super) fn commands(&self, host: &dyn Host) -> impl Iterator<Item = (&str, String)> {
-        self.0.iter().flat_map(move |(name, unit)| commands(host, name, &unit.text).into_iter().map(move |line| (name.as_str(), line)))
+    pub(super) fn commands(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(name, unit)| unit.commands.iter().map(|line| (name.as_str(), line.as_str())))
     }
 
     /// Whether a command of the unit holds this text.
-    pub(super) fn runs(&self, host: &dyn Host, name: &str, part: &str) -> bool {
-        self.0.get(name).is_some_and(|u| commands(host, name, &u.text).iter().any(|l| l.contains(part)))
+    pub(super) fn runs(&self, name: &str, part: &str) -> bool {
+        self.0.get(name).is_some_and(|u| u.commands.iter().any(|l| l.contains(part)))
     }
 
     /// Another unit that excludes this one: systemd starts one of the two only.
@@ -163,8 +167,16 @@ fn commands(host: &dyn Host, name: &str, text: &str) -> Vec<String> {
         }
     }
     let scripts: Vec<String> = out.iter().flat_map(|(_, line)| words(line)).filter(|w| w.starts_with('/'))
-        .map(|w| self::text(host, Path::new(w))).filter(|t| t.starts_with("#!")).flat_map(|t| lines(&t)).collect();
+        .map(|w| script(host, Path::new(w))).flat_map(|t| lines(&t)).collect();
     out.into_iter().map(|(_, line)| line).chain(scripts).collect()
+}
+
+/// A script as text; empty when it is none. Programs are large, and not read.
+fn script(host: &dyn Host, path: &Path) -> String {
+    match host.stands(path) {
+        Ok(Stands::File { size, .. }) if size <= LARGEST_SCRIPT => Some(text(host, path)).filter(|t| t.starts_with("#!")).unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 /// The words of a command, whatever quotes or redirects stand around them.
@@ -210,7 +222,7 @@ mod tests {
     fn a_unit_of_the_administrator_is_known_by_the_file_that_it_loads() {
         let loader = |unit: &str, text: &str, more: &[(&str, &str)], family, file: &str| {
             let host = host(&[&[(&*format!("{WANTS}/{unit}"), text)], more].concat());
-            Units::read(&host).loader(&host, family, Path::new(file)).map(str::to_owned)
+            Units::read(&host).loader(family, Path::new(file)).map(str::to_owned)
         };
         let fw = "[Service]\nExecStart=-/bin/sh -c \"/sbin/iptables-restore -w < /etc/fw.rules\"\n";
         assert_eq!(loader("fw.service", fw, &[], Family::V4, "/etc/fw.rules").as_deref(), Some("fw.service"));
