@@ -7,7 +7,7 @@ mod common;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use portcullis::analyse::{Packet, owner, report, rule_owner, trace};
+use portcullis::analyse::{Analysis, Packet, owner, rule_owner};
 use portcullis::model::{Family, Proto, Rule, View, quote};
 use portcullis::observe::capture::{Input, captured};
 use portcullis::plan;
@@ -64,7 +64,8 @@ fn commented(view: &View, comment: &str, behind: bool) -> View {
 /// Everything that the program says of the rules, without names of endpoints, which a comment may give.
 fn answers(view: &View) -> String {
     let mut out = String::new();
-    let mut said = report(view);
+    let analysis = Analysis::new(view);
+    let mut said = analysis.report();
     for j in &mut said.endpoints {
         j.endpoint.name.clear();
     }
@@ -78,7 +79,7 @@ fn answers(view: &View) -> String {
             let src = if family == Family::V4 { src.parse().unwrap() } else { "2001:db8::9".parse().unwrap() };
             let packet = Packet { src, dst: None, proto: Proto::TCP, sport: None, dport: Some(dport), interface: None, at: None };
             if view.rules(family).is_some() {
-                let _ = writeln!(out, "{:#?}", trace(view, &packet));
+                let _ = writeln!(out, "{:#?}", analysis.trace(&packet));
             }
         }
     }

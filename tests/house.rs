@@ -20,6 +20,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["model"]),
 ];
 
+/// The rooms of `analyse`, in the order of its map: each may use those before it. The facade, `Analysis`, may be
+/// asked by the rooms of its questions.
+const ROOMS: &[&str] = &["surroundings", "packets", "walk", "inventory", "answers", "review"];
+
 /// What only `tui::worker` may use in the cockpit.
 const WORKER_ONLY: &[&str] = &["trial", "observe", "host"];
 
@@ -150,6 +154,26 @@ fn stations_use_only_what_lies_downstream() {
 }
 
 #[test]
+fn rooms_of_analyse_use_only_those_before_them() {
+    let order = |room: &str| ROOMS.iter().position(|r| *r == room);
+    let mut wrong = Vec::new();
+    for (path, code) in sources().iter().filter(|(path, _)| path.starts_with("analyse/") && path.matches('/').count() == 2 && !is_tests(path)) {
+        let from = path.split('/').nth(1).unwrap();
+        let here = order(from).unwrap_or_else(|| panic!("src/{path} is in no room: name it in the table of this test and in analyse/mod.rs"));
+        for (n, line) in statements(code) {
+            for (at, _) in line.match_indices("crate::analyse::") {
+                let to: String = line[at + "crate::analyse::".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let facade = to == "Analysis" && here >= order("answers").unwrap();
+                if to != from && !facade && order(&to).is_none_or(|there| there > here) {
+                    wrong.push(format!("src/{path}:{n}: {from} must not use {to}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_reader_of_use_statements_sees_groups_and_paths() {
     let all = |line| names(line).into_iter().collect::<Vec<_>>();
     assert_eq!(all("use crate::model::{Net, host};"), ["model"]);
@@ -210,7 +234,7 @@ fn the_text_of_a_rule_is_read_by_its_one_reader() {
                 }
             }
             let imports = line.trim_start().starts_with("use crate::model") && line.split([',', '{', '}', ';', ':']).any(|w| w.trim() == "words");
-            if imports && !["model", "plan"].contains(&station(path)) && path != "analyse/ipset.rs" {
+            if imports && !["model", "plan"].contains(&station(path)) && path != "analyse/packets/ipset.rs" {
                 wrong.push(format!("src/{path}:{n}: a rule is split into words here: ask Rule::options"));
             }
         }

@@ -17,7 +17,7 @@ mod volley;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use portcullis::analyse::{Endpoint, EndpointKind, Exposure, Packet, Tracer, Verdict, exposure};
+use portcullis::analyse::{Analysis, Endpoint, EndpointKind, Exposure, Packet, Verdict};
 use portcullis::model::{Family, Proto, Source, View};
 use portcullis::syntax::{ipset, iptables_save};
 
@@ -132,12 +132,12 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
         }
     }
     let arrived = range.fire(&packets);
-    let mut tracer = Tracer::new(&view);
-    let mut on_paper = Tracer::new(&captured);
+    let analysis = Analysis::new(&view);
+    let on_paper = Analysis::new(&captured);
     let mut exposures: Vec<((Proto, u16), Option<Exposure>)> = Vec::new();
     for (i, p) in packets.iter().enumerate() {
         let came = arrived.contains(&u16::try_from(i).unwrap());
-        let answer = tracer.trace(p);
+        let answer = analysis.trace(p);
         let wrong = match answer.verdict {
             Verdict::Accept => !came,
             Verdict::Drop | Verdict::Reject => came,
@@ -154,7 +154,7 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
             Packet { interface: None, ..p.clone() }, Packet { sport: None, ..p.clone() }, Packet { dport: None, ..p.clone() },
             Packet { dst: p.dst.filter(|_| !local), ..p.clone() }, Packet { dst: p.dst.filter(|_| !local), sport: None, interface: None, ..p.clone() },
         ] {
-            let said = tracer.trace(&less);
+            let said = analysis.trace(&less);
             let bad = if came { matches!(said.verdict, Verdict::Drop | Verdict::Reject) } else { said.verdict == Verdict::Accept };
             assert!(!bad, "{family:?} {backend}: the kernel {} {p:?}\nbut of {less:?} trace says {said:#?}\n{saved}", if came { "accepts" } else { "blocks" });
             total.partly += 1;
@@ -169,7 +169,7 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
         let (Some(port), true) = (p.dport, local) else { continue };
         let at = exposures.iter().position(|(k, _)| *k == (p.proto, port)).unwrap_or_else(|| {
             let e = Endpoint::new(EndpointKind::Rule, "port", p.proto, port);
-            exposures.push(((p.proto, port), exposure(&view, &e, family)));
+            exposures.push(((p.proto, port), analysis.exposure(&e, family)));
             exposures.len() - 1
         });
         let x = exposures[at].1.as_ref().unwrap();

@@ -9,7 +9,7 @@ use crate::model::{Chain, Family, LocalAddr, Net, OtherFilter, Policy, Proto, Ro
 /// A captured view from restore lines; without `*table` they are of the filter table.
 fn view(text: &str) -> View {
     let family = if text.contains("::") { Family::V6 } else { Family::V4 };
-    let mut set = crate::model::Ruleset::new(family);
+    let mut set = Ruleset::new(family);
     set.table_or_new("filter");
     let mut table = "filter".to_owned();
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
@@ -51,7 +51,7 @@ fn ask(v: &View, packet: &str) -> Trace {
     let w: Vec<&str> = packet.split(' ').collect();
     let mut p = Packet::new(w[0].parse().unwrap(), Proto::TCP, w[1].parse().ok());
     p.interface = w.get(2).map(|i| (*i).to_owned());
-    trace(v, &p)
+    Analysis::new(v).trace(&p)
 }
 
 fn check(rules: &str, packet: &str, expected: Verdict) {
@@ -60,10 +60,16 @@ fn check(rules: &str, packet: &str, expected: Verdict) {
 }
 
 fn reach(v: &View, port: u16, family: Family) -> Exposure {
-    exposure(v, &Endpoint::new(EndpointKind::Rule, "x", Proto::TCP, port), family).unwrap()
+    Analysis::new(v).exposure(&Endpoint::new(EndpointKind::Rule, "x", Proto::TCP, port), family).unwrap()
 }
 
-fn cidrs(set: &crate::model::AddrSet) -> Vec<String> {
+/// How an operator's way in fares in a change.
+fn lockout(before: &View, after: &View, peer: std::net::IpAddr, port: u16) -> Access {
+    let before = View { ssh_peer: Some((peer, port)), ..before.clone() };
+    ways_in(&before, after).remove(0).access
+}
+
+fn cidrs(set: &AddrSet) -> Vec<String> {
     set.cidrs().iter().map(ToString::to_string).collect()
 }
 
@@ -134,8 +140,8 @@ fn interfaces_are_told_apart() {
 fn of_several_interfaces_the_rule_that_lets_in_is_named() {
     let rules = DOCKER.replace("-A DOCKER-USER -s", "-A DOCKER-USER ! -s");
     for v in [live(&rules), view(&rules)] {
-        let list = endpoints(&v);
-        let x = exposure(&v, list.iter().find(|e| e.kind == EndpointKind::Published).unwrap(), Family::V4).unwrap();
+        let list = Analysis::new(&v).endpoints();
+        let x = Analysis::new(&v).exposure(list.iter().find(|e| e.kind == EndpointKind::Published).unwrap(), Family::V4).unwrap();
         let names = if v.addrs.is_some() { "eth0" } else { "any interface but docker0" };
         let text = format!("DOCKER rule 1: ACCEPT (on {names}), else INPUT policy DROP, no rule matched");
         let first = &x.because[0];
@@ -202,8 +208,8 @@ fn of_two_doors_each_reason_names_its_own() {
     v.sockets = Some(vec![crate::model::Socket {
         proto: Proto::TCP, local: "0.0.0.0".parse().unwrap(), port: 9042, device: None, v6only: None, process: Some("docker-proxy".into()),
     }]);
-    let list = endpoints(&v);
-    let x = exposure(&v, list.iter().find(|e| e.port == 9042).unwrap(), Family::V4).unwrap();
+    let list = Analysis::new(&v).endpoints();
+    let x = Analysis::new(&v).exposure(list.iter().find(|e| e.port == 9042).unwrap(), Family::V4).unwrap();
     let texts: Vec<&str> = x.because.iter().map(|b| b.text.as_str()).collect();
     assert_eq!(texts, ["through NAT: FORWARD rule 1: ACCEPT", "through docker-proxy: INPUT policy ACCEPT, no rule matched"]);
 }
@@ -247,10 +253,10 @@ fn published_ports_go_through_forward() {
         assert_eq!(ask(&v, "192.0.2.1 9042 eth0").verdict, Verdict::Accept, "{:#?}", ask(&v, "192.0.2.1 9042 eth0"));
         assert_eq!(ask(&v, "198.51.100.7 9042 eth0").verdict, Verdict::Drop);
         assert_eq!(ask(&v, "192.0.2.1 22 eth0").verdict, Verdict::Drop);
-        let list = endpoints(&v);
+        let list = Analysis::new(&v).endpoints();
         let e = list.iter().find(|e| e.kind == EndpointKind::Published).unwrap();
         assert_eq!((e.port, e.owner), (9042, Some(Manager::Docker)));
-        let x = exposure(&v, e, Family::V4).unwrap();
+        let x = Analysis::new(&v).exposure(e, Family::V4).unwrap();
         assert_eq!(cidrs(&x.by_interface[if v.addrs.is_some() { "eth0" } else { "any other" }].blocked), ["198.51.100.0/24"]);
     }
 }
@@ -302,9 +308,9 @@ fn the_bridges_own_address_is_the_hosts() {
     let v = view(&DOCKER.replace("-P INPUT DROP", "-P INPUT ACCEPT"));
     let mut p = Packet::new("192.0.2.1".parse().unwrap(), Proto::TCP, Some(22));
     p.dst = "172.17.0.1".parse().ok();
-    assert_eq!(trace(&v, &p).verdict, Verdict::Accept);
+    assert_eq!(Analysis::new(&v).trace(&p).verdict, Verdict::Accept);
     p.dst = "172.17.0.9".parse().ok();
-    assert_eq!(trace(&v, &p).verdict, Verdict::Drop);
+    assert_eq!(Analysis::new(&v).trace(&p).verdict, Verdict::Drop);
 }
 
 const PARTS: &[&str] = &[
@@ -342,7 +348,7 @@ proptest::proptest! {
                 for (dst, sport) in [("10.0.0.1", 53), ("172.17.0.1", 40_000)] {
                     let mut p = Packet::new(src.parse().unwrap(), Proto::TCP, Some(80));
                     (p.dst, p.sport, p.interface) = (dst.parse().ok(), Some(sport), Some(interface.to_owned()));
-                    let verdict = trace(&v, &p).verdict;
+                    let verdict = Analysis::new(&v).trace(&p).verdict;
                     for r in [Some(&x.reach), x.by_interface.get(interface)].into_iter().flatten() {
                         proptest::prop_assert!(!r.accepted.contains(p.src) || verdict == Verdict::Accept, "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
                         proptest::prop_assert!(!r.blocked.contains(p.src) || matches!(verdict, Verdict::Drop | Verdict::Reject), "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");

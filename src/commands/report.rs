@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, input, json_line, note, print, print_exact};
-use crate::analyse::{Because, Exposure, Judged, Reach, Report, report};
+use crate::analyse::{Analysis, Because, Exposure, Judged, Reach, Report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
 use crate::model::{AddrSet, Diagnostic, Family, Source, View};
@@ -19,7 +19,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let begun = host.now().boot;
     let view = input::any(&args.input)?;
     let read = host.now().boot;
-    let answer = report(&view);
+    let answer = Analysis::new(&view).report();
     let judged = host.now().boot;
     let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
     if args.json {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Failure, input, json_line, print, print_exact};
-use crate::analyse::{Packet, Trace, Tracer};
+use crate::analyse::{Analysis, Packet, Trace};
 use crate::cli::TraceArgs;
 use crate::model::{Family, Proto, View};
 
@@ -19,9 +19,9 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     if let Some(at) = at {
         view.at = at;
     }
-    let mut tracer = Tracer::new(&view);
+    let analysis = Analysis::new(&view);
     if let Some(file) = &args.packets {
-        return many(&mut tracer, &view, file);
+        return many(&analysis, &view, file);
     }
     let (Some(proto), Some(src)) = (&args.proto, args.src) else {
         return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE"));
@@ -36,7 +36,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     if let Some(failure) = without_rules(&view, packet.family()) {
         return Err(failure);
     }
-    let answer = tracer.trace(&packet);
+    let answer = analysis.trace(&packet);
     if args.json { print_exact(&json_line(&as_json(&answer))) } else { print(&as_text(&answer)) }
 }
 
@@ -55,7 +55,7 @@ fn without_rules(view: &View, family: Family) -> Option<Failure> {
 
 /// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end, as
 /// does a packet of a family whose rules are not known.
-fn many(tracer: &mut Tracer, view: &View, file: &Path) -> Result<(), Failure> {
+fn many(analysis: &Analysis, view: &View, file: &Path) -> Result<(), Failure> {
     let text = input::text_of(file)?;
     let mut out = String::new();
     let mut bad = Vec::new();
@@ -64,7 +64,7 @@ fn many(tracer: &mut Tracer, view: &View, file: &Path) -> Result<(), Failure> {
         let answer = match packet(line) {
             Ok(p) => {
                 unknown = unknown.or_else(|| without_rules(view, p.family()));
-                as_json(&tracer.trace(&p))
+                as_json(&analysis.trace(&p))
             }
             Err(e) => {
                 bad.push(i + 1);

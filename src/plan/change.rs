@@ -2,6 +2,7 @@
 
 use super::content::{PlanError, REPLIES, content};
 use super::slots::{FamilyChange, family_change, standing};
+use crate::analyse::Analysis;
 use crate::model::{Family, Plan, View};
 
 /// A plan turned into scripts for the host that `before` shows.
@@ -28,6 +29,7 @@ impl Change {
 
 /// Builds the change; an empty plan takes everything of ours out.
 pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
+    let analysis = Analysis::new(view);
     let mut after = view.clone();
     let (mut families, mut taken_away, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for family in Family::BOTH {
@@ -35,7 +37,7 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
             notes.push(format!("{} is not there or could not be read: nothing is changed in it", family.label()));
             continue;
         };
-        let new = content(view, plan, family)?;
+        let new = content(&analysis, plan, family)?;
         if !new.input.is_empty() && !new.input.iter().any(|r| r == REPLIES) {
             notes.push(format!("{}: connection tracking is not in use, so replies to this host's own sockets are not let through ahead of the rules", family.label()));
         }
@@ -71,7 +73,6 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyse::{endpoints, exposure};
     use crate::model::{Rule, Ruleset, RpcService, Proto, Socket, Source};
     use crate::syntax::{iptables_save, plan};
 
@@ -120,13 +121,13 @@ mod tests {
         view.sockets = Some(vec![socket("192.168.50.10", 2379), socket("::", 6443)]);
         let plan = plan::read(&CURE.replace("portmapper", "published:30643/tcp")).unwrap();
         let after = build(&view, &plan).unwrap().after;
-        let e = endpoints(&after).into_iter().find(|e| e.port == 30643).unwrap();
-        let x = exposure(&after, &e, Family::V4).unwrap();
+        let e = Analysis::new(&after).endpoints().into_iter().find(|e| e.port == 30643).unwrap();
+        let x = Analysis::new(&after).exposure(&e, Family::V4).unwrap();
         assert_eq!(x.reach.accepted.only().map(|a| a.to_string()).as_deref(), Some("192.0.2.11"), "{x:#?}");
         assert!(x.because.iter().all(|b| b.rule.as_ref().is_some_and(|r| r.chain == "PORTCULLIS-A")), "{x:#?}");
         // The port that it is sent to stays as it was for others.
-        let real = endpoints(&after).into_iter().find(|e| e.port == 6443).unwrap();
-        assert!(exposure(&after, &real, Family::V4).unwrap().reach.accepted.is_full());
+        let real = Analysis::new(&after).endpoints().into_iter().find(|e| e.port == 6443).unwrap();
+        assert!(Analysis::new(&after).exposure(&real, Family::V4).unwrap().reach.accepted.is_full());
     }
 
     /// Trial, revert and cleanup on a model; whatever was kept before comes back.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::analyse::nat_leads_here;
+use crate::analyse::Analysis;
 use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
 
 /// Why a plan cannot be put on this host.
@@ -40,13 +40,14 @@ pub(super) struct Target {
 }
 
 /// The content for one family.
-pub fn content(view: &View, plan: &Plan, family: Family) -> Result<Content, PlanError> {
+pub fn content(analysis: &Analysis, plan: &Plan, family: Family) -> Result<Content, PlanError> {
+    let view = analysis.view();
     let mut out = Content::default();
     let published: BTreeSet<(Proto, u16)> = plan.rules.iter().flat_map(|r| &r.to).flat_map(|goal| match goal {
         Goal::Published(proto, port) => Goal::protos(*proto).into_iter().map(|p| (p, *port)).collect(),
         _ => Vec::new(),
     }).collect();
-    let here = nat_leads_here(view, family, published.into_iter().collect());
+    let here = analysis.nat_leads_here(family, published.into_iter().collect());
     for rule in &plan.rules {
         for goal in &rule.to {
             for mut target in targets(view, goal)? {

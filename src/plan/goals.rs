@@ -2,13 +2,14 @@
 
 use super::change::Change;
 use super::content::{Target, ports, targets};
-use crate::analyse::gets_in;
+use crate::analyse::Analysis;
 use crate::model::{Action, AddrSet, Family, Goal, Plan, Proto};
 
 /// The ports that stay open to senders whom the plan drops or rejects, one sentence each: rules of others stand before ours,
 /// or NAT leads past them.
 pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
     let goals: Vec<&Goal> = plan.rules.iter().filter(|r| r.action != Action::Allow).flat_map(|r| &r.to).collect();
+    let analysis = Analysis::new(&change.after);
     let mut out = Vec::new();
     for family in Family::BOTH {
         let mut asked: Vec<(Proto, u16, AddrSet)> = Vec::new();
@@ -20,7 +21,7 @@ pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
                 published.push(t.published);
             }
         }
-        for (((proto, port, unwanted), published), open) in asked.iter().zip(published).zip(gets_in(&change.after, family, &asked)) {
+        for (((proto, port, unwanted), published), open) in asked.iter().zip(published).zip(analysis.gets_in(family, &asked)) {
             let Some(open) = open else { continue };
             let on = open.on.as_ref().map_or_else(String::new, |names| format!(" on {names}"));
             let who = match open.who.cidrs().first() {

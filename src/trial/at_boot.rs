@@ -4,7 +4,7 @@
 use super::boot::{Boot, Place};
 use super::refusal::Refusal;
 use super::save::File;
-use crate::analyse::{Access, Endpoint, EndpointKind, Exposure, Manager, endpoints, exposures, rule_owner, ways_in};
+use crate::analyse::{Access, Analysis, Endpoint, EndpointKind, Exposure, Manager, rule_owner, ways_in};
 use crate::host::Host;
 use crate::model::{Family, Ruleset, SaveMode, View};
 use crate::observe::live;
@@ -88,9 +88,11 @@ fn managers(sets: &[Ruleset]) -> Vec<&'static str> {
 /// What would be closed to senders who get in now, and open to others, a sentence each. Published ports are left out: their
 /// manager makes them anew with all that guards them.
 fn differences(now: &View, then: &View) -> Vec<String> {
-    let asked: Vec<Endpoint> = endpoints(now).into_iter().filter(|e| e.kind != EndpointKind::Published && e.listening).collect();
+    let (now, then) = (Analysis::new(now), Analysis::new(then));
+    let asked: Vec<Endpoint> = now.endpoints().into_iter().filter(|e| e.kind != EndpointKind::Published && e.listening).collect();
     let (mut closed, mut open) = (Vec::new(), Vec::new());
-    for ((e, old), new) in asked.iter().zip(exposures(now, &asked)).zip(exposures(then, &asked)) {
+    for e in &asked {
+        let [old, new] = [&now, &then].map(|host| Family::BOTH.map(|f| host.exposure(e, f)));
         let of = |change: fn(&Exposure, &Exposure) -> bool| -> Vec<&str> {
             let both = Family::BOTH.into_iter().filter_map(|f| Some((f, old[f.index()].as_ref()?, new[f.index()].as_ref()?)));
             both.filter(|(_, old, new)| change(old, new)).map(|(f, ..)| f.label()).collect()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::machine::State;
 use super::{Options, apply, extend, guard, keep, record, revert};
-use crate::analyse::{Packet, trace};
+use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
@@ -296,7 +296,7 @@ fn guard_dies(second: bool, dies_at: u32, after: bool) {
     let verdicts = |host: &Demo| -> Vec<String> {
         let view = observe(host);
         ["192.0.2.11", "192.0.2.99", "203.0.113.9", "2001:db8::11", "2001:db8:ffff::9"].iter().flat_map(|src| [(Proto::TCP, 111), (Proto::UDP, 111), (Proto::TCP, 9042)]
-            .map(|(proto, port)| trace(&view, &Packet::new(src.parse().unwrap(), proto, Some(port))).verdict.to_string())).collect()
+            .map(|(proto, port)| Analysis::new(&view).trace(&Packet::new(src.parse().unwrap(), proto, Some(port))).verdict.to_string())).collect()
     };
     let usual = verdicts(&host);
     let begun = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {});

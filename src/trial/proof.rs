@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::kernel;
 use super::machine::State;
 use super::record::Record;
-use crate::analyse::{Packet, Verdict, trace};
+use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::model::names::chains::is_ours;
 use crate::model::{Family, Operator, Proto, View};
@@ -105,6 +105,6 @@ fn live(host: &dyn Host, trial: &Record) -> Option<View> {
 /// Whether the rules of the trial themselves are sure to stop a new connection of the login. What others' rules stop they
 /// stopped before: it came around them, by NAT.
 fn is_shut_out(live: &View, login: &Proof) -> bool {
-    let new = trace(live, &Packet::new(login.peer, Proto::TCP, Some(login.port)));
+    let new = Analysis::new(live).trace(&Packet::new(login.peer, Proto::TCP, Some(login.port)));
     matches!(new.verdict, Verdict::Drop | Verdict::Reject) && new.rule.is_some_and(|r| is_ours(&r.chain))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
-use crate::analyse::{self, Access, EndpointKind, Entrant, Judged, Packet, Report, RuleRef, Shadow, Tracer, Verdict, WayIn, alone, outline, owner, report, ways_in};
+use crate::analyse::{self, Access, Analysis, EndpointKind, Entrant, Judged, Packet, Report, RuleRef, Shadow, Verdict, WayIn, alone, owner, ways_in};
 use crate::model::names::chains::is_ours;
 use crate::model::{Action, Family, Goal, Match, Node, Operator, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
@@ -12,13 +12,13 @@ use crate::syntax::exports::UNNAMED;
 
 /// What a view means, for the screens.
 pub fn seen(view: Arc<View>, kept: Plan) -> Seen {
-    let report = Arc::new(report(&view));
+    let report = Arc::new(Analysis::new(&view).report());
     shown(view, kept, report, false)
 }
 
 /// The same before anything is judged: what a large host shows first.
 pub fn outlined(view: Arc<View>, kept: Plan) -> Seen {
-    let report = Arc::new(outline(&view));
+    let report = Arc::new(Analysis::new(&view).outline());
     shown(view, kept, report, true)
 }
 
@@ -54,7 +54,7 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
         Err(e) => Planned { error: Some((e.what, e.hint)), ..empty },
         Ok(change) => {
             let nothing = change.is_nothing();
-            let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(report(&change.after))) };
+            let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(Analysis::new(&change.after).report())) };
             let overruled = after.shadowed.iter().filter_map(|s| overruled(world, s)).collect();
             let scripts = plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
             let ways = ways_in(&change.before, &change.after);
@@ -174,7 +174,7 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
         say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
     }
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
-    let mut moving: Vec<String> = analyse::endpoints(view).into_iter()
+    let mut moving: Vec<String> = Analysis::new(view).endpoints().into_iter()
         .filter(|e| e.moves && concerns(&goals, &Judged { endpoint: e.clone(), exposure: [None, None] }))
         .map(|e| e.name).collect();
     moving.sort();
@@ -242,7 +242,7 @@ fn cut_peers(change: &Change, say: &mut impl FnMut(Option<bool>, String)) {
     let touched = touched(change);
     let peers: Vec<_> = all.iter().filter(|(_, port, _)| touched.as_ref().is_none_or(|t| t.contains(*port))).collect();
     let (before, after) = (alone(&change.before), alone(&change.after));
-    let (mut before, mut after) = (Tracer::new(&before), Tracer::new(&after));
+    let (before, after) = (Analysis::new(&before), Analysis::new(&after));
     let blocked = |v| matches!(v, Verdict::Drop | Verdict::Reject);
     let cut: Vec<String> = peers.iter().take(MOST_PEERS).filter(|(addr, port, proto)| {
         let packet = Packet::new(*addr, Proto(*proto), Some(*port));

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::planned;
 use super::shared::{Change, Reply, Request, Seen, TrialSeen};
 use told::{Machine, Teller};
-use crate::analyse::{Packet, Verdict, trace};
+use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
@@ -63,7 +63,7 @@ fn host_of(subject: &Subject) -> Option<Machine> {
 /// Whether the rules of the demo host let a new login of its operator in.
 fn login_works(host: &Demo) -> bool {
     let Some((peer, port)) = host.ssh_peer() else { return false };
-    trace(&observe(host), &Packet::new(peer, Proto::TCP, Some(port))).verdict == Verdict::Accept
+    Analysis::new(&observe(host)).trace(&Packet::new(peer, Proto::TCP, Some(port))).verdict == Verdict::Accept
 }
 
 /// Goes with what must not be cut off, and is dropped when that is done.
@@ -136,7 +136,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
                 self.tell(Reply::Planned(Arc::new(planned::work(seen, &plan))));
             },
             Request::Trace(packet) => if let Some(seen) = &self.seen {
-                self.tell(Reply::Traced(Arc::new(trace(&seen.view, &packet))));
+                self.tell(Reply::Traced(Arc::new(Analysis::new(&seen.view).trace(&packet))));
             },
             Request::Resolve(name) => self.resolve(name),
             Request::Rates(on) => self.count(on),

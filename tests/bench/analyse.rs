@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use portcullis::analyse::{report, shadowed};
+use portcullis::analyse::{Analysis, shadowed};
 use portcullis::model::{Family, LocalAddr, Net, Route, Source, View};
 use portcullis::syntax::iptables_save;
 use tool::save_time;
@@ -103,7 +103,7 @@ const JUDGE: &str = "PORTCULLIS_BENCH_JUDGE";
 
 fn judge_only(file: &std::path::Path) {
     let view = host(&std::fs::read_to_string(file).unwrap(), false);
-    assert!(!report(&view).endpoints.is_empty());
+    assert!(!Analysis::new(&view).report().endpoints.is_empty());
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let kib: usize = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.trim_end_matches("kB").trim().parse().ok()).unwrap();
     println!("{}", kib * 1024);
@@ -115,8 +115,8 @@ fn ms(time: Duration) -> f64 {
 
 /// One line: the time of all endpoints' exposure, and of the whole report.
 fn time(name: &str, view: &View) {
-    let count = report(view).endpoints.len();
-    let all = best(|| assert_eq!(report(view).endpoints.len(), count));
+    let count = Analysis::new(view).report().endpoints.len();
+    let all = best(|| assert_eq!(Analysis::new(view).report().endpoints.len(), count));
     println!("{name}: {count} endpoints judged in {:.1} ms", ms(all));
 }
 
@@ -158,7 +158,7 @@ fn main() {
         let mut view = host(&rules, false);
         view.ipsets = Some(portcullis::syntax::ipset::read(&sets).0);
         let begun = Instant::now();
-        let judged = report(&view);
+        let judged = Analysis::new(&view).report();
         println!("{name}: {} endpoints judged in {:.1} ms", judged.endpoints.len(), ms(begun.elapsed()));
     }
 }

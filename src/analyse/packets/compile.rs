@@ -1,0 +1,150 @@
+//! From what a rule says to tests on cells: what can be answered for certain becomes a [`Test`], the rest a
+//! reason why the rule only *may* match.
+
+use super::{addrtype, ipset};
+use super::test::cost;
+use crate::analyse::packets::test::{Meaning, Test, addrs, states};
+use crate::analyse::surroundings::Surroundings;
+use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
+
+/// A rule ready to be walked.
+pub struct Ready {
+    /// All must hold, the cheap ones first.
+    pub tests: Vec<Test>,
+    /// What beside them is not known.
+    pub maybe: Option<String>,
+    /// What then happens.
+    pub target: Target,
+    /// The ranges of addresses in the tests: what a look at them costs.
+    pub weight: usize,
+}
+
+use Meaning::{Sure, Unsure};
+
+/// Compiles one rule for packets of a protocol.
+pub fn compile(world: &Surroundings, rule: &Rule, proto: Proto) -> Ready {
+    let spec: Spec = rule.spec(world.family);
+    let mut tests = Vec::new();
+    let mut maybe = None;
+    if rule.hidden.interfaces {
+        maybe = Some("the listing hides interfaces".to_owned());
+    }
+    if rule.hidden.cut {
+        maybe = Some("the line is cut".to_owned());
+    }
+    for m in &spec.matches {
+        match meaning(world, m, proto) {
+            Sure(Test::Always(true)) => {}
+            Sure(Test::Always(false)) => {
+                return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None, weight: 0 };
+            }
+            Sure(t) => tests.push(t),
+            Unsure(why) => {
+                maybe.get_or_insert(why);
+            }
+        }
+    }
+    tests.sort_by_key(cost);
+    let weight = tests.iter().map(Test::weight).sum();
+    Ready { tests, maybe, target: spec.target, weight }
+}
+
+fn ports(set: &PortSet, not: bool) -> PortSet {
+    if not { !set } else { set.clone() }
+}
+
+fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
+    // A mask with holes makes many ranges: they are worked out only for packets whose addresses are not few.
+    let net = |not: bool, net: Net, make: fn(AddrSet) -> Test, holes: fn(bool, Net) -> Test| {
+        Sure(match net.prefix().and_then(|_| AddrSet::from_net(net)) {
+            Some(set) => make(addrs(set, not)),
+            None => holes(not, net),
+        })
+    };
+    // Without a connection xt_conntrack looks at none of these; of a template (`CT`) it sees zeros.
+    let tracked = |t: Test, of_zero: bool| {
+        let mut groups = vec![vec![Test::State(false, states::NEW), Test::State(true, states::TEMPLATE), t], vec![Test::State(true, states::NEW)]];
+        if of_zero {
+            groups.push(vec![Test::State(false, states::TEMPLATE)]);
+        }
+        Sure(Test::OneOf(false, groups))
+    };
+    match m {
+        Match::Source(not, n) => net(*not, *n, Test::Src, Test::SrcMask),
+        Match::Destination(not, n) => net(*not, *n, Test::Dst, Test::DstMask),
+        Match::InInterface(not, i) => {
+            let set = world.ifaces.matching(i);
+            Sure(Test::In(if *not { &world.ifaces.all() - &set } else { set }))
+        }
+        Match::OutInterface(not, i) => {
+            let set = world.ifaces.matching(i);
+            Sure(Test::Out(if *not { &world.ifaces.all() - &set } else { set }, i.matches("") != *not))
+        }
+        Match::Protocol(not, p) => Sure(Test::Always((*p == proto) != *not)),
+        Match::SourcePorts(not, p) => with_ports(proto, Test::Sport(ports(p, *not))),
+        Match::DestinationPorts(not, p) => with_ports(proto, Test::Dport(ports(p, *not))),
+        Match::EitherPorts(not, p) => {
+            with_ports(proto, Test::OneOf(*not, vec![vec![Test::Sport(p.clone())], vec![Test::Dport(p.clone())]]))
+        }
+        Match::TcpFlags(not, mask, comp) => Sure(Test::Always(proto == Proto::TCP && (0x02 & mask == *comp) != *not)),
+        Match::TcpOption(..) => Unsure("TCP options are not part of the question".to_owned()),
+        Match::IcmpType(not, kind, codes) => {
+            // A new connection over ICMP is an echo request (nf_conntrack_proto_icmp.c knows three more, obsolete).
+            let (echo, is) = if world.family == crate::model::Family::V4 { (8, proto == Proto::ICMP) } else { (128, proto == Proto::ICMP6) };
+            let any = *kind == 255 && world.family == crate::model::Family::V4;
+            Sure(Test::Always(is && (any || (*kind == echo && codes.contains(&0))) != *not))
+        }
+        Match::Range(not, end, a, b) => {
+            let set = addrs(AddrSet::range(*a, *b), *not);
+            Sure(if *end == End::Src { Test::Src(set) } else { Test::Dst(set) })
+        }
+        Match::AddrType(not, end, types, limit) => addrtype::meaning(world, *not, *end, types, *limit),
+        Match::PktType(not, kind) => Sure(Test::Always((kind == "unicast" || kind == "host") != *not)),
+        Match::Set(not, name, ends) => ipset::meaning(world, *not, name, ends, proto),
+        Match::Mark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: false }),
+        Match::ConnMark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: true }),
+        Match::CtState(not, names) => {
+            let bits = names.iter().fold(0, |acc, n| acc | match n.as_str() {
+                "NEW" => states::NEW,
+                "UNTRACKED" => states::UNTRACKED,
+                "INVALID" => states::INVALID,
+                "DNAT" => states::DNAT,
+                _ => 0,
+            });
+            Sure(Test::State(*not, bits))
+        }
+        Match::CtTracked => Sure(Test::State(false, states::NEW)),
+        Match::CtDirOriginal(original) => tracked(Test::Always(*original), *original),
+        Match::CtOrigSrc(not, n) => AddrSet::from_net(*n).map_or_else(
+            || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)), (n.addr == 0) != *not)),
+        Match::CtOrigDst(not, n) => AddrSet::from_net(*n).map_or_else(
+            || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)), (n.addr == 0) != *not)),
+        // Kernels differ in whether they track the ports of these.
+        Match::CtOrigSrcPort(..) | Match::CtOrigDstPort(..) if matches!(proto, Proto(33 | 136)) => Unsure(format!("ports of {proto} connections")),
+        Match::CtOrigSrcPort(not, p) => match proto {
+            _ if proto.has_ports() => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
+            Proto::ICMP | Proto::ICMP6 => Unsure("--ctorigsrcport compares the number of an echo request".to_owned()),
+            _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),
+        },
+        // Without ports the tuple holds type and code of ICMP, else zero (nf_conntrack_tuple.h).
+        Match::CtOrigDstPort(not, p) => match proto {
+            _ if proto.has_ports() => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
+            Proto::ICMP => tracked(Test::Always(p.contains(&(8 << 8)) != *not), p.contains(&0) != *not),
+            Proto::ICMP6 => tracked(Test::Always(p.contains(&(128 << 8)) != *not), p.contains(&0) != *not),
+            _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),
+        },
+        Match::CtProto(not, p) => tracked(Test::Always((*p == proto) != *not), *not),
+        Match::Fragment(not) => Sure(Test::Always(*not)),
+        Match::Comment(_) => Sure(Test::Always(true)),
+        Match::Dates(from, to) => match world.at {
+            Some(at) => Sure(Test::Always(from.is_none_or(|f| at >= f) && to.is_none_or(|t| at <= t))),
+            None => Unsure("the date decides, and no instant is given".to_owned()),
+        },
+        Match::Unknown(words) => Unsure(format!("whether {words} holds is not known")),
+    }
+}
+
+/// Ports are matched in protocols that have them only.
+fn with_ports(proto: Proto, test: Test) -> Meaning {
+    Sure(if proto.has_ports() { test } else { Test::Always(false) })
+}

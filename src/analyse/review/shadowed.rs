@@ -1,0 +1,263 @@
+//! Rules that can never match, because earlier rules of their chain take every packet that they ask for.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use range_set_blaze::RangeSetBlaze;
+
+use crate::analyse::review::nearby::Nearby;
+use crate::analyse::walk::verdict::RuleRef;
+use crate::model::{AddrSet, Family, IfaceMatch, Match, PortSet, Proto, Rule, Ruleset, Spec, Target};
+
+/// A rule that can never match, and the earlier rules that together take its packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// The rule.
+    pub at: RuleRef,
+    /// The rules that shadow it, in order.
+    pub by: Vec<RuleRef>,
+}
+
+/// In chains longer than this a rule is compared with the earlier rules that are [`Nearby::near`] to it, else with all.
+const MAX_RULES: usize = 2_000;
+/// Rules of a long chain whose packets are kept in memory.
+const MAX_READ: usize = 1_000;
+/// More parts than this and the question is left open.
+const MAX_PARTS: usize = 64;
+
+/// The packets of a rule: a box. What is not one of these sides is not exact.
+#[derive(Clone, Debug)]
+pub struct Area {
+    pub src: AddrSet,
+    dst: AddrSet,
+    protos: RangeSetBlaze<u8>,
+    sport: PortSet,
+    pub dport: PortSet,
+    /// The pattern of each interface; `None` for any.
+    iif: Option<String>,
+    oif: Option<String>,
+    /// Nothing beside the box decides.
+    exact: bool,
+}
+
+/// Rules that can never match, chain by chain. Exact sets: several rules may shadow one together.
+pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
+    let mut out = Vec::new();
+    for table in &set.tables {
+        for chain in table.chains.iter().filter(|c| !c.partial) {
+            let at = |i: usize| RuleRef { family: set.family, table: table.name.clone(), chain: chain.name.clone(), rule: Some(i + 1) };
+            let long = chain.rules.len() > MAX_RULES;
+            let mut enders: Vec<(usize, Rc<Area>)> = Vec::new();
+            let (mut index, mut read) = (Nearby::default(), HashMap::new());
+            let mut all: Option<usize> = None;
+            // Before the first rule that ends the chain for anybody nothing is shadowed, and most chains of a large
+            // host (a service, its endpoints) have none, or only their last.
+            let first = chain.rules.iter().position(may_end).unwrap_or(chain.rules.len());
+            if first + 1 >= chain.rules.len() {
+                continue;
+            }
+            for (i, rule) in chain.rules.iter().enumerate().skip(first) {
+                if let Some(end) = all {
+                    out.push(Shadow { at: at(i), by: vec![at(end)] });
+                    continue;
+                }
+                let spec = rule.spec(set.family);
+                let Some(area) = area(rule, &spec, set.family) else { continue };
+                if long {
+                    // Read again when needed: to keep all of them would take many times the text in memory.
+                    if read.len() > MAX_READ {
+                        read.clear();
+                    }
+                    let mut again = |at: usize| {
+                        let area = read.entry(at).or_insert_with(|| chain.rules.get(at).and_then(|r| box_of(r, set.family)).map(Rc::new));
+                        area.clone().map(|a| (at, a))
+                    };
+                    enders = index.near(&area).into_iter().filter_map(&mut again).collect();
+                }
+                if let Some(by) = covered(&area, &enders) {
+                    out.push(Shadow { at: at(i), by: by.into_iter().map(at).collect() });
+                    continue;
+                }
+                if area.exact && ends(&spec.target) {
+                    if area.is_everything() {
+                        all = Some(i);
+                    }
+                    if long { index.add(i, &area) } else { enders.push((i, Rc::new(area))) }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether a rule may have a target that ends the chain; `true` when in doubt.
+fn may_end(rule: &Rule) -> bool {
+    const GO_ON: &[&str] = &["LOG", "NFLOG", "MARK", "CONNMARK", "CT", "SET", "CLASSIFY", "TCPMSS"];
+    rule.options().find(|o| matches!(&*o.name, "-j" | "-g")).is_some_and(|o| {
+        let target = o.value.unwrap_or_default();
+        // A chain of capitals may be an extension that this program does not know.
+        o.name == "-g" || !GO_ON.contains(&&*target) && target.bytes().all(|b| b.is_ascii_uppercase())
+    })
+}
+
+/// Whether a target ends the chain for every packet that it gets.
+fn ends(target: &Target) -> bool {
+    matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Netmap(_) | Target::Snat | Target::Goto(_))
+}
+
+fn box_of(rule: &Rule, family: Family) -> Option<Area> {
+    area(rule, &rule.spec(family), family)
+}
+
+/// The box around a rule's packets; `None` when no packet can be told to be in it.
+fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
+    let all_ports = || PortSet::from_iter([0..=u16::MAX]);
+    let mut a = Area {
+        src: AddrSet::full(family), dst: AddrSet::full(family), protos: RangeSetBlaze::from_iter([0..=255]), sport: all_ports(),
+        dport: all_ports(), iif: None, oif: None, exact: !rule.hidden.interfaces && !rule.hidden.cut,
+    };
+    let side = |not: bool, set: AddrSet| if not { set.complement() } else { set };
+    for m in &spec.matches {
+        match m {
+            Match::Source(not, n) => a.src = a.src.and(&side(*not, AddrSet::from_net(*n)?)),
+            Match::Destination(not, n) => a.dst = a.dst.and(&side(*not, AddrSet::from_net(*n)?)),
+            Match::Range(not, crate::model::End::Src, x, y) => a.src = a.src.and(&side(*not, AddrSet::range(*x, *y))),
+            Match::Range(not, crate::model::End::Dst, x, y) => a.dst = a.dst.and(&side(*not, AddrSet::range(*x, *y))),
+            Match::Protocol(not, Proto(p)) => {
+                let one = RangeSetBlaze::from_iter([*p]);
+                a.protos = if *not { &a.protos - &one } else { &a.protos & &one };
+            }
+            Match::SourcePorts(not, p) => a.sport = &a.sport & &if *not { !p } else { p.clone() },
+            Match::DestinationPorts(not, p) => a.dport = &a.dport & &if *not { !p } else { p.clone() },
+            Match::InInterface(false, IfaceMatch(i)) if a.iif.is_none() => a.iif = Some(i.clone()),
+            Match::OutInterface(false, IfaceMatch(i)) if a.oif.is_none() => a.oif = Some(i.clone()),
+            Match::Comment(_) => {}
+            // It narrows the box: what covers the box covers the rule, but the rule does not fill it.
+            _ => a.exact = false,
+        }
+    }
+    Some(a)
+}
+
+impl Area {
+    fn is_everything(&self) -> bool {
+        self.exact && self.src.is_full() && self.dst.is_full() && self.protos.len() == 256 && self.sport.len() == 65_536
+            && self.dport.len() == 65_536 && self.iif.is_none() && self.oif.is_none()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.src.is_empty() || self.dst.is_empty() || self.protos.is_empty() || self.sport.is_empty() || self.dport.is_empty()
+    }
+
+    /// What is left without the other box; interfaces must be covered whole.
+    fn minus(&self, other: &Self) -> Vec<Self> {
+        let within = |mine: &Option<String>, theirs: &Option<String>| match (mine, theirs) {
+            (_, None) => true,
+            (None, Some(t)) => t == "+",
+            (Some(m), Some(t)) => m == t || t.strip_suffix('+').is_some_and(|stem| m.trim_end_matches('+').starts_with(stem)),
+        };
+        if !within(&self.iif, &other.iif) || !within(&self.oif, &other.oif) {
+            return vec![self.clone()];
+        }
+        let mut out = Vec::new();
+        let mut rest = self.clone();
+        let mut part = |rest: &mut Self, change: &dyn Fn(&mut Self), keep: &dyn Fn(&mut Self)| {
+            let mut p = rest.clone();
+            change(&mut p);
+            if !p.is_empty() {
+                out.push(p);
+            }
+            keep(rest);
+        };
+        part(&mut rest, &|p| p.src = p.src.minus(&other.src), &|r| r.src = r.src.and(&other.src));
+        part(&mut rest, &|p| p.dst = p.dst.minus(&other.dst), &|r| r.dst = r.dst.and(&other.dst));
+        part(&mut rest, &|p| p.protos = &p.protos - &other.protos, &|r| r.protos = &r.protos & &other.protos);
+        part(&mut rest, &|p| p.sport = &p.sport - &other.sport, &|r| r.sport = &r.sport & &other.sport);
+        part(&mut rest, &|p| p.dport = &p.dport - &other.dport, &|r| r.dport = &r.dport & &other.dport);
+        if rest.is_empty() { vec![self.clone()] } else { out }
+    }
+}
+
+/// The earlier rules that cover a box together; `None` when something of it is left.
+fn covered(area: &Area, enders: &[(usize, Rc<Area>)]) -> Option<Vec<usize>> {
+    let mut left = vec![area.clone()];
+    let mut by = Vec::new();
+    if area.is_empty() {
+        return None;
+    }
+    for (i, taker) in enders {
+        let touched = left.iter().any(|p| p.src.meets(&taker.src) && !p.dport.is_disjoint(&taker.dport) && p.dst.meets(&taker.dst)
+            && !p.protos.is_disjoint(&taker.protos) && !p.sport.is_disjoint(&taker.sport));
+        if !touched {
+            continue;
+        }
+        let count = left.len();
+        let next: Vec<Area> = left.iter().flat_map(|p| p.minus(taker)).collect();
+        if next.len() != count || next.iter().zip(&left).any(|(a, b)| a.src != b.src || a.dport != b.dport || a.dst != b.dst) {
+            by.push(*i);
+        }
+        left = next;
+        if left.is_empty() {
+            return Some(by);
+        }
+        if left.len() > MAX_PARTS {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(rules: &[&str], expected: &[(usize, &[usize])]) {
+        let mut set = Ruleset::new(Family::V4);
+        set.table_or_new("filter").chain_or_new("INPUT").rules = rules.iter().map(|r| Rule::new(r)).collect();
+        let got: Vec<(usize, Vec<usize>)> = shadowed(&set).into_iter()
+            .map(|s| (s.at.rule.unwrap(), s.by.iter().filter_map(|r| r.rule).collect())).collect();
+        let expected: Vec<(usize, Vec<usize>)> = expected.iter().map(|(a, b)| (*a, b.to_vec())).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn two_halves_shadow_the_whole() {
+        check(&["-s 10.0.0.0/9 -j DROP", "-s 10.128.0.0/9 -j ACCEPT", "-s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT"], &[(3, &[1, 2])]);
+        check(&["-s 10.0.0.0/9 -j DROP", "-s 10.0.0.0/8 -j ACCEPT"], &[]);
+    }
+
+    #[test]
+    fn a_long_chain_is_answered_like_a_short_one() {
+        let mut rules: Vec<String> = (0..MAX_RULES).map(|i| format!("-s 10.{}.{}.0/24 -p tcp -m tcp --dport 111 -j ACCEPT", i / 256, i % 256)).collect();
+        let at = rules.len();
+        rules.extend([
+            "-s 10.3.4.5/32 -p tcp -m tcp --dport 111 -j DROP", // by the /24
+            "-s 10.3.4.5/32 -p tcp -m tcp --dport 112 -j DROP", // by none
+            "-s 10.3.4.0/23 -p tcp -m tcp --dport 111 -j DROP", // by two halves
+            "-i eth0 -j ACCEPT",
+            "-i eth0 -p udp -m multiport --dports 1,2,7 -j DROP",
+            "-m iprange --src-range 192.0.2.3-192.0.2.9 -j DROP",
+            "-s 192.0.2.4/31 -p icmp -j ACCEPT",
+            "-s 10.3.4.0/23 -j ACCEPT", // more than the rules before it take
+            "-j DROP",
+            "-p tcp -j ACCEPT",
+        ].map(String::from));
+        let lines: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let of = |a: usize, b: usize| a * 256 + b + 1;
+        check(&lines, &[
+            (at + 1, &[of(3, 4)]), (at + 3, &[of(3, 4), of(3, 5)]), (at + 5, &[at + 4]), (at + 7, &[at + 6]), (at + 10, &[at + 9]),
+        ]);
+    }
+
+    #[test]
+    fn behind_a_catch_all_nothing_matches() {
+        check(&["-j ACCEPT", "-p tcp --dport 111 -j DROP"], &[(2, &[1])]);
+    }
+
+    #[test]
+    fn a_condition_that_is_not_exact_covers_nothing_but_is_covered() {
+        check(&["-m limit --limit 5/min -j ACCEPT", "-j DROP"], &[]);
+        check(&["-p tcp -j DROP", "-p tcp -m limit --limit 5/min -j ACCEPT", "-p udp -j ACCEPT"], &[(2, &[1])]);
+        check(&["-i eth0 -j DROP", "-i eth1 -j ACCEPT", "-i eth0 -p tcp -j ACCEPT"], &[(3, &[1])]);
+    }
+}

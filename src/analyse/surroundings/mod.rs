@@ -1,0 +1,214 @@
+//! What surrounds the rules: the host's addresses, routes and interfaces, known or, for captured text, assumed.
+
+pub mod addresses;
+pub mod bridges;
+pub mod interfaces;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use self::addresses::{Spoken, anycast, bound, cluster_addresses, link_local, loopback, unreachable};
+use self::bridges::{bridges, of_containers};
+use self::interfaces::{InterfaceSet, Interfaces};
+use crate::model::{AddrSet, Family, LocalAddr, Net, Rule, Ruleset, Source, View};
+
+/// The surroundings of one family's rules.
+pub struct Surroundings<'a> {
+    /// Everything known.
+    pub view: &'a View,
+    /// Family.
+    pub family: Family,
+    /// The rules.
+    pub rules: &'a Ruleset,
+    /// Interfaces.
+    pub ifaces: Interfaces,
+    /// The instant that dates are compared with.
+    pub at: Option<i64>,
+    /// The host's addresses; `None` when not known.
+    pub local: Option<AddrSet>,
+    /// For captured text: addresses that are certainly or by assumption not the host's.
+    pub foreign: AddrSet,
+    /// For captured text: addresses that rules, sockets or a part of the list speak of as the host's.
+    own: AddrSet,
+    /// For captured text: destinations of NAT that only an assumption calls another host's.
+    pub beyond: AddrSet,
+    /// Whether any rule asks for a date.
+    pub dated: bool,
+    /// ipsets that rules change as packets pass.
+    pub changed_sets: HashSet<String>,
+    /// Routes, most specific first; `None` when not known.
+    routes: Option<Vec<(Net, InterfaceSet)>>,
+}
+
+/// Where packets to an address leave the host.
+pub enum Way {
+    /// Through one of these interfaces.
+    Out(InterfaceSet),
+    /// There is no route.
+    Nowhere,
+}
+
+impl<'a> Surroundings<'a> {
+    /// The surroundings; `None` when the family's rules are not known. `named`: interfaces that a question names.
+    pub fn new(view: &'a View, family: Family, named: &[&str]) -> Option<Self> {
+        let rules = view.rules(family)?;
+        let ifaces = Interfaces::new(view, Some(rules), named);
+        let local = view.local_addrs(family).map(|l| l.or(&loopback(family)).or(&anycast(view, family)));
+        let routes = view.routes(family);
+        let bridges = if local.is_none() || routes.is_none() { bridges(Some(rules)) } else { Vec::new() };
+        let mut foreign = unreachable(family);
+        for (net, _) in &bridges {
+            if let Some(set) = AddrSet::from_net(*net) {
+                foreign = foreign.or(&set);
+            }
+        }
+        // The bridge's own address, by custom the first behind the network's, is the host's.
+        for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
+            foreign = foreign.minus(&AddrSet::single(net.first_host()));
+        }
+        let (mut own, mut beyond) = (AddrSet::empty(family), AddrSet::empty(family));
+        if local.is_none() {
+            foreign = foreign.or(&cluster_addresses(rules));
+            // What a socket is bound to is the host's, whatever else speaks of it.
+            let bound = bound(view, family).minus(&unreachable(family));
+            foreign = foreign.minus(&bound);
+            let spoken = Spoken::new(rules);
+            beyond = spoken.beyond.minus(&spoken.here.or(&bound)).minus(&foreign);
+            foreign = foreign.or(&beyond);
+            own = spoken.here.minus(&foreign).or(&bound);
+        }
+        // The networks that the host's own addresses are in.
+        let near = |a: &LocalAddr| Family::of(a.addr) == family && !a.addr.is_loopback() && a.prefix < family.bits();
+        let mut near: Vec<(Net, String)> = view.addrs.iter().flatten().filter(|a| near(a)).map(|a| (Net::new(a.addr, a.prefix), a.interface.clone())).collect();
+        let routes = match routes {
+            Some(all) => {
+                let mut list: Vec<(Net, InterfaceSet)> = all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
+                // That there is no route at all is not concluded from a text.
+                if view.source == Source::Capture {
+                    list.push((Net::any(family), ifaces.outside()));
+                }
+                Some(list)
+            }
+            None if !(bridges.is_empty() && near.is_empty()) => {
+                near.extend(bridges);
+                let mut list: Vec<(Net, InterfaceSet)> = near.into_iter().map(|(n, i)| (n, ifaces.named(&i))).collect();
+                list.push((Net::any(family), ifaces.outside()));
+                Some(list)
+            }
+            None => None,
+        };
+        let routes = routes.map(|mut list: Vec<(Net, InterfaceSet)>| {
+            // A stable sort: of two routes to one network the first listed is the one that is used.
+            list.sort_by_key(|(n, _)| std::cmp::Reverse(n.prefix()));
+            list
+        });
+        let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
+        let dated = rest().any(|r| r.has("--datestart") || r.has("--datestop"));
+        let changed_sets = if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
+        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, beyond, dated, changed_sets, routes })
+    }
+
+    /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` holds every
+    /// address that may be one.
+    pub fn reachable_local(&self) -> Result<AddrSet, AddrSet> {
+        match &self.local {
+            Some(l) => Ok(l.minus(&loopback(self.family))),
+            None => Err(self.foreign.complement()),
+        }
+    }
+
+    /// The interfaces that packets of others than containers arrive on.
+    pub fn not_containers(&self) -> InterfaceSet {
+        let containers = of_containers(self.rules);
+        self.ifaces.outside().into_iter().filter(|i| !containers(self.ifaces.show(*i))).collect()
+    }
+
+    /// The interface that leads to the rest of the world: that of the default route, or every one that nothing names.
+    pub fn outer(&self) -> Option<u16> {
+        let default = || self.routes.iter().flatten().filter(|(net, _)| net.mask == 0).find_map(|(_, ifs)| ifs.first());
+        self.ifaces.others().or_else(default)
+    }
+
+    /// Splits destinations by the way out.
+    pub fn ways(&self, dst: &AddrSet) -> Vec<(AddrSet, Way)> {
+        let Some(routes) = &self.routes else { return vec![(dst.clone(), Way::Out(self.ifaces.all()))] };
+        let mut left = dst.clone();
+        let mut out = Vec::new();
+        for (net, ifs) in routes {
+            let Some(set) = AddrSet::from_net(*net) else { continue };
+            let part = left.and(&set);
+            if !part.is_empty() {
+                left = left.minus(&set);
+                out.push((part, Way::Out(ifs.clone())));
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+        if !left.is_empty() {
+            out.push((left, Way::Nowhere));
+        }
+        out
+    }
+
+    /// Whether rules speak of all these as addresses of the host.
+    pub fn is_own(&self, dst: &AddrSet) -> bool {
+        dst.minus(&self.own).is_empty()
+    }
+
+    /// Whether the way out of packets to an address is known to lead through a bridge of containers.
+    pub fn is_foreign(&self, dst: &AddrSet) -> bool {
+        dst.minus(&self.foreign).is_empty()
+    }
+
+    /// Whether none of these is an address of the host, known or assumed; multicast and the like are nobody's.
+    pub fn is_elsewhere(&self, dst: &AddrSet) -> bool {
+        let dst = dst.minus(&unreachable(self.family));
+        !dst.is_empty() && match &self.local {
+            Some(mine) => !dst.meets(mine),
+            None => self.is_foreign(&dst),
+        }
+    }
+
+    /// The address that REDIRECT sends packets to that arrive on an interface: its first (nf_nat_redirect_ipv4,
+    /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None`
+    /// when not known.
+    pub fn redirect_to(&self, iface: &str, dst: &AddrSet) -> Option<AddrSet> {
+        let addrs = self.view.addrs.as_ref().filter(|_| self.local.is_some())?;
+        let near = link_local(self.family);
+        let mine: Vec<IpAddr> = addrs.iter().filter(|a| a.interface == iface && Family::of(a.addr) == self.family).map(|a| a.addr).collect();
+        let scoped = mine.iter().find(|a| near.contains(**a)).filter(|_| self.family == Family::V6 && dst.minus(&near).is_empty());
+        Some(mine.first().into_iter().chain(scoped).fold(AddrSet::empty(self.family), |acc, a| acc.or(&AddrSet::single(*a))))
+    }
+
+    /// What was assumed because the text does not tell, one sentence each.
+    pub fn assumptions(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let label = self.family.label();
+        if self.local.is_none() {
+            out.push(format!("{label}: the host's addresses are not all in the text, `ip addr` shows them; a destination that rules name may or may not be one"));
+        }
+        if self.view.routes(self.family).is_none() && self.rules.table("nat").is_some() {
+            out.push(format!("{label}: routes are not in the text, `ip route` shows them; container networks are taken from the rules of their bridges"));
+        }
+        if let Some(at) = self.at.filter(|_| self.dated && self.view.source == Source::Capture) {
+            let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());
+            out.push(format!("{label}: rules with dates are judged as of {at}"));
+        }
+        if self.local.is_none() && !self.beyond.is_empty() {
+            out.push(format!("{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another host"));
+        }
+        if let [only] = self.rules.tables.as_slice() && self.view.source == Source::Capture && only.name == "filter" {
+            out.push(format!("{label}: only table filter is in the text; nat, mangle and raw are taken as empty"));
+        }
+        if self.view.forwarding[self.family.index()].is_none() && self.rules.table("nat").is_some() {
+            out.push(format!("{label}: forwarding is assumed to be switched on"));
+        }
+        out
+    }
+}
+
+/// The set that `-j SET` of a rule changes.
+fn changed_set(rule: &Rule) -> Option<String> {
+    ["--add-set", "--del-set", "--map-set"].into_iter().find_map(|o| rule.value(o)).map(Into::into)
+}
