@@ -1,22 +1,66 @@
-//! portcullis: a terminal cockpit for the firewall of one Linux host.
+//! portcullis: a terminal cockpit for the firewall of one Linux host. It says who can reach what, and changes the
+//! firewall on trial: the old rules come back by themselves unless somebody keeps the new ones.
 //!
 //! # The map
 //!
-//! Data flows one way; the modules are its stations, in the reading order:
+//! Data flows one way. The modules are its stations, in reading order:
 //!
-//! - `model`: values: addresses, ports, rules, rulesets; what a restore script does to a ruleset
-//! - `syntax`: text to values and back, one file per format
-//! - `host`: the only door to the outside: processes, files, clocks; live, or the demo in memory
-//! - `observe`: looks once: the host's bytes through `syntax` into one `model::View`
-//! - `analyse`: pure answers: what becomes of a packet, who gets in, which rules can never match
-//! - `plan`: staged rules to a candidate ruleset, restore scripts, shell commands, a diff
-//! - `trial`: arm, apply, keep, revert, save; the only one that changes the firewall
-//! - `tui`: the cockpit; in it only `worker` touches `trial`, `observe` and `host`
-//! - `commands`: one file per subcommand; `cli`: the words of the command line
+//! - [`model`]: values: addresses, ports, rules, rulesets; what a restore script does to a ruleset
+//! - [`syntax`]: text to values and back, one file per format
+//! - [`host`]: the only door to the outside: processes, files, clocks; live, or the demo in memory
+//! - [`observe`]: looks once: the host's bytes through `syntax` into one [`model::View`]
+//! - [`analyse`]: pure answers behind one handle, [`analyse::Analysis`]: what becomes of a packet, who gets in, which
+//!   rules can never match
+//! - [`plan`]: staged rules to a candidate ruleset, restore scripts, shell commands, a diff
+//! - [`trial`]: arm, apply, keep, revert, save; the only one that changes the firewall
+//! - [`tui`]: the cockpit; in it only `worker` touches `trial`, `observe` and `host`
+//! - [`commands`]: one file per subcommand; [`cli`]: the words of the command line
 //!
 //! Who may use whom, downwards only: `commands -> tui -> trial -> plan -> analyse -> model`;
 //! `trial -> observe, host`; `observe -> host, syntax, model`; `plan -> syntax`; `host -> syntax, model`;
-//! `syntax -> model`. `tests/house.rs` holds this.
+//! `syntax -> model`. `tests/house.rs` holds this against the code, and the rooms of `analyse` as well.
+//!
+//! # Two walks
+//!
+//! A rule, from text to screen: [`host::Tools::run`] runs `iptables-save` for [`observe::live`], which hands the bytes to
+//! [`syntax::iptables_save`]. A [`model::Rule`] keeps its text word for word; [`model::Spec`] is what it means. The
+//! [`model::View`] goes to [`analyse::Analysis`], whose walk sends sets of packets through the chains; its report is what
+//! the screens in [`tui`] draw and `portcullis report` prints.
+//!
+//! A staged node, from key to kernel: `tui::keymap` turns the key into an action, the popup adds a
+//! [`model::PlanRule`] to the draft, [`plan::build`] makes a [`plan::Change`] of it: our own chains, refilled.
+//! [`trial::apply`] rehearses it in a throw-away network namespace, arms the guard, and gives one script per family to
+//! `iptables-restore --noflush`. [`trial::keep`] and [`trial::revert`] are the same act with another content.
+//!
+//! # Where do I change ...
+//!
+//! | what | where |
+//! |---|---|
+//! | a match that is judged exactly | `model/spec/`, then `analyse/packets/compile.rs`; the kernel judge in `tests/` agrees |
+//! | how a listing is read | `syntax/`, one file per format |
+//! | a finding | `analyse/review/findings.rs` |
+//! | what goes into the kernel | `plan/slots.rs` |
+//! | who ends a trial, and when | `trial/machine.rs` (pure), `trial/guard.rs` |
+//! | what boot loads | `trial/boot.rs`, `trial/save.rs` |
+//! | a key | the one table in `tui/keymap.rs` |
+//! | a screen | its file in `tui/screens/` or `tui/popups/` |
+//! | a command | `cli.rs`, and a file in `commands/` |
+//!
+//! # Example
+//!
+//! ```
+//! use portcullis::analyse::Analysis;
+//! use portcullis::model::Family;
+//! use portcullis::observe::capture::{Input, captured};
+//!
+//! let text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT\n\
+//!     -A INPUT -p tcp -m tcp --dport 111 -j DROP\nCOMMIT\n";
+//! let view = captured(&[Input { name: "rules".into(), text: text.into(), family: None }]);
+//! let analysis = Analysis::new(&view);
+//! let endpoint = &analysis.endpoints()[0];
+//! let exposure = analysis.exposure(endpoint, Family::V4).expect("the IPv4 rules are known");
+//! assert_eq!(exposure.reach.accepted.cidrs()[0].to_string(), "192.0.2.11/32");
+//! ```
 //!
 //! # Promises, in this order when they conflict
 //!

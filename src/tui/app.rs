@@ -52,7 +52,7 @@ pub struct App {
     history: History,
     popups: Vec<Popup>,
     /// What the screen below is searched for while a popup has a search of its own.
-    screen_needle: Option<String>,
+    screen_search: Option<String>,
     /// What came up while somebody typed, in order: it opens when nobody types any more.
     later: VecDeque<Open>,
     tabs_at: Vec<(u16, u16, Tab)>,
@@ -83,7 +83,7 @@ impl App {
         }
         Self {
             shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), screen_needle: None, later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
+            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), screen_search: None, later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
         }
     }
 
@@ -215,7 +215,7 @@ impl App {
     fn closed(&mut self) {
         if let Some(Popup::Find(_)) = self.popups.pop() {
             match self.popups.last_mut() {
-                Some(below) if !self.shared.needle.is_empty() => { below.act(Action::NextMatch, &mut self.shared); }
+                Some(below) if !self.shared.search.is_empty() => { below.act(Action::NextMatch, &mut self.shared); }
                 None if self.tab == Tab::Chains => self.chains.found(&mut self.shared),
                 _ => {}
             }
@@ -233,7 +233,7 @@ impl App {
                 let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
                 self.tab = Tab::ALL[(at + if action == Action::NextTab { 1 } else { 3 }) % 4];
             }
-            Action::Cancel if self.tab != Tab::Chains => sh.needle.clear(),
+            Action::Cancel if self.tab != Tab::Chains => sh.search.clear(),
             Action::Trial => sh.opens.push(Open::Trial),
             Action::Guide => sh.opens.push(Open::Guide),
             Action::Notes => if let Some(seen) = &sh.seen {
@@ -292,7 +292,7 @@ impl App {
                 self.shared.changing = Some(doing.into());
             }
         }
-        self.own_needle();
+        self.own_search();
         match self.shared.act.take() {
             Some(action) => self.act(action),
             None => Turn::On,
@@ -323,12 +323,12 @@ impl App {
     }
 
     /// A popup with text to search in begins without the screen's search, and gives it back.
-    fn own_needle(&mut self) {
+    fn own_search(&mut self) {
         let searches = self.popups.iter().any(Popup::searches);
-        match self.screen_needle.take() {
-            None if searches => self.screen_needle = Some(std::mem::take(&mut self.shared.needle)),
-            Some(needle) if !searches => self.shared.needle = needle,
-            other => self.screen_needle = other,
+        match self.screen_search.take() {
+            None if searches => self.screen_search = Some(std::mem::take(&mut self.shared.search)),
+            Some(search) if !searches => self.shared.search = search,
+            other => self.screen_search = other,
         }
     }
 

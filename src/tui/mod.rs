@@ -8,7 +8,7 @@ pub mod app;
 pub mod config;
 pub mod input;
 pub mod keymap;
-mod needle;
+mod search;
 mod notes;
 mod planned;
 mod popups;

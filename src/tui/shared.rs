@@ -355,7 +355,7 @@ pub struct Shared {
     /// Message at the foot.
     pub note: Option<Note>,
     /// What is searched for; empty: nothing.
-    pub needle: String,
+    pub search: String,
     /// What the search left on the screen that is shown, and what it hides.
     pub counts: std::cell::Cell<(usize, usize)>,
     /// Counters that are read again and again; `None`: they are not.
@@ -387,7 +387,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { proposed: None, trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: None, untouched: true, note: None, needle: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
+            busy: None, changing: None, untouched: true, note: None, search: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
             lit: None, boot_to_do: None, guide: None, copy: None, act: None,
         }
     }

@@ -32,7 +32,7 @@ impl App {
             return;
         }
         self.shared.counts.set((0, 0));
-        let searched = self.screen_needle.clone().map(|n| std::mem::replace(&mut self.shared.needle, n));
+        let searched = self.screen_search.clone().map(|n| std::mem::replace(&mut self.shared.search, n));
         let banner = u16::from(self.shared.trial_runs());
         if let Some(stands) = self.shared.trial.as_ref().and_then(TrialSeen::stands) {
             let key = self.shared.key(self.tab.place(), Action::Trial);
@@ -60,8 +60,8 @@ impl App {
         }
         self.header(c);
         self.footer(c);
-        if let Some(needle) = searched {
-            self.shared.needle = needle;
+        if let Some(search) = searched {
+            self.shared.search = search;
             self.shared.counts.set((0, 0));
         }
         for p in &mut self.popups {
@@ -118,7 +118,7 @@ impl App {
             x += 2;
         }
         let (shown, hidden) = sh.counts.get();
-        if sh.needle.is_empty() {
+        if sh.search.is_empty() {
             let mut end = c.w() - 1;
             let some = sh.seen.as_ref().is_some_and(|s| notes::count(s) > 0);
             for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide"), (Action::Notes, "notes")] {
@@ -139,7 +139,7 @@ impl App {
             let counts = format!("{shown} found, {hidden} hidden ");
             // What was searched for can be missed before what was found.
             let room = usize::from(c.w().saturating_sub(x));
-            let both = format!("/{} {dot} {counts}", sh.needle);
+            let both = format!("/{} {dot} {counts}", sh.search);
             c.right(x, 1, Role::Found, if both.chars().count() < room { &both } else { &counts });
         }
     }

@@ -18,22 +18,22 @@ pub struct Find {
 impl Find {
     /// Begins with what was searched for last.
     pub fn new(sh: &Shared) -> Self {
-        Self { field: Field::offering(&sh.needle), before: sh.needle.clone() }
+        Self { field: Field::offering(&sh.search), before: sh.search.clone() }
     }
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         match action {
             Action::Cancel => {
-                sh.needle = std::mem::take(&mut self.before);
-                if sh.needle == self.field.text() {
+                sh.search = std::mem::take(&mut self.before);
+                if sh.search == self.field.text() {
                     // A second esc takes the search away.
-                    sh.needle.clear();
+                    sh.search.clear();
                 }
                 After::Close
             }
             Action::Accept => {
-                sh.needle = self.field.text().trim().to_owned();
+                sh.search = self.field.text().trim().to_owned();
                 After::Close
             }
             _ => After::Stay,
@@ -43,14 +43,14 @@ impl Find {
     /// A key.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
         if self.field.key(key) {
-            sh.needle = self.field.text().trim().to_owned();
+            sh.search = self.field.text().trim().to_owned();
         }
     }
 
     /// Pasted text.
     pub fn paste(&mut self, text: &str, sh: &mut Shared) {
         self.field.paste(text);
-        sh.needle = self.field.text().trim().to_owned();
+        sh.search = self.field.text().trim().to_owned();
     }
 
     /// One line at the foot.
@@ -62,7 +62,7 @@ impl Find {
         let room = w.saturating_sub(x + 34).max(10);
         self.field.draw(&mut line, x, 0, room, true);
         let (found, hidden) = sh.counts.get();
-        let said = if sh.needle.is_empty() || found + hidden == 0 { "text, port, address, owner".to_owned() } else { format!("{found} found, {hidden} hidden") };
+        let said = if sh.search.is_empty() || found + hidden == 0 { "text, port, address, owner".to_owned() } else { format!("{found} found, {hidden} hidden") };
         line.put(x + room + 1, 0, Role::Dim, &said);
     }
 }

@@ -17,7 +17,7 @@ pub mod trial;
 use crossterm::event::KeyEvent;
 
 use super::keymap::{Action, Place};
-use super::needle::{Needle, next};
+use super::search::{Search, next};
 use super::shared::{Open, Reply, Shared};
 use super::theme::Role;
 use super::widgets::{Canvas, Cursor, wrap};
@@ -254,12 +254,12 @@ pub fn too_long<'a>(mut lines: impl Iterator<Item = &'a str>, room: u16) -> bool
 
 /// Goes to the next line of a text that has what is searched for, or the one before.
 pub fn find_line(cursor: &mut Cursor, lines: &[&str], action: Action, sh: &mut Shared) {
-    let Some(needle) = Needle::new(&sh.needle) else {
+    let Some(search) = Search::new(&sh.search) else {
         sh.complain(format!("nothing is searched for: {} begins", sh.key(Place::Text, Action::Find)));
         return;
     };
-    match next(cursor.at, lines.len(), action == Action::NextMatch, |i| needle.in_text(lines[i])) {
+    match next(cursor.at, lines.len(), action == Action::NextMatch, |i| search.in_text(lines[i])) {
         Some(at) => cursor.at = at,
-        None => sh.complain(format!("{} is not in this text", sh.needle)),
+        None => sh.complain(format!("{} is not in this text", sh.search)),
     }
 }

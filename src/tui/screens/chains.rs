@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::analyse::{Manager, Packet};
 use crate::model::{Chain, Family, Source, Table};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::needle::Needle;
+use crate::tui::search::Search;
 use crate::tui::sentence::leads_to;
 use crate::tui::shared::{Open, Request, Seen, Shared};
 use crate::tui::widgets::Cursor;
@@ -74,14 +74,14 @@ impl Default for Chains {
 }
 
 impl Hits {
-    fn of(needle: &Needle, seen: &Seen, family: Family) -> Self {
+    fn of(search: &Search, seen: &Seen, family: Family) -> Self {
         let mut out = Self::default();
         let Some(set) = seen.view.rules(family) else { return out };
         for (i, row) in seen.chains[family.index()].iter().enumerate() {
             let Some(chain) = set.chain(&row.table, &row.chain) else { continue };
             // A chain that is meant by its name or its owner is there as a whole.
-            let whole = needle.in_text(&row.chain) || row.owner.is_some_and(|o| needle.in_text(o.label()));
-            let rules: Vec<usize> = chain.rules.iter().enumerate().filter(|(_, r)| whole || needle.in_rule(r, family)).map(|(n, _)| n).collect();
+            let whole = search.in_text(&row.chain) || row.owner.is_some_and(|o| search.in_text(o.label()));
+            let rules: Vec<usize> = chain.rules.iter().enumerate().filter(|(_, r)| whole || search.in_rule(r, family)).map(|(n, _)| n).collect();
             out.all += chain.rules.len();
             out.found += rules.len();
             if !rules.is_empty() || whole {
@@ -93,19 +93,19 @@ impl Hits {
 }
 
 impl Chains {
-    fn refresh(&mut self, seen: &Arc<Seen>, needle: &str) {
+    fn refresh(&mut self, seen: &Arc<Seen>, search: &str) {
         let first = self.made_from.is_none();
         if first && seen.view.rules(Family::V4).is_none() && seen.view.rules(Family::V6).is_some() {
             self.family = Family::V6;
         }
-        let key = (Arc::as_ptr(seen) as usize, self.family, needle.to_owned());
+        let key = (Arc::as_ptr(seen) as usize, self.family, search.to_owned());
         if self.made_from.as_ref() == Some(&key) {
             return;
         }
         let rows = &seen.chains[self.family.index()];
         let before = self.row().and_then(|i| self.names.get(i).cloned());
         let rule = self.shown().map_or(Some(self.rules.at), |s| s.get(self.rules.at).copied());
-        self.hits = Needle::new(needle).map(|n| Hits::of(&n, seen, self.family));
+        self.hits = Search::new(search).map(|n| Hits::of(&n, seen, self.family));
         self.lines.clear();
         let (mut table, mut heading): (&str, Option<&str>) = ("", None);
         for (i, r) in rows.iter().enumerate() {
@@ -183,7 +183,7 @@ impl Chains {
     /// Shows one rule. A search that hides it ends.
     pub fn show(&mut self, sh: &mut Shared) {
         let (Some(place), Some(seen)) = (sh.show_rule.take(), sh.seen.clone()) else { return };
-        sh.needle.clear();
+        sh.search.clear();
         self.family = place.0;
         self.refresh(&seen, "");
         if let Some(at) = self.line_of(&seen, &place.1, &place.2) {
@@ -208,7 +208,7 @@ impl Chains {
                 seen.view.rules(other).map(|_| ()).ok_or_else(|| format!("no {} rules are known here", other.label()))
             }
             Action::Back if !self.inside && self.path.is_empty() => Err("no jump was followed to get here".into()),
-            Action::NextMatch | Action::PreviousMatch if sh.needle.is_empty() => Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find))),
+            Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find))),
             Action::Rates if seen.view.source == Source::Capture => Err("this is captured text: its counters stand still".into()),
             _ => Ok(()),
         }
@@ -217,7 +217,7 @@ impl Chains {
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
         let Some(seen) = sh.seen.clone() else { return };
-        self.refresh(&seen, &sh.needle);
+        self.refresh(&seen, &sh.search);
         if self.inside {
             if self.rules.act(action, self.len(&seen)) {
                 return;
@@ -242,7 +242,7 @@ impl Chains {
             },
             Action::Family => {
                 self.family = if self.family == Family::V4 { Family::V6 } else { Family::V4 };
-                self.refresh(&seen, &sh.needle);
+                self.refresh(&seen, &sh.search);
             }
             Action::Rates => {
                 let on = sh.rates.is_none();
@@ -251,7 +251,7 @@ impl Chains {
                 sh.say(if on { "counters are read every 2 s while this screen is shown" } else { "counters are no longer read" });
             }
             Action::Cancel => {
-                sh.needle.clear();
+                sh.search.clear();
                 sh.lit = None;
                 self.refresh(&seen, "");
             }
@@ -280,9 +280,9 @@ impl Chains {
             sh.complain("this rule does not jump anywhere");
             return;
         };
-        if self.line_of(seen, &table, &to).is_none() && !sh.needle.is_empty() {
+        if self.line_of(seen, &table, &to).is_none() && !sh.search.is_empty() {
             // The search hides where the jump leads.
-            sh.needle.clear();
+            sh.search.clear();
             self.refresh(seen, "");
         }
         match self.line_of(seen, &table, &to) {
@@ -309,7 +309,7 @@ impl Chains {
             all.iter().rposition(before).or(all.len().checked_sub(1))
         };
         let Some(at) = at else {
-            sh.complain(format!("no {} rule has {} in it", self.family.label(), sh.needle));
+            sh.complain(format!("no {} rule has {} in it", self.family.label(), sh.search));
             return;
         };
         let (line, rule) = all[at];
@@ -325,8 +325,8 @@ impl Chains {
     /// The search was taken: the cursor goes to what it found.
     pub fn found(&mut self, sh: &mut Shared) {
         let Some(seen) = sh.seen.clone() else { return };
-        self.refresh(&seen, &sh.needle);
-        if !sh.needle.is_empty() {
+        self.refresh(&seen, &sh.search);
+        if !sh.search.is_empty() {
             self.inside = false;
             self.find(sh, &seen, true);
         }

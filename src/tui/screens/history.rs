@@ -2,7 +2,7 @@
 
 use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::needle::Needle;
+use crate::tui::search::Search;
 use crate::tui::planned::count;
 use crate::tui::screens::plan::rule_words;
 use crate::tui::shared::{Asked, Open, Request, Shared, TrialSeen};
@@ -28,14 +28,14 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
     }
 }
 
-fn found(t: &TrialSeen, needle: &Needle) -> bool {
-    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| needle.in_text(x)) || t.by.is_some_and(|b| needle.in_text(b))
+fn found(t: &TrialSeen, search: &Search) -> bool {
+    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| search.in_text(x)) || t.by.is_some_and(|b| search.in_text(b))
 }
 
 /// The trials that a search leaves.
 fn shown(sh: &Shared) -> Vec<&TrialSeen> {
-    let needle = Needle::new(&sh.needle);
-    sh.past.iter().filter(|t| needle.as_ref().is_none_or(|n| found(t, n))).collect()
+    let search = Search::new(&sh.search);
+    sh.past.iter().filter(|t| search.as_ref().is_none_or(|n| found(t, n))).collect()
 }
 
 impl History {
@@ -138,7 +138,7 @@ impl History {
         let mut below = c.part(0, list, w, h - list);
         match past.get(self.cursor.at) {
             Some(t) => detail(&mut below, sh, t),
-            None => { below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.needle)); }
+            None => { below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.search)); }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::analyse::Endpoint;
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source, clock};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::needle::{Needle, next};
+use crate::tui::search::{Search, next};
 use crate::tui::planned::{CUT, concerns, count, covers, goal_of, shuts_out};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
@@ -120,8 +120,8 @@ impl PlanScreen {
         let rule = sh.plan.rules.get(at).cloned();
         match (action, rule) {
             (Action::NextMatch | Action::PreviousMatch, _) => {
-                let Some(needle) = Needle::new(&sh.needle) else { return };
-                let found = next(at, n, action == Action::NextMatch, |i| needle.in_text(&rule_words(&sh.plan.rules[i], "to")));
+                let Some(search) = Search::new(&sh.search) else { return };
+                let found = next(at, n, action == Action::NextMatch, |i| search.in_text(&rule_words(&sh.plan.rules[i], "to")));
                 self.cursor.at = found.unwrap_or(at);
             }
             (Action::Preview, _) => sh.opens.push(Open::Preview),
@@ -183,9 +183,9 @@ impl PlanScreen {
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let arrow = c.theme.glyph(Glyph::Arrow);
-        if let Some(needle) = Needle::new(&sh.needle) {
+        if let Some(search) = Search::new(&sh.search) {
             // Nothing is hidden here: the order of all rules is what counts.
-            sh.counts.set((sh.plan.rules.iter().filter(|r| needle.in_text(&rule_words(r, "to"))).count(), 0));
+            sh.counts.set((sh.plan.rules.iter().filter(|r| search.in_text(&rule_words(r, "to"))).count(), 0));
         }
         let wide = c.w() >= 110;
         let left = if wide { c.w() / 2 } else { c.w() };

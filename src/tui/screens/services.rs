@@ -20,7 +20,7 @@ use overview::{Tally, alert, empty, overview, tallies};
 use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet};
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::needle::Needle;
+use crate::tui::search::Search;
 use crate::tui::planned::{count, covers, goal_of, shuts_out};
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -96,29 +96,29 @@ fn version_range(v: &[u32]) -> String {
 }
 
 /// Whether an endpoint has what is searched for: a name, a port, an address that gets in, an owner, a verdict.
-fn found(j: &Judged, needle: &Needle) -> bool {
+fn found(j: &Judged, search: &Search) -> bool {
     let e = &j.endpoint;
-    let numbers = || needle.number().is_some_and(|n| e.port == n || e.program == Some(u32::from(n)));
+    let numbers = || search.number().is_some_and(|n| e.port == n || e.program == Some(u32::from(n)));
     let owner = e.owner.map_or("", crate::analyse::Manager::label);
     let texts = [e.name.as_str(), e.process.as_deref().unwrap_or_default(), owner, &e.label()];
     let inside = |n: Net| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.widest().accepted.contains(n.ip()));
-    numbers() || texts.iter().any(|t| needle.in_text(t)) || needle.net().is_some_and(inside)
-        || Family::BOTH.iter().any(|f| needle.in_text(&summary(e, j.exposure[f.index()].as_ref()).2))
+    numbers() || texts.iter().any(|t| search.in_text(t)) || search.net().is_some_and(inside)
+        || Family::BOTH.iter().any(|f| search.in_text(&summary(e, j.exposure[f.index()].as_ref()).2))
 }
 
 impl Services {
     fn refresh(&mut self, sh: &Shared) {
         let Some(seen) = &sh.seen else { return };
-        let key = (Arc::as_ptr(seen) as usize, sh.needle.clone());
+        let key = (Arc::as_ptr(seen) as usize, sh.search.clone());
         if self.made_from.as_ref() == Some(&key) {
             return;
         }
         let before = self.selected(seen).map(|j| (j.endpoint.kind, j.endpoint.label()));
         let mut rows = Vec::new();
         self.hidden = 0;
-        let needle = Needle::new(&sh.needle);
+        let search = Search::new(&sh.search);
         for (i, j) in seen.report.endpoints.iter().enumerate() {
-            if needle.as_ref().is_some_and(|n| !found(j, n)) {
+            if search.as_ref().is_some_and(|n| !found(j, n)) {
                 self.hidden += 1;
                 continue;
             }
@@ -262,7 +262,7 @@ impl Services {
             draw_lines(&mut below, &lines, &sh.key(Place::Services, Action::Notes));
         } else {
             below.rule(0, "");
-            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.needle));
+            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.search));
         }
         below.right(1, 0, Role::Dim, &more);
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));

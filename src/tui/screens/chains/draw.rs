@@ -16,7 +16,7 @@ impl Chains {
     /// Draws tree, rules and the rule at the cursor.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let Some(seen) = &sh.seen else { return };
-        self.refresh(seen, &sh.needle);
+        self.refresh(seen, &sh.search);
         if let Some(h) = &self.hits {
             sh.counts.set((h.found, h.all - h.found));
         }
@@ -27,7 +27,7 @@ impl Chains {
         let most = if c.w() >= 110 { 38 } else if c.w() >= 76 { 29 } else { 20 };
         self.tree_width = (self.longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
-            c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.needle));
+            c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.search));
             let other = sh.key(Place::Chains, Action::Family);
             c.put(2, 3, Role::Text, &format!("esc shows all rules again; {other} looks among those of the other family."));
             return;

@@ -1,22 +1,41 @@
-//! What is searched for: text, a port, an address that a network contains, an owner, a verdict.
+//! What is searched for: text or a pattern, a port, an address that a network contains, an owner, a verdict.
+
+use regex::{Regex, RegexBuilder, escape};
 
 use crate::model::{Family, Match, Net, Rule, words};
 
 /// What is searched for.
 #[derive(Clone, Debug)]
-pub struct Needle {
-    text: String,
+pub struct Search {
+    /// The text as it is; a number is found as a whole word only: 22 is not in 2200.
+    text: Regex,
+    /// The same read as a regular expression, where it is one.
+    pattern: Option<Regex>,
     net: Option<Net>,
     number: Option<u16>,
 }
 
-impl Needle {
+/// What makes a text a pattern; a dot alone does not: addresses have them.
+const MARKS: [char; 11] = ['*', '+', '?', '(', ')', '[', '{', '|', '^', '$', '\\'];
+
+impl Search {
     /// From what was typed; `None`: nothing is searched for.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
         let number = text.parse().ok();
         let address = number.is_none() && text.contains(['.', ':']);
-        (!text.is_empty()).then(|| Self { text: text.to_owned(), net: if address { Net::parse_any(text) } else { None }, number })
+        let plain = escape(text);
+        let plain = if number.is_some() { format!("(?:^|[^0-9A-Za-z.]){plain}(?:$|[^0-9A-Za-z.])") } else { plain };
+        let regex = |pattern: &str| RegexBuilder::new(pattern).case_insensitive(true).build().ok();
+        Some(Self {
+            text: regex(&plain)?,
+            pattern: if text.contains(MARKS) { regex(text) } else { None },
+            net: if address { Net::parse_any(text) } else { None },
+            number,
+        })
     }
 
     /// The port, if it is a number.
@@ -29,18 +48,9 @@ impl Needle {
         self.net
     }
 
-    /// Whether a text holds it, whatever the case of letters. A number is found as a whole word only: 22 is not in 2200.
+    /// Whether a text holds it, whatever the case of letters.
     pub fn in_text(&self, text: &str) -> bool {
-        let (hay, low) = (text.as_bytes(), self.text.as_bytes());
-        if hay.len() < low.len() {
-            return false;
-        }
-        let (first, other) = (low[0].to_ascii_lowercase(), low[0].to_ascii_uppercase());
-        let word = |at: usize| self.number.is_none() || {
-            let edge = |b: Option<&u8>| b.is_none_or(|b| !b.is_ascii_alphanumeric() && *b != b'.');
-            edge(at.checked_sub(1).and_then(|i| hay.get(i))) && edge(hay.get(at + low.len()))
-        };
-        (0..=hay.len() - low.len()).any(|at| (hay[at] == first || hay[at] == other) && hay[at..at + low.len()].eq_ignore_ascii_case(low) && word(at))
+        self.text.is_match(text) || self.pattern.as_ref().is_some_and(|p| p.is_match(text))
     }
 
     /// Whether a rule has it: in its text, as a port inside a range, as an address inside a network.
@@ -74,13 +84,13 @@ pub fn next(here: usize, lines: usize, forward: bool, holds: impl Fn(usize) -> b
 mod tests {
     use super::*;
 
-    fn finds(needle: &str, rule: &str) -> bool {
-        Needle::new(needle).is_some_and(|n| n.in_rule(&Rule::new(rule), Family::V4))
+    fn finds(search: &str, rule: &str) -> bool {
+        Search::new(search).is_some_and(|n| n.in_rule(&Rule::new(rule), Family::V4))
     }
 
     #[test]
     fn text_ports_and_addresses() {
-        assert!(Needle::new("  ").is_none());
+        assert!(Search::new("  ").is_none());
         assert!(finds("drop", "-s 10.0.0.0/8 -j DROP"));
         assert!(finds("22", "-p tcp -m tcp --dport 22 -j ACCEPT") && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT"));
         assert!(!finds("22", "-s 10.22.0.1/32 -j ACCEPT"));
@@ -88,6 +98,15 @@ mod tests {
         assert!(finds("9042", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT") && !finds("9101", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT"));
         assert!(finds("10.1.2.3", "-s 10.0.0.0/8 -j DROP") && !finds("11.1.2.3", "-s 10.0.0.0/8 -j DROP"));
         assert!(!finds("10.1.2.3", "-s 0.0.0.0/0 -j DROP"), "a rule for everybody is no answer to an address");
+    }
+
+    #[test]
+    fn a_pattern_is_taken_as_one() {
+        let rule = "-d 172.17.0.2/32 -i cali1 -p tcp -m tcp --dport 9042 -j ACCEPT";
+        assert!(finds("dport (22|9042)", rule) && finds("^-d 172", rule) && finds("ACCEPT$", rule) && !finds("^ACCEPT", rule));
+        assert!(finds("CALI\\d", rule) && !finds("cali\\d\\d", rule));
+        // What is none is text: half a pattern, a name with a plus.
+        assert!(finds("(", "a (b") && finds("[0:0]", ":INPUT [0:0]") && finds("cali+", "-i cali+ -j DROP"));
     }
 
     #[test]
