@@ -77,11 +77,11 @@ fn json_of(what: &Preview, written: bool, done: &[String]) -> Value {
 fn ask_for_mode(usual: Mode) -> Result<Mode, Failure> {
     let mut modes = Mode::ALL;
     modes.sort_by_key(|m| *m != usual);
-    let offered: Vec<String> = modes.iter().map(|m| match m {
+    let offered = modes.map(|m| match m {
         Mode::All => "[a]ll that is loaded",
         Mode::Unmanaged => "what is [u]nmanaged (without what Docker and other managers make anew themselves)",
         Mode::Ours => "[o]urs alone (portcullis' own chains, loaded after whoever builds the rest)",
-    }).map(str::to_owned).collect();
+    });
     let question = format!("Save {} (usual here), {}, or [n]othing?", offered[0], offered[1..].join(", "));
     match answer(&question, "--ours, --unmanaged or --all")?.as_str() {
         "a" | "all" => Ok(Mode::All),

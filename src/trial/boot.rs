@@ -282,7 +282,7 @@ impl Place {
 
     /// Managers that load rules of their own at boot, before or after these.
     fn say_others(&self, host: &dyn Host, backend: Option<Backend>, found: &[Found], out: &mut Boot) {
-        if let Some(manager) = self.in_charge(host) {
+        if let Some(manager) = self.in_charge(host).filter(|_| found.iter().any(|f| f.by.is_some())) {
             out.asks(format!("{0} is enabled and builds its own rules at boot, over these or wiping them: {OURS}, after {0}.", manager.label()));
         }
         // What wipes nft's rules leaves those of iptables-legacy.

@@ -74,7 +74,7 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::Again, "enter", &[History], "plan again", "Load the plan of this trial as the new plan"),
     row(Action::Save, "s", &[History], "save", "Write what was kept to the rules that are loaded at boot"),
     row(Action::NextView, "tab right l", &[Preview], "next view", "The next view: who gets in, difference, side by side, commands, scripts"),
-    row(Action::NextView, "tab", &[Save], "other choice", "Save the other way: all but what managers rebuild, or everything that is loaded"),
+    row(Action::NextView, "tab", &[Save], "other choice", "Save in another way: our own chains alone, all but what managers rebuild, or everything"),
     row(Action::NextView, "tab", &[Flow], "next sender", "Let somebody else send it: a stranger, this session, clients, peers"),
     row(Action::Follow, "enter", &[Flow], "show the rule", "Go to the rule of this line on the Chains screen, with the way lit"),
     row(Action::Export, "e", &[Preview], "export", "Write the change to a shell script"),

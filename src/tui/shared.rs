@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
-use crate::model::{Family, Operator, Plan, Source, TrialPhase, View};
+use crate::model::{Family, Operator, Plan, SaveMode, Source, TrialPhase, View};
 
 /// One look at the host and what it means.
 #[derive(Debug)]
@@ -180,8 +180,9 @@ pub enum Change {
     Keep { without_proof: bool },
     Revert,
     Extend,
-    SavePreview { all: bool },
-    Save { all: bool },
+    /// Without a mode, that which is usual on the host.
+    SavePreview { mode: Option<SaveMode> },
+    Save { mode: SaveMode },
 }
 
 impl Change {
@@ -215,7 +216,7 @@ pub enum Reply {
     Began(TrialSeen),
     Past(Vec<TrialSeen>),
     Draft(Plan),
-    SavePreview { all: bool, text: String },
+    SavePreview { mode: SaveMode, text: String },
     /// A change was done.
     Done(String),
     /// What boot loads was written: what was done, and what is left to be done so that boot loads it.

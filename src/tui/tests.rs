@@ -272,6 +272,22 @@ fn save() {
 }
 
 #[test]
+fn the_ways_to_save_come_one_after_the_other() {
+    let mut c = Cockpit::demo(80, 24);
+    kept(&mut c);
+    c.press(&["esc", "3", "s"]);
+    c.until_shown("rules.v4");
+    assert!(c.picture().contains("● all but what managers like Docker rebuild (usual here)"), "{}", c.picture());
+    c.press(&["tab"]);
+    c.until_shown("● everything that is loaded");
+    c.press(&["tab"]);
+    c.until_shown("portcullis-rules.service will be written");
+    assert!(c.picture().contains("● portcullis' own chains alone"), "{}", c.picture());
+    c.press(&["enter"]);
+    c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved portcullis' own chains alone: wrote /etc/portcullis/rules.v4")));
+}
+
+#[test]
 fn guided_steps() {
     for (w, h) in [(80, 24), (120, 40)] {
         let mut c = Cockpit::on(Subject::Demo, w, h, true);

@@ -423,7 +423,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),
             _ => s("The old rules are back.", "Nobody kept the trial, or you reverted it. The plan is still staged.", "look at the plan again"),
         },
-        Step::Save => s("Save for the next boot?", "The rules that were kept are written to the files that are loaded at boot, without what Docker and other managers make anew themselves. The old files stay beside them.", "see what boot does with them, then save"),
+        Step::Save => s("Save for the next boot?", "The rules that were kept are written to files that are loaded at boot, in the way that fits this host. Old files stay beside them.", "see what boot does with them, then save"),
         Step::Done => {
             let key = |a| sh.key(Place::Services, a);
             let saved = sh.boot_to_do.as_ref().map_or("The rules are live, kept and saved.".to_owned(), |to_do| format!("The rules are live, kept and written. Before the next boot: {to_do}"));

@@ -1,6 +1,7 @@
 //! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
 
 use super::{After, WHOLE, find_line, too_long, whole};
+use crate::model::SaveMode;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Change, Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -9,26 +10,31 @@ use crate::tui::widgets::{Canvas, Cursor, beyond};
 /// State.
 #[derive(Debug)]
 pub struct Save {
-    all: bool,
+    /// `None` until the host has said which is usual there.
+    mode: Option<SaveMode>,
+    usual: Option<SaveMode>,
     text: Option<String>,
     /// In the difference.
     pub(super) cursor: Cursor,
 }
 
-const MODES: [&str; 2] = [
-    "all but what managers like Docker rebuild (usual)",
-    "everything that is loaded",
-];
+fn label(mode: SaveMode) -> &'static str {
+    match mode {
+        SaveMode::Ours => "portcullis' own chains alone, after whoever builds the rest",
+        SaveMode::Unmanaged => "all but what managers like Docker rebuild",
+        SaveMode::All => "everything that is loaded",
+    }
+}
 
 impl Save {
     /// Asks for the difference at once.
     pub fn new(sh: &mut Shared) -> Self {
-        Self::showing(false, sh)
+        Self::showing(None, None, sh)
     }
 
-    fn showing(all: bool, sh: &mut Shared) -> Self {
-        sh.requests.push(Request::Change(Change::SavePreview { all }));
-        Self { all, text: None, cursor: Cursor::default() }
+    fn showing(mode: Option<SaveMode>, usual: Option<SaveMode>, sh: &mut Shared) -> Self {
+        sh.requests.push(Request::Change(Change::SavePreview { mode }));
+        Self { mode, usual, text: None, cursor: Cursor::default() }
     }
 
     /// Acts.
@@ -42,21 +48,30 @@ impl Save {
                 After::Stay
             }
             Action::NextView => {
-                *self = Self::showing(!self.all, sh);
+                let at = SaveMode::ALL.iter().position(|m| Some(*m) == self.mode);
+                // What is usual here is not known yet: it comes first.
+                if let Some(at) = at {
+                    *self = Self::showing(Some(SaveMode::ALL[(at + 1) % SaveMode::ALL.len()]), self.usual, sh);
+                }
                 After::Stay
             }
             Action::Cancel => After::Close,
-            Action::Accept if self.text.is_some() => {
-                sh.requests.push(Request::Change(Change::Save { all: self.all }));
-                After::Close
-            }
+            Action::Accept => match self.mode.filter(|_| self.text.is_some()) {
+                Some(mode) => {
+                    sh.requests.push(Request::Change(Change::Save { mode }));
+                    After::Close
+                }
+                None => After::Stay,
+            },
             _ => After::Stay,
         }
     }
 
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
-        if let Reply::SavePreview { all, text } = reply && *all == self.all {
+        if let Reply::SavePreview { mode, text } = reply && self.mode.is_none_or(|m| m == *mode) {
+            self.mode = Some(*mode);
+            self.usual = self.usual.or(Some(*mode));
             self.text = Some(text.clone());
         }
     }
@@ -66,19 +81,20 @@ impl Save {
         let (w, h) = (c.w(), c.h().saturating_sub(2));
         let mut area = c.part(0, 1, w, h);
         let mut c = area.frame("Save to the rules that are loaded at boot");
-        for (i, m) in MODES.iter().enumerate() {
-            let chosen = self.all == (i == 1);
+        for (i, m) in SaveMode::ALL.into_iter().enumerate() {
+            let chosen = self.mode == Some(m);
             let mark = c.theme.glyph(if chosen { Glyph::Anyone } else { Glyph::Nobody });
-            c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {m}"));
+            let usual = if self.usual == Some(m) { " (usual here)" } else { "" };
+            c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {}{usual}", label(m)));
         }
         let enter = c.theme.glyph(Glyph::Enter);
         let other = sh.key(Place::Save, Action::NextView);
-        c.put(2, 2, Role::Dim, &format!("{enter} writes it, {other} chooses the other; old ones stay as .before-portcullis"));
+        c.put(2, 3, Role::Dim, &format!("{enter} writes it, {other} chooses another; old ones stay as .before-portcullis"));
         let staged = sh.plan_is_new() && sh.busy.is_none();
         if staged {
-            c.put(2, 3, Role::Partial, &format!("The staged plan is not live and is not saved: apply it first ({})", sh.key(Place::Plan, Action::Apply)));
+            c.put(2, 4, Role::Partial, &format!("The staged plan is not live and is not saved: apply it first ({})", sh.key(Place::Plan, Action::Apply)));
         }
-        let top = 3 + u16::from(staged);
+        let top = 4 + u16::from(staged);
         c.rule(top, "what boot does with them, what they gain and lose");
         let Some(text) = &self.text else {
             c.put(2, top + 1, Role::Dim, "reading the files");

@@ -94,16 +94,15 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                 }
             }),
             Change::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
-            Change::SavePreview { all } => save::preview(host, mode(all)).map(|p| {
-                let text = preview_text(&p);
+            Change::SavePreview { mode } => save::preview(host, mode.unwrap_or_else(|| trial::usual_mode(host))).map(|p| {
+                let (mode, text) = (p.mode, preview_text(&p));
                 self.save_shown = Some(p);
-                Reply::SavePreview { all, text }
+                Reply::SavePreview { mode, text }
             }),
             // What was shown is what is written: save compares.
-            Change::Save { all } => self.save_shown.take().filter(|p| p.mode == mode(all)).map_or_else(|| save::preview(host, mode(all)), Ok)
+            Change::Save { mode } => self.save_shown.take().filter(|p| p.mode == mode).map_or_else(|| save::preview(host, mode), Ok)
                 .and_then(|p| save::save(host, &p).map(|done| {
-                    let what = if all { "everything that is loaded" } else { "all but what managers rebuild" };
-                    let (done, to_do) = (done.join("; "), p.to_do());
+                    let (what, done, to_do) = (mode.what(), done.join("; "), p.to_do());
                     // What is left to do comes first: the rest may be longer than the note.
                     let text = to_do.as_ref().map_or_else(|| format!("saved {what}: {done}"), |t| format!("saved {what}. Before the next boot: {t} Done: {done}"));
                     Reply::Saved(text, to_do)
@@ -112,13 +111,10 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
     }
 }
 
-fn mode(all: bool) -> save::Mode {
-    if all { save::Mode::All } else { save::Mode::Unmanaged }
-}
-
 /// What the next start does with the files, then what they gain and lose.
 fn preview_text(p: &save::Preview) -> String {
-    let mut out: String = p.boot.lines().flat_map(|l| wrap(l, BOOT_WIDTH)).flat_map(|l| [l, "\n".into()]).collect();
+    let refused = p.refused.as_ref().map(|r| format!("This is refused: {}; {}.", r.what, r.hint));
+    let mut out: String = refused.iter().map(String::as_str).chain(p.boot.lines()).flat_map(|l| wrap(l, BOOT_WIDTH)).flat_map(|l| [l, "\n".into()]).collect();
     for f in &p.files {
         if f.diff.is_empty() {
             out.push_str(&format!("{}: no difference\n", f.path.display()));
