@@ -133,6 +133,7 @@ impl Reach {
     }
 
     /// Accept becomes *depends* where something else filters too, and so does blocked where it may rewrite.
+    #[must_use]
     pub fn under(mut self, others: Option<bool>) -> Self {
         if let Some(rewrites) = others {
             self.depends = self.depends.or(&self.accepted);
