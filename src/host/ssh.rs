@@ -76,7 +76,10 @@ impl Sessions {
             if *looks >= LOOKS {
                 continue;
             }
-            let server = (netns(&pid.to_string()) == Some(here)).then(|| p.stat(pid)).flatten().filter(|s| session::is_server(&s.comm));
+            let server = (netns(&pid.to_string()) == Some(here))
+                .then(|| p.stat(pid))
+                .flatten()
+                .filter(|s| session::is_server(&s.comm));
             let Some(stat) = server else {
                 *looks += 1;
                 continue;
@@ -105,8 +108,15 @@ impl Sessions {
     #[allow(clippy::disallowed_methods, reason = "how old an answer is")]
     pub fn logins(&mut self, tools: &dyn Tools) -> Logins {
         let p = Proc::default();
-        let mut seen: Vec<Login> = session::all(&p).into_iter()
-            .map(|s| Login { user: s.user, peer: s.connection.remote.ip(), port: Some(s.connection.local.port()), at: None, seen: LoginSource::Sessions })
+        let mut seen: Vec<Login> = session::all(&p)
+            .into_iter()
+            .map(|s| Login {
+                user: s.user,
+                peer: s.connection.remote.ip(),
+                port: Some(s.connection.local.port()),
+                at: None,
+                seen: LoginSource::Sessions,
+            })
             .collect();
         let (utmp, present) = past::present(&p);
         seen.extend(present);
@@ -137,11 +147,14 @@ const SSH: u16 = 22;
 /// port, or a socket of a unit that starts an SSH server.
 fn ports(p: &dyn Processes, tools: &dyn Tools) -> Vec<u16> {
     let listeners = session::listeners(p);
-    let outside = |all: &[SocketAddr]| all.iter().filter(|l| !l.ip().is_loopback()).map(SocketAddr::port).collect::<Vec<_>>();
+    let outside =
+        |all: &[SocketAddr]| all.iter().filter(|l| !l.ip().is_loopback()).map(SocketAddr::port).collect::<Vec<_>>();
     let handed_on = outside(&listeners.others);
     let units = if handed_on.is_empty() { Vec::new() } else { past::socket_units(tools) };
-    let mut ports: Vec<u16> = outside(&listeners.servers).into_iter()
-        .chain(handed_on.into_iter().filter(|port| *port == SSH || units.contains(port))).collect();
+    let mut ports: Vec<u16> = outside(&listeners.servers)
+        .into_iter()
+        .chain(handed_on.into_iter().filter(|port| *port == SSH || units.contains(port)))
+        .collect();
     ports.sort_unstable();
     ports.dedup();
     ports

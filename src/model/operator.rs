@@ -117,7 +117,11 @@ pub struct Login {
 impl Login {
     /// Which one it is, in brackets behind its address.
     pub fn which(&self) -> String {
-        if self.seen.is_now() { format!("{}, logged in now", self.user) } else { format!("{}, the last login: {}", self.user, self.seen.label()) }
+        if self.seen.is_now() {
+            format!("{}, logged in now", self.user)
+        } else {
+            format!("{}, the last login: {}", self.user, self.seen.label())
+        }
     }
 }
 
@@ -160,8 +164,10 @@ mod tests {
     #[test]
     fn an_operator_is_a_word_in_a_file() {
         for (operator, word) in [
-            (Operator::Ssh([192, 0, 2, 2].into()), "\"192.0.2.2\""), (Operator::Console, "\"console\""),
-            (Operator::Unattended, "\"unattended\""), (Operator::Unknown, "\"unknown\""),
+            (Operator::Ssh([192, 0, 2, 2].into()), "\"192.0.2.2\""),
+            (Operator::Console, "\"console\""),
+            (Operator::Unattended, "\"unattended\""),
+            (Operator::Unknown, "\"unknown\""),
         ] {
             assert_eq!(serde_json::to_string(&operator).unwrap(), word);
             assert_eq!(serde_json::from_str::<Operator>(word).unwrap(), operator);
@@ -172,10 +178,18 @@ mod tests {
     #[test]
     fn who_is_logged_in_counts_and_of_the_others_the_last() {
         let login = |peer: u8, at, seen| Login { user: "u".into(), peer: [192, 0, 2, peer].into(), port: None, at, seen };
-        let logins = Logins::new(vec![
-            login(1, Some(5), LoginSource::Sessions), login(2, Some(3), LoginSource::Utmp), login(3, Some(10), LoginSource::Wtmp),
-            login(4, Some(20), LoginSource::Journal), login(5, None, LoginSource::Lastlog), login(1, Some(20), LoginSource::Wtmp),
-        ], Vec::new(), Vec::new());
+        let logins = Logins::new(
+            vec![
+                login(1, Some(5), LoginSource::Sessions),
+                login(2, Some(3), LoginSource::Utmp),
+                login(3, Some(10), LoginSource::Wtmp),
+                login(4, Some(20), LoginSource::Journal),
+                login(5, None, LoginSource::Lastlog),
+                login(1, Some(20), LoginSource::Wtmp),
+            ],
+            Vec::new(),
+            Vec::new(),
+        );
         let peers: Vec<String> = logins.found.iter().map(|l| l.peer.to_string()).collect();
         assert_eq!(peers, ["192.0.2.1", "192.0.2.2", "192.0.2.4", "192.0.2.5"]);
     }

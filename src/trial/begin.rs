@@ -181,15 +181,24 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
         return Err(Refusal::refused("replace", format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
             "a plan is the whole content of our chains: add those rules to it, or say --replace"));
     }
-    if !options.allow_lockout && let Some(way) = ways_in(&change.before, &change.after).first()
-        && let Access::Worse { why } = &way.access
-    {
+    let ways = ways_in(&change.before, &change.after);
+    if !options.allow_lockout && let Some(way) = ways.first() && let Access::Worse { why } = &way.access {
+        // Each needs a rule of its own.
+        let cut = ways.iter().filter(|w| w.peer() != way.peer() && matches!(w.access, Access::Worse { .. }));
+        let mut others: Vec<String> = cut.filter_map(|w| Some(w.peer()?.to_string())).collect();
+        others.sort();
+        others.dedup();
+        let others = if others.is_empty() { String::new() } else { format!("; {} too", others.join(", ")) };
         let hint = match &way.who {
             Entrant::Operator(_) => "put an allow rule for that address first, or say --allow-lockout".to_owned(),
-            Entrant::Login(_) => format!("{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout", nobody(view)),
-            Entrant::Anyone(_) => format!("{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout", nobody(view)),
+            Entrant::Login(_) => {
+                format!("{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout", nobody(view))
+            }
+            Entrant::Anyone(_) => {
+                format!("{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout", nobody(view))
+            }
         };
-        return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}", way.what()), hint));
+        return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}{others}", way.what()), hint));
     }
     Ok(())
 }
@@ -208,8 +217,11 @@ fn whose_way_in(change: &Change, view: &View) -> Option<String> {
     view.logins.as_ref()?;
     let mut whose: Vec<String> = ways_in(&change.before, &change.after).iter().map(WayIn::what).collect();
     whose.dedup();
-    let whose = if whose.is_empty() { "there is no SSH server either, so no way in was checked".to_owned() } else { format!("checked was {}", whose.join("; ")) };
-    Some(format!("{}: {whose}", nobody(view)))
+    let checked = match whose.join("; ") {
+        none if none.is_empty() => "there is no SSH server either, so no way in was checked".to_owned(),
+        whose => format!("checked was {whose}"),
+    };
+    Some(format!("{}: {checked}", nobody(view)))
 }
 
 /// Only a rehearsal that went well, or the operator's word that none can be had, leads on.

@@ -73,11 +73,11 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
         return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
     }
     if record.proof.is_none() && !without_proof && record.operator.needs_proof() {
-        let what = match record.operator {
-            Operator::Unattended => "no new SSH login has shown yet that the way in is open, and the job that began the trial has no terminal",
-            _ => "no new SSH login has shown yet that the way in is open; this session was open before",
+        let why = match record.operator {
+            Operator::Unattended => ", and the job that began the trial has no terminal",
+            _ => "; this session was open before",
         };
-        return Err(Refusal::refused("no-proof", what,
+        return Err(Refusal::refused("no-proof", format!("no new SSH login has shown yet that the way in is open{why}"),
             "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without"));
     }
     Ok(())

@@ -100,7 +100,11 @@ pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
 /// The rule of a plan that shuts its operator out; `None`: none does.
 pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
     // Where the operator is not known, the first of those who may be he.
-    let maybe = || view.logins.as_ref().and_then(|l| l.found.first().map(|f| (f.peer, f.port.or(l.ports.first().copied()).unwrap_or(22))));
+    let maybe = || {
+        let logins = view.logins.as_ref()?;
+        let first = logins.found.first()?;
+        Some((first.peer, first.port.or(logins.ports.first().copied())?))
+    };
     let (peer, port) = view.ssh_peer.or_else(maybe)?;
     let is_peer = |n: &Node| n.nets(Family::of(peer)).is_none_or(|nets| nets.iter().any(|n| n.contains(peer)));
     let first = plan.rules.iter().position(|r| r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port))))?;
@@ -134,16 +138,25 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
     for way in ways {
         let WayIn { who, port, access } = way;
         match (who, access) {
-            (Entrant::Operator(peer), Access::Same) => say(Some(true), format!("your SSH session ({peer} to port {port}): a new login still gets in")),
-            (Entrant::Operator(_), Access::Worse { why }) => say(Some(false), format!("your SSH session: a new login would be blocked by {why}")),
+            (Entrant::Operator(peer), Access::Same) => {
+                say(Some(true), format!("your SSH session ({peer} to port {port}): a new login still gets in"));
+            }
+            (Entrant::Operator(_), Access::Worse { why }) => {
+                say(Some(false), format!("your SSH session: a new login would be blocked by {why}"));
+            }
             (Entrant::Operator(_), Access::Unknown { why }) => say(None, format!("your SSH session: not certain, {why}")),
             (_, Access::Same) => {}
-            (_, Access::Worse { why }) => say(Some(false), format!("no SSH session of yours was found; {} would be cut: {why}", way.what())),
-            (_, Access::Unknown { why }) => say(None, format!("no SSH session of yours was found; {}: not certain, {why}", way.what())),
+            (_, Access::Worse { why }) => {
+                say(Some(false), format!("no SSH session of yours was found; {} would be cut: {why}", way.what()));
+            }
+            (_, Access::Unknown { why }) => {
+                say(None, format!("no SSH session of yours was found; {}: not certain, {why}", way.what()));
+            }
         }
     }
     // Of many logins those that are cut have a line of their own.
-    let mut kept: Vec<String> = ways.iter().filter(|w| w.access == Access::Same && !matches!(w.who, Entrant::Operator(_))).map(WayIn::what).collect();
+    let others = ways.iter().filter(|w| w.access == Access::Same && !matches!(w.who, Entrant::Operator(_)));
+    let mut kept: Vec<String> = others.map(WayIn::what).collect();
     kept.dedup();
     if !kept.is_empty() {
         say(Some(true), format!("no SSH session of yours was found; as before: {}", kept.join("; ")));

@@ -348,7 +348,8 @@ pub fn ours(text: &str) -> Vec<String> {
 }
 
 /// The backend is chosen as an administrator would (update-alternatives), in a private copy; root logs in without what
-/// the shell's files on this machine would do first.
+/// the shell's files on this machine would do first. Who logged in to this machine is none of a lab's business, nor the
+/// other way round.
 fn server_setup(backend: Backend) -> String {
     let word = backend.word();
     format!(
@@ -357,6 +358,9 @@ fn server_setup(backend: Backend) -> String {
          mount --bind /run/alternatives /etc/alternatives\n\
          for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; done\n\
          sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow /etc/shadow\n\
+         for f in wtmp wtmp.1 lastlog; do [ ! -e /var/log/$f ] || {{ install -m 664 -g utmp /dev/null /run/$f; \
+           mount --bind /run/$f /var/log/$f; }}; done\n\
+         [ ! -e /var/log/journal ] || mount -t tmpfs -o mode=2755 journal /var/log/journal\n\
          for c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; done"
     )
 }

@@ -43,10 +43,16 @@ pub fn wait_for_sshd(lab: &Lab) {
 
 /// The words of an ssh client in a client's namespace, up to the remote command.
 fn ssh(lab: &Lab, to: IpAddr) -> Vec<String> {
+    ssh_as(lab, "root", to, &[])
+}
+
+/// The same for another user, with more options.
+pub fn ssh_as(lab: &Lab, user: &str, to: IpAddr, options: &[&str]) -> Vec<String> {
     let dir = lab.dir.path().display();
     let mut words: Vec<String> = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=1", "-o", "StrictHostKeyChecking=no",
         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ControlPath=none"].map(str::to_owned).to_vec();
-    words.extend(["-i".into(), format!("{dir}/user_key"), format!("root@{to}")]);
+    words.extend(options.iter().map(|&o| o.to_owned()));
+    words.extend(["-i".into(), format!("{dir}/user_key"), format!("{user}@{to}")]);
     words
 }
 

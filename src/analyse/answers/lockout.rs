@@ -89,8 +89,9 @@ pub fn ways_in(before: &View, after: &View) -> Vec<WayIn> {
     let mut ways: Vec<WayIn> = Vec::new();
     for login in &logins.found {
         // Which port he came to is not always written down.
-        let ports = login.port.map_or_else(|| if logins.ports.is_empty() { vec![SSH] } else { logins.ports.clone() }, |port| vec![port]);
-        ways.extend(ports.into_iter().filter(|port| gets_in(login.peer, *port)).map(|port| of(Entrant::Login(login.clone()), login.peer, port)));
+        let all = || if logins.ports.is_empty() { vec![SSH] } else { logins.ports.clone() };
+        let ports = login.port.map_or_else(all, |port| vec![port]).into_iter().filter(|port| gets_in(login.peer, *port));
+        ways.extend(ports.map(|port| of(Entrant::Login(login.clone()), login.peer, port)));
     }
     if ways.is_empty() {
         ways = logins.ports.iter().flat_map(|port| Family::BOTH.map(|f| (*port, f))).filter_map(|(port, family)| {
@@ -113,10 +114,13 @@ const SSH: u16 = 22;
 fn senders(before: &Analysis, after: &Analysis, family: Family, port: u16) -> Option<Access> {
     let all = before.endpoints();
     let here = |e: &&Endpoint| e.proto == Proto::TCP && e.port == port && e.kind != EndpointKind::Published;
-    let endpoint = all.into_iter().find(|e| here(&e)).unwrap_or_else(|| Endpoint::new(EndpointKind::Socket, "ssh", Proto::TCP, port));
+    let unseen = || Endpoint::new(EndpointKind::Socket, "ssh", Proto::TCP, port);
+    let endpoint = all.into_iter().find(|e| here(&e)).unwrap_or_else(unseen);
     let (old, new) = (before.exposure(&endpoint, family)?, after.exposure(&endpoint, family)?);
     let mut lost = AddrSet::empty(family);
-    let mut take = |old: &Reach, new: &Reach| lost.add(&old.accepted.minus(&new.accepted).or(&old.depends.and(&new.blocked)));
+    let mut take = |old: &Reach, new: &Reach| {
+        lost.add(&old.accepted.minus(&new.accepted).or(&old.depends.and(&new.blocked)));
+    };
     let by = |e: &Exposure, name: &String| e.by_interface.get(name).unwrap_or(&e.reach).clone();
     let names: Vec<&String> = old.by_interface.keys().chain(new.by_interface.keys()).collect();
     if names.is_empty() {

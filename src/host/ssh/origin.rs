@@ -52,7 +52,8 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
         return Origin::Unattended;
     }
     // mosh goes on without SSH, whoever else is logged in. Of the rest who has no terminal himself was not typed into one.
-    let behind_multiplexer = !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
+    let behind_multiplexer =
+        !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
     let by_terminal = if behind_multiplexer { used_last(p) } else { None };
     let by_word = || p.in_environment().filter(|c| !p.is_own(c.remote.ip()));
     by_terminal.or_else(by_word).map_or(Origin::Unknown, |c| Origin::Ssh(c.remote.ip(), c.local.port()))
@@ -83,11 +84,38 @@ fn through(p: &dyn Processes, connection: &Tcp, hops: u32) -> Origin {
     }
 }
 
-/// In tmux or screen no SSH server is above: the session whose terminal was used last is the operator's.
+/// What stands at the operator's own terminal while he works on one that no SSH server made.
+const CLIENTS: [&str; 11] = [
+    "tmux: client",
+    "screen",
+    "zellij",
+    "dtach",
+    "abduco",
+    "machinectl",
+    "run0",
+    "systemd-run",
+    "docker",
+    "podman",
+    "nsenter",
+];
+
+/// In tmux or screen no SSH server is above: of the sessions at whose terminal such a program's client stands, or of all
+/// where none does, the one whose terminal was used last is the operator's. The kernel tells that to eight seconds only.
 fn used_last(p: &dyn Processes) -> Option<Tcp> {
-    let used = |s: &Session| p.used(s.pid, s.terminal.as_deref().filter(|t| t.starts_with("pts/"))?);
+    let stats = p.all().into_iter().filter_map(|pid| p.stat(pid));
+    let attached: Vec<i32> = stats.filter(|s| CLIENTS.contains(&s.comm.as_str())).map(|s| s.tty).collect();
+    let used = |s: &Session| {
+        let terminal = s.terminal.as_deref()?;
+        Some((attached.contains(&pts(terminal)?), p.used(s.pid, terminal)?))
+    };
     let sessions = session::all(p).into_iter().filter(|s| !p.is_own(s.connection.remote.ip()));
     sessions.filter_map(|s| Some((used(&s)?, s.connection))).max_by_key(|(used, _)| *used).map(|(_, c)| c)
+}
+
+/// The kernel's number of `pts/3`: devices.txt, with minor numbers above 255 in the upper bits (proc(5)).
+fn pts(terminal: &str) -> Option<i32> {
+    let n: i32 = terminal.strip_prefix("pts/")?.parse().ok()?;
+    Some(136 << 8 | n & 0xff | (n >> 8) << 20)
 }
 
 /// Major numbers 136 to 143 are pseudo-terminals (devices.txt); bits 8 to 19 of the number hold the major (proc(5)).

@@ -35,13 +35,18 @@ pub fn present(p: &dyn Processes) -> (bool, Vec<Login>) {
 pub fn last(tools: &dyn Tools) -> (Vec<Login>, Vec<LoginSource>) {
     let mut logins = Vec::new();
     let mut read = Vec::new();
-    let mut add = |source, found: Option<Vec<Login>>| if let Some(found) = found {
-        logins.extend(found);
-        read.push(source);
+    let mut add = |source, found: Option<Vec<Login>>| {
+        if let Some(found) = found {
+            logins.extend(found);
+            read.push(source);
+        }
     };
     add(LoginSource::Wtmp, wtmp());
     add(LoginSource::Lastlog, of_users());
-    add(LoginSource::Wtmpdb, ask(tools, "wtmpdb", &["last", "--fullnames", "--time-format", "iso"]).map(|t| wtmpdb::read(&t).0));
+    add(
+        LoginSource::Wtmpdb,
+        ask(tools, "wtmpdb", &["last", "--fullnames", "--time-format", "iso"]).map(|t| wtmpdb::read(&t).0),
+    );
     add(LoginSource::Lastlog2, ask(tools, "lastlog2", &[]).map(|t| lastlog2::read(&t).0));
     add(LoginSource::Journal, in_journal(tools));
     (logins, read)
@@ -75,18 +80,26 @@ fn of_users() -> Option<Vec<Login>> {
 /// What sshd logged: the latest logins. A journal without `--grep` is read back as far as time allows. Only root's own
 /// words count: anybody can log as sshd.
 fn in_journal(tools: &dyn Tools) -> Option<Vec<Login>> {
-    let common = ["--quiet", "--no-pager", "--output=short-unix", "--reverse", "-t", "sshd", "-t", "sshd-session", "_UID=0"];
-    let run = |more: &[&str]| tools.run(&Cmd::new("journalctl", &[&common, more].concat()).within(PATIENCE)).ok();
+    const COMMON: [&str; 8] =
+        ["--no-pager", "--output=short-unix", "--reverse", "-t", "sshd", "-t", "sshd-session", "_UID=0"];
+    let run = |more: &[&str]| tools.run(&Cmd::new("journalctl", &[&COMMON, more].concat()).within(PATIENCE)).ok();
     let found = run(&["--lines=50", "--grep=^Accepted ", "--case-sensitive=yes"])?;
+    if found.complaint().starts_with("No journal files") {
+        return None;
+    }
     // With --grep it fails where nothing is found.
-    let text = if found.status == 0 || found.stderr.is_empty() { found } else { run(&["--lines=5000"]).filter(|o| o.status == 0)? };
-    Some(journal::read(&text.text()).0)
+    let is_answer = found.status == 0 || found.stderr.is_empty();
+    let answer = if is_answer { found } else { run(&["--lines=5000"]).filter(|o| o.status == 0)? };
+    Some(journal::read(&answer.text()).0)
 }
 
 /// The ports of sockets that systemd holds for SSH servers: `Listen=[::]:22 (Stream)`.
 pub fn socket_units(tools: &dyn Tools) -> Vec<u16> {
-    let text = ask(tools, "systemctl", &["show", "--property=Listen", "ssh.socket", "sshd.socket", "dropbear.socket"]).unwrap_or_default();
-    text.lines().filter_map(|l| l.strip_prefix("Listen=")?.split_whitespace().next()?.rsplit(':').next()?.parse().ok()).collect()
+    let text = ask(tools, "systemctl", &["show", "--property=Listen", "ssh.socket", "sshd.socket", "dropbear.socket"])
+        .unwrap_or_default();
+    text.lines()
+        .filter_map(|l| l.strip_prefix("Listen=")?.split_whitespace().next()?.rsplit(':').next()?.parse().ok())
+        .collect()
 }
 
 fn ask(tools: &dyn Tools, tool: &str, args: &[&str]) -> Option<String> {

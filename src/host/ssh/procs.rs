@@ -79,8 +79,21 @@ impl Proc {
     fn tcp(&self) -> &HashMap<u64, Tcp> {
         self.tcp.get_or_init(|| {
             let wanted = |e: &TcpNetEntry| matches!(e.state, TcpState::Established | TcpState::Listen);
-            [procfs::net::tcp().ok(), procfs::net::tcp6().ok()].into_iter().flatten().flatten().filter(wanted)
-                .map(|e| (e.inode, Tcp { local: plain(e.local_address), remote: plain(e.remote_address), listens: e.state == TcpState::Listen }))
+            [procfs::net::tcp().ok(), procfs::net::tcp6().ok()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(wanted)
+                .map(|e| {
+                    (
+                        e.inode,
+                        Tcp {
+                            local: plain(e.local_address),
+                            remote: plain(e.remote_address),
+                            listens: e.state == TcpState::Listen,
+                        },
+                    )
+                })
                 .collect()
         })
     }
@@ -89,8 +102,10 @@ impl Proc {
 /// Sockets of a process by their inodes, in the order of the descriptors.
 fn inodes(pid: i32) -> Vec<u64> {
     let Some(fds) = Process::new(pid).ok().and_then(|p| p.fd().ok()) else { return Vec::new() };
-    let mut found: Vec<(i32, u64)> = fds.flatten()
-        .filter_map(|f| if let FDTarget::Socket(inode) = f.target { Some((f.fd, inode)) } else { None }).collect();
+    let mut found: Vec<(i32, u64)> = fds
+        .flatten()
+        .filter_map(|f| if let FDTarget::Socket(inode) = f.target { Some((f.fd, inode)) } else { None })
+        .collect();
     found.sort_unstable();
     found.into_iter().map(|(_, inode)| inode).collect()
 }
@@ -102,7 +117,12 @@ fn plain(addr: SocketAddr) -> SocketAddr {
 
 impl Processes for Proc {
     fn all(&self) -> Vec<i32> {
-        std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+        std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.file_name().to_str()?.parse().ok())
+            .collect()
     }
 
     fn stat(&self, pid: i32) -> Option<Stat> {
@@ -126,8 +146,12 @@ impl Processes for Proc {
         let file = std::fs::metadata(&exe).ok()?;
         let name = path.file_name()?.to_str()?;
         let name = name.strip_suffix(" (deleted)").unwrap_or(name).to_owned();
-        let only_root = |m: &std::fs::Metadata| m.uid() == 0 && m.mode() & 0o002 == 0 && (m.mode() & 0o020 == 0 || m.gid() == 0);
-        let folders = path.ancestors().skip(1).all(|d: &Path| std::fs::symlink_metadata(d).is_ok_and(|m| m.is_dir() && only_root(&m)));
+        let only_root =
+            |m: &std::fs::Metadata| m.uid() == 0 && m.mode() & 0o002 == 0 && (m.mode() & 0o020 == 0 || m.gid() == 0);
+        let folders = path
+            .ancestors()
+            .skip(1)
+            .all(|d: &Path| std::fs::symlink_metadata(d).is_ok_and(|m| m.is_dir() && only_root(&m)));
         Some(Program { name, of_root: file.is_file() && only_root(&file) && folders })
     }
 
@@ -143,7 +167,8 @@ impl Processes for Proc {
     fn is_own(&self, addr: IpAddr) -> bool {
         // Only addresses of this host can be bound (ip(7)), unless `ip_nonlocal_bind` is set.
         let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
-        let any = || std::fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind")).is_ok_and(|t| t.trim() == "1");
+        let any =
+            || std::fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind")).is_ok_and(|t| t.trim() == "1");
         addr.is_loopback() || !any() && std::net::UdpSocket::bind((addr, 0)).is_ok()
     }
 

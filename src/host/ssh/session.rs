@@ -111,9 +111,12 @@ pub fn oldest(p: &dyn Processes, pid: i32) -> Option<Tcp> {
     mine.iter().find(|t| !t.listens && !own(t)).copied()
 }
 
-/// The name in the title of a process of sshd: `root@pts/0`, `ann [priv]`, `/usr/sbin/sshd -D [listener] 0 of 10-100 startups`.
+/// The name in the title of a process of sshd: `root@pts/0`, `ann [priv]`, `/usr/sbin/sshd -D [listener] 0 of 10-100`.
 fn named(title: &str) -> Option<&str> {
-    title.split_once(": ").filter(|(program, _)| matches!(*program, "sshd" | "sshd-session" | "sshd-auth")).map(|(_, rest)| rest)
+    title
+        .split_once(": ")
+        .filter(|(program, _)| matches!(*program, "sshd" | "sshd-session" | "sshd-auth"))
+        .map(|(_, rest)| rest)
 }
 
 /// The same, if it is of one connection: not of the process that waits for all.
@@ -126,7 +129,9 @@ pub fn user(title: &str) -> Option<(String, Option<String>)> {
     let name = name(title).filter(|n| !n.ends_with(']') && !n.is_empty())?;
     let known = |t: &str| t.starts_with("pts/") || matches!(t, "notty" | "internal-sftp") || t.starts_with("tty");
     match name.rsplit_once('@') {
-        Some((user, tty)) if tty.split(',').all(known) => (!user.is_empty()).then(|| (user.to_owned(), tty.split(',').next().map(str::to_owned))),
+        Some((user, tty)) if tty.split(',').all(known) => {
+            (!user.is_empty()).then(|| (user.to_owned(), tty.split(',').next().map(str::to_owned)))
+        }
         _ => (!name.contains(' ')).then(|| (name.to_owned(), None)),
     }
 }
@@ -135,7 +140,11 @@ pub fn user(title: &str) -> Option<(String, Option<String>)> {
 pub fn all(p: &dyn Processes) -> Vec<Session> {
     let listeners = listeners(p);
     let stats: Vec<Stat> = p.all().into_iter().filter_map(|pid| p.stat(pid)).collect();
-    stats.iter().filter(|s| is_server(&s.comm)).filter_map(|s| session(p, s, &listeners).or_else(|| dropbear(p, s, &listeners, &stats))).collect()
+    stats
+        .iter()
+        .filter(|s| is_server(&s.comm))
+        .filter_map(|s| session(p, s, &listeners).or_else(|| dropbear(p, s, &listeners, &stats)))
+        .collect()
 }
 
 /// The session of a process of sshd, if it is one.
@@ -145,7 +154,9 @@ pub fn session(p: &dyn Processes, s: &Stat, listeners: &Listeners) -> Option<Ses
         return None;
     }
     let parent = p.stat(s.ppid).filter(|q| q.started <= s.started)?;
-    let monitor = p.is_root(parent.pid) && runs(p, parent.pid, &SERVERS) && name(&p.title(parent.pid)).is_some_and(|n| n.ends_with("[priv]"));
+    let monitor = p.is_root(parent.pid)
+        && runs(p, parent.pid, &SERVERS)
+        && name(&p.title(parent.pid)).is_some_and(|n| n.ends_with("[priv]"));
     // Root's own session has no monitor; whoever else runs sshd's program did not let anybody in.
     let of_root = || p.is_root(s.pid) && p.is_root(parent.pid);
     if !monitor && !of_root() {
@@ -163,7 +174,10 @@ pub fn session(p: &dyn Processes, s: &Stat, listeners: &Listeners) -> Option<Ses
 
 /// dropbear says nothing of whom it let in: a connection for which it has started something.
 fn dropbear(p: &dyn Processes, s: &Stat, listeners: &Listeners, all: &[Stat]) -> Option<Session> {
-    let works = s.comm == "dropbear" && p.is_root(s.pid) && runs(p, s.pid, &SERVERS) && all.iter().any(|c| c.ppid == s.pid && c.comm != "dropbear");
+    let works = s.comm == "dropbear"
+        && p.is_root(s.pid)
+        && runs(p, s.pid, &SERVERS)
+        && all.iter().any(|c| c.ppid == s.pid && c.comm != "dropbear");
     let connection = accepted(p, s.pid, listeners).filter(|_| works)?;
     Some(Session { pid: s.pid, user: "somebody".to_owned(), terminal: None, connection, listened: true, began: s.started })
 }

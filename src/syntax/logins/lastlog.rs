@@ -11,7 +11,9 @@ pub const fn size(wide: bool) -> usize {
 /// The last login of a user, if it came from an address. `wide`: with 64 bits for a time.
 pub fn read(record: &[u8], wide: bool, user: &str) -> (Option<Login>, Vec<Diagnostic>) {
     let line = if wide { 8 } else { 4 };
-    let Some((at, host)) = number(record, 0, wide).zip(record.get(line + 32..size(wide))) else { return (None, Vec::new()) };
+    let Some((at, host)) = number(record, 0, wide).zip(record.get(line + 32..size(wide))) else {
+        return (None, Vec::new());
+    };
     let login = |peer| Login { user: user.to_owned(), peer, port: None, at: Some(at), seen: LoginSource::Lastlog };
     (address(&text(host)).filter(|_| at != 0).map(login), Vec::new())
 }

@@ -25,7 +25,8 @@ pub const fn size(wide: bool) -> usize {
 pub fn read(bytes: &[u8], wide: bool, seen: LoginSource) -> (Vec<Entry>, Vec<Diagnostic>) {
     let records = bytes.chunks_exact(size(wide));
     let rest = records.remainder().len();
-    let diags = (rest > 0).then(|| Diagnostic::whole(format!("{} ends with {rest} bytes that are no whole record", seen.label())));
+    let diags =
+        (rest > 0).then(|| Diagnostic::whole(format!("{} ends with {rest} bytes that are no whole record", seen.label())));
     (records.filter_map(|r| entry(r, wide, seen)).collect(), diags.into_iter().collect())
 }
 
@@ -38,7 +39,8 @@ fn entry(record: &[u8], wide: bool, seen: LoginSource) -> Option<Entry> {
     let addr: [u8; 16] = record.get(addr..addr + 16)?.try_into().ok()?;
     // mosh names the address that its client has now, and leaves the field as it was.
     let peer = address(&host).or_else(|| numeric(addr))?;
-    (kind == USER).then_some(Entry { login: Login { user, peer, port: None, at: Some(at), seen }, pid: i32::try_from(pid).ok()? })
+    (kind == USER)
+        .then_some(Entry { login: Login { user, peer, port: None, at: Some(at), seen }, pid: i32::try_from(pid).ok()? })
 }
 
 /// `ut_addr_v6`: only the first four bytes are used for an IPv4 address.
@@ -62,7 +64,11 @@ mod tests {
         put(8, b"pts/0");
         put(44, user.as_bytes());
         put(76, host.as_bytes());
-        if wide { put(344, &i64::from(at).to_ne_bytes()) } else { put(340, &at.to_ne_bytes()) }
+        if wide {
+            put(344, &i64::from(at).to_ne_bytes())
+        } else {
+            put(340, &at.to_ne_bytes())
+        }
         put(if wide { 360 } else { 348 }, addr);
         r
     }
@@ -72,13 +78,20 @@ mod tests {
         for wide in [false, true] {
             let r = |kind, user, host, addr: &[u8], at| record(wide, kind, user, host, addr, at);
             let file = [
-                r(2, "reboot", "6.18.0", &[], 1), r(7, "root", "", &[], 2), r(7, "ann", ":0", &[], 3), r(7, "bob", "tmux(12).%0", &[], 4),
-                r(7, "root", "192.0.2.2", &[192, 0, 2, 2], 5), r(8, "root", "192.0.2.2", &[192, 0, 2, 2], 6),
+                r(2, "reboot", "6.18.0", &[], 1),
+                r(7, "root", "", &[], 2),
+                r(7, "ann", ":0", &[], 3),
+                r(7, "bob", "tmux(12).%0", &[], 4),
+                r(7, "root", "192.0.2.2", &[192, 0, 2, 2], 5),
+                r(8, "root", "192.0.2.2", &[192, 0, 2, 2], 6),
                 r(7, "ann", "host.example", &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], 7),
-                r(7, "bob", "192.0.2.18 via mosh [42]", &[192, 0, 2, 2], 8), vec![1, 2, 3],
-            ].concat();
+                r(7, "bob", "192.0.2.18 via mosh [42]", &[192, 0, 2, 2], 8),
+                vec![1, 2, 3],
+            ]
+            .concat();
             let (found, diags) = read(&file, wide, LoginSource::Wtmp);
-            let said: Vec<String> = found.iter().map(|e| format!("{} {} {:?} {}", e.login.user, e.login.peer, e.login.at, e.pid)).collect();
+            let said: Vec<String> =
+                found.iter().map(|e| format!("{} {} {:?} {}", e.login.user, e.login.peer, e.login.at, e.pid)).collect();
             assert_eq!(said, ["root 192.0.2.2 Some(5) 42", "ann 2001:db8::2 Some(7) 42", "bob 192.0.2.18 Some(8) 42"]);
             assert_eq!(diags.len(), 1);
         }
