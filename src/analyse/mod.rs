@@ -31,8 +31,8 @@ pub use answers::reach::{Because, Exposure, Reach};
 pub use answers::trace::{Packet, Trace};
 pub use inventory::endpoint::{Endpoint, EndpointKind};
 pub use inventory::ownership::{Manager, owner, rule_owner};
-pub use review::findings::Finding;
-pub use review::report::{Judged, NOT_JUDGED, Report};
+pub use review::finding::{Finding, Judged};
+pub use review::report::{NOT_JUDGED, Report};
 pub use review::shadowed::Shadow;
 pub use walk::verdict::{RuleRef, Step, StepResult, Verdict};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
-use super::live::{TOOL_DIRS, command};
+use super::process::{TOOL_DIRS, command, find};
 use super::{Cmd, Output, ToolError};
 
 /// How long the pipes of a tool that has ended may stay open: something that it started in the background holds them.
@@ -23,8 +23,14 @@ const LINGERS: Duration = Duration::from_secs(1);
 /// first, and at most.
 const ASKED_AFTER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
 
+/// Runs a tool by its name.
+pub(super) fn run(cmd: &Cmd) -> Result<Output, ToolError> {
+    let path = find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
+    run_file(&path, cmd)
+}
+
 /// Runs the file of a tool until it ends or its time is over; then what it started is killed too.
-pub(super) fn run(path: &Path, cmd: &Cmd) -> Result<Output, ToolError> {
+fn run_file(path: &Path, cmd: &Cmd) -> Result<Output, ToolError> {
     run_watched(path, cmd, Watch::of)
 }
 
@@ -241,7 +247,8 @@ fn wait(e: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::host::Host;
-    use crate::host::live::{Live, started};
+    use crate::host::live::Live;
+    use crate::host::process::started;
 
     fn sh(script: &str) -> Cmd {
         Cmd::new("sh", &["-c", script])

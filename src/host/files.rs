@@ -25,7 +25,7 @@ const OF_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 /// link; with `like` it has the mode, owner and attributes of that file, else it is ours with `mode`.
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let (pid, started) = super::live::this_process();
+    let (pid, started) = super::process::this_process();
     let mut file = tempfile::Builder::new().prefix(&format!("{TEMPORARY}{pid}-{started}-")).tempfile_in(dir)?;
     file.write_all(bytes)?;
     let meta = like.map(fs::symlink_metadata).transpose()?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::live::{Live, TOOL_DIRS, command, started};
-use super::{Cmd, Home, Host, Stop, Tools};
+use super::process::{TOOL_DIRS, alive, command, find, started};
+use super::{Cmd, Home, Stop, child};
 
 /// How long systemd may take to start or stop a unit.
 const SYSTEMD_WAITS: Duration = Duration::from_secs(5);
@@ -24,12 +24,12 @@ const SAVES_AT_SHUTDOWN: &str = "After=netfilter-persistent.service iptables.ser
     nftables.service firewalld.service ufw.service shorewall.service shorewall6.service ferm.service";
 
 /// The homes that can be had here, the better one first.
-pub(super) fn homes(live: &Live) -> Vec<Home> {
-    if under_systemd(live) { vec![Home::Service, Home::Detached] } else { vec![Home::Detached] }
+pub(super) fn homes() -> Vec<Home> {
+    if under_systemd() { vec![Home::Service, Home::Detached] } else { vec![Home::Detached] }
 }
 
 /// Whether systemd is the first process, a service of it would be in our namespaces, and it would find our executable.
-fn under_systemd(live: &Live) -> bool {
+fn under_systemd() -> bool {
     let same = |ns: &str| {
         let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/{ns}")).ok();
         of("self").is_some_and(|ours| of("1") == Some(ours))
@@ -37,8 +37,8 @@ fn under_systemd(live: &Live) -> bool {
     Path::new("/run/systemd/system").is_dir()
         && fs::read_to_string("/proc/1/comm").is_ok_and(|c| c.trim_end() == "systemd")
         && ["net", "mnt", "pid"].into_iter().all(same)
-        && live.find("systemd-run").is_some()
-        && live.find("systemctl").is_some()
+        && find("systemd-run").is_some()
+        && find("systemctl").is_some()
         && executable().is_some()
 }
 
@@ -57,16 +57,16 @@ fn places() -> Vec<(String, String)> {
         .filter(|(k, _)| k.starts_with("PORTCULLIS_")).collect()
 }
 
-pub(super) fn start(live: &Live, id: &str, home: Home) -> io::Result<Stop> {
+pub(super) fn start(id: &str, home: Home) -> io::Result<Stop> {
     match home {
-        Home::Service => start_service(live, id),
-        Home::Detached => start_detached(live, id),
+        Home::Service => start_service(id),
+        Home::Detached => start_detached(id),
     }
 }
 
 /// A transient service (systemd-run(1)). It is started again whatever ends it, until the guard itself says by its exit
 /// status that the trial has ended (0) or that there is none for it here (3).
-fn start_service(live: &Live, id: &str) -> io::Result<Stop> {
+fn start_service(id: &str) -> io::Result<Stop> {
     let exe = executable().ok_or_else(|| io::Error::other("the executable is not where it was"))?;
     let unit = format!("portcullis-guard-{id}.service");
     let mut args: Vec<String> = ["--collect", "--quiet", "--service-type=exec"].map(str::to_owned).to_vec();
@@ -85,12 +85,11 @@ fn start_service(live: &Live, id: &str) -> io::Result<Stop> {
     args.extend(["--".to_owned(), exe.to_string_lossy().into_owned(), "guard".to_owned(), id.to_owned()]);
     let mut cmd = Cmd::new("systemd-run", &[]).within(SYSTEMD_WAITS);
     cmd.args = args;
-    let started = live.run(&cmd);
-    let live = live.clone();
+    let started = child::run(&cmd);
     let stop: Stop = Box::new(move || {
         for act in ["stop", "reset-failed"] {
             // A unit that is gone is as good.
-            let _ = live.run(&Cmd::new("systemctl", &[act, "--quiet", &unit]).within(SYSTEMD_WAITS));
+            let _ = child::run(&Cmd::new("systemctl", &[act, "--quiet", &unit]).within(SYSTEMD_WAITS));
         }
     });
     let why = match started {
@@ -103,7 +102,7 @@ fn start_service(live: &Live, id: &str) -> io::Result<Stop> {
 }
 
 /// A process of its own, which [`detach`]es itself. It runs the very file that we run, also if that was replaced since.
-fn start_detached(live: &Live, id: &str) -> io::Result<Stop> {
+fn start_detached(id: &str) -> io::Result<Stop> {
     keep_descriptors()?;
     let mut child = command(Path::new("/proc/self/exe"))
         .arg0(fs::read_link("/proc/self/exe")?)
@@ -120,9 +119,8 @@ fn start_detached(live: &Live, id: &str) -> io::Result<Stop> {
     thread::spawn(move || {
         let _ = child.wait();
     });
-    let live = live.clone();
     Ok(Box::new(move || {
-        if live.alive(pid, since) && let Some(p) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        if alive(pid, since) && let Some(p) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(p, Signal::KILL);
         }
     }))

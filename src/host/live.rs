@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,11 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
-use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
+use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child, files, process};
 use crate::model::{Logins, Operator, Source, clean};
-
-/// Where tools are looked for; the caller's `PATH` does not matter.
-pub(super) const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
 /// The environment variable that marks processes of a trial.
 const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
@@ -53,22 +49,9 @@ fn clock(id: ClockId) -> Duration {
     Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
 }
 
-/// The start time of a process in clock ticks since boot (proc(5), stat field 22).
-pub(super) fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// Our own process: pid and start time.
-pub(super) fn this_process() -> (u32, u64) {
-    let pid = std::process::id();
-    (pid, started(pid).unwrap_or(0))
-}
-
 impl Tools for Live {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
-        let path = self.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
-        super::child::run(&path, cmd)
+        child::run(cmd)
     }
 }
 
@@ -100,13 +83,12 @@ impl Host for Live {
         Now { wall: clock_gettime(ClockId::Realtime).tv_sec, boot: clock(ClockId::Boottime) }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     fn pause(&self, time: Duration) {
-        thread::sleep(time);
+        process::pause(time);
     }
 
     fn find(&self, tool: &str) -> Option<PathBuf> {
-        TOOL_DIRS.iter().map(|d| Path::new(d).join(tool)).find(|p| p.is_file())
+        process::find(tool)
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -114,7 +96,7 @@ impl Host for Live {
     }
 
     fn throwaway(&self) -> Result<Box<dyn Tools>, String> {
-        super::nested::Nested::new(self.clone()).map(|n| -> Box<dyn Tools> { Box::new(n) })
+        super::nested::Nested::new().map(|n| -> Box<dyn Tools> { Box::new(n) })
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -197,20 +179,19 @@ impl Host for Live {
     }
 
     fn guard_homes(&self) -> Vec<Home> {
-        super::home::homes(self)
+        super::home::homes()
     }
 
     fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> {
-        super::home::start(self, id, home)
+        super::home::start(id, home)
     }
 
     fn alive(&self, pid: u32, start: u64) -> bool {
-        // One that waits to be collected does nothing any more.
-        started(pid) == Some(start) && !zombie(pid)
+        process::alive(pid, start)
     }
 
     fn me(&self) -> (u32, u64) {
-        this_process()
+        process::this_process()
     }
 
     fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) {
@@ -222,7 +203,7 @@ impl Host for Live {
         }
         for pid in self.list(Path::new("/proc")).iter().filter_map(|n| n.parse::<u32>().ok()).filter(|&p| p != me) {
             let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            if env.split(|&b| b == 0).any(|v| v == mark.as_bytes()) && let Some(start) = started(pid) {
+            if env.split(|&b| b == 0).any(|v| v == mark.as_bytes()) && let Some(start) = process::started(pid) {
                 ended.push((pid, start));
             }
         }
@@ -283,16 +264,6 @@ impl Live {
 fn told(tool: &str, options: &[&str], text: &str) -> Cmd {
     let text = clean(text);
     Cmd::new(tool, &[options, &[&*text]].concat()).within(Duration::from_secs(2))
-}
-
-fn zombie(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
-        .and_then(|s| s.rsplit_once(')').map(|(_, r)| r.trim_start().starts_with('Z'))).unwrap_or(true)
-}
-
-#[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
-pub(super) fn command(path: &Path) -> Command {
-    Command::new(path)
 }
 
 #[cfg(test)]

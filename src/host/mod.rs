@@ -7,6 +7,7 @@ mod files;
 pub mod home;
 pub mod live;
 mod nested;
+mod process;
 mod ssh;
 
 use std::io;

@@ -5,12 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::live::{Live, command};
-use super::{Cmd, Host, Output, ToolError, Tools};
+use super::process::{command, find, pause};
+use super::{Cmd, Output, ToolError, Tools, child};
 
 /// Tools run in a namespace of their own, held by a process that ends with us, however we end.
 pub struct Nested {
-    live: Live,
     /// `cat` waiting for the end of a pipe that we hold.
     holder: Child,
     /// Its own xtables lock: rehearsing must not wait for the host's, nor hold it.
@@ -19,14 +18,14 @@ pub struct Nested {
 
 impl Nested {
     /// A new namespace.
-    pub fn new(live: Live) -> Result<Self, String> {
-        let unshare = live.find("unshare").ok_or("unshare is not installed (Debian package util-linux)")?;
-        let cat = live.find("cat").ok_or("cat is not installed (Debian package coreutils)")?;
+    pub fn new() -> Result<Self, String> {
+        let unshare = find("unshare").ok_or("unshare is not installed (Debian package util-linux)")?;
+        let cat = find("cat").ok_or("cat is not installed (Debian package coreutils)")?;
         let lock = tempfile::tempdir().map_err(|e| format!("no place for the rehearsal's lock: {e}"))?;
         let holder = command(&unshare).arg("--net").arg(cat)
             .stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
             .spawn().map_err(|e| format!("no network namespace can be made: {e}"))?;
-        let mut nested = Self { live, holder, lock };
+        let mut nested = Self { holder, lock };
         let ours = fs::metadata("/proc/self/ns/net").map(|m| m.ino()).map_err(|e| e.to_string())?;
         for _ in 0..250 {
             if nested.holder.try_wait().is_ok_and(|s| s.is_some()) {
@@ -36,7 +35,7 @@ impl Nested {
             if theirs.is_ok_and(|t| t != ours) {
                 return Ok(nested);
             }
-            nested.live.pause(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
         Err("no network namespace can be made here".to_owned())
     }
@@ -48,11 +47,11 @@ impl Nested {
 
 impl Tools for Nested {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
-        let tool = self.live.find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
+        let tool = find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
         let mut args = vec![format!("--net={}", self.path()), "--".to_owned(), tool.to_string_lossy().into_owned()];
         args.extend(cmd.args.iter().cloned());
         let inside = Cmd { tool: "nsenter".to_owned(), args, ..cmd.clone() };
-        self.live.run(&inside.with_env("XTABLES_LOCKFILE", &self.lock.path().join("lock").to_string_lossy()))
+        child::run(&inside.with_env("XTABLES_LOCKFILE", &self.lock.path().join("lock").to_string_lossy()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one line of a paste is: the start or a part of a listing, a command line in front of one, or neither.
 
-use super::detect::{Context, Kind};
+use super::listing::{Context, Kind};
 use super::ip;
 use crate::model::{Family, Proto, Table};
 

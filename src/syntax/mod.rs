@@ -10,6 +10,7 @@ pub mod ipset;
 pub mod iptables_list;
 pub mod iptables_save;
 pub mod logins;
+mod listing;
 pub mod nft;
 pub mod plan;
 pub mod rpcinfo;

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 
 use crate::analyse::Analysis;
 use crate::analyse::answers::gets_in::reaches;
-use crate::analyse::review::findings::{Finding, MAX_NAMED};
-use crate::analyse::review::report::Judged;
+use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
 use crate::analyse::surroundings::bridges::of_containers;
 use crate::model::{AddrSet, Family, Match, Net, Proto, Source, Spec, Target};
 

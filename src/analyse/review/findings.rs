@@ -10,24 +10,10 @@ use crate::analyse::surroundings::bridges::of_containers;
 use crate::analyse::walk::verdict::Verdict;
 use crate::analyse::review::direct::direct;
 use crate::analyse::review::gaps::gaps;
-use crate::analyse::review::report::Judged;
+use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
 use crate::analyse::review::shadowed::Shadow;
 use crate::model::names::chains::is_ours;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
-
-/// Something that stands out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// A short word for programs.
-    pub code: &'static str,
-    /// The endpoint concerned, e.g. `portmapper 111/tcp`.
-    pub endpoint: Option<String>,
-    /// What it is and what to do.
-    pub message: String,
-}
-
-/// Rules named one by one; more are only counted.
-pub const MAX_NAMED: usize = 10;
 
 /// What stands out; `shadowed`: the rules that can never match, of both families.
 pub fn findings(analysis: &Analysis, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Finding> {

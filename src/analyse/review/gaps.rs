@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::analyse::review::findings::Finding;
+use crate::analyse::review::finding::Finding;
 use crate::model::{Family, Ruleset, Source, View};
 
 /// Names in one line; more are only counted.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analyse::review::shadowed::Area;
+use crate::analyse::review::area::Area;
 use crate::model::AddrSet;
 
 /// Rules with the same source and port (they differ in interface, destination, source port) that are looked at.

@@ -2,21 +2,12 @@
 
 use super::shadowed;
 use crate::analyse::Analysis;
-use crate::analyse::answers::reach::Exposure;
 use crate::analyse::inventory::endpoints;
 use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
-use crate::analyse::review::findings::{Finding, findings};
+use crate::analyse::review::finding::{Finding, Judged};
+use crate::analyse::review::findings::findings;
 use crate::analyse::review::shadowed::Shadow;
 use crate::model::{Diagnostic, Family, Ruleset, View};
-
-/// An endpoint with its exposure in IPv4 and IPv6.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
-    /// The endpoint.
-    pub endpoint: Endpoint,
-    /// By [`Family::index`]; `None` when the family is not known or not there.
-    pub exposure: [Option<Exposure>; 2],
-}
 
 /// The answer to "who can get in".
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use range_set_blaze::RangeSetBlaze;
 
+use crate::analyse::review::area::{Area, area};
 use crate::analyse::review::nearby::Nearby;
 use crate::analyse::walk::verdict::RuleRef;
-use crate::model::{AddrSet, Family, IfaceMatch, Match, PortSet, Proto, Rule, Ruleset, Spec, Target};
+use crate::model::{Family, Rule, Ruleset, Target};
 
 /// A rule that can never match, and the earlier rules that together take its packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,21 +24,6 @@ const MAX_RULES: usize = 2_000;
 const MAX_READ: usize = 1_000;
 /// More parts than this and the question is left open.
 const MAX_PARTS: usize = 64;
-
-/// The packets of a rule: a box. What is not one of these sides is not exact.
-#[derive(Clone, Debug)]
-pub struct Area {
-    pub src: AddrSet,
-    dst: AddrSet,
-    protos: RangeSetBlaze<u8>,
-    sport: PortSet,
-    pub dport: PortSet,
-    /// The pattern of each interface; `None` for any.
-    iif: Option<String>,
-    oif: Option<String>,
-    /// Nothing beside the box decides.
-    exact: bool,
-}
 
 /// Rules that can never match, chain by chain. Exact sets: several rules may shadow one together.
 pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
@@ -107,75 +92,6 @@ fn ends(target: &Target) -> bool {
 
 fn box_of(rule: &Rule, family: Family) -> Option<Area> {
     area(rule, &rule.spec(family), family)
-}
-
-/// The box around a rule's packets; `None` when no packet can be told to be in it.
-fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
-    let all_ports = || PortSet::from_iter([0..=u16::MAX]);
-    let mut a = Area {
-        src: AddrSet::full(family), dst: AddrSet::full(family), protos: RangeSetBlaze::from_iter([0..=255]), sport: all_ports(),
-        dport: all_ports(), iif: None, oif: None, exact: !rule.hidden.interfaces && !rule.hidden.cut,
-    };
-    let side = |not: bool, set: AddrSet| if not { set.complement() } else { set };
-    for m in &spec.matches {
-        match m {
-            Match::Source(not, n) => a.src = a.src.and(&side(*not, AddrSet::from_net(*n)?)),
-            Match::Destination(not, n) => a.dst = a.dst.and(&side(*not, AddrSet::from_net(*n)?)),
-            Match::Range(not, crate::model::End::Src, x, y) => a.src = a.src.and(&side(*not, AddrSet::range(*x, *y))),
-            Match::Range(not, crate::model::End::Dst, x, y) => a.dst = a.dst.and(&side(*not, AddrSet::range(*x, *y))),
-            Match::Protocol(not, Proto(p)) => {
-                let one = RangeSetBlaze::from_iter([*p]);
-                a.protos = if *not { &a.protos - &one } else { &a.protos & &one };
-            }
-            Match::SourcePorts(not, p) => a.sport = &a.sport & &if *not { !p } else { p.clone() },
-            Match::DestinationPorts(not, p) => a.dport = &a.dport & &if *not { !p } else { p.clone() },
-            Match::InInterface(false, IfaceMatch(i)) if a.iif.is_none() => a.iif = Some(i.clone()),
-            Match::OutInterface(false, IfaceMatch(i)) if a.oif.is_none() => a.oif = Some(i.clone()),
-            Match::Comment(_) => {}
-            // It narrows the box: what covers the box covers the rule, but the rule does not fill it.
-            _ => a.exact = false,
-        }
-    }
-    Some(a)
-}
-
-impl Area {
-    fn is_everything(&self) -> bool {
-        self.exact && self.src.is_full() && self.dst.is_full() && self.protos.len() == 256 && self.sport.len() == 65_536
-            && self.dport.len() == 65_536 && self.iif.is_none() && self.oif.is_none()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.src.is_empty() || self.dst.is_empty() || self.protos.is_empty() || self.sport.is_empty() || self.dport.is_empty()
-    }
-
-    /// What is left without the other box; interfaces must be covered whole.
-    fn minus(&self, other: &Self) -> Vec<Self> {
-        let within = |mine: &Option<String>, theirs: &Option<String>| match (mine, theirs) {
-            (_, None) => true,
-            (None, Some(t)) => t == "+",
-            (Some(m), Some(t)) => m == t || t.strip_suffix('+').is_some_and(|stem| m.trim_end_matches('+').starts_with(stem)),
-        };
-        if !within(&self.iif, &other.iif) || !within(&self.oif, &other.oif) {
-            return vec![self.clone()];
-        }
-        let mut out = Vec::new();
-        let mut rest = self.clone();
-        let mut part = |rest: &mut Self, change: &dyn Fn(&mut Self), keep: &dyn Fn(&mut Self)| {
-            let mut p = rest.clone();
-            change(&mut p);
-            if !p.is_empty() {
-                out.push(p);
-            }
-            keep(rest);
-        };
-        part(&mut rest, &|p| p.src = p.src.minus(&other.src), &|r| r.src = r.src.and(&other.src));
-        part(&mut rest, &|p| p.dst = p.dst.minus(&other.dst), &|r| r.dst = r.dst.and(&other.dst));
-        part(&mut rest, &|p| p.protos = &p.protos - &other.protos, &|r| r.protos = &r.protos & &other.protos);
-        part(&mut rest, &|p| p.sport = &p.sport - &other.sport, &|r| r.sport = &r.sport & &other.sport);
-        part(&mut rest, &|p| p.dport = &p.dport - &other.dport, &|r| r.dport = &r.dport & &other.dport);
-        if rest.is_empty() { vec![self.clone()] } else { out }
-    }
 }
 
 /// The earlier rules that cover a box together; `None` when something of it is left.

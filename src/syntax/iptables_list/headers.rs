@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::matches::{Reader, some};
+use super::matches::Reader;
+use super::text::some;
 
 /// A module, the word its text begins with, and its keys. A key that ends in `:` or `=` has its value glued on, one
 /// that ends in a blank has it behind; all others are flags.

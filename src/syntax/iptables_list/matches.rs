@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::targets;
-use super::text::Text;
+use super::text::{Text, some};
 use crate::model::{Family, quote};
 use crate::model::names::{icmp, services};
 
@@ -261,11 +261,6 @@ impl Reader<'_> {
         self.option(not, option, &list.join(","))
     }
 
-}
-
-/// The word, if there is one.
-pub(super) fn some(word: &str) -> Option<&str> {
-    (!word.is_empty()).then_some(word)
 }
 
 /// `0x17`, or names: `FIN,SYN,RST,ACK`, in the order that `iptables-save` prints.

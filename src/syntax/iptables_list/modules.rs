@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::matches::{Reader, some};
+use super::matches::Reader;
+use super::text::{some, tos_number};
 use crate::model::{Proto, quote};
 
 impl Reader<'_> {
@@ -480,18 +481,6 @@ fn rate(bits: u64) -> String {
         1_000_000.. => format!("{}Kbit", bits / 1000),
         _ => format!("{bits}bit"),
     }
-}
-
-/// Names of types of service, which listings without `-n` show (libxtables tos_values.c).
-pub(super) fn tos_number(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "Minimize-Delay" => "0x10/0x3f",
-        "Maximize-Throughput" => "0x08/0x3f",
-        "Maximize-Reliability" => "0x04/0x3f",
-        "Minimize-Cost" => "0x02/0x3f",
-        "Normal-Service" => "0x00/0x3f",
-        _ => return None,
-    })
 }
 
 /// A value that `iptables-save` always puts in quotes.

@@ -3,9 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::matches::some;
-use super::modules::tos_number;
-use super::text::Text;
+use super::text::{Text, some, tos_number};
 use crate::model::quote;
 
 /// The options of a target.

@@ -81,3 +81,20 @@ impl<'a> Text<'a> {
         Some(value)
     }
 }
+
+/// The word, if there is one.
+pub(super) fn some(word: &str) -> Option<&str> {
+    (!word.is_empty()).then_some(word)
+}
+
+/// Names of types of service, which listings without `-n` show (libxtables tos_values.c).
+pub(super) fn tos_number(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Minimize-Delay" => "0x10/0x3f",
+        "Maximize-Throughput" => "0x08/0x3f",
+        "Maximize-Reliability" => "0x04/0x3f",
+        "Minimize-Cost" => "0x02/0x3f",
+        "Normal-Service" => "0x00/0x3f",
+        _ => return None,
+    })
+}

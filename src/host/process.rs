@@ -1,0 +1,48 @@
+//! Processes of the live machine: where tools are, how one is started, and whether one still lives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// Where tools are looked for; the caller's `PATH` does not matter.
+pub(super) const TOOL_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+
+/// Where a tool is; `None` when it is missing.
+pub(super) fn find(tool: &str) -> Option<PathBuf> {
+    TOOL_DIRS.iter().map(|d| Path::new(d).join(tool)).find(|p| p.is_file())
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+pub(super) fn command(path: &Path) -> Command {
+    Command::new(path)
+}
+
+/// The start time of a process in clock ticks since boot (proc(5), stat field 22).
+pub(super) fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Our own process: pid and start time.
+pub(super) fn this_process() -> (u32, u64) {
+    let pid = std::process::id();
+    (pid, started(pid).unwrap_or(0))
+}
+
+/// Whether the process still is the one that it was, and does something: one that waits to be collected does not.
+pub(super) fn alive(pid: u32, start: u64) -> bool {
+    started(pid) == Some(start) && !zombie(pid)
+}
+
+fn zombie(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+        .and_then(|s| s.rsplit_once(')').map(|(_, r)| r.trim_start().starts_with('Z'))).unwrap_or(true)
+}
+
+/// Waits.
+#[allow(clippy::disallowed_methods, reason = "this is the clock")]
+pub(super) fn pause(time: Duration) {
+    thread::sleep(time);
+}
