@@ -300,11 +300,25 @@ fn the_map_names_every_station() {
 
 #[test]
 fn every_test_file_is_listed() {
-    // `autotests` is off: a file that nobody lists would never run.
+    // `autotests` is off: a file that nobody lists would never run. One binary a kind: `tests/KIND/main.rs` names its files.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let unlisted: Vec<String> = fs::read_dir(root().join("tests")).unwrap()
-        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| Path::new(name).extension().is_some_and(|e| e == "rs") && !manifest.contains(&format!("path = \"tests/{name}\"")))
-        .collect();
-    assert!(unlisted.is_empty(), "not in Cargo.toml: {}", unlisted.join(", "));
+    let mut unlisted = Vec::new();
+    for entry in fs::read_dir(root().join("tests")).unwrap().map(|e| e.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+        let main = entry.join("main.rs");
+        if entry.extension().is_some_and(|e| e == "rs") && !manifest.contains(&format!("path = \"tests/{name}\"")) {
+            unlisted.push(format!("tests/{name} in Cargo.toml"));
+        }
+        let Ok(listed) = fs::read_to_string(&main) else { continue };
+        if !manifest.contains(&format!("path = \"tests/{name}/main.rs\"")) {
+            unlisted.push(format!("tests/{name}/main.rs in Cargo.toml"));
+        }
+        for file in fs::read_dir(&entry).unwrap().map(|e| e.unwrap().path()).filter(|f| f.extension().is_some_and(|e| e == "rs") && *f != main) {
+            let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
+            if !listed.contains(&format!("\nmod {stem};")) {
+                unlisted.push(format!("{} in {}", file.display(), main.display()));
+            }
+        }
+    }
+    assert!(unlisted.is_empty(), "not listed: {}", unlisted.join(", "));
 }

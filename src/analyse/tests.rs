@@ -1,5 +1,5 @@
 //! Rulesets as text, and what becomes of packets: one case a line. The kernel judges the same in
-//! `tests/kernel_judge.rs`; these say what the kernel cannot be asked.
+//! `tests/kernel/judge.rs`; these say what the kernel cannot be asked.
 
 use std::fmt::Write as _;
 

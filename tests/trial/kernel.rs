@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use std::process::Output;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2
 
 /// What a Docker host has loaded, and rules of somebody's own.
 fn somebodys_rules(lab: &Lab) {
-    lab.server.restore("", include_str!("../assets/demo/iptables-save.txt"));
+    lab.server.restore("", include_str!("../../assets/demo/iptables-save.txt"));
     lab.server.restore("", "*filter\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 111 -m comment --comment \"old \\\"friend\\\"\" -j DROP\nCOMMIT\n");
     lab.server.restore("6", "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
 }

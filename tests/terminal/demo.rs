@@ -2,8 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
 
-#[path = "common/pty.rs"]
-mod pty;
+use crate::pty;
 
 use std::time::{Duration, Instant};
 

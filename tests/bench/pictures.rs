@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "it fails by panicking and has a clock")]
 
-#[path = "common/pty.rs"]
+#[path = "../common/pty.rs"]
 mod pty;
 
 use std::time::Duration;

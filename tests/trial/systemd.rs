@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking and keeps its own time")]
 
-mod common;
+use crate::common;
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex};
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(20);
 const LIMIT: f64 = 2.0;
 
 /// Rules that others have loaded.
-const THEIRS: &str = include_str!("../assets/demo/iptables-save.txt");
+const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
 
 struct Run {
     lab: Lab,

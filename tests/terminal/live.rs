@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking and keeps its own time")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ fn comment() -> impl Strategy<Value = String> {
 /// Rulesets as dumps: the demo's, one of several kinds of rules, and the corpus where it is there (no part of the project).
 fn dumps() -> Vec<(String, String)> {
     let mut out = vec![
-        ("demo".to_owned(), include_str!("../assets/demo/iptables-save.txt").to_owned()),
-        ("kinds".to_owned(), include_str!("data/kinds.save").to_owned()),
+        ("demo".to_owned(), include_str!("../../assets/demo/iptables-save.txt").to_owned()),
+        ("kinds".to_owned(), include_str!("../data/kinds.save").to_owned()),
     ];
     let corpus = std::env::var_os("PORTCULLIS_CORPUS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
     let mut files: Vec<PathBuf> = ["save", "save6"].iter().flat_map(|d| std::fs::read_dir(corpus.join(d)).into_iter().flatten())

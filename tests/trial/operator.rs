@@ -10,7 +10,7 @@
     reason = "a test fails by panicking and keeps its own time"
 )]
 
-mod common;
+use crate::common;
 
 use std::fs::File;
 use std::io::Read;

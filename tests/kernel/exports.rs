@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use std::process::Output;
 
@@ -53,7 +53,7 @@ struct Story {
 
 fn story(backend: Backend) -> Option<Story> {
     let lab = Lab::new(backend, 0, &["dash", "busybox"])?;
-    lab.server.restore("", include_str!("../assets/demo/iptables-save.txt"));
+    lab.server.restore("", include_str!("../../assets/demo/iptables-save.txt"));
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
     let plan = lab.file("plan.toml", CURE);
     let other = lab.file("other.toml", &CURE.replace("192.0.2.2", "192.0.2.9").replace(", \"published:9042/tcp\"", ""));

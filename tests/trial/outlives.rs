@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking and keeps its own time")]
 
-mod common;
+use crate::common;
 
 use common::outlive::{FUSE, GUARD, Home, LOCK_OUT, Run, SOON, THEIRS, boot_millis, everywhere, on_both, trial};
 use common::ssh::{Terminal, remote, start_sshd};

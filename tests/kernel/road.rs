@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -35,7 +35,7 @@ fn bad(lab: &Lab, args: &[&str], code: i32) -> String {
 }
 
 fn docker_host(lab: &Lab) {
-    lab.server.restore("", include_str!("../assets/demo/iptables-save.txt"));
+    lab.server.restore("", include_str!("../../assets/demo/iptables-save.txt"));
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
 }
 

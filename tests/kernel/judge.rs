@@ -7,11 +7,8 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
 
-#[path = "judge/net.rs"]
 mod net;
-#[path = "judge/rules.rs"]
 mod rules;
-#[path = "judge/volley.rs"]
 mod volley;
 
 use std::collections::HashSet;

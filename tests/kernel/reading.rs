@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use common::net::{portmapper_answers_udp, tcp_connects};
 use common::{Backend, Lab};
@@ -61,7 +61,7 @@ const STRANGE6: &str = "*filter\n:INPUT ACCEPT [0:0]\n\
 
 #[test]
 fn live_rules_are_read_whole_and_written_back_as_the_kernel_prints_them() {
-    let demo4 = include_str!("../assets/demo/iptables-save.txt");
+    let demo4 = include_str!("../../assets/demo/iptables-save.txt");
     for backend in Backend::BOTH {
         let Some(lab) = Lab::new(backend, 0, &[]) else { return };
         for (family, f, text) in [(Family::V4, "", demo4), (Family::V4, "", STRANGE), (Family::V6, "6", STRANGE6)] {
@@ -88,7 +88,7 @@ fn live_rules_are_read_whole_and_written_back_as_the_kernel_prints_them() {
 #[test]
 fn the_demo_host_prints_what_the_kernel_would() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &[]) else { return };
-    for (f, text) in [("", include_str!("../assets/demo/iptables-save.txt")), ("6", include_str!("../assets/demo/ip6tables-save.txt"))] {
+    for (f, text) in [("", include_str!("../../assets/demo/iptables-save.txt")), ("6", include_str!("../../assets/demo/ip6tables-save.txt"))] {
         let out = lab.server.with_input(&[&format!("ip{f}tables-restore"), "-c"], text);
         assert!(out.status.success(), "{out:?}");
         let printed = lab.server.run(&[&format!("ip{f}tables-save"), "-c"]);

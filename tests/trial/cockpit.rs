@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
     reason = "a test fails by panicking and keeps its own time")]
 
-mod common;
+use crate::common;
 
 use common::outlive::{GUARD, LOCK_OUT, Run, SOON, everywhere};
 use common::ssh::Terminal;
