@@ -121,7 +121,7 @@ pub struct TrialArgs {
     /// The plan may take kept rules away
     #[arg(long)]
     pub replace: bool,
-    /// Go on although a new SSH login of yours would be cut
+    /// Go on although a new SSH login of yours, or one that may be yours, would be cut
     #[arg(long)]
     pub allow_lockout: bool,
     /// Go on without the kernel's own end of the trial

@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
-    use crate::model::{OtherFilter, Peer};
+    use crate::model::{Login, LoginSource, OtherFilter, Peer};
     use crate::observe::live::observe;
     use crate::syntax::plan::read;
 
@@ -295,6 +295,27 @@ mod tests {
         let plan = read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"nfs\"]\n").unwrap();
         let checks = work(&Arc::new(seen(Arc::new(view), Plan::default())), &plan).checks;
         assert!(checks.iter().any(|c| c.good.is_none() && c.text.contains("*.example.org")), "{checks:?}");
+    }
+
+    #[test]
+    fn under_mosh_who_is_logged_in_may_be_the_operator() {
+        let peer = std::net::IpAddr::from([198, 51, 100, 7]);
+        let login = Login { user: "root".into(), peer, port: None, at: None, seen: LoginSource::Utmp };
+        let told = |host: Demo, rules: &str| {
+            let planned = work(&seen(Arc::new(observe(&host)), Plan::default()), &read(&format!("version = 1\n{rules}")).unwrap());
+            let first = planned.checks.first().unwrap();
+            (planned.lockout, first.good, first.text.clone())
+        };
+        let drop = "[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n";
+        let mosh = || Demo::new().used_by(Operator::Unknown, vec![login.clone()]);
+        let cut = told(mosh(), drop);
+        assert!(cut.0 && cut.1 == Some(false), "{cut:?}");
+        assert!(cut.2.contains("a new SSH login from 198.51.100.7 (root, logged in now) to port 22 would be cut"), "{cut:?}");
+        assert_eq!(shuts_out(&observe(&mosh()), &read(&format!("version = 1\n{drop}")).unwrap()), Some(0));
+        let kept = told(mosh(), &drop.replace("22/tcp", "111"));
+        assert!(!kept.0 && kept.1 == Some(true) && kept.2.contains("as before: a new SSH login from 198.51.100.7"), "{kept:?}");
+        let console = told(Demo::new().used_by(Operator::Console, Vec::new()), drop);
+        assert!(!console.0 && console.2.starts_with("you sit at a console of the machine"), "{console:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Who the operator is: real shells, terminals and SSH servers around the program, each on a host of its own. The plan would
-//! cut every SSH login, so that the refusal says for whose way in it stands. What cannot run here (hypervisors' consoles,
+//! Who the operator is: real shells, terminals and SSH servers around the program, each on a host of its own. The plan
+//! would cut every SSH login, so that the refusal says for whose way in it stands. What cannot run here (hypervisors' consoles,
 //! Puppet, Salt, ...) is judged over recorded processes in `src/host/ssh/tests.rs`.
 
 #![allow(
@@ -13,14 +13,14 @@
 use crate::common;
 
 use std::fs::File;
-use std::io::Read;
-use std::net::{IpAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use common::outlive::{LOCK_OUT, SOON};
 use common::ssh::{Terminal, remote, ssh_as, start_sshd};
-use common::{Backend, Lab, PORTCULLIS, holds_within, layer, net, systemd, wait_for};
+use common::{Backend, Lab, PORTCULLIS, Space, holds_within, layer, net, systemd, wait_for};
 
 /// Whose way in the program stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ fn asks(lab: &Lab) {
     lab.file("plan.toml", LOCK_OUT);
     let places: String = lab.server.env().iter().map(|(k, v)| format!("export {k}={v}\n")).collect();
     // sudo takes the variable away; without it the host has to be asked.
-    lab.file("ask", &format!("{places}unset SSH_CONNECTION SSH_CLIENT\n{PORTCULLIS} apply {dir}/plan.toml --yes > {dir}/$1.new 2>&1\nmv {dir}/$1.new {dir}/$1\n"));
+    let asks = format!("{PORTCULLIS} apply {dir}/plan.toml --yes > {dir}/$1.new 2>&1");
+    lab.file("ask", &format!("{places}unset SSH_CONNECTION SSH_CLIENT\n{asks}\nmv {dir}/$1.new {dir}/$1\n"));
 }
 
 /// The command that asks.
@@ -133,7 +134,8 @@ fn who_counts_as_what_without_more_than_a_shell() {
     // As Ansible's async: a wrapper in a session of its own that its parent has left, while the connection stands.
     let left = |name: &str| {
         format!(
-            "setsid sh -c 'until [ $(ps -o ppid= -p $$) -eq 1 ]; do sleep 0.05; done; {}' </dev/null >/dev/null 2>&1 & disown; exit",
+            "setsid sh -c 'until [ $(ps -o ppid= -p $$) -eq 1 ]; do sleep 0.05; done; {}' </dev/null >/dev/null 2>&1 & \
+             disown; exit",
             ask(&lab, name)
         )
     };
@@ -260,11 +262,25 @@ fn a_job_keeps_the_way_in_of_the_last_login_and_else_of_everybody() {
         "{last}"
     );
     // The program is told apart from what only has its name, and from what listens for others.
-    lab.server.sh(": > /var/log/wtmp; : > /var/log/lastlog; mkdir /run/own; cp /usr/bin/python3 /run/own/sshd; chown 65534 /run/own/sshd");
-    lab.server.sh("/run/own/sshd -c 'import socket, time; s = socket.create_server((\"0.0.0.0\", 2223)); time.sleep(1000)' >/dev/null 2>&1 &");
+    lab.server.sh(": > /var/log/wtmp; : > /var/log/lastlog; mkdir /run/own; cp /usr/bin/python3 /run/own/sshd\n\
+        chown 65534 /run/own/sshd");
+    let listens = "import socket, time; s = socket.create_server((\"0.0.0.0\", 2223)); time.sleep(1000)";
+    lab.server.sh(&format!("/run/own/sshd -c '{listens}' >/dev/null 2>&1 &"));
     wait_for("it listens", SOON, || lab.server.run(&["ss", "-Hltn", "sport", "=", "2223"]).contains("2223"));
     let out = lab.portcullis(&["apply", &lab.file("plan.toml", &LOCK_OUT.replace("22/tcp", "2223/tcp")), "--yes"]);
     assert!(out.status.success(), "{}", text(&out));
+}
+
+/// Listens on a port of a namespace, greets with a byte, and keeps every connection open until the test process ends.
+fn keep_open(on: &Space, port: u16) {
+    let listener = net::within(on, || TcpListener::bind(("::", port)).unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            stream.write_all(b"!").unwrap();
+            kept.push(stream);
+        }
+    });
 }
 
 /// A user who is not root, and a way for him to become it.
@@ -281,7 +297,8 @@ fn add_user(lab: &Lab, name: &str, id: u32) {
 fn a_forwarded_connection_is_not_the_operators() {
     let Some(lab) = lab(2, &["setpriv", "ss"]) else { return };
     add_user(&lab, "ann", 4242);
-    let (far, near_by) = (net::Echo::start(&lab.clients[1], 7000), net::Echo::start(&lab.clients[0], 7001));
+    keep_open(&lab.clients[1], 7000);
+    keep_open(&lab.clients[0], 7001);
     for (n, user) in ["root", "ann"].into_iter().enumerate() {
         let control = lab.dir.path().join(user);
         let (near, back) = (7100 + n as u16, 7200 + n as u16);
@@ -291,9 +308,9 @@ fn a_forwarded_connection_is_not_the_operators() {
             "-S",
             &control.display().to_string(),
             "-L",
-            &format!("{near}:{}:{}", Lab::client4(1), far.port),
+            &format!("{near}:{}:7000", Lab::client4(1)),
             "-R",
-            &format!("{back}:127.0.0.1:{}", near_by.port),
+            &format!("{back}:127.0.0.1:7001"),
         ];
         let mut words = ssh_as(&lab, user, Lab::server4(0), &options);
         words.retain(|w| w != "ControlPath=none");
@@ -331,13 +348,13 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
     let Some(lab) = lab(2, &["setpriv", "su"]) else { return };
     let dir = lab.dir.path().display().to_string();
     add_user(&lab, "eve", 4243);
-    let far = net::Echo::start(&lab.clients[1], 7000);
+    keep_open(&lab.clients[1], 7000);
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "5m"]);
     assert!(out.status.success(), "{}", text(&out));
     // With a connection to another host, as its own: su behind a link, and sshd's own program.
     lab.server.sh("mkdir /run/eve; ln -s /usr/bin/su /run/eve/sshd; chown -R 4243 /run/eve; mkfifo -m 666 /run/eve/in");
-    let open = format!("exec 3<>/dev/tcp/{}/{}", Lab::client4(1), far.port);
+    let open = format!("exec 3<>/dev/tcp/{}/7000", Lab::client4(1));
     for (n, exec) in [
         "exec -a 'sshd: root@pts/9' /run/eve/sshd root -c true <> /run/eve/in",
         "exec -a sshd /usr/sbin/sshd -r -D -f /run/eve/config",
@@ -347,7 +364,8 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
     {
         if n == 1 {
             lab.server.sh(&format!("cd /run/eve; ssh-keygen -q -t ed25519 -N '' -f key; printf 'Port 2222\\nHostKey /run/eve/key\\n\
-                AuthorizedKeysFile {dir}/user_key.pub\\nPidFile none\\nStrictModes no\\nUsePAM no\\n' > config; chown -R 4243 .; chmod 644 {dir}/user_key.pub; chmod 711 {dir}"));
+                AuthorizedKeysFile {dir}/user_key.pub\\nPidFile none\\nStrictModes no\\nUsePAM no\\n' > config\n\
+                chown -R 4243 .; chmod 644 {dir}/user_key.pub; chmod 711 {dir}"));
         }
         lab.server.sh(&format!(
             "setpriv --reuid=4243 --regid=4243 --clear-groups bash -c \"{open}; {exec}\" >/run/forged.{n} 2>&1 &"
@@ -388,7 +406,7 @@ fn an_sshd_whose_file_was_replaced_is_still_the_installed_one() {
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "5m"]);
     assert!(out.status.success(), "{}", text(&out));
-    // Without its file it cannot start itself anew for a connection, as it does by default (sshd(8), -r): what it has forked, can.
+    // It cannot start itself anew for a connection, as it does by default (sshd(8), -r), and goes on as it was forked.
     let login = ssh(&lab, 0, "root", &["-p", "2222"], "sleep 1000");
     let seen = holds_within(SOON, || proof(&lab).is_some());
     hang_up(&lab, 0, login);
@@ -407,9 +425,10 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     let dir = lab.dir.path().display().to_string();
     start_sshd(&lab);
     asks(&lab);
-    lab.server.sh(&format!("install -d -m 700 /root/.ssh; install -m 600 {dir}/user_key.pub /root/.ssh/authorized_keys; : > /run/utmp"));
+    let keys = "/root/.ssh/authorized_keys";
+    lab.server.sh(&format!("install -d -m 700 /root/.ssh; install -m 600 {dir}/user_key.pub {keys}; : > /run/utmp"));
     // Every minute, from now on.
-    lab.server.sh(&format!("printf '* * * * * root {}\\n' > /etc/cron.d/ask; rm -f /var/run/crond.pid; cron", ask(&lab, "cron")));
+    lab.server.sh(&format!("printf '* * * * * root {}\\n' > /etc/cron.d/ask; cron", ask(&lab, "cron")));
     let a = Who::Ssh(Lab::client4(0), 22);
     let over_ssh = |name: &str, command: &str, expected: &Who| {
         let session = Terminal::ssh(&lab, 0, Lab::server4(0), command);
@@ -421,20 +440,22 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     lab.server.sh("echo 'Defaults use_pty' > /etc/sudoers.d/pty; chmod 440 /etc/sudoers.d/pty");
     over_ssh("use-pty", &format!("sudo {}; cat", ask(&lab, "use-pty")), &a);
     over_ssh("setsid", &format!("sudo setsid --wait {}", ask(&lab, "setsid")), &a);
-    let left = format!("sudo -b setsid -f sh -c 'until [ $(ps -o ppid= -p $$) -eq 1 ]; do sleep 0.05; done; {}'; cat", ask(&lab, "left"));
+    let until_left = "until [ $(ps -o ppid= -p $$) -eq 1 ]; do sleep 0.05; done";
+    let left = format!("sudo -b setsid -f sh -c '{until_left}; {}'; cat", ask(&lab, "left"));
     over_ssh("left", &left, &Who::Unattended);
     over_ssh("screen", &format!("env TERM=vt100 screen -S lab {}", ask(&lab, "screen")), &a);
-    lab.server.sh(&format!("mkdir -p /var/spool/cron/atjobs /var/spool/cron/atspool; atd; echo '{}' | at now 2>/dev/null", ask(&lab, "at")));
+    lab.server.sh(&format!("atd; echo '{}' | at now 2>/dev/null", ask(&lab, "at")));
     assert_eq!(who(&said(&lab, "at")), Who::Unattended, "{}", said(&lab, "at"));
     // mosh: SSH has ended, somebody else still uses it.
     let other = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
     other.wait("here", SOON);
     let server = format!("LC_ALL=C.UTF-8 mosh-server new -i {} -p 60001 -- {} 2>&1", Lab::server4(0), ask(&lab, "mosh"));
     let (_, started) = remote(&lab, 0, Lab::server4(0), &server);
-    let key = started.split("MOSH CONNECT 60001 ").nth(1).unwrap_or_else(|| panic!("{started}")).split_whitespace().next().unwrap().to_owned();
+    let key = started.split("MOSH CONNECT 60001 ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let key = key.unwrap_or_else(|| panic!("{started}"));
     let mut client = Command::new("nsenter")
-        .args([&format!("--mount=/proc/{}/ns/mnt", lab.server.pid()), &format!("--net=/proc/{}/ns/net", lab.clients[0].pid()), "--"])
-        .args(["env", &format!("MOSH_KEY={key}"), "LC_ALL=C.UTF-8", "TERM=xterm", "timeout", "60", "script", "-qec"])
+        .args([format!("--mount=/proc/{}/ns/mnt", lab.server.pid()), format!("--net=/proc/{}/ns/net", lab.clients[0].pid())])
+        .args(["--", "env", &format!("MOSH_KEY={key}"), "LC_ALL=C.UTF-8", "TERM=xterm", "timeout", "60", "script", "-qec"])
         .args([&format!("stty rows 24 cols 80; exec mosh-client {} 60001", Lab::server4(0)), "/dev/null"])
         .stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let mosh = said(&lab, "mosh");
@@ -442,11 +463,13 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     client.wait().unwrap();
     assert_eq!(who(&mosh), Who::Unknown, "{mosh}");
     // mosh wrote down where its client is.
-    assert!(mosh.contains("(read: sshd's connections, utmp") && mosh.contains(&format!("; {} too", Lab::client4(0))), "{mosh}");
+    assert!(mosh.contains("(read: sshd's connections, utmp"), "{mosh}");
+    assert!(mosh.contains(&format!("; {} too", Lab::client4(0))), "{mosh}");
     drop(other);
     // Another SSH server, on a port of its own.
     asks_about(&lab, "\"22/tcp\", \"2022/tcp\"");
-    lab.server.sh("dropbearkey -t ed25519 -f /run/dropbear.key >/dev/null 2>&1; dropbear -r /run/dropbear.key -p 2022 -P /run/dropbear.pid");
+    lab.server.sh("dropbearkey -t ed25519 -f /run/dropbear.key >/dev/null 2>&1\n\
+        dropbear -r /run/dropbear.key -p 2022 -P /run/dropbear.pid");
     wait_for("dropbear listens", SOON, || net::tcp_connects(&lab.clients[0], Lab::server4(0), 2022));
     let session = Terminal::ssh_to_port(&lab, 0, Lab::server6(0), 2022, &format!("{}; cat", ask(&lab, "dropbear")));
     assert_eq!(who(&said(&lab, "dropbear")), Who::Ssh(Lab::client6(0), 2022), "{}", said(&lab, "dropbear"));
@@ -492,7 +515,8 @@ fn who_counts_as_what_under_a_real_systemd() {
     over_ssh("pty", &format!("systemd-run --quiet --collect --wait --pty {}", ask(&lab, "pty")), &a);
     over_ssh("machinectl", &format!("machinectl shell root@ /bin/sh {dir}/ask machinectl"), &a);
     // systemd listens, and starts an sshd for each connection.
-    lab.server.sh(&format!("printf '[Service]\\nExecStart=-/usr/sbin/sshd -i -f {dir}/sshd_config\\nStandardInput=socket\\n' \
+    let service = format!("[Service]\\nExecStart=-/usr/sbin/sshd -i -f {dir}/sshd_config\\nStandardInput=socket\\n");
+    lab.server.sh(&format!("printf '{service}' \
         > /etc/systemd/system/ssh@.service; systemctl daemon-reload; systemctl start ssh.socket"));
     asks_about(&lab, "\"2200/tcp\"");
     let refused = job("socket-job", "--wait");
@@ -506,4 +530,32 @@ fn who_counts_as_what_under_a_real_systemd() {
     let login = ssh(&lab, 1, "root", &["-p", "2200"], "sleep 1000");
     wait_for("the guard sees the login", SOON, || proof(&lab) == Some(("root".into(), Lab::client4(1).to_string())));
     hang_up(&lab, 1, login);
+}
+
+/// A shell of a container that stands on the host's network, as for tools on hosts without any.
+#[test]
+fn who_counts_as_what_in_a_container_of_a_real_docker() {
+    let Some(lab) = lab(1, &["dockerd", "docker", "busybox"]) else { return };
+    let dir = lab.dir.path().display().to_string();
+    let docker = "docker -H unix:///run/docker.sock";
+    lab.server.sh(&format!(
+        "mount -t tmpfs docker /mnt; mkdir -p /run/lock /mnt/root/bin\n\
+         nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H unix:///run/docker.sock \
+           -p /run/docker.pid >/run/dockerd.log 2>&1 &\n\
+         for _ in $(seq 300); do {docker} info >/dev/null 2>&1 && break; sleep 0.1; done\n\
+         cp \"$(command -v busybox)\" /mnt/root/bin/busybox; tar -C /mnt/root -c . | {docker} import - box >/dev/null\n\
+         {docker} run -d --name tools --cap-add=NET_ADMIN --cap-add=SYS_PTRACE --cap-add=SYS_ADMIN \
+           --security-opt=seccomp=unconfined --net=host --pid=host -v /:/host box /bin/busybox sleep 1000 >/dev/null"
+    ));
+    let inside = |name: &str| format!("tools /bin/busybox chroot /host sh {dir}/ask {name}");
+    let over_ssh = |name: &str, options: &str, expected: &Who| {
+        let session = Terminal::ssh(&lab, 0, Lab::server4(0), &format!("{docker} exec {options} {}; cat", inside(name)));
+        let said = said(&lab, name);
+        assert_eq!(who(&said), *expected, "{name}: {said}");
+        drop(session);
+        said
+    };
+    over_ssh("exec-terminal", "-it", &Who::Ssh(Lab::client4(0), 22));
+    let said = over_ssh("exec", "", &Who::Unattended);
+    assert!(said.contains(&format!("{} (root, logged in now) to port 22", Lab::client4(0))), "{said}");
 }

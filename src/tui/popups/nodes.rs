@@ -56,6 +56,9 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     if let Some((peer, _)) = v.ssh_peer {
         add(peer.to_string(), "this SSH session".into());
     }
+    for l in v.logins.iter().flat_map(|l| &l.found) {
+        add(l.peer.to_string(), format!("may be yours ({})", l.which()));
+    }
     for e in v.exports.iter().filter(|e| Node::parse(e).is_ok_and(|n| n != Node::Any)) {
         add(e.clone(), "named in /etc/exports".into());
     }

@@ -68,7 +68,10 @@ fn lost(sh: &Shared) -> Option<String> {
 pub fn allow_first(sh: &mut Shared) -> String {
     sh.plan_rule = sh.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.plan));
     let key = sh.key(Place::Plan, Action::AllowNode);
-    let peer = sh.seen.as_ref().and_then(|s| s.view.ssh_peer).map_or_else(|| "your own address".to_owned(), |(a, _)| format!("your own address {a}"));
+    let view = sh.seen.as_ref().map(|s| &s.view);
+    let own = view.and_then(|v| v.ssh_peer).map(|(a, _)| format!("your own address {a}"));
+    let maybe = || Some(format!("{}, which may be your own address,", view?.logins.as_ref()?.found.first()?.peer));
+    let peer = own.or_else(maybe).unwrap_or_else(|| "your own address".to_owned());
     format!("Better: esc goes back; {key} on the Plan screen allows {peer} first.")
 }
 
