@@ -3,6 +3,7 @@
 mod addr;
 mod addr_set;
 mod apply;
+mod boot_file;
 mod clean;
 mod diagnostic;
 pub mod names;
@@ -21,6 +22,7 @@ mod view;
 pub use addr::{Family, Net};
 pub use addr_set::AddrSet;
 pub use apply::ApplyError;
+pub use boot_file::{BootFile, BootHolds};
 pub use clean::{clean, clean_lines};
 pub use diagnostic::Diagnostic;
 pub use operator::{Login, LoginSource, Logins, Operator};

@@ -22,29 +22,39 @@ pub fn observe(host: &dyn Host) -> View {
     sockets(host, &mut view);
     rpc(host, &mut view);
     names(host, &mut view);
-    if let Some(text) = ask(host, &mut view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
-        let (addrs, diags) = ip::addresses(&text);
-        note(&mut view, diags, "ip -j addr");
-        view.addrs = Some(addrs);
-    }
-    let mut routes = Vec::new();
-    for (family, flag) in [(Family::V4, "-4"), (Family::V6, "-6")] {
-        if let Some(text) = ask(host, &mut view, Cmd::new("ip", &[flag, "-j", "route"]), "the routes are not known") {
-            let (found, diags) = ip::routes(&text, family);
-            note(&mut view, diags, "ip -j route");
-            routes.extend(found);
-        }
-    }
-    view.routes = Some(routes);
-    let forwarding = |path: &str| host.read(Path::new(path)).ok().map(|b| b.first() == Some(&b'1'));
-    view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
-    view.route_localnet = Some(route_localnet(host, &view));
+    places(host, &mut view);
     view.ssh_peer = host.ssh_peer();
     let operator = view.ssh_peer.map_or_else(|| host.operator(), |(peer, _)| Operator::Ssh(peer));
     // Only root's eyes see whose processes hold a connection.
     view.logins = (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
     view.operator = Some(operator);
     view
+}
+
+/// What decides how rules fare beside the rules themselves: addresses, routes, forwarding, ipsets.
+pub fn surroundings(host: &dyn Host, view: &mut View) {
+    sets(host, view);
+    places(host, view);
+}
+
+fn places(host: &dyn Host, view: &mut View) {
+    if let Some(text) = ask(host, view, Cmd::new("ip", &["-j", "addr"]), "the host's addresses are not known") {
+        let (addrs, diags) = ip::addresses(&text);
+        note(view, diags, "ip -j addr");
+        view.addrs = Some(addrs);
+    }
+    let mut routes = Vec::new();
+    for (family, flag) in [(Family::V4, "-4"), (Family::V6, "-6")] {
+        if let Some(text) = ask(host, view, Cmd::new("ip", &[flag, "-j", "route"]), "the routes are not known") {
+            let (found, diags) = ip::routes(&text, family);
+            note(view, diags, "ip -j route");
+            routes.extend(found);
+        }
+    }
+    view.routes = Some(routes);
+    let forwarding = |path: &str| host.read(Path::new(path)).ok().map(|b| b.first() == Some(&b'1'));
+    view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
+    view.route_localnet = Some(route_localnet(host, view));
 }
 
 /// Where a portmapper listens (RFC 1833), or systemd for one.
@@ -105,19 +115,26 @@ fn sockets(host: &dyn Host, view: &mut View) {
 
 /// What the rules name but do not hold, and who is meant to get in. None of it is needed: its absence says nothing.
 fn names(host: &dyn Host, view: &mut View) {
-    let quiet = |cmd: &Cmd| host.run(cmd).ok().filter(|o| o.status == 0).map(|o| o.text());
-    if let Some(text) = quiet(&Cmd::new("ipset", &["save"])) {
-        let (sets, diags) = ipset::read(&text);
-        note(view, diags, "ipset save");
-        view.ipsets = Some(sets);
-    }
-    if let Some(text) = quiet(&Cmd::new("docker", &["ps", "--format", "{{.Names}}\t{{.Ports}}"]).within(Duration::from_secs(2))) {
+    sets(host, view);
+    if let Some(text) = quiet(host, &Cmd::new("docker", &["ps", "--format", "{{.Names}}\t{{.Ports}}"]).within(Duration::from_secs(2))) {
         view.published_names = docker_ps::read(&text).0;
     }
     if let Ok(bytes) = host.read(Path::new("/etc/exports")) {
         let (clients, diags) = exports::nodes(&String::from_utf8_lossy(&bytes));
         note(view, diags, "/etc/exports");
         view.exports = clients;
+    }
+}
+
+fn quiet(host: &dyn Host, cmd: &Cmd) -> Option<String> {
+    host.run(cmd).ok().filter(|o| o.status == 0).map(|o| o.text())
+}
+
+fn sets(host: &dyn Host, view: &mut View) {
+    if let Some(text) = quiet(host, &Cmd::new("ipset", &["save"])) {
+        let (sets, diags) = ipset::read(&text);
+        note(view, diags, "ipset save");
+        view.ipsets = Some(sets);
     }
 }
 
