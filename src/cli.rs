@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// A terminal cockpit for the firewall of one Linux host: who can reach what, changes on trial, automatic revert.
 ///
 /// Without a command it opens on the live host (as root), or read-only on the captured output that is named.
+///
+/// Exit codes: 0 done; 1 failed; 2 bad usage; 3 refused by a safety check; 6 (status) what is kept is not in force.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -50,7 +52,7 @@ pub enum Command {
     },
     /// Takes everything of ours out of the firewall, as a trial
     Remove(TrialArgs),
-    /// Shows the pending trial, or what became of the last one
+    /// Shows the pending trial, or what became of the last one, and whether what is kept is in force (exit code 6: it is not)
     Status {
         /// Answer in JSON
         #[arg(long)]

@@ -67,6 +67,9 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     for r in record.remarks.iter().filter(|r| !warned.contains(r)) {
         note(format!("note: {r}"));
     }
+    if !record.state.is_pending() {
+        return print(&format!("{}\n", record.why.unwrap_or_default()));
+    }
     print(&format!(
         "trial {} runs: the old rules come back in {} s\nopen a new SSH login to see that it works, then `portcullis keep`; `portcullis revert` ends it now\n",
         record.id, record.left(host.now().boot),

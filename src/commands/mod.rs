@@ -26,7 +26,7 @@ use crate::cli::{Cli, Command};
 use crate::trial::Refusal;
 use say::{json_line, note, print, print_exact, reason};
 
-/// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused).
+/// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused; README lists all).
 #[derive(Debug)]
 pub struct Failure {
     /// One stable word, for JSON.
@@ -96,7 +96,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Apply { plan, trial } => apply::run(&plan, &trial),
         Command::Remove(trial) => apply::remove(&trial),
-        Command::Status { json } => status::run(json),
+        Command::Status { json } => match status::run(json) {
+            Ok(code) => return ExitCode::from(code),
+            Err(f) => Err(f),
+        },
         Command::Keep { without_proof } => end::keep(without_proof),
         Command::Revert => end::revert(),
         Command::Save(args) => save::run(args),

@@ -9,6 +9,7 @@ use crate::analyse::{Analysis, Because, Exposure, Judged, Reach, Report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
 use crate::model::{AddrSet, Diagnostic, Family, Source, View};
+use crate::trial;
 
 /// Reasons per endpoint and family that are printed; more are counted.
 const MAX_REASONS: usize = 40;
@@ -19,8 +20,12 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let begun = host.now().boot;
     let view = input::any(&args.input)?;
     let read = host.now().boot;
-    let answer = Analysis::new(&view).report();
+    let mut answer = Analysis::new(&view).report();
     let judged = host.now().boot;
+    if view.source == Source::Live {
+        // What ought to be in force and is not comes first.
+        answer.warnings.splice(0..0, trial::enforced_by(&host, &view).findings());
+    }
     let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
     if args.json {
         print_exact(&json_line(&as_json(&view, &answer, &diagnostics)))?;

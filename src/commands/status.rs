@@ -8,24 +8,47 @@ use super::{Failure, json_line, print, print_exact};
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::host::Home;
+use crate::model::BootFile;
+use crate::plan::{Extent, InForce, Enforced};
 use crate::trial::{self, By, Record, State, Status};
 
-/// Shows the pending trial, or what became of the last one.
-pub fn run(as_json: bool) -> Result<(), Failure> {
+/// The exit code when what is kept, or on trial, is not in force.
+const NOT_IN_FORCE: u8 = 6;
+
+/// Shows the pending trial, or what became of the last one, and whether what ought to be in force is; the exit code.
+pub fn run(as_json: bool) -> Result<u8, Failure> {
     let host = Live::default();
     // The files of a trial are root's: to anybody else there would seem to be none.
     if !host.is_root() {
         return Err(trial::Refusal::not_root().into());
     }
-    let status = trial::status(&host);
-    if as_json { print_exact(&json_line(&json_of(&status))) } else { print(&text_of(&status)) }
+    let (status, enforced) = trial::enforced(&host);
+    if as_json { print_exact(&json_line(&json_of(&status, &enforced)))? } else { print(&text_of(&status, &enforced))? }
+    Ok(exit_of(&enforced))
+}
+
+fn exit_of(enforced: &Enforced) -> u8 {
+    if enforced.in_force.as_ref().is_none_or(|p| p.force.holds()) { 0 } else { NOT_IN_FORCE }
 }
 
 fn instant(second: i64) -> String {
     jiff::Timestamp::from_second(second).map(|t| t.to_string()).unwrap_or_default()
 }
 
-fn json_of(s: &Status) -> Value {
+/// The plan that ought to be in force: `in_force` is null where nobody can tell.
+fn plan_of(p: &InForce) -> Value {
+    let extent = p.force.extent();
+    let (word, in_force) = match extent {
+        Extent::Whole => ("whole", Some(true)),
+        Extent::Part => ("part", Some(false)),
+        Extent::None => ("none", Some(false)),
+        Extent::Unknown => ("unknown", None),
+    };
+    let faults: Vec<Value> = p.force.faults.iter().map(|f| json!({"code": f.code(), "family": f.family().label(), "message": f.says()})).collect();
+    json!({"trial": p.trial, "on_trial": p.on_trial, "in_force": in_force, "extent": word, "faults": faults})
+}
+
+fn json_of(s: &Status, enforced: &Enforced) -> Value {
     let trial = s.trial.as_ref().map(|r| {
         let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(r.operator)}));
         json!({
@@ -36,11 +59,32 @@ fn json_of(s: &Status) -> Value {
             "verified": matches!((r.state, r.by), (State::Reverted, Some(By::Operator | By::Guard))).then_some(r.unverified.is_none()),
         })
     });
-    json!({"version": 1, "trial": trial})
+    let files: Vec<Value> = enforced.boot_files.iter().map(|f| json!({"path": f.path, "holds": f.holds.word()})).collect();
+    json!({"version": 1, "trial": trial, "plan": enforced.in_force.as_ref().map(plan_of), "boot_files": files})
 }
 
-fn text_of(s: &Status) -> String {
-    let Some(r) = &s.trial else { return "no trial was ever begun here\n".to_owned() };
+fn text_of(s: &Status, enforced: &Enforced) -> String {
+    let mut out = match &s.trial {
+        Some(r) => trial_of(s, r),
+        None => "no trial was ever begun here\n".to_owned(),
+    };
+    if let Some(p) = &enforced.in_force {
+        match p.says() {
+            Some(not) => { let _ = writeln!(out, "warning: {not}"); }
+            None if !p.on_trial => { let _ = writeln!(out, "the plan that was kept ({}) is in force", p.trial); }
+            None => {}
+        }
+        if p.force.holds() {
+            p.force.says().iter().for_each(|said| { let _ = writeln!(out, "note: {said}"); });
+        }
+    }
+    for (_, said) in BootFile::say(&enforced.boot_files) {
+        let _ = writeln!(out, "warning: {said}");
+    }
+    out
+}
+
+fn trial_of(s: &Status, r: &Record) -> String {
     let mut out = String::new();
     match s.phase() {
         Some(phase) => {
@@ -93,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
+    use crate::host::{Cmd, Tools};
     use crate::model::Plan;
 
     #[test]
@@ -106,7 +151,7 @@ mod tests {
         let text = |state, guarded: bool, fuse: bool| {
             let r = now.trial.as_ref().unwrap();
             let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
-            text_of(&Status { trial: Some(trial), guard: now.guard.filter(|_| guarded), left: 30, ..now.clone() })
+            text_of(&Status { trial: Some(trial), guard: now.guard.filter(|_| guarded), left: 30, ..now.clone() }, &Enforced::default())
         };
         let running = text(State::Running, true, true);
         assert!(running.contains("come back in 30 s") && running.contains("`portcullis keep` keeps"), "{running}");
@@ -115,5 +160,33 @@ mod tests {
         }
         let unwatched = text(State::Running, false, false);
         assert!(!unwatched.contains("come back in") && unwatched.contains("nothing brings the old rules back"), "{unwatched}");
+    }
+
+    #[test]
+    fn what_is_kept_and_not_in_force_is_said_in_text_and_json_and_by_the_exit_code() {
+        let host = Demo::new().with_guard(|host, id| { let _ = trial::guard::watch(&host, id, &AtomicBool::new(false)); });
+        let plan: Plan = crate::syntax::plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n").unwrap();
+        let answer = || {
+            let (status, enforced) = trial::enforced(&host);
+            (exit_of(&enforced), text_of(&status, &enforced), json_of(&status, &enforced))
+        };
+        let (code, text, json) = answer();
+        assert_eq!((code, text.as_str(), &json["plan"], &json["boot_files"]), (0, "no trial was ever begun here\n", &Value::Null, &json!([])));
+        trial::apply(&host, &plan, &trial::Options::default(), &mut |_| {}).unwrap();
+        assert_eq!((answer().0, answer().2["plan"]["on_trial"].as_bool()), (0, Some(true)));
+        let id = trial::keep(&host, true).unwrap().id;
+        let (code, text, json) = answer();
+        assert!(code == 0 && text.ends_with(&format!("the plan that was kept ({id}) is in force\n")), "{text}");
+        assert_eq!(json["plan"], json!({"trial": id, "on_trial": false, "in_force": true, "extent": "whole", "faults": []}));
+        let load = |script: &str| host.run(&Cmd::new("iptables-restore", &["--noflush"]).input(format!("*filter\n{script}\nCOMMIT\n"))).unwrap();
+        load("-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
+        let (code, text, json) = answer();
+        assert_eq!((code, json["plan"]["in_force"].as_bool(), json["plan"]["faults"][0]["code"].as_str()), (6, Some(false), Some("overruled-open")));
+        assert!(text.contains(&format!("warning: The plan that was kept ({id}) is in force in part only: before our IPv4 rules decides `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")), "{text}");
+        load("-D INPUT -p tcp -m tcp --dport 111 -j ACCEPT");
+        assert_eq!(answer().0, 0);
+        host.break_tool("iptables-save", 1);
+        let (code, _, json) = answer();
+        assert_eq!((code, &json["plan"]["in_force"], json["plan"]["extent"].as_str()), (6, &Value::Null, Some("unknown")));
     }
 }

@@ -8,6 +8,7 @@ use super::machine::{Event, State, step};
 use super::proof;
 use super::record::{self, By, Record};
 use super::refusal::Refusal;
+use super::written;
 use crate::host::Host;
 use crate::model::{Family, Ruleset};
 use crate::observe::firewall::READING;
@@ -55,6 +56,7 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) ->
     record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
     record.by = Some(by);
     record.ended = Some(host.now().wall);
+    record.remarks.extend(written::remarks(host, record));
     let stored = record::store(host, record);
     if let Err(e) = stored.and_then(|()| history::write(host, record)) {
         record.remarks.push(e);

@@ -11,6 +11,8 @@ use super::machine::{Event, State, step};
 use super::moved;
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
+use super::undoers::{Undoer, undoers};
+use super::written;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, Entrant, WayIn, ways_in};
 use crate::host::Host;
@@ -82,8 +84,11 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     resolve(host, &mut plan)?;
     let (view, texts) = look(host)?;
     let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
+    if let Some(done) = taken_out(host, &change, &plan, options, &view) {
+        return done;
+    }
     checks(&change, &view, options)?;
-    let id = format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000);
+    let id = new_id(host);
     let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
     for (suffix, text) in &texts {
@@ -95,6 +100,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     record.remarks.extend(plan::still_open(&change, &plan));
     record.remarks.extend(view.unknown_filters());
     record.remarks.extend(whose_way_in(&change, &view));
+    record.remarks.extend(undoers(host, &view, &record.families).iter().map(Undoer::says));
     progress("arming the guard");
     arm(host, &mut record)?;
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
@@ -165,6 +171,27 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
         }
     }
     Ok((view, texts))
+}
+
+/// Taking everything out where nothing of ours is loaded any more, though a plan was kept: there is nothing to try, and
+/// from now on nothing has to be in force.
+fn taken_out(host: &dyn Host, change: &Change, plan: &Plan, options: &Options, view: &View) -> Option<Result<Record, Refusal>> {
+    if !plan.rules.is_empty() || !change.is_nothing() {
+        return None;
+    }
+    let lost = super::enforced_by(host, view).in_force.filter(|p| !p.force.holds())?;
+    let mut record = new_record(host, &new_id(host), plan, change.families.clone(), options, view);
+    record.state = State::Kept;
+    record.by = Some(By::Operator);
+    record.ended = Some(record.began);
+    record.why = Some(format!("nothing of trial {}, kept before, was loaded any more: it counts as taken out", lost.trial));
+    let stored = record::store(host, &record).and_then(|()| history::write(host, &record));
+    Some(stored.map(|()| record).map_err(|e| Refusal::failed("run-dir", e, "free some space and try again")))
+}
+
+/// A name that no other trial has: both clocks.
+fn new_id(host: &dyn Host) -> String {
+    format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000)
 }
 
 fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal> {
@@ -290,6 +317,7 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
         guard_home: None,
         saved: None,
         unverified: None,
+        boot_files: written::marks(host),
         remarks: Vec::new(),
     }
 }

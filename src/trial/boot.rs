@@ -132,6 +132,36 @@ impl Place {
         &self.files[family.index()]
     }
 
+    /// Every file of rules that the next start loads, as far as that can be told, and those that a save writes.
+    pub fn files(&self, host: &dyn Host) -> Vec<(Family, PathBuf)> {
+        let mut out: Vec<(Family, PathBuf)> = Vec::new();
+        for family in Family::BOTH {
+            let of = family.index();
+            let running = layout::LAYOUTS.iter().filter(|l| l.services[of].start(host, &self.units) == Start::Runs).map(|l| l.files(host)[of].clone());
+            // A command names its programs, too.
+            let by_hand = self.units.restores(family).map(|(_, file)| file).filter(|f| !f.iter().any(|part| part == "bin" || part == "sbin"));
+            for file in [self.file(family).to_owned(), super::load::path(host, family)].into_iter().chain(running).chain(by_hand) {
+                if !out.iter().any(|(_, known)| *known == file) {
+                    out.push((family, file));
+                }
+            }
+        }
+        out
+    }
+
+    /// The file of each family that is loaded again at a restart, with the service that does it, whether it runs at boot or not.
+    pub fn reloaded(&self, host: &dyn Host) -> Vec<(Family, PathBuf, String)> {
+        Family::BOTH.into_iter().filter_map(|family| {
+            let found = self.found(host, family);
+            Some((family, self.file(family).to_owned(), found.by.or_else(|| found.off.map(Service::name))?))
+        }).collect()
+    }
+
+    /// Whether the next start runs a unit of systemd.
+    pub fn runs(&self, unit: &str) -> bool {
+        self.units.has(unit)
+    }
+
     /// What the next start does with the files. `saved`: what they hold then, a family each.
     pub fn boot(&self, host: &dyn Host, saved: &[Ruleset], backend: Option<Backend>) -> Boot {
         let mut out = Boot::default();
@@ -237,7 +267,7 @@ impl Place {
     fn say_at_stop(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
         let Some(layout) = self.layout.filter(|_| self.is_usual(host)) else { return };
         let mut set: Vec<(&str, &str)> = families.iter().map(|f| layout.saved_at_stop[f.index()])
-            .filter(|(file, name)| setting(host, file, name).is_some_and(|v| v.eq_ignore_ascii_case("yes"))).collect();
+            .filter(|(file, name)| is_yes(host, file, name)).collect();
         set.dedup();
         if !set.is_empty() {
             let where_set: Vec<String> = set.iter().map(|(file, name)| format!("{name} in {file}")).collect();
@@ -323,12 +353,17 @@ impl Place {
     }
 
     /// The file by which nftables.service wipes everything.
-    fn wiped_by(&self, host: &dyn Host) -> Option<String> {
+    pub fn wiped_by(&self, host: &dyn Host) -> Option<String> {
         let lines = self.units.commands().filter(|(unit, _)| *unit == "nftables.service").map(|(_, line)| line).collect::<Vec<_>>();
         let files = lines.iter().flat_map(|l| words(l)).filter(|w| w.starts_with('/')).chain(["/etc/nftables.conf"]);
         let wipes = |file: &&str| text(host, Path::new(file)).lines().any(|l| l.trim().trim_end_matches(';') == "flush ruleset");
         files.map(str::to_owned).find(|f| wipes(&f.as_str())).filter(|_| self.units.has("nftables.service"))
     }
+}
+
+/// Whether a file of settings, in the style of a shell, sets a variable to `yes`.
+pub(super) fn is_yes(host: &dyn Host, file: &str, name: &str) -> bool {
+    setting(host, file, name).is_some_and(|v| v.eq_ignore_ascii_case("yes"))
 }
 
 /// What was found out about the file of a family.

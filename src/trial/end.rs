@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::back::{self, put_old_back};
+use super::force;
 use super::history;
 use super::kernel;
 use super::machine::{Act, Event, State, step};
@@ -10,8 +11,11 @@ use super::proof::{self, proof};
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
 use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
+use super::undoers::{Undoer, undoers};
+use super::written;
 use crate::host::{Held, Host};
-use crate::model::{KEEP_MARGIN, Operator};
+use crate::model::{KEEP_MARGIN, Operator, Ruleset, View};
+use crate::plan::InForce;
 
 /// The fuse burns this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
@@ -85,7 +89,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
 
 /// Keeps the trial: both families without dates, read back, then written down.
 pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
-    let (_lock, mut record) = pending(host)?;
+    let (lock, mut record) = pending(host)?;
     record.proof = proof(host, &record);
     refuse_keep(host, &record, without_proof)?;
     for change in &record.families {
@@ -116,9 +120,11 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     record.ended = Some(host.now().wall);
     record::store(host, &record)
         .map_err(|e| Refusal::failed("run-dir", format!("the plan is live but not marked as kept, so it will be reverted: {e}"), "free some space and keep again"))?;
+    let mut seen = [None, None];
     for change in &record.families {
         if let Ok(now) = kernel::read(host, change.family(), None) {
             record.remarks.extend(kernel::clean_up(host, &record.id, change, &now));
+            seen[change.family().index()] = Some(now);
         }
     }
     if let Err(e) = history::write(host, &record) {
@@ -126,7 +132,22 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     }
     proof::forget(host, &record.id);
     host.announce(&format!("portcullis: trial {} was kept", record.id));
+    // What holds just now is said, and not written down: it may be mended in a minute. Nothing is changed any more.
+    drop(lock);
+    let now = kept_how(host, &record, seen);
+    record.remarks.extend(now);
     Ok(record)
+}
+
+/// What is to be said of a plan that was kept just now: that it is void, what will undo it, and what boot has of its trial.
+fn kept_how(host: &dyn Host, record: &Record, seen: [Option<Ruleset>; 2]) -> Vec<String> {
+    let [v4, v6] = seen;
+    let view = View { v4, v6, ..View::empty(host.source(), "") };
+    let mut undone: Vec<String> = undoers(host, &view, &record.families).iter().map(Undoer::says).collect();
+    undone.retain(|s| !record.remarks.contains(s));
+    let force = force::of_rules(host, &force::there(host, record), false, [view.v4, view.v6]);
+    let void = InForce { trial: record.id.clone(), on_trial: false, force }.says();
+    void.into_iter().chain(undone).chain(written::remarks(host, record)).collect()
 }
 
 /// Gives the trial another minute: the fuses first, then the guard.

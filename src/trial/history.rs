@@ -96,18 +96,29 @@ impl Kept {
     }
 }
 
-/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a boot.
-pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
+/// The trials that were kept, the last one first: by the state file, whatever the wall clock said, or if the history could
+/// not be written.
+fn kept_ones(host: &dyn Host) -> Vec<Record> {
     let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state == State::Kept).collect();
-    let last = record::load(host);
-    if let Some(last) = last.clone().filter(|r| r.state == State::Kept) {
-        // Whatever the wall clock said, or if the history could not be written.
+    if let Some(last) = record::load(host).filter(|r| r.state == State::Kept) {
         let at = kept.iter().position(|r| r.id == last.id);
         let last = at.map_or(last, |at| kept.remove(at));
         kept.insert(0, last);
     }
+    kept
+}
+
+/// The trial that was kept last here: one of another network namespace of this boot is that one's.
+pub(super) fn kept_last(host: &dyn Host) -> Option<Record> {
+    let here = host.identity();
+    kept_ones(host).into_iter().find(|r| r.home.boot_id != here.boot_id || r.home.netns == here.netns)
+}
+
+/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a boot.
+pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
+    let kept = kept_ones(host);
     // A trial without dates stands there as if it were kept; what it goes back to is.
-    let undated = last.filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
+    let undated = record::load(host).filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
     let back_to = |f: &FamilyChange| undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t));
     let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set) || back_to(f)));
     let holds = |r: &&Record| r.families.iter().any(|f| f.doors.iter().any(|d| d.new.is_some()));

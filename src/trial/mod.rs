@@ -1,6 +1,7 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
 //! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
-//! [`back`], [`history`]. Only this station changes the firewall or the saved rules.
+//! [`back`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what somebody saved
+//! meanwhile). Only this station changes the firewall or the saved rules.
 
 mod at_boot;
 mod back;
@@ -10,6 +11,7 @@ mod boot;
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod crash;
 mod end;
+mod force;
 pub mod guard;
 pub mod history;
 mod kernel;
@@ -29,13 +31,17 @@ mod refusal;
 mod rehearse;
 pub mod save;
 mod status;
+mod undoers;
 mod unit;
+mod written;
 
 pub use begin::{Options, apply, resolve};
 pub use end::{Reverted, extend, keep, revert};
+pub use force::{enforced, enforced_by};
 pub use machine::State;
 pub use ours::usual_mode;
 pub use proof::{Proof, proof};
 pub use record::{By, Record, Who};
 pub use refusal::Refusal;
+pub use undoers::{Undoer, undoers};
 pub use status::{Status, status};

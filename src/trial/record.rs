@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::State;
 use super::proof::Proof;
+use super::written::Mark;
 use crate::host::{Held, Home, Host, Identity};
 use crate::model::Operator;
 use crate::plan::FamilyChange;
@@ -101,6 +102,9 @@ pub struct Record {
     /// Why the old rules could not be read back after a revert had put them in; `None`: they were, or there was no revert.
     #[serde(default)]
     pub unverified: Option<String>,
+    /// What the files that boot loads held when it began.
+    #[serde(default)]
+    pub boot_files: Vec<Mark>,
     /// What went wrong, or what else an end touched.
     pub remarks: Vec<String>,
 }

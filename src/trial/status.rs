@@ -1,12 +1,12 @@
 //! The pending trial, or what became of the last one.
 
+use super::force::Loaded;
 use super::history;
 use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
-use crate::observe::firewall;
+use crate::model::{Operator, Plan, Ruleset, TrialPhase};
 use crate::plan::{FamilyChange, standing};
 use crate::syntax::plan as plan_file;
 
@@ -49,11 +49,16 @@ impl Status {
 
 /// Looks at the state file, the history and (as root) the kernel.
 pub fn status(host: &dyn Host) -> Status {
+    by(host, &Loaded::fresh(host))
+}
+
+/// The same by rules that are read at most once.
+pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
     if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
         let holder = r.holder.is_some_and(|w| host.alive(w.pid, w.started));
-        if r.state == State::Armed && !holder && guard(host, r).is_none() && unrecorded(host, now).is_none() {
+        if r.state == State::Armed && !holder && guard(host, r).is_none() && shown_by(host, now, loaded).is_none() {
             // Whoever was about to apply died before a guard was there: the kernel was not touched.
             r.state = State::Failed;
         }
@@ -65,7 +70,7 @@ pub fn status(host: &dyn Host) -> Status {
     }
     if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         // The truth is the kernel's, whatever the files say.
-        trial = unrecorded(host, now).or(trial);
+        trial = shown_by(host, now, loaded).or(trial);
     }
     let mut trial = trial.or_else(|| history::all(host).into_iter().next());
     let guard = trial.as_ref().and_then(|r| guard(host, r));
@@ -111,10 +116,13 @@ pub(super) fn expire(r: &mut Record, now: Now) {
 
 /// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
 pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
-    // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
-    let rules: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| firewall::rules(host, f, None, false).ok()).map(|(_, set, _)| set).collect();
-    let fuse = rules.iter().filter_map(dated).max()?;
-    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
+    shown_by(host, now, &Loaded::fresh(host))
+}
+
+fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
+    let rules: Vec<&Ruleset> = loaded.rules().into_iter().flatten().collect();
+    let fuse = rules.iter().filter_map(|r| dated(r)).max()?;
+    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(|r| FamilyChange::from_kernel(r)).collect();
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let mut r = Record {
@@ -123,7 +131,7 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
         deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
         revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),
         operator: Operator::Unknown, holder: None, guard: None, guard_home: None, proof: None, saved: None, unverified: None,
-        remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
+        boot_files: Vec::new(), remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
     };
     expire(&mut r, now);
     Some(r)

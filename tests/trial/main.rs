@@ -6,6 +6,7 @@ mod common;
 mod cockpit;
 mod ends;
 mod hard;
+mod in_force;
 mod kernel;
 mod operator;
 mod outlives;

@@ -1,0 +1,195 @@
+//! What ought to be in force on this host (the plan on trial, or the one that was kept last), and whether it is; and what
+//! boot would load instead. Read once for all that is asked.
+
+use std::cell::OnceCell;
+
+use super::history;
+use super::machine::State;
+use super::record::Record;
+use super::status::{self, Status};
+use super::written;
+use crate::host::Host;
+use crate::model::{Family, Ruleset, View};
+use crate::observe::{firewall, live};
+use crate::plan::{FamilyChange, Force, InForce, Enforced, judge, something_before};
+
+/// The loaded rules of both families, read when they are first asked for, or by an earlier look.
+pub(super) enum Loaded<'a> {
+    Fresh(&'a dyn Host, OnceCell<[Option<Ruleset>; 2]>),
+    Seen(&'a View),
+}
+
+impl<'a> Loaded<'a> {
+    pub(super) fn fresh(host: &'a dyn Host) -> Self {
+        Self::Fresh(host, OnceCell::new())
+    }
+
+    pub(super) fn rules(&self) -> [Option<&Ruleset>; 2] {
+        match self {
+            // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
+            Self::Fresh(host, sets) => sets.get_or_init(|| Family::BOTH.map(|f| firewall::rules(*host, f, None, false).ok().map(|r| r.1))).each_ref().map(Option::as_ref),
+            Self::Seen(view) => Family::BOTH.map(|f| view.rules(f)),
+        }
+    }
+
+    /// Judges by these rules.
+    fn judge(self, families: &[FamilyChange], on_trial: bool) -> Force {
+        let _ = self.rules();
+        match self {
+            Self::Seen(view) => judge(families, on_trial, view),
+            Self::Fresh(host, sets) => of_rules(host, families, on_trial, sets.into_inner().unwrap_or_default()),
+        }
+    }
+}
+
+/// Judges by rules that were read just now; what else is to be known of the host is asked only where something stands
+/// before ours.
+pub(super) fn of_rules(host: &dyn Host, families: &[FamilyChange], on_trial: bool, rules: [Option<Ruleset>; 2]) -> Force {
+    let mut view = View::empty(host.source(), "");
+    view.at = host.now().wall;
+    let [v4, v6] = rules;
+    (view.v4, view.v6) = (v4, v6.filter(|_| live::has_ipv6(host)));
+    if something_before(families, &view) {
+        live::surroundings(host, &mut view);
+    }
+    judge(families, on_trial, &view)
+}
+
+/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both.
+pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
+    let loaded = Loaded::fresh(host);
+    let status = status::by(host, &loaded);
+    let enforced = by(host, &status, loaded);
+    (status, enforced)
+}
+
+/// The same of a host that was looked at just now.
+pub fn enforced_by(host: &dyn Host, view: &View) -> Enforced {
+    let status = status::by(host, &Loaded::Seen(view));
+    by(host, &status, Loaded::Seen(view))
+}
+
+fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
+    let pending = status.trial.as_ref().filter(|t| t.state.is_pending());
+    let boot_files = written::look(host, pending);
+    let in_force = due(host, status).map(|(trial, on_trial)| {
+        let force = loaded.judge(&there(host, &trial), on_trial);
+        InForce { trial: trial.id, on_trial, force }
+    });
+    Enforced { in_force, boot_files }
+}
+
+/// The trial whose plan ought to be in force, and whether it still runs.
+fn due(host: &dyn Host, status: &Status) -> Option<(Record, bool)> {
+    match &status.trial {
+        Some(t) if t.state == State::Running => Some((t.clone(), true)),
+        // It is being put in, kept or reverted.
+        Some(t) if t.state.is_pending() && t.state != State::Expired => None,
+        _ => history::kept_last(host).map(|t| (t, false)),
+    }
+}
+
+/// The change of a trial without what this host does not have.
+pub(super) fn there(host: &dyn Host, trial: &Record) -> Vec<FamilyChange> {
+    trial.families.iter().filter(|c| c.family() != Family::V6 || live::has_ipv6(host)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::host::{Cmd, Host, Identity, Tools};
+    use crate::model::Plan;
+    use crate::plan::{Extent, Fault};
+    use crate::syntax::iptables_save;
+    use crate::trial::crash::{Mortal, cure, machine, options, settled};
+    use crate::trial::{apply, history, keep, record, revert};
+
+    fn extent(host: &dyn Host) -> Option<(bool, Extent)> {
+        enforced(host).1.in_force.map(|p| (p.on_trial, p.force.extent()))
+    }
+
+    fn load(host: &dyn Tools, tool: &str, script: &str) {
+        host.run(&Cmd::new(tool, &["--noflush"]).input(format!("*filter\n{script}\nCOMMIT\n"))).unwrap();
+    }
+
+    #[test]
+    fn what_is_judged_is_the_plan_on_trial_or_the_one_that_was_kept_last() {
+        let host = machine(false, 0, false);
+        assert_eq!(extent(&host), None, "nothing was kept");
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        assert_eq!(extent(&host), Some((true, Extent::Whole)));
+        // As `firewall-cmd --reload` does in the middle of it.
+        load(&host, "iptables-restore", "-D INPUT ! -i lo -j PORTCULLIS");
+        assert_eq!(extent(&host), Some((true, Extent::Part)));
+        load(&host, "iptables-restore", "-I INPUT 1 ! -i lo -j PORTCULLIS");
+        keep(&host, true).unwrap();
+        assert_eq!(extent(&host), Some((false, Extent::Whole)));
+        // Another trial that is reverted leaves what was kept before.
+        apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
+        assert_eq!(extent(&host), Some((true, Extent::Whole)));
+        revert(&host).unwrap();
+        settled(&host);
+        assert_eq!(extent(&host), Some((false, Extent::Whole)));
+        load(&host, "ip6tables-restore", "-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
+        let now = enforced(&host).1.in_force.unwrap();
+        assert!(matches!(now.force.faults.as_slice(), [Fault::Overruled { family: Family::V6, .. }]), "{now:?}");
+        assert_eq!(enforced_by(&host, &live::observe(&host)).in_force, Some(now), "a look says the same");
+    }
+
+    #[test]
+    fn the_rules_are_read_once() {
+        let host = machine(true, 0, false);
+        host.break_tool("iptables-save", 1);
+        assert_eq!(extent(&host), Some((false, Extent::Unknown)), "a second reading would have succeeded");
+        assert_eq!(extent(&host), Some((false, Extent::Whole)));
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        host.break_tool("iptables-save", 1);
+        assert_eq!(extent(&host), Some((true, Extent::Unknown)));
+        revert(&host).unwrap();
+    }
+
+    #[test]
+    fn a_boot_without_what_was_kept_and_the_way_out_of_that() {
+        let before = machine(false, 0, false);
+        let loaded = Family::BOTH.map(|f| before.loaded(f));
+        let host = machine(true, 0, false);
+        for (set, tool) in loaded.iter().zip(["iptables-restore", "ip6tables-restore"]) {
+            host.run(&Cmd::new(tool, &[]).input(iptables_save::write(set, false))).unwrap();
+        }
+        for name in host.list(&host.paths().run) {
+            host.remove(&host.paths().run.join(name)).unwrap();
+        }
+        let later = Mortal::new(&host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() });
+        assert_eq!(extent(&later), Some((false, Extent::None)));
+        // Another namespace of this boot that shares the files kept nothing.
+        let other = Mortal::new(&host, 0, false).at_home(Identity { netns: 2, ..host.identity() });
+        assert_eq!(extent(&other), None);
+        let said = enforced(&later).1.findings();
+        assert!(said[0].code == "not-in-force" && said[0].message.contains("our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6"), "{said:?}");
+        // There is nothing to take out, and yet it can be said that it is to stay out.
+        let done = apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap();
+        assert_eq!((done.state, extent(&later)), (State::Kept, Some((false, Extent::Whole))));
+        assert_eq!(apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap_err().code, "nothing");
+        assert_eq!(history::all(&later)[0].id, done.id);
+    }
+
+    #[test]
+    fn a_family_that_the_host_lost_is_not_missed() {
+        let host = machine(true, 0, false);
+        host.remove("/proc/net/if_inet6".as_ref()).unwrap();
+        assert_eq!(extent(&host), Some((false, Extent::Whole)));
+    }
+
+    #[test]
+    fn keeping_says_that_the_plan_is_void_and_writes_it_not_down() {
+        let host = machine(false, 0, false);
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        load(&host, "iptables-restore", "-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
+        let kept = keep(&host, true).unwrap();
+        let said = kept.remarks.iter().find(|r| r.contains("in force in part only"));
+        assert!(said.is_some_and(|r| r.contains("`-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")), "{:?}", kept.remarks);
+        assert!(!record::load(&host).unwrap().remarks.iter().any(|r| r.contains("in force")));
+    }
+}

@@ -1,0 +1,199 @@
+//! What on this host will undo a plan: managers and services that load their own rules over ours, told from the files that
+//! decide it and from the rules that they left. Said when a plan is applied and when it is kept.
+
+use std::path::{Path, PathBuf};
+
+use super::boot::{self, Place};
+use crate::analyse::{Manager, owner};
+use crate::host::Host;
+use crate::model::{Backend, Family, View};
+use crate::plan::FamilyChange;
+use crate::syntax::iptables_save;
+
+/// Something that takes our rules out when it is reloaded, restarted or started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undoer {
+    /// firewalld: a reload flushes every table of iptables.
+    Firewalld {
+        /// It runs now; else it starts at boot.
+        runs: bool,
+    },
+    /// ufw with `MANAGE_BUILTINS=yes`: a reload flushes the built-in chains.
+    UfwBuiltins,
+    /// A file of ufw's that empties a chain which holds our jump, or leads to it.
+    UfwFile {
+        /// The file.
+        file: &'static str,
+        /// The chain.
+        chain: String,
+    },
+    /// nftables.service with a `flush ruleset`.
+    Nftables {
+        /// The file that says so.
+        file: String,
+    },
+    /// Files that do not hold the plan, and who loads them.
+    OldFiles {
+        /// The service.
+        by: String,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
+}
+
+impl Undoer {
+    /// One sentence, without its full stop.
+    pub fn says(&self) -> String {
+        match self {
+            Self::Firewalld { runs } => format!("firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this plan; apply it again after each",
+                if *runs { "runs here" } else { "starts at boot" }),
+            Self::UfwBuiltins => "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this plan out; set it to no in /etc/default/ufw, or apply the plan again after each".to_owned(),
+            Self::UfwFile { file, chain } => format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: apply the plan again after each"),
+            Self::Nftables { file } => format!("nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every rule out, also this plan"),
+            Self::OldFiles { by, files } => {
+                let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+                format!("{by} {} {}, without this plan, at each restart: `portcullis save` writes it there once it is kept", if by.contains(" and ") { "load" } else { "loads" }, names.join(" and "))
+            }
+        }
+    }
+}
+
+fn text(host: &dyn Host, path: &str) -> String {
+    host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+}
+
+/// What will undo the plan of these changes, `view` being the host as it was seen.
+pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<Undoer> {
+    // A plan that leaves nothing behind cannot be undone.
+    if !families.iter().any(|c| c.doors.iter().any(|d| d.new.is_some())) {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let place = Place::look(host);
+    let runs = firewalld_runs(view);
+    if runs || place.runs("firewalld.service") {
+        out.push(Undoer::Firewalld { runs });
+    }
+    out.extend(ufw(host, families));
+    // What wipes nft's rules leaves those of iptables-legacy.
+    out.extend(place.wiped_by(host).filter(|_| view.backend != Some(Backend::Legacy)).map(|file| Undoer::Nftables { file }));
+    out.extend(old_files(host, &place, families));
+    out
+}
+
+/// firewalld takes its rules out when it ends: where they stand, it runs.
+fn firewalld_runs(view: &View) -> bool {
+    let native = view.other_filters.iter().any(|o| ["inet firewalld", "ip firewalld", "ip6 firewalld"].iter().any(|t| o.what.contains(t)));
+    let chains = || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
+    native || chains().any(|c| owner(&c.name) == Some(Manager::Firewalld))
+}
+
+/// The files of ufw's that iptables-restore reads (ufw-framework(8)).
+const UFW_FILES: [(&str, Family); 6] = [
+    ("/etc/ufw/before.rules", Family::V4), ("/etc/ufw/user.rules", Family::V4), ("/etc/ufw/after.rules", Family::V4),
+    ("/etc/ufw/before6.rules", Family::V6), ("/etc/ufw/user6.rules", Family::V6), ("/etc/ufw/after6.rules", Family::V6),
+];
+
+fn ufw(host: &dyn Host, families: &[FamilyChange]) -> Vec<Undoer> {
+    if !boot::is_yes(host, "/etc/ufw/ufw.conf", "ENABLED") {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    if boot::is_yes(host, "/etc/default/ufw", "MANAGE_BUILTINS") {
+        out.push(Undoer::UfwBuiltins);
+    }
+    for (file, family) in UFW_FILES {
+        let Some(change) = families.iter().find(|c| c.family() == family) else { continue };
+        let rules = text(host, file);
+        let mut chains: Vec<&str> = change.doors.iter().filter(|d| d.new.is_some()).flat_map(|d| {
+            [d.parent.as_str(), if d.is_forwarded() { "FORWARD" } else { "INPUT" }, d.switch.as_str()]
+        }).collect();
+        chains.sort_unstable();
+        chains.dedup();
+        out.extend(chains.into_iter().filter(|c| empties(&rules, c)).map(|c| Undoer::UfwFile { file, chain: c.to_owned() }));
+    }
+    out
+}
+
+/// Whether a text for `iptables-restore --noflush` empties a chain: a chain that is not built in is by its declaration.
+fn empties(rules: &str, chain: &str) -> bool {
+    let built_in = matches!(chain, "INPUT" | "FORWARD" | "OUTPUT");
+    rules.lines().any(|l| {
+        let mut words = l.split_whitespace();
+        match words.next() {
+            Some(first) if !built_in && first.strip_prefix(':') == Some(chain) => true,
+            Some("-F" | "--flush") => words.next().is_none_or(|c| c == chain),
+            _ => false,
+        }
+    })
+}
+
+/// Files that are loaded again at boot and at a restart, and that do not hold the plan.
+fn old_files(host: &dyn Host, place: &Place, families: &[FamilyChange]) -> Option<Undoer> {
+    let old: Vec<(Family, PathBuf, String)> = place.reloaded(host).into_iter().filter(|(family, path, _)| {
+        let change = families.iter().find(|c| c.family() == *family);
+        let set = host.read(path).ok().map(|b| iptables_save::read(&String::from_utf8_lossy(&b), *family).0);
+        change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set))
+    }).collect();
+    let mut by: Vec<&str> = old.iter().map(|(.., by)| by.as_str()).collect();
+    by.dedup();
+    (!old.is_empty()).then(|| Undoer::OldFiles { by: by.join(" and "), files: old.iter().map(|(_, file, _)| file.clone()).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::observe::live::observe;
+    use crate::plan;
+    use crate::syntax::plan as plan_file;
+
+    const PLAN: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n";
+
+    fn said(change: impl Fn(&Demo)) -> Vec<String> {
+        let host = Demo::new();
+        change(&host);
+        let view = observe(&host);
+        let made = plan::build(&view, &plan_file::read(PLAN).unwrap()).unwrap();
+        undoers(&host, &view, &made.families).iter().map(Undoer::says).collect()
+    }
+
+    fn put(host: &Demo, path: &str, text: &str) {
+        host.write(Path::new(path), text.as_bytes(), 0o644).unwrap();
+    }
+
+    #[test]
+    fn what_undoes_a_plan_is_named() {
+        assert_eq!(said(|_| ()), [""; 0]);
+        let wants = |h: &Demo, unit: &str| put(h, &format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "[Unit]\n");
+        assert!(said(|h| wants(h, "firewalld.service"))[0].starts_with("firewalld starts at boot: `firewall-cmd --reload`"));
+        let nft = |h: &Demo| put(h, "/etc/nftables.conf", "#!/usr/sbin/nft -f\n\nflush ruleset\n");
+        assert_eq!(said(nft), [""; 0], "nothing loads it");
+        assert!(said(|h| { nft(h); wants(h, "nftables.service"); })[0].contains("/etc/nftables.conf flushes the ruleset"));
+        assert_eq!(said(|h| { put(h, "/etc/nftables.conf", "# flush ruleset\n"); wants(h, "nftables.service"); }), [""; 0]);
+        let old = said(|h| put(h, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"));
+        assert_eq!(old, ["netfilter-persistent loads /etc/iptables/rules.v4, without this plan, at each restart: \
+            `portcullis save` writes it there once it is kept"]);
+    }
+
+    #[test]
+    fn ufw_undoes_a_plan_by_its_files_and_its_settings() {
+        let ufw = |enabled: &str, file: &str, text: &str| said(|h| {
+            put(h, "/etc/ufw/ufw.conf", &format!("# ENABLED=yes\nENABLED={enabled}\nLOGLEVEL=low\n"));
+            put(h, file, text);
+        });
+        let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j ufw-user-forward\nCOMMIT\n";
+        assert_eq!(ufw("yes", "/etc/ufw/after.rules", docker),
+            ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: apply the plan again after each"]);
+        assert_eq!(ufw("no", "/etc/ufw/after.rules", docker), [""; 0]);
+        // In the other family nothing of ours stands in such a chain.
+        assert_eq!(ufw("yes", "/etc/ufw/after6.rules", docker), [""; 0]);
+        // A built-in chain keeps its rules when it is declared (seen with iptables 1.8.9, nft and legacy).
+        assert_eq!(ufw("yes", "/etc/ufw/before.rules", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"), [""; 0]);
+        assert!(ufw("yes", "/etc/ufw/before.rules", "*filter\n-F INPUT\nCOMMIT\n")[0].contains("empties the chain INPUT"));
+        assert!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=\"yes\"\n")[0].starts_with("ufw is enabled with MANAGE_BUILTINS=yes"));
+        assert_eq!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=no\n"), [""; 0]);
+    }
+}
