@@ -16,7 +16,7 @@ use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::{Asked, Note, Open, Proposal, Reply, Request, Shared};
 use super::config::Config;
-use crate::model::Plan;
+use crate::model::{BootFile, Plan};
 use crate::syntax::plan as plan_file;
 
 /// The smallest screen that can be used.
@@ -237,7 +237,7 @@ impl App {
             Action::Trial => sh.opens.push(Open::Trial),
             Action::Guide => sh.opens.push(Open::Guide),
             Action::Notes => if let Some(seen) = &sh.seen {
-                let text = notes::text(seen, usize::from(sh.area.width.saturating_sub(8)));
+                let text = notes::text(seen, &sh.enforced, usize::from(sh.area.width.saturating_sub(8)));
                 sh.opens.push(Open::Text { title: "What to know about this host".into(), text: text.clone(), export: ("notes.txt".into(), text) });
             },
             Action::Preview => sh.opens.push(Open::Preview),
@@ -308,7 +308,7 @@ impl App {
         }
         let plan = self.draft.take()?;
         // A plan that was kept just now is not yet among what is seen.
-        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept" && seen.lost.as_ref() != Some(&t.id)).and_then(|t| plan_file::read(&t.plan).ok());
+        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept" && sh.void_since_kept(&t.id).is_none()).and_then(|t| plan_file::read(&t.plan).ok());
         if plan == sh.plan || plan == seen.kept || just_kept.as_ref() == Some(&plan) {
             return None;
         }
@@ -447,6 +447,10 @@ impl App {
                 sh.rates = Some(r);
             },
             Reply::Trial(t) => self.trial(t),
+            // What was found out of a trial that has ended meanwhile is no news.
+            Reply::Enforced(j) => if sh.trial_runs() || !j.in_force.as_ref().is_some_and(|p| p.on_trial) {
+                sh.enforced = j;
+            },
             Reply::Began(t) => {
                 sh.trial = Some(t);
                 if sh.untouched && !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
@@ -517,12 +521,15 @@ impl App {
         sh.trial = t;
         // What became of the last trial is said at the start.
         if !std::mem::replace(&mut self.told, true) && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
-            let lost = sh.seen.as_ref().is_some_and(|s| s.lost.as_ref() == Some(&t.id));
-            let unsaved = t.state == "kept" && !lost && t.saved.is_none();
+            let void = sh.void_since_kept(&t.id).map(|p| p.force.extent().says());
+            let unsaved = t.state == "kept" && void.is_none() && t.saved.is_none();
+            let lost = void.map(|how| format!(", but it is {how}"));
             let text = format!("the last trial, begun {}, ended: {}{}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
-                if lost { ", but its rules are not loaded now" } else if unsaved { ", but not saved for the next boot" } else { "" }, sh.key(Place::Services, Action::ToHistory));
+                lost.as_deref().unwrap_or(if unsaved { ", but not saved for the next boot" } else { "" }), sh.key(Place::Services, Action::ToHistory));
             let text = if unsaved { format!("{text}, and {} there saves it", sh.key(Place::History, Action::Save)) } else { text };
-            if t.state == "kept" && !lost && !unsaved { sh.say(text) } else { sh.complain(text) }
+            let files: String = BootFile::say(&sh.enforced.boot_files).into_iter().map(|(_, said)| format!(". {said}")).collect();
+            let good = t.state == "kept" && void.is_none() && !unsaved && files.is_empty();
+            sh.note = Some(Note { bad: !good, text: text + &files });
         }
         // What ends by a key of ours is said when that is done.
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {

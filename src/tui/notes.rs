@@ -3,6 +3,7 @@
 use super::shared::Seen;
 use super::widgets::wrap;
 use crate::model::Source;
+use crate::plan::Enforced;
 
 /// What has to be said before anybody believes the list: rules or tools that are not known here, the worst first.
 pub fn gaps(seen: &Seen) -> Vec<&str> {
@@ -14,12 +15,12 @@ pub fn gaps(seen: &Seen) -> Vec<&str> {
 }
 
 /// How many notes there are, without what was assumed.
-pub fn count(seen: &Seen) -> usize {
-    seen.report.warnings.len() + seen.view.diagnostics.len()
+pub fn count(seen: &Seen, enforced: &Enforced) -> usize {
+    enforced.findings().len() + seen.report.warnings.len() + seen.view.diagnostics.len()
 }
 
 /// All of them as text of a width.
-pub fn text(seen: &Seen, cells: usize) -> String {
+pub fn text(seen: &Seen, enforced: &Enforced, cells: usize) -> String {
     let mut out = String::new();
     let mut part = |title: &str, items: Vec<String>| {
         if items.is_empty() {
@@ -32,7 +33,8 @@ pub fn text(seen: &Seen, cells: usize) -> String {
             }
         }
     };
-    let mut warnings: Vec<_> = seen.report.warnings.iter().collect();
+    let first = enforced.findings();
+    let mut warnings: Vec<_> = first.iter().chain(&seen.report.warnings).collect();
     warnings.sort_by_key(|w| w.endpoint.is_some());
     // What is said of many services in the same words is said once.
     let mut once: Vec<(String, Vec<&str>)> = Vec::new();

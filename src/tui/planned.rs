@@ -40,7 +40,7 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
     let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
         view.source != Source::Capture || set.tables.iter().flat_map(|t| &t.chains).any(|c| c.rules.iter().any(|r| r.packets > 0))
     }));
-    Seen { view, report, judging, chains, shadowed, kept, kept_by: None, lost: None, counted }
+    Seen { view, report, judging, chains, shadowed, kept, kept_by: None, counted }
 }
 
 /// Works a plan out. One that changes nothing needs no second judgement.
@@ -48,7 +48,7 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
     let view: &View = &seen.view;
     let empty = Planned {
         plan: plan.clone(), view: seen.view.clone(), error: None, after: None, checks: Vec::new(), commands: Vec::new(), scripts: String::new(), diff: String::new(),
-        shell: String::new(), takes_away: false, nothing: false, lockout: false,
+        shell: String::new(), takes_away: false, nothing: false, lockout: false, families: Vec::new(),
     };
     match plan::build(view, plan) {
         Err(e) => Planned { error: Some((e.what, e.hint)), ..empty },
@@ -68,6 +68,7 @@ pub fn work(seen: &Seen, plan: &Plan) -> Planned {
                 nothing,
                 lockout: matches!(ways.first(), Some(WayIn { access: Access::Worse { .. }, .. })),
                 after: Some(after),
+                families: change.families,
                 ..empty
             }
         }

@@ -11,6 +11,7 @@ use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
 use crate::model::{Family, Operator, Plan, SaveMode, Source, TrialPhase, View};
+use crate::plan::{Enforced, FamilyChange, InForce};
 
 /// One look at the host and what it means.
 #[derive(Debug)]
@@ -29,8 +30,6 @@ pub struct Seen {
     pub kept: Plan,
     /// The trial that it was.
     pub kept_by: Option<String>,
-    /// A trial that was kept later, but is not loaded.
-    pub lost: Option<String>,
     /// The source shows counters, per family.
     pub counted: [bool; 2],
 }
@@ -94,6 +93,8 @@ pub struct Planned {
     pub nothing: bool,
     /// The operator's own way in would be cut.
     pub lockout: bool,
+    /// The change itself.
+    pub families: Vec<FamilyChange>,
 }
 
 /// A check of the plan.
@@ -210,6 +211,8 @@ pub enum Reply {
     Progress(String),
     /// How far a change is.
     Changing(String),
+    /// Whether what ought to be in force is, and what boot would load instead.
+    Enforced(Enforced),
     Rates(Arc<Rates>),
     Snapshot { id: String, diff: String, whole: String },
     Trial(Option<TrialSeen>),
@@ -347,6 +350,8 @@ pub struct Shared {
     pub trial: Option<TrialSeen>,
     /// Trials of the past, newest first.
     pub past: Vec<TrialSeen>,
+    /// Whether what ought to be in force is, and what boot would load instead, as of the last look.
+    pub enforced: Enforced,
     /// What is being looked at.
     pub busy: Option<String>,
     /// A change of the firewall or of files is under way: how far it is. Another has to wait.
@@ -388,7 +393,7 @@ impl Shared {
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self { proposed: None, trial_time: Duration::from_mins(1),
             theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            busy: None, changing: None, untouched: true, note: None, search: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
+            enforced: Enforced::default(), busy: None, changing: None, untouched: true, note: None, search: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
             lit: None, boot_to_do: None, guide: None, copy: None, act: None,
         }
     }
@@ -437,6 +442,21 @@ impl Shared {
     /// Whether a trial is pending.
     pub fn trial_runs(&self) -> bool {
         self.trial.as_ref().is_some_and(|t| t.pending)
+    }
+
+    /// The plan that ought to be in force and is not, or not wholly; of another one nothing is known any more.
+    pub fn void(&self) -> Option<&InForce> {
+        self.enforced.in_force.as_ref().filter(|p| !p.force.holds() && p.on_trial == self.trial_runs())
+    }
+
+    /// The same, if it is of a trial that was kept.
+    pub fn void_since_kept(&self, id: &str) -> Option<&InForce> {
+        self.void().filter(|p| !p.on_trial && p.trial == id)
+    }
+
+    /// Somebody saved a trial to the files that boot loads: they have to be written anew.
+    pub fn boot_holds_a_trial(&self) -> bool {
+        self.enforced.boot_files.iter().any(|f| f.holds.is_bad())
     }
 
     /// What the pending trial comes to.

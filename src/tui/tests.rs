@@ -17,7 +17,7 @@ use super::app::{App, Turn};
 use super::input::Input;
 use super::keymap::{Action, Place};
 use super::planned;
-use super::shared::{Change, Reply, Request, Seen, TrialSeen};
+use super::shared::{Change, Reply, Request, TrialSeen};
 use crate::model::{Plan, TrialPhase};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};

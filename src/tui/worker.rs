@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::planned;
-use super::shared::{Change, Reply, Request, Seen, TrialSeen};
+use super::shared::{Change, Check, Planned, Reply, Request, Seen, TrialSeen};
 use told::{Machine, Teller};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
@@ -27,7 +27,7 @@ use crate::host::live::Live;
 use crate::model::{Family, Plan, Proto, Ruleset, Source, View};
 use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
-use crate::plan::difference;
+use crate::plan::{Enforced, difference};
 use crate::syntax::{iptables_save, plan as plan_file};
 use crate::trial::{self, Refusal, history::Kept};
 
@@ -133,7 +133,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         match request {
             Request::Look => self.look(),
             Request::Work(plan) => if let Some(seen) = &self.seen {
-                self.tell(Reply::Planned(Arc::new(planned::work(seen, &plan))));
+                self.tell(Reply::Planned(Arc::new(self.work(seen, &plan))));
             },
             Request::Trace(packet) => if let Some(seen) = &self.seen {
                 self.tell(Reply::Traced(Arc::new(Analysis::new(&seen.view).trace(&packet))));
@@ -148,24 +148,36 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         }
     }
 
+    /// Works a plan out, with what on this host will undo it.
+    fn work(&self, seen: &Seen, plan: &Plan) -> Planned {
+        let mut planned = planned::work(seen, plan);
+        if let Some(host) = &self.host {
+            let undoers = trial::undoers(host.as_ref(), &seen.view, &planned.families);
+            planned.checks.extend(undoers.iter().map(|u| Check { good: None, text: u.says() }));
+        }
+        planned
+    }
+
     fn look(&mut self) {
         if let (None, Some(seen)) = (&self.host, &self.seen) {
             // A text does not change.
             self.tell(Reply::Seen(seen.clone()));
             return;
         }
-        let (view, kept) = match &self.host {
+        let (view, kept, enforced) = match &self.host {
             Some(host) => {
                 self.tell(Reply::Progress("looking at the host".into()));
                 let view = observe(host.as_ref());
                 let kept = trial::history::kept(host.as_ref(), Family::BOTH.map(|f| view.rules(f)));
-                (view, kept)
+                let enforced = trial::enforced_by(host.as_ref(), &view);
+                (view, kept, enforced)
             }
-            None => (self.read(), Kept::default()),
+            None => (self.read(), Kept::default(), Enforced::default()),
         };
         let rules: usize = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).map(Ruleset::rule_count).sum();
         let view = Arc::new(view);
-        let by = |seen| Seen { kept_by: kept.trial.as_ref().map(|t| t.id.clone()), lost: kept.lost.clone(), ..seen };
+        let by = |seen| Seen { kept_by: kept.trial.as_ref().map(|t| t.id.clone()), ..seen };
+        self.tell(Reply::Enforced(enforced));
         if rules > LARGE {
             if self.seen.is_none() {
                 self.tell(Reply::Seen(Arc::new(by(planned::outlined(view.clone(), kept.plan())))));

@@ -33,18 +33,14 @@ impl App {
         }
         self.shared.counts.set((0, 0));
         let searched = self.screen_search.clone().map(|n| std::mem::replace(&mut self.shared.search, n));
-        let banner = u16::from(self.shared.trial_runs());
-        if let Some(stands) = self.shared.trial.as_ref().and_then(TrialSeen::stands) {
-            let key = self.shared.key(self.tab.place(), Action::Trial);
-            let all = [Action::Keep, Action::Extend].iter().all(|a| self.shared.may_end(*a).is_ok());
-            let can = if all && area.width >= 76 { ": keep, revert or more time" } else { "" };
+        let banner = self.banner();
+        if let Some((what, shows)) = &banner {
             // The key is seen whole, whatever is said.
-            let shows = format!("{key} shows it{can}");
-            let what = fit(&format!(" TRIAL: {stands}"), usize::from(area.width).saturating_sub(shows.chars().count() + 3), &c.theme);
+            let what = fit(what, usize::from(area.width).saturating_sub(shows.chars().count() + 3), &c.theme);
             let text = format!("{what}{}{shows}", if area.width < 76 { "; " } else { ".  " });
             c.put(0, 2, Role::Banner, &format!("{text:<w$}", w = usize::from(area.width)));
         }
-        let top = 2 + banner;
+        let top = 2 + u16::from(banner.is_some());
         {
             let mut body = c.part(0, top, area.width, area.height - top - 1);
             if self.shared.seen.is_none() {
@@ -68,6 +64,23 @@ impl App {
             p.draw(c, &self.shared);
         }
         self.note(c);
+    }
+
+    /// What is said below the tabs on every screen, and the key that shows more: a trial that is pending, or a kept plan that is
+    /// not in force.
+    fn banner(&self) -> Option<(String, String)> {
+        let sh = &self.shared;
+        let void = sh.void();
+        if let Some(stands) = sh.trial.as_ref().and_then(TrialSeen::stands) {
+            let all = [Action::Keep, Action::Extend].iter().all(|a| sh.may_end(*a).is_ok());
+            let can = if all && void.is_none() && sh.area.width >= 76 { ": keep, revert or more time" } else { "" };
+            let but = void.map_or_else(String::new, |p| format!(", and the plan is {}", p.force.extent().says()));
+            return Some((format!(" TRIAL: {stands}{but}"), format!("{} shows it{can}", sh.key(self.tab.place(), Action::Trial))));
+        }
+        let void = void?;
+        let why = void.force.says().into_iter().next().unwrap_or_default();
+        let what = format!(" KEPT, BUT {}: {why}", void.force.extent().says().to_uppercase());
+        Some((what, format!("{} shows it", sh.key(self.tab.place(), Action::ToPlan))))
     }
 
     /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out first.
@@ -120,7 +133,7 @@ impl App {
         let (shown, hidden) = sh.counts.get();
         if sh.search.is_empty() {
             let mut end = c.w() - 1;
-            let some = sh.seen.as_ref().is_some_and(|s| notes::count(s) > 0);
+            let some = sh.seen.as_ref().is_some_and(|s| notes::count(s, &sh.enforced) > 0);
             for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide"), (Action::Notes, "notes")] {
                 if action == Action::Notes && !some {
                     continue;

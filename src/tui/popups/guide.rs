@@ -414,10 +414,18 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
             match sh.phase() {
+                _ if sh.void().is_some() => {
+                    let why = sh.void().map(|p| format!("The plan is {}: {}.", p.force.extent().says(), p.force.says().join("; "))).unwrap_or_default();
+                    (capital(&stands), format!("{why} Keeping it is no use: revert it, and apply it again when that is mended."), "see what ends it".to_owned())
+                }
                 Some(p @ TrialPhase::Running(left)) if p.keeps() => (format!("The trial runs: {} left", clock(left)), format!("The new rules are live. {now} If nobody keeps it, the old rules come back by themselves."), "keep, revert or more time".to_owned()),
                 Some(p @ TrialPhase::Unwatched(_)) if p.keeps() => (capital(&stands), format!("The new rules are live. {now} If they are not to stay, revert it: nothing else does."), "see what ends it".to_owned()),
                 _ => (capital(&stands), "The screen of the trial says what ends it.".to_owned(), "see what ends it".to_owned()),
             }
+        }
+        Step::Trial | Step::Save | Step::Done if void_words(sh).is_some() => {
+            let enter = match step { Step::Done => "close", Step::Save => "save it all the same", _ => "go on" };
+            s("Kept, but not in force.", &void_words(sh).unwrap_or_default(), enter)
         }
         Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
             Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),
@@ -434,10 +442,18 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
     }
 }
 
+/// Why what was kept is not in force, and the way on.
+fn void_words(sh: &Shared) -> Option<String> {
+    let void = sh.trial.as_ref().and_then(|t| sh.void_since_kept(&t.id))?;
+    let key = |a| sh.key(Place::Services, a);
+    Some(format!("It is {}: {}. Saved as it is now, it would not be in force after a boot either. Plan ({}) says what to do, History ({}) takes the plan up again.",
+        void.force.extent().says(), void.force.says().join("; "), key(Action::ToPlan), key(Action::ToHistory)))
+}
+
 fn changes(c: &mut Canvas, sh: &Shared) {
     let (w, h) = (c.w(), c.h());
     // The checks get what they need; what changes gets the rest.
-    let lines = |p: &Planned| p.checks.iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
+    let lines = |p: &Planned| plan::all_checks(sh, p).iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
     let top = (h / 3).max(2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
     // On a tall screen both stand together.
     let top = plan::current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));

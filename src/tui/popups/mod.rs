@@ -113,7 +113,7 @@ impl Popup {
             (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
             (Self::Guide(g), _) => g.available(action, sh),
             (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
-            (Self::Trial(_), Action::Save) if sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
+            (Self::Trial(_), Action::Save) if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
             (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
                 let keeps = if sh.may_end(Action::Keep).is_ok() { format!("{} keeps, ", key(Action::Keep)) } else { String::new() };

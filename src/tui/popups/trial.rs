@@ -1,7 +1,7 @@
 //! The trial: a clock over the full width, what reverts it, and the keys that end it.
 
 use super::{After, middle};
-use crate::model::{Operator, Source, TrialPhase};
+use crate::model::{BootFile, Operator, Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Change, Open, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
@@ -81,15 +81,27 @@ impl TrialPopup {
             } else {
                 (Role::Error, format!("{} the kernel has no date of its own here: if the guard is killed, nothing reverts", c.theme.glyph(Glyph::No)))
             }));
-            lines.push((Role::Closed, format!("{} nothing was written to the boot-time rules: a reboot brings the old rules back", c.theme.glyph(Glyph::Yes))));
+            lines.extend(sh.void().into_iter().flat_map(|p| p.force.says().into_iter().map(|why| {
+                (Role::Error, format!("{} the plan is {}: {why}", c.theme.glyph(Glyph::No), p.force.extent().says()))
+            })));
+            if sh.enforced.boot_files.is_empty() {
+                lines.push((Role::Closed, format!("{} nothing was written to the boot-time rules: a reboot brings the old rules back", c.theme.glyph(Glyph::Yes))));
+            }
+            lines.extend(written(sh));
         } else {
             c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
             match t.state.as_str() {
+                "kept" if sh.void_since_kept(&t.id).is_some() => lines.extend(sh.void_since_kept(&t.id).into_iter().flat_map(|p| {
+                    p.force.says().into_iter().map(|why| (Role::Error, format!("{} The plan is {}: {why}.", sh.theme.glyph(Glyph::No), p.force.extent().says())))
+                })),
                 "kept" if t.saved.is_some() => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
                 "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
                 _ if is_staged(sh, t) => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
                 _ => lines.push((Role::Text, format!("The old rules are back. History ({}) takes the plan up again.", sh.key(Place::Services, Action::ToHistory)))),
             }
+        }
+        if t.phase.is_none() {
+            lines.extend(written(sh));
         }
         lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
         let elsewhere = match t.phase {
@@ -119,6 +131,16 @@ impl TrialPopup {
             c.put(*x, y, *role, l);
         }
     }
+}
+
+/// What somebody wrote to the files that boot loads, and what to do about it.
+fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
+    let key = sh.key(Place::Trial, Action::Save);
+    BootFile::say(&sh.enforced.boot_files).into_iter().map(move |(holds, said)| match (holds.is_bad(), sh.trial_runs()) {
+        (false, _) => (Role::Partial, said),
+        (true, true) => (Role::Error, format!("{} {said}", sh.theme.glyph(Glyph::No))),
+        (true, false) => (Role::Error, format!("{} {said}: {key} does", sh.theme.glyph(Glyph::No))),
+    })
 }
 
 /// Whether the plan of a trial is the one that is staged now.

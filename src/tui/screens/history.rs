@@ -23,6 +23,8 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
         Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
         _ if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
         None => Err("the host is still being looked at".into()),
+        // What somebody saved of a trial has to be written anew.
+        _ if sh.boot_holds_a_trial() => Ok(()),
         _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty()) && !sh.past.iter().any(|t| t.state == "kept") => Err("nothing was kept here: there is nothing to save".into()),
         _ => Ok(()),
     }
@@ -153,9 +155,11 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     let kept_last = sh.past.iter().find(|p| p.state == "kept").is_some_and(|p| p.id == t.id);
     let seen = sh.seen.as_ref();
     match &t.saved {
-        _ if seen.is_some_and(|s| s.lost.as_ref() == Some(&t.id)) => {
+        _ if sh.void_since_kept(&t.id).is_some() => {
             let key = sh.key(Place::History, Action::Again);
-            lines.push((Role::Partial, format!("its rules are not loaded now: something else was loaded since, as at a boot that it was not saved for; {key} takes it up again")));
+            lines.extend(sh.void_since_kept(&t.id).map(|p| {
+                (Role::Error, format!("{} now: {}; {key} takes it up again", p.force.extent().says(), p.force.says().join("; ")))
+            }));
         }
         Some(at) => lines.push((Role::Closed, format!("saved for the next boot at {at}"))),
         None if seen.and_then(|s| s.kept_by.as_ref()).map_or(kept_last, |k| *k == t.id) => {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use crate::analyse::Endpoint;
+use crate::plan::Extent;
 use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source, clock};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::search::{Search, next};
@@ -57,11 +58,27 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// What to know where a plan was kept that is not loaded.
+/// What to know where a plan was kept whose rules are not loaded, or not all.
 fn lost(sh: &Shared) -> Option<String> {
     let key = sh.key(Place::Plan, Action::ToHistory);
-    sh.seen.as_ref()?.lost.as_ref()
-        .map(|_| format!("A plan was kept that is not loaded now: something else was loaded since, as at a boot that it was not saved for. History ({key}) takes it up again."))
+    let void = sh.void().filter(|p| !p.on_trial && p.force.is_lost())?;
+    Some(format!("A plan was kept that is {} now: {}. Something else was loaded since, as at a boot that it was not saved for. History ({key}) takes it up again.",
+        void.force.extent().says(), void.force.says().join("; ")))
+}
+
+/// The checks of a plan, and before them what keeps the one that was kept, or is on trial, from being in force.
+pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
+    let mut out: Vec<Check> = Vec::new();
+    if let Some(void) = sh.void().filter(|_| !sh.plan_is_new() || sh.trial_runs()) {
+        let whose = if void.on_trial { "the plan on trial" } else { "what was kept" };
+        out.extend(void.force.says().into_iter().map(|why| Check { good: Some(false), text: format!("{whose} is {}: {why}", void.force.extent().says()) }));
+        out.extend(void.force.cure().filter(|_| !void.on_trial).map(|cure| Check { good: None, text: format!("to mend it: {cure}") }));
+    } else if let Some(kept) = sh.enforced.in_force.as_ref().filter(|p| !p.on_trial && !sh.plan_is_new() && !sh.plan.rules.is_empty()) {
+        out.push(Check { good: Some(true), text: "what was kept is in force".into() });
+        out.extend(kept.force.says().into_iter().map(|text| Check { good: None, text }));
+    }
+    out.extend(p.checks.iter().cloned());
+    out
 }
 
 /// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
@@ -219,7 +236,7 @@ impl PlanScreen {
         let top = c.h().saturating_sub(checks_height);
         let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
         if !sh.plan.rules.is_empty() {
-            let state = if sh.trial_runs() { "a trial is pending" } else if sh.plan_is_new() { "staged, not live" } else if lost(sh).is_some() { "this is kept; what was kept later is not loaded" } else { "this is what is kept" };
+            let state = if sh.trial_runs() { "a trial is pending" } else if sh.plan_is_new() { "staged, not live" } else { kept_words(sh) };
             c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
             self.first_line = c.area().y + 1;
             for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
@@ -337,13 +354,26 @@ pub fn in_words(sh: &Shared, p: &Planned) -> String {
         lines.push("nothing that others can reach now is touched".into());
     }
     lines.push(String::new());
-    for k in sorted(&p.checks) {
+    for k in sorted(&all_checks(sh, p)) {
         let glyph = glyph(match k.good { Some(true) => Glyph::Yes, Some(false) => Glyph::No, None => Glyph::Dot });
         for (i, l) in wrap(&k.text, usize::from(sh.area.width.saturating_sub(10))).iter().enumerate() {
             lines.push(if i == 0 { format!("{glyph} {l}") } else { format!("  {l}") });
         }
     }
     lines.join("\n")
+}
+
+/// What the staged plan is, when it is the one that is kept.
+fn kept_words(sh: &Shared) -> &'static str {
+    match sh.void().filter(|p| !p.on_trial) {
+        Some(p) if p.force.is_lost() => "this is kept; what was kept later is not in force",
+        Some(p) => match p.force.extent() {
+            Extent::Whole | Extent::Part => "kept, but in force in part only",
+            Extent::None => "kept, but not in force",
+            Extent::Unknown => "kept, but perhaps not in force",
+        },
+        None => "this is what is kept",
+    }
 }
 
 /// What is wrong comes first.
@@ -392,7 +422,8 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     // For a screen reader the signs are words.
     let x = 3 + [Glyph::Yes, Glyph::No, Glyph::Dot].map(|g| width(c.theme.glyph(g))).into_iter().max().unwrap_or(1);
     let room = usize::from(c.w().saturating_sub(x + 2));
-    let lines: Vec<(&Check, usize, String)> = sorted(&p.checks).into_iter()
+    let all = all_checks(sh, p);
+    let lines: Vec<(&Check, usize, String)> = sorted(&all).into_iter()
         .flat_map(|k| wrap(&k.text, room).into_iter().enumerate().map(move |(i, l)| (k, i, l))).collect();
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if lines.len() > room { room.saturating_sub(1) } else { room };

@@ -1,6 +1,68 @@
 //! Stories of a plan from its draft over the question and the trial to the save.
 
 use super::*;
+use crate::model::{BootFile, BootHolds, View};
+use crate::plan::{InForce, Enforced, judge};
+
+/// The judgement of the trial that is shown, were the host as it is in a view.
+fn void(c: &Cockpit, view: &View) -> Enforced {
+    let sh = &c.app.shared;
+    let on_trial = sh.trial_runs();
+    let families = crate::plan::build(sh.seen.as_ref().map(|s| &s.view).unwrap(), &crate::syntax::plan::read(&sh.trial.as_ref().unwrap().plan).unwrap()).unwrap().families;
+    let force = judge(&families, on_trial, view);
+    Enforced { in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force }), boot_files: Vec::new() }
+}
+
+/// The host that was seen last after somebody changed its IPv4 rules.
+fn changed(c: &Cockpit, script: &str) -> View {
+    let mut view = View::clone(&c.app.shared.seen.as_ref().unwrap().view);
+    view.v4.as_mut().unwrap().apply(&format!("*filter\n{script}\nCOMMIT\n")).unwrap();
+    view
+}
+
+#[test]
+fn a_plan_that_is_not_in_force() {
+    pictures("void_plan", |c| {
+        kept(c);
+        c.press(&["esc", "3"]);
+        c.until_shown("connected now");
+        let view = changed(c, "-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
+        let enforced = void(c, &view);
+        c.app.reply(Reply::Enforced(enforced));
+    });
+    pictures("void_trial", |c| {
+        on_trial(c);
+        c.until(|a| a.shared.seen.as_ref().is_some_and(|s| s.view.v4.as_ref().is_some_and(|v4| v4.chain("filter", "PORTCULLIS").is_some())));
+        let view = changed(c, "-D INPUT ! -i lo -j PORTCULLIS");
+        let files = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"].map(|p| BootFile { path: p.into(), holds: BootHolds::Trial }).to_vec();
+        let enforced = Enforced { boot_files: files, ..void(c, &view) };
+        c.app.reply(Reply::Enforced(enforced));
+    });
+}
+
+#[test]
+fn the_guide_does_not_call_done_what_is_not_in_force() {
+    let mut c = kept_by_the_guide();
+    c.press(&["esc"]);
+    let view = changed(&c, "-D INPUT ! -i lo -j PORTCULLIS");
+    let enforced = void(&c, &view);
+    c.app.reply(Reply::Enforced(enforced));
+    assert!(c.picture().contains("Kept, but not in force.") && c.picture().contains("our jump to them"), "{}", c.picture());
+}
+
+#[test]
+fn what_was_saved_of_a_trial_can_be_written_anew_where_nothing_was_kept() {
+    let mut c = Cockpit::demo(80, 24);
+    on_trial(&mut c);
+    c.press(&["r"]);
+    c.until(|a| !a.shared.trial_runs() && a.shared.changing.is_none() && a.shared.busy.is_none());
+    assert!(c.press(&["esc", "4", "s"]).picture().contains("nothing was kept here"), "{}", c.picture());
+    let saved = vec![BootFile { path: "/etc/iptables/rules.v4".into(), holds: BootHolds::Trial }];
+    c.app.reply(Reply::Enforced(Enforced { boot_files: saved, ..Enforced::default() }));
+    assert!(c.press(&["T"]).picture().contains("✗ /etc/iptables/rules.v4 holds rules of a trial"), "{}", c.picture());
+    c.press(&["s"]);
+    c.until_shown("Save to the rules that are loaded at boot");
+}
 
 #[test]
 fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
@@ -69,13 +131,20 @@ fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
     let view = c.app.shared.seen.as_ref().unwrap().view.clone();
     kept(&mut c);
     c.press(&["esc", "3"]);
-    assert!(c.picture().contains("this is what is kept"), "{}", c.picture());
-    let lost = c.app.shared.trial.as_ref().map(|t| t.id.clone());
-    c.app.reply(Reply::Seen(std::sync::Arc::new(Seen { lost, ..planned::seen(view, Plan::default()) })));
+    c.until_shown("connected now");
+    assert!(c.picture().contains("this is what is kept") && c.picture().contains("✓ what was kept is in force"), "{}", c.picture());
+    let enforced = void(&c, &view);
+    c.app.reply(Reply::Enforced(enforced));
+    c.app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(view, Plan::default()))));
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan.rules.is_empty()));
-    assert!(c.picture().contains("A plan was kept that is not loaded now"), "{}", c.picture());
+    let picture = c.picture();
+    assert!(picture.contains("A plan was kept that is not in force now: our chains are gone from IPv4"), "{picture}");
+    assert!(picture.contains(" KEPT, BUT NOT IN FORCE: our chains are gone") && picture.contains("3 shows it"), "{picture}");
     c.press(&["4"]);
-    assert!(c.picture().contains("its rules are not loaded now") && !c.picture().contains("has not saved"), "{}", c.picture());
+    assert!(c.picture().contains("not in force now: our chains are gone") && !c.picture().contains("has not saved"), "{}", c.picture());
+    assert!(c.press(&["i"]).picture().contains("is not in force: our chains"), "{}", c.picture());
+    c.press(&["esc", "T"]);
+    assert!(c.picture().contains("✗ The plan is not in force: our chains are gone"), "{}", c.picture());
 }
 
 #[test]
@@ -280,22 +349,27 @@ fn the_rule_that_shuts_the_operator_out() {
 #[test]
 fn what_was_kept_and_not_saved_is_said_at_the_start() {
     let mut other = Cockpit::demo(80, 24);
+    let fresh = other.app.shared.seen.as_ref().unwrap().view.clone();
     kept(&mut other);
     let trial = other.app.shared.trial.clone().unwrap();
-    let said = |trial: &TrialSeen, lost: Option<String>| {
+    let said = |trial: &TrialSeen, enforced: Enforced| {
         let config = Config::usual(Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false });
         let mut app = App::new(config, Rect::new(0, 0, 80, 24), false);
         let seen = other.app.shared.seen.as_ref().unwrap();
-        app.reply(Reply::Seen(std::sync::Arc::new(Seen { lost, ..planned::seen(seen.view.clone(), seen.kept.clone()) })));
+        app.reply(Reply::Enforced(enforced));
+        app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(seen.view.clone(), seen.kept.clone()))));
         app.reply(Reply::Trial(Some(trial.clone())));
         let note = app.shared.note.unwrap();
         (note.bad, note.text)
     };
-    let (bad, text) = said(&trial, None);
+    let (bad, text) = said(&trial, Enforced::default());
     assert!(bad && text.contains("kept by the operator, but not saved for the next boot; 4 shows it, and s there saves it"), "{text}");
-    let (bad, text) = said(&trial, Some(trial.id.clone()));
-    assert!(bad && text.contains("not loaded now"), "{text}");
-    let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial }, None);
+    let (bad, text) = said(&trial, void(&other, &fresh));
+    assert!(bad && text.contains("kept by the operator, but it is not in force; 4 shows it"), "{text}");
+    let saved = BootFile { path: "/etc/iptables/rules.v4".into(), holds: BootHolds::Trial };
+    let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial.clone() }, Enforced { boot_files: vec![saved], ..Enforced::default() });
+    assert!(bad && text.contains("/etc/iptables/rules.v4 holds rules of a trial"), "{text}");
+    let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial }, Enforced::default());
     assert!(!bad && text.ends_with("shows it"), "{text}");
 }
 
