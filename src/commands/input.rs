@@ -7,9 +7,10 @@ use super::{Failure, note, reason};
 use crate::cli::Input;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::model::{Family, View};
+use crate::model::{Diagnostic, Family, View};
 use crate::observe::capture::{self, captured};
 use crate::observe::live::observe;
+use crate::trial::half_saved;
 
 /// What the operator names: captured files, or nothing for the live host.
 pub fn any(input: &Input) -> Result<View, Failure> {
@@ -19,7 +20,9 @@ pub fn any(input: &Input) -> Result<View, Failure> {
             return Err(Failure { word: "not-root", what: "only root can read this host's firewall".into(),
                 hint: "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p".into(), code: 3 });
         }
-        return Ok(observe(&host));
+        let mut view = observe(&host);
+        view.diagnostics.extend(half_saved(&host).map(Diagnostic::whole));
+        return Ok(view);
     }
     view(&input.files, &input.ipv4, &input.ipv6)
 }

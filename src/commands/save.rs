@@ -7,7 +7,7 @@ use crate::cli::SaveArgs;
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::trial::{Refusal, usual_mode};
-use crate::trial::save::{Mode, Preview, preview, save};
+use crate::trial::save::{Mode, Preview, prepare, preview, save};
 
 /// Writes the rules that boot loads, after showing the difference.
 pub fn run(args: SaveArgs) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn run(args: SaveArgs) -> Result<(), Failure> {
         (.., true) => Mode::Ours,
         _ => ask_for_mode(usual_mode(&host))?,
     };
-    let what = preview(&host, mode)?;
+    let what = if args.dry_run { preview(&host, mode) } else { prepare(&host, mode) }?;
     if !args.json {
         show(&what)?;
     }

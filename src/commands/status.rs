@@ -23,7 +23,13 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
         return Err(trial::Refusal::not_root().into());
     }
     let (status, enforced) = trial::enforced(&host);
-    if as_json { print_exact(&json_line(&json_of(&status, &enforced)))? } else { print(&text_of(&status, &enforced))? }
+    let half_saved = trial::half_saved(&host);
+    if as_json {
+        print_exact(&json_line(&json_of(&status, &enforced, half_saved)))?;
+    } else {
+        let warning = half_saved.map_or_else(String::new, |h| format!("warning: {h}\n"));
+        print(&(text_of(&status, &enforced) + &warning))?;
+    }
     Ok(exit_of(&enforced))
 }
 
@@ -48,7 +54,7 @@ fn plan_of(p: &InForce) -> Value {
     json!({"trial": p.trial, "on_trial": p.on_trial, "in_force": in_force, "extent": word, "faults": faults})
 }
 
-fn json_of(s: &Status, enforced: &Enforced) -> Value {
+fn json_of(s: &Status, enforced: &Enforced, half_saved: Option<String>) -> Value {
     let trial = s.trial.as_ref().map(|r| {
         let proof = s.proof.as_ref().map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(r.operator)}));
         json!({
@@ -60,7 +66,7 @@ fn json_of(s: &Status, enforced: &Enforced) -> Value {
         })
     });
     let files: Vec<Value> = enforced.boot_files.iter().map(|f| json!({"path": f.path, "holds": f.holds.word()})).collect();
-    json!({"version": 1, "trial": trial, "plan": enforced.in_force.as_ref().map(plan_of), "boot_files": files})
+    json!({"version": 1, "trial": trial, "plan": enforced.in_force.as_ref().map(plan_of), "boot_files": files, "half_saved": half_saved})
 }
 
 fn text_of(s: &Status, enforced: &Enforced) -> String {
@@ -168,7 +174,7 @@ mod tests {
         let plan: Plan = crate::syntax::plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n").unwrap();
         let answer = || {
             let (status, enforced) = trial::enforced(&host);
-            (exit_of(&enforced), text_of(&status, &enforced), json_of(&status, &enforced))
+            (exit_of(&enforced), text_of(&status, &enforced), json_of(&status, &enforced, None))
         };
         let (code, text, json) = answer();
         assert_eq!((code, text.as_str(), &json["plan"], &json["boot_files"]), (0, "no trial was ever begun here\n", &Value::Null, &json!([])));

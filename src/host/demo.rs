@@ -85,6 +85,8 @@ struct Machine {
     files: BTreeMap<PathBuf, Vec<u8>>,
     locks: BTreeSet<PathBuf>,
     processes: BTreeSet<u32>,
+    /// The number of the last process; none is given twice.
+    last_pid: u32,
     announced: Vec<String>,
     /// Wall clock at boot, seconds since 1970 UTC.
     wall_at_boot: i64,
@@ -126,6 +128,7 @@ impl Demo {
                 files: FILES.iter().map(|(p, text)| (PathBuf::from(p), text.as_bytes().to_vec())).collect(),
                 locks: BTreeSet::new(),
                 processes: BTreeSet::from([pid]),
+                last_pid: pid,
                 announced: Vec::new(),
                 wall_at_boot: jiff::Timestamp::now().as_second(),
                 broken: BTreeMap::new(),
@@ -178,7 +181,8 @@ impl Demo {
     pub fn fork(&self) -> Self {
         let mut other = self.clone();
         let mut machine = self.machine();
-        other.pid = machine.processes.last().copied().unwrap_or(self.pid) + 7;
+        machine.last_pid += 7;
+        other.pid = machine.last_pid;
         machine.processes.insert(other.pid);
         drop(machine);
         other

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::back;
 use super::end::FUSE_AFTER;
+use super::half_saved;
 use super::history;
 use super::kernel;
 use super::machine::{Event, State, step};
@@ -79,6 +80,9 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
         .map_err(|e| Refusal::refused("run-dir", e, "nothing was changed; see that the disk is not full and the directory belongs to root"))?
         .ok_or_else(Refusal::busy)?;
     refuse_pending(host)?;
+    for said in half_saved::recover(host) {
+        progress(&said);
+    }
     progress("reading what is loaded");
     let mut plan = plan.clone();
     resolve(host, &mut plan)?;

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::machine::State;
-use super::{Options, apply, extend, guard, keep, record, revert};
+use super::{Options, apply, extend, guard, half_saved, keep, record, revert, save};
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
@@ -42,9 +42,15 @@ impl Mortal {
     }
 
     fn step<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.step_or(|| (), work)
+    }
+
+    /// A step that leaves something when its process dies in it.
+    fn step_or<T>(&self, half: impl FnOnce(), work: impl FnOnce() -> T) -> T {
         self.done.fetch_add(1, Ordering::Relaxed);
         let dies = self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1;
         if dies && !self.after {
+            half();
             self.die();
         }
         let out = work();
@@ -78,7 +84,13 @@ impl Host for Mortal {
     fn throwaway(&self) -> Result<Box<dyn Tools>, String> { self.host.throwaway() }
     fn find(&self, tool: &str) -> Option<PathBuf> { self.host.find(tool) }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> { self.host.read(path) }
-    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> { self.step(|| self.host.write(path, bytes, mode)) }
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        // As the live host writes: beside it first, under a name with the process in it.
+        let (pid, started) = self.me();
+        let temporary = path.with_file_name(format!(".portcullis-{pid}-{started}-aB3xYz"));
+        let half = || self.host.write(&temporary, &bytes[..bytes.len() / 2], mode).unwrap();
+        self.step_or(half, || self.host.write(path, bytes, mode))
+    }
     fn stands(&self, path: &Path) -> io::Result<Stands> { self.host.stands(path) }
     fn sweep(&self, dir: &Path) -> Vec<PathBuf> { self.host.sweep(dir) }
     fn remove(&self, path: &Path) -> io::Result<()> { self.step(|| self.host.remove(path)) }
@@ -325,4 +337,81 @@ fn when_the_guard_dies_the_kernel_switches_and_the_next_one_cleans_up() {
     let cases: Vec<(bool, u32, bool)> = [false, true].into_iter()
         .flat_map(|second| (1..=24).flat_map(move |n| [(second, n, false), (second, n, true)])).collect();
     in_parallel(&cases, |&(second, n, after)| guard_dies(second, n, after));
+}
+
+/// Two files as they are before a save, and what holds of them in the end.
+const RULES: [&str; 2] = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
+
+fn file(host: &Demo, path: &str) -> Option<String> {
+    host.read(Path::new(path)).ok().map(|b| String::from_utf8(b).unwrap())
+}
+
+/// Everything that lies where a save writes.
+fn lying_about(host: &Demo) -> Vec<String> {
+    ["/etc/iptables", "/var/lib/portcullis"].iter().flat_map(|d| host.list(Path::new(d)))
+        .filter(|n| n.starts_with(".portcullis-") || n == "saving.json").collect()
+}
+
+/// A save that dies at one step, then a command that dies at one of its own, if any, then one that lives. How many steps the
+/// first two have.
+fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) -> (u32, u32) {
+    let host = machine(true, 0, false);
+    let olds: Vec<Option<String>> = RULES.iter().map(|p| there.then(|| format!("# the old {p}\n"))).collect();
+    for (path, old) in RULES.iter().zip(&olds).filter_map(|(p, o)| Some((p, o.as_ref()?))) {
+        host.write(Path::new(path), old.as_bytes(), 0o640).unwrap();
+    }
+    let shown = save::preview(&host, save::Mode::All).unwrap();
+    let news: Vec<Option<String>> = shown.files.iter().map(|f| Some(f.text.clone())).collect();
+    let first = Mortal::new(&host, dies_at, after);
+    let saved = catch_unwind(AssertUnwindSafe(|| save::save(&first, &shown).map(|_| ())));
+    let steps = first.done.load(Ordering::Relaxed);
+    first.host.end();
+    let what = format!("save {} step {dies_at} of {steps}, files there before: {there}, then {next:?} {again_at}", if after { "after" } else { "before" });
+    let now = || RULES.iter().map(|p| file(&host, p)).collect::<Vec<_>>();
+    assert!(dies_at != 0 || (saved.is_ok_and(|s| s.is_ok()) && now() == news && lying_about(&host).is_empty()), "{what}");
+    // Only what does not belong together is said, and nothing is said for ever.
+    let mixed = now() != news && now() != olds;
+    assert_eq!(half_saved(&host).is_some(), mixed, "{what}");
+    assert!(!mixed || save::preview(&host, save::Mode::All).unwrap().to_do().is_some_and(|t| t.contains("a save was cut short")), "{what}");
+    let goes_on = |host: &dyn Host| match next {
+        Op::Keep => {
+            apply(host, &cure("192.0.2.11"), &options(), &mut |_| {}).map(|_| ()).and_then(|()| keep(host, true).map(|_| ()))
+        }
+        Op::Revert => apply(host, &cure("192.0.2.11"), &options(), &mut |_| {}).map(|_| ()).and_then(|()| revert(host).map(|_| ())),
+        _ => save::prepare(host, save::Mode::All).map(|_| ()),
+    };
+    let second = Mortal::new(&host, again_at, after);
+    let _ = catch_unwind(AssertUnwindSafe(|| goes_on(&second)));
+    let again = second.done.load(Ordering::Relaxed);
+    second.host.end();
+    if again_at > 0 {
+        settled(&host);
+        // What is left of the trial is not the matter here.
+        let _ = revert(&host);
+        let _ = save::prepare(&host, save::Mode::All).unwrap();
+    }
+    let end = now();
+    assert!(end == news || end == olds, "{what}: {end:?}");
+    assert_eq!((lying_about(&host), half_saved(&host)), (Vec::new(), None), "{what}");
+    // An old file lies beside the new one, and not beside itself.
+    let beside = host.list(Path::new("/etc/iptables")).iter().filter(|n| n.contains(".before-portcullis")).count();
+    assert_eq!(beside, if end == news && there { 2 } else { 0 }, "{what}: {:?}", host.list(Path::new("/etc/iptables")));
+    (steps, again)
+}
+
+#[test]
+fn a_save_that_dies_at_whatever_step_leaves_both_families_new_or_both_old() {
+    let mut cases = Vec::new();
+    for there in [false, true] {
+        let (steps, _) = save_dies(there, 0, false, 0, Op::Apply);
+        assert!(steps > 4, "a save does {steps} things");
+        for n in 1..=steps {
+            for after in [false, true] {
+                cases.extend([Op::Apply, Op::Keep, Op::Revert].map(|next| (there, n, after, 0, next)));
+                let (_, again) = save_dies(there, n, after, 0, Op::Apply);
+                cases.extend((1..=again).map(|m| (there, n, after, m, Op::Apply)));
+            }
+        }
+    }
+    in_parallel(&cases, |&(there, n, after, m, next)| { save_dies(there, n, after, m, next); });
 }

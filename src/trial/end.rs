@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::back::{self, put_old_back};
 use super::force;
+use super::half_saved;
 use super::history;
 use super::kernel;
 use super::machine::{Act, Event, State, step};
@@ -130,6 +131,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     if let Err(e) = history::write(host, &record) {
         record.remarks.push(e);
     }
+    record.remarks.extend(half_saved::recover(host));
     proof::forget(host, &record.id);
     host.announce(&format!("portcullis: trial {} was kept", record.id));
     // What holds just now is said, and not written down: it may be mended in a minute. Nothing is changed any more.
@@ -215,6 +217,7 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
     record.why = Some("somebody asked for the old rules".to_owned());
     host.end_leftovers(&record.id, None);
     put_old_back(host, &mut record, By::Operator, 0)?;
+    record.remarks.extend(half_saved::recover(host));
     if let Some(why) = &record.unverified {
         return Err(back::unverified(why));
     }

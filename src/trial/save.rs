@@ -1,6 +1,5 @@
 //! The rules that boot loads: written only when nothing is on trial, whole or not at all, with the old file beside.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use similar::TextDiff;
 use super::refusal::Refusal;
 use super::status::status;
 use super::boot::{AtBoot, Boot, Place};
+use super::half_saved::{self, Change};
 use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
@@ -73,6 +73,16 @@ impl Preview {
     }
 }
 
+/// Shows what a save is about to write, when what an earlier one left half done has been taken back.
+pub fn prepare(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
+    let taken_back = half_saved::take_back_half_saved(host);
+    let mut shown = preview(host, mode)?;
+    for said in taken_back {
+        shown.boot.says(said);
+    }
+    Ok(shown)
+}
+
 /// Shows what a save would write. Nothing is written, nothing is loaded.
 pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if !host.is_root() {
@@ -117,6 +127,9 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         }
     }
     say_other_names(host, &files, &mut boot);
+    if let Some(said) = half_saved::half_saved(host) {
+        boot.asks(format!("Now {said}."));
+    }
     let refused = at_boot::check(host, mode, &sets, &place, &files, &mut boot);
     Ok(Preview { mode, files, boot, refused, loaded })
 }
@@ -165,6 +178,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| Refusal::failed("run-dir", e, "nothing was written; see that the disk is not full and the directory belongs to root"))?
         .ok_or_else(Refusal::busy)?;
+    let mut remarks = half_saved::recover(host);
     let now = preview(host, shown.mode)?;
     if now.files != shown.files {
         let what = match now.files.iter().zip(&shown.files).find(|(a, b)| a.text == b.text && a.diff != b.diff) {
@@ -180,7 +194,6 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if let Some(refused) = now.refused {
         return Err(refused);
     }
-    let mut remarks = Vec::new();
     for file in now.files.iter().filter(|f| !f.diff.is_empty()) {
         if file.part {
             remarks.push(ours::proven(host, file)?);
@@ -194,24 +207,18 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         let loaded = now.loaded.iter().find(|(f, _)| *f == file.family).map_or("", |(_, text)| text);
         remarks.extend(proven(host, file, loaded, now.boot.sets(file.family), hint)?);
     }
+    let changed: Vec<&File> = now.files.iter().filter(|f| !f.diff.is_empty()).collect();
+    let changes = changed.iter().map(|f| {
+        let path = host.real(&f.path);
+        Ok(Change { old: old_text(host, &path)?, path, text: &f.text })
+    }).collect::<Result<Vec<_>, Refusal>>()?;
     let mut done = Vec::new();
-    let mut written: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
-    for file in now.files.iter().filter(|f| !f.diff.is_empty()) {
-        let path = host.real(&file.path);
-        let old = old_text(host, &path)?;
-        match put(host, &path, old.as_deref(), &file.text) {
-            Ok(said) => {
-                done.push(said);
-                written.push((path, old));
-            }
-            Err(e) => {
-                let back: Vec<String> = written.iter().filter_map(|(path, old)| match old {
-                    Some(bytes) => host.rewrite(path, bytes, 0o640),
-                    None => host.remove(path),
-                }.err().map(|e| format!("; {} could not be put back: {e}", path.display()))).collect();
-                return Err(Refusal::failed("save", format!("{e}{}", back.concat()), "the files hold what they held before; check the disk and the directory"));
-            }
-        }
+    if changes.is_empty() {
+        // A save that was cut short earlier is made good by what stands there now.
+        remarks.extend(half_saved::forget(host).err());
+    } else {
+        done = half_saved::write(host, &changes)
+            .map_err(|e| Refusal::failed("save", e, "the files hold what they held before, unless another file is named; check the disk and the directory"))?;
     }
     done.extend(remarks);
     if done.is_empty() {
@@ -262,42 +269,6 @@ fn proven(host: &dyn Host, file: &File, loaded: &str, sets: Option<&AtBoot>, hin
         return Ok(vec![format!("{} was loaded into a fresh namespace and read back", file.path.display())]);
     }
     Ok(left_out.iter().map(|l| format!("not proven, a fresh namespace cannot hold it: {l}")).collect())
-}
-
-/// Writes one file, with the old one beside; the error is one sentence.
-fn put(host: &dyn Host, path: &Path, old: Option<&[u8]>, text: &str) -> Result<String, String> {
-    if let Some(dir) = path.parent().filter(|d| host.stands(d).is_ok_and(|s| s == Stands::Nothing)) {
-        host.make_dir(dir).map_err(|e| format!("{} could not be made: {e}", dir.display()))?;
-    }
-    let mut kept = String::new();
-    if let Some(old) = old {
-        let beside = backup_of(host, path, old)?;
-        kept = format!("; the old one is {}", beside.display());
-    }
-    host.rewrite(path, text.as_bytes(), 0o640).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
-    Ok(format!("wrote {}{kept}", path.display()))
-}
-
-/// Keeps an old file beside itself under the first name that is free or holds it already: no earlier one is lost.
-fn backup_of(host: &dyn Host, path: &Path, old: &[u8]) -> Result<PathBuf, String> {
-    for n in 0..1000_u32 {
-        let mut name = path.to_owned().into_os_string();
-        name.push(".before-portcullis");
-        if n > 0 {
-            name.push(format!(".{n}"));
-        }
-        let beside = PathBuf::from(name);
-        match host.read(&beside) {
-            Ok(bytes) if bytes == old => return Ok(beside),
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                host.write(&beside, old, 0o600).map_err(|e| format!("the old {} could not be kept: {e}", path.display()))?;
-                return Ok(beside);
-            }
-            Err(e) => return Err(format!("the old {} could not be kept: {e}", path.display())),
-        }
-    }
-    Err(format!("a thousand old files lie beside {}: move them away", path.display()))
 }
 
 /// Source and destination are the same single address.

@@ -24,7 +24,7 @@ use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
-use crate::model::{Family, Plan, Proto, Ruleset, Source, View};
+use crate::model::{Diagnostic, Family, Plan, Proto, Ruleset, Source, View};
 use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
 use crate::plan::{Enforced, difference};
@@ -167,7 +167,8 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         let (view, kept, enforced) = match &self.host {
             Some(host) => {
                 self.tell(Reply::Progress("looking at the host".into()));
-                let view = observe(host.as_ref());
+                let mut view = observe(host.as_ref());
+                view.diagnostics.extend(trial::half_saved(host.as_ref()).map(Diagnostic::whole));
                 let kept = trial::history::kept(host.as_ref(), Family::BOTH.map(|f| view.rules(f)));
                 let enforced = trial::enforced_by(host.as_ref(), &view);
                 (view, kept, enforced)

@@ -94,7 +94,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                 }
             }),
             Change::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
-            Change::SavePreview { mode } => save::preview(host, mode.unwrap_or_else(|| trial::usual_mode(host))).map(|p| {
+            Change::SavePreview { mode } => save::prepare(host, mode.unwrap_or_else(|| trial::usual_mode(host))).map(|p| {
                 let (mode, text) = (p.mode, preview_text(&p));
                 self.save_shown = Some(p);
                 Reply::SavePreview { mode, text }
