@@ -159,7 +159,7 @@ fn a_save_is_shown_proven_and_whole() {
         good(&lab, &["apply", &plan, "--yes"]);
         assert!(bad(&lab, &["save", "--all", "--yes"], 3).contains("a trial is pending"));
         good(&lab, &["keep", "--without-proof"]);
-        assert!(bad(&lab, &["save"], 3).contains("--all or --unmanaged"));
+        assert!(bad(&lab, &["save"], 3).contains("--unmanaged or --all"));
         assert!(bad(&lab, &["save", "--all"], 3).contains("say --yes"));
         let shown = good(&lab, &["save", "--all", "--dry-run"]);
         assert!(shown.contains("+-A DOCKER ") && shown.contains("+-A PORTCULLIS -j PORTCULLIS-A") && shown.contains(" at boot"), "{shown}");
