@@ -1,11 +1,12 @@
 //! Ports that rules name, where nothing else tells what can be reached.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::names::services;
 use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
 use crate::analyse::surroundings::Surroundings;
-use crate::model::{AddrSet, Chain, Family, Match, Net, PortSet, Proto, Rule, Table, View};
+use crate::model::{AddrSet, Family, Match, Net, PortSet, Proto, Rule, Table, View};
 
 /// More ports than this in one match are a range, not a list of services: its ends stand for it.
 const MAX_PORTS: u128 = 16;
@@ -23,26 +24,22 @@ pub fn named_by_rules(view: &View) -> Vec<Endpoint> {
     let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
     for family in Family::BOTH {
         let Some(world) = Surroundings::new(view, family, &[]) else { continue };
-        for table in &world.rules.tables {
-            for (chain, inherited) in reached(table, &world) {
-                for rule in chain.rules.iter().filter(|r| names_ports(r) && !elsewhere(r, &world)) {
-                    if plain_port(rule).is_some_and(|k| out.contains_key(&k)) {
-                        continue;
-                    }
-                    let spec = rule.spec(family);
-                    let proto = spec.matches.iter().find_map(|m| match m {
-                        Match::Protocol(false, p) => Some(*p),
-                        _ => None,
-                    });
-                    let protos = proto.map_or(inherited.clone(), |p| vec![p]);
-                    for m in &spec.matches {
-                        let (Match::DestinationPorts(_, ports) | Match::EitherPorts(_, ports)) = m else { continue };
-                        for port in listed(ports) {
-                            for proto in &protos {
-                                let e = Endpoint::new(EndpointKind::Rule, service_name(port), *proto, port);
-                                out.entry((port, *proto)).or_insert(e);
-                            }
-                        }
+        for (rule, plain) in world.rules.tables.iter().flat_map(|table| naming_ports(table, &world)) {
+            if plain.is_some_and(|k| out.contains_key(&k)) {
+                continue;
+            }
+            let spec = rule.spec(family);
+            let proto = spec.matches.iter().find_map(|m| match m {
+                Match::Protocol(false, p) => Some(*p),
+                _ => None,
+            });
+            let protos = proto.map_or_else(|| vec![Proto::TCP, Proto::UDP], |p| vec![p]);
+            for m in &spec.matches {
+                let (Match::DestinationPorts(_, ports) | Match::EitherPorts(_, ports)) = m else { continue };
+                for port in listed(ports) {
+                    for proto in &protos {
+                        let e = Endpoint::new(EndpointKind::Rule, service_name(port), *proto, port);
+                        out.entry((port, *proto)).or_insert(e);
                     }
                 }
             }
@@ -51,24 +48,40 @@ pub fn named_by_rules(view: &View) -> Vec<Endpoint> {
     out.into_values().collect()
 }
 
-/// Whether a rule asks for ports of the destination.
-fn names_ports(rule: &Rule) -> bool {
-    ["--dport", "--dports", "--ports"].into_iter().any(|o| rule.has(o))
+/// What the words of a rule say at one look, for the many rules of a large host that bring nothing new.
+#[derive(Default)]
+struct Look {
+    /// It asks for ports of the destination.
+    names_ports: bool,
+    /// The one port and the protocol that it asks for.
+    port: Option<u16>,
+    proto: Option<Proto>,
+    /// It is about packets to another host only: a port that it names is not one of this host.
+    elsewhere: bool,
 }
 
-/// The port and protocol that a rule's words name: enough to know that it brings nothing new.
-fn plain_port(rule: &Rule) -> Option<(u16, Proto)> {
-    Some((rule.value("--dport")?.parse().ok()?, Proto::parse(&rule.value("-p")?)?))
+/// Looks at a rule, and says where it leads.
+fn look<'r>(rule: &'r Rule, world: &Surroundings) -> (Look, Option<Cow<'r, str>>) {
+    let (mut seen, mut leads_to) = (Look::default(), None);
+    for option in rule.options() {
+        match (&*option.name, option.value) {
+            ("--dport", Some(v)) => (seen.names_ports, seen.port) = (true, v.parse().ok()),
+            ("--dports" | "--ports", _) => seen.names_ports = true,
+            ("-p", Some(v)) => seen.proto = Proto::parse(&v),
+            ("-d", Some(v)) if !option.negated => {
+                let dst = Net::parse(&v, world.family).and_then(AddrSet::from_net);
+                seen.elsewhere = dst.is_some_and(|dst| world.is_elsewhere(&dst));
+            }
+            ("-j" | "-g", to) => leads_to = to,
+            _ => {}
+        }
+    }
+    (seen, leads_to)
 }
 
-/// Whether a rule is about packets to another host only: a port that it names is not one of this host.
-fn elsewhere(rule: &Rule, world: &Surroundings) -> bool {
-    let dst = rule.option("-d").filter(|o| !o.negated).and_then(|o| o.value);
-    dst.and_then(|n| Net::parse(&n, world.family)).and_then(AddrSet::from_net).is_some_and(|dst| world.is_elsewhere(&dst))
-}
-
-/// The chains that incoming packets to the host can reach, with the protocols asked for on the way.
-fn reached<'t>(table: &'t Table, world: &Surroundings) -> Vec<(&'t Chain, Vec<Proto>)> {
+/// The rules that name ports in the chains that incoming packets to the host can reach, and the one port and protocol
+/// where it is plain.
+fn naming_ports<'t>(table: &'t Table, world: &Surroundings) -> Vec<(&'t Rule, Option<(u16, Proto)>)> {
     let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
     let mut seen: HashSet<&str> = HashSet::new();
     let mut out = Vec::new();
@@ -77,10 +90,16 @@ fn reached<'t>(table: &'t Table, world: &Surroundings) -> Vec<(&'t Chain, Vec<Pr
         if !seen.insert(&chain.name) {
             continue;
         }
-        out.push((chain, vec![Proto::TCP, Proto::UDP]));
-        for rule in chain.rules.iter().filter(|r| !elsewhere(r, world)) {
-            if let Some(c) = rule.jumps_to().and_then(|to| table.chain(&to)).filter(|c| !seen.contains(c.name.as_str())) {
+        for rule in &chain.rules {
+            let (said, to) = look(rule, world);
+            if said.elsewhere {
+                continue;
+            }
+            if let Some(c) = to.and_then(|to| table.chain(&to)).filter(|c| !seen.contains(c.name.as_str())) {
                 todo.push(&c.name);
+            }
+            if said.names_ports {
+                out.push((rule, said.port.zip(said.proto)));
             }
         }
     }

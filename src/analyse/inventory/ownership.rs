@@ -140,7 +140,7 @@ pub fn owner(chain: &str) -> Option<Manager> {
 /// its comment or interface.
 pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
     owner(chain).or_else(|| owner(&rule.jumps_to()?)).or_else(|| {
-        rule.options().filter(|o| matches!(&*o.name, "-i" | "-o")).filter_map(|o| o.value).find_map(|name| bridge_owner(&name))
+        rule.all(&["-i", "-o"]).filter_map(|o| o.value).find_map(|name| bridge_owner(&name))
     }).or_else(|| {
         let comment = rule.comment()?;
         COMMENTS.iter().find(|(mark, _)| comment.contains(mark)).map(|(_, whose)| *whose)

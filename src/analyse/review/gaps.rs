@@ -51,10 +51,8 @@ fn missing_sets(view: &View) -> BTreeSet<String> {
     let known = |name: &str| view.ipsets.iter().flatten().any(|s| s.name == name);
     let mut out = BTreeSet::new();
     for rule in Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
-        if rule.has("--match-set") {
-            let names = rule.options().filter(|o| o.name == "--match-set").filter_map(|o| o.value);
-            out.extend(names.filter(|name| !known(name)).map(Cow::into_owned));
-        }
+        let names = rule.all(&["--match-set"]).filter_map(|o| o.value);
+        out.extend(names.filter(|name| !known(name)).map(Cow::into_owned));
     }
     out
 }

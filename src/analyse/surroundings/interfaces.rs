@@ -128,7 +128,7 @@ impl Interfaces {
 
 /// The names of interfaces that a rule asks for.
 fn patterns(rule: &Rule, out: &mut Vec<String>) {
-    for option in rule.options().filter(|o| matches!(&*o.name, "-i" | "-o")) {
+    for option in rule.all(&["-i", "-o"]) {
         if let Some(name) = option.value.filter(|n| !out.iter().any(|o| o == n)) {
             out.push(name.into_owned());
         }

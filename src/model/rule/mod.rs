@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::{Family, Spec};
 
 pub use words::{Options, RuleOption, Words, canonical, options, quote, takes_any_text, words};
+use words::may_hold;
 
 /// What the text that a rule was read from does not show; the walk turns it into *depends*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,11 +58,13 @@ impl Rule {
 
     /// The first option of this usual name (`-s`, `--dport`, `-j`).
     pub fn option(&self, name: &str) -> Option<RuleOption<'_>> {
-        // Most rules lack what is asked for, and a name that iptables has one spelling of is found faster than words are read.
-        if name.starts_with("--") && canonical_only(name) && !self.text.contains(name) {
-            return None;
-        }
-        self.options().find(|o| o.name == name)
+        may_hold(&self.text, name).then(|| self.options().find(|o| o.name == name))?
+    }
+
+    /// All options of these usual names, in order.
+    pub fn all<'r>(&'r self, names: &'r [&str]) -> impl Iterator<Item = RuleOption<'r>> {
+        let some = names.iter().any(|n| may_hold(&self.text, n));
+        some.then(|| self.options().filter(|o| names.contains(&&*o.name))).into_iter().flatten()
     }
 
     /// Whether the rule has an option.
@@ -88,9 +91,4 @@ impl Rule {
     pub fn comment(&self) -> Option<Cow<'_, str>> {
         self.value("--comment")
     }
-}
-
-/// Whether an option has this spelling alone.
-fn canonical_only(name: &str) -> bool {
-    !matches!(name, "--sport" | "--dport" | "--sports" | "--dports" | "--ports" | "--icmp-type")
 }

@@ -19,13 +19,13 @@ impl<'a> Iterator for Words<'a> {
     type Item = Cow<'a, str>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let text = self.rest.trim_start();
+        let text = self.rest.trim_ascii_start();
         if text.is_empty() {
             self.rest = text;
             return None;
         }
-        let special = |c: char| c.is_whitespace() || c == '"';
-        let end = text.find(special).unwrap_or(text.len());
+        // isspace(3) in the C locale: other blanks are letters to iptables.
+        let end = text.bytes().position(|b| b == b'"' || b.is_ascii_whitespace()).unwrap_or(text.len());
         let (word, rest) = text.split_at(end);
         if !rest.starts_with('"') {
             self.rest = rest;
@@ -38,7 +38,7 @@ impl<'a> Iterator for Words<'a> {
             match c {
                 '\\' if quoted => word.extend(chars.next().map(|(_, c)| c)),
                 '"' => quoted = !quoted,
-                c if c.is_whitespace() && !quoted => {
+                c if c.is_ascii_whitespace() && !quoted => {
                     self.rest = rest.get(at..).unwrap_or_default();
                     return Some(Cow::Owned(word));
                 }
@@ -78,17 +78,47 @@ pub fn takes_any_text(option: &str) -> bool {
     ANY_TEXT.contains(&option)
 }
 
-/// Other spellings of options, and the one that `iptables-save` writes (iptables(8), iptables-extensions(8)).
-const SPELLINGS: &[(&str, &str)] = &[
-    ("--source", "-s"), ("--src", "-s"), ("--destination", "-d"), ("--dst", "-d"), ("--in-interface", "-i"), ("--out-interface", "-o"),
-    ("--protocol", "-p"), ("--proto", "-p"), ("--match", "-m"), ("--jump", "-j"), ("--goto", "-g"), ("--fragment", "-f"),
-    ("--source-port", "--sport"), ("--destination-port", "--dport"), ("--source-ports", "--sports"),
-    ("--destination-ports", "--dports"), ("--port", "--ports"), ("--icmpv6-type", "--icmp-type"),
-];
-
-/// The spelling of an option by which it is asked for.
+/// The spelling of an option by which it is asked for: the one that `iptables-save` writes (iptables(8),
+/// iptables-extensions(8)).
 pub fn canonical(option: &str) -> &str {
-    SPELLINGS.iter().find(|(other, _)| *other == option).map_or(option, |(_, usual)| usual)
+    match option {
+        "--source" | "--src" => "-s",
+        "--destination" | "--dst" => "-d",
+        "--in-interface" => "-i",
+        "--out-interface" => "-o",
+        "--protocol" | "--proto" => "-p",
+        "--match" => "-m",
+        "--jump" => "-j",
+        "--goto" => "-g",
+        "--fragment" => "-f",
+        "--source-port" => "--sport",
+        "--source-ports" => "--sports",
+        "--destination-port" => "--dport",
+        "--destination-ports" => "--dports",
+        "--port" => "--ports",
+        "--icmpv6-type" => "--icmp-type",
+        usual => usual,
+    }
+}
+
+/// Whether a text may hold an option of this canonical name: faster than reading its words, and most rules lack what is
+/// asked for.
+pub fn may_hold(text: &str, name: &str) -> bool {
+    let other = match name {
+        "-s" => "--s",
+        "-d" | "--dport" | "--dports" => "--d",
+        "-i" | "-o" => "-interface",
+        "-p" => "--proto",
+        "-m" => "--match",
+        "-j" => "--jump",
+        "-g" => "--goto",
+        "-f" => "--fragment",
+        "--sport" | "--sports" => "--source",
+        "--ports" => "--port",
+        "--icmp-type" => "--icmpv6-type",
+        _ => return text.contains(name),
+    };
+    text.contains(name) || text.contains(other)
 }
 
 /// One option of a rule.
