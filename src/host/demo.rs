@@ -347,7 +347,7 @@ impl Host for Demo {
     fn stands(&self, path: &Path) -> io::Result<Stands> {
         Ok(match self.machine().files.iter().find(|(p, _)| p.starts_with(path)) {
             None => Stands::Nothing,
-            Some((p, bytes)) if p == path => Stands::File { names: 1, size: bytes.len() as u64 },
+            Some((p, bytes)) if p == path => Stands::File { names: 1, size: bytes.len() as u64, runs: bytes.starts_with(b"#!") },
             Some(_) => Stands::Other("a directory"),
         })
     }

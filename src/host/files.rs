@@ -80,7 +80,7 @@ fn listed(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::
 /// What stands at a path, its links followed.
 pub(super) fn stands(path: &Path) -> io::Result<Stands> {
     match fs::metadata(path) {
-        Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink(), size: m.len() }),
+        Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink(), size: m.len(), runs: m.mode() & 0o111 != 0 }),
         Ok(m) => Ok(Stands::Other(kind(m.file_type()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other("a link that leads nowhere")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Stands::Nothing),
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(live.stands(&lost).unwrap(), Stands::Other("a link that leads nowhere"));
         assert_eq!(live.stands(&dir.path().join("none")).unwrap(), Stands::Nothing);
         fs::hard_link(&file, dir.path().join("other")).unwrap();
-        assert_eq!(live.stands(&file).unwrap(), Stands::File { names: 2, size: 3 });
+        assert_eq!(live.stands(&file).unwrap(), Stands::File { names: 2, size: 3, runs: false });
         let large = File::create(dir.path().join("large")).unwrap();
         large.set_len(LARGEST + 1).unwrap();
         assert!(why(live.read(&dir.path().join("large"))).contains("is larger than 256 MiB"));

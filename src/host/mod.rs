@@ -190,6 +190,8 @@ pub enum Stands {
         names: u64,
         /// How many bytes.
         size: u64,
+        /// Whether it may be run (a mode with an x in it).
+        runs: bool,
     },
     /// Something else, in words: `a directory`, `a device`, `a link that leads nowhere`.
     Other(&'static str),

@@ -1,7 +1,7 @@
 //! What the files would do if boot loaded them alone, before a manager has built its own or because it is gone by then:
 //! whether the operator gets in, and what would be open or closed.
 
-use super::boot::{Boot, Place};
+use super::boot::{AtBoot, Boot, Place};
 use super::refusal::Refusal;
 use super::save::File;
 use crate::analyse::{Access, Analysis, Endpoint, EndpointKind, Exposure, Manager, rule_owner, ways_in};
@@ -16,7 +16,8 @@ const NAMED: usize = 4;
 
 /// Why these files must not be written, if so; what else they change is said. `loaded`: what is loaded now.
 pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: &Place, files: &[File], boot: &mut Boot) -> Option<Refusal> {
-    if mode == SaveMode::All {
+    let fills = fills(files, boot);
+    if mode == SaveMode::All && fills.is_none() {
         // Nothing is left out.
         return None;
     }
@@ -27,7 +28,10 @@ pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: 
     }
     let now = with_rules(&now, loaded.iter().cloned());
     let alone = files.iter().filter(|f| f.part == (mode == SaveMode::Ours)).map(as_loaded);
-    let then = with_rules(&now, alone);
+    let mut then = with_rules(&now, alone);
+    if let Some(sets) = fills {
+        then.ipsets = Some(sets.filled(now.ipsets.as_deref().unwrap_or_default()));
+    }
     let ours = place.in_charge(host).map(Manager::label).or_else(|| managers(loaded).first().copied());
     if mode == SaveMode::Unmanaged {
         for line in differences(&now, &then) {
@@ -40,11 +44,17 @@ pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: 
     let way = ways_in(&now, &then).into_iter().next()?;
     let Access::Worse { why } = &way.access else { return None };
     let hint = match (mode, ours) {
+        (SaveMode::All, _) => "nothing was written; what lets it in is in an ipset that boot fills otherwise: put it into what boot loads".to_owned(),
         (SaveMode::Ours, _) => "nothing was written; put an allow rule for that address into the plan".to_owned(),
         (_, Some(manager)) => format!("nothing was written; what lets it in is {manager}'s, which this leaves out: `portcullis save --ours` saves portcullis' own chains alone, loaded after {manager}"),
         (_, None) => "nothing was written; `portcullis save --all` leaves nothing out".to_owned(),
     };
     Some(Refusal::refused("lockout", format!("boot would cut {}: {why}", way.what()), hint))
+}
+
+/// The sets that boot fills before it loads these files, where rules in them name any.
+fn fills<'a>(files: &[File], boot: &'a Boot) -> Option<&'a AtBoot> {
+    files.iter().filter(|f| !f.part && f.text.contains("-set ")).find_map(|f| boot.sets(f.family))
 }
 
 /// The rules of a file as boot leaves them where nobody else adds any.

@@ -451,7 +451,7 @@ mod tests {
         let without = said(&host);
         assert!(!without.loads() && text_of(&without).contains("none of the IPv4 rules unless the ipset bad is there before: `apt install ipset-persistent`, and `ipset save bad >> /etc/iptables/ipsets`."), "{without:?}");
         assert!(without.lacks(Family::V4).is_some() && without.lacks(Family::V6).is_none());
-        put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "x");
+        put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\n");
         // That something loads sets is not enough: it is looked for by name.
         put(&host, "/etc/iptables/ipsets", "create good hash:ip\nadd bad 192.0.2.1\n");
         assert!(text_of(&said(&host)).contains("the ipset bad is there before: `ipset save bad >> /etc/iptables/ipsets`."));

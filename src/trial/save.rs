@@ -130,8 +130,18 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if let Some(said) = half_saved::half_saved(host) {
         boot.asks(format!("Now {said}."));
     }
-    let refused = at_boot::check(host, mode, &sets, &place, &files, &mut boot);
+    let cut = at_boot::check(host, mode, &sets, &place, &files, &mut boot);
+    let refused = without_sets(&files, &boot).or(cut);
     Ok(Preview { mode, files, boot, refused, loaded })
+}
+
+/// Refuses a file of which boot would load nothing for want of a set.
+fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
+    files.iter().filter(|f| !f.part && !f.diff.is_empty()).find_map(|f| {
+        let ((lacking, remedy), by) = (boot.lacks(f.family)?, boot.loader(f.family)?);
+        let what = format!("{by} would load none of the {} rules at boot: they name {}, which nothing makes before", f.family.label(), lacking.join(", "));
+        Some(Refusal::refused("sets", what, format!("nothing was written; {remedy}, then save again")))
+    })
 }
 
 /// One file as it would be, and how it differs from what it is.
@@ -198,10 +208,6 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         if file.part {
             remarks.push(ours::proven(host, file)?);
             continue;
-        }
-        if let (Some((lacking, remedy)), Some(by)) = (now.boot.lacks(file.family), now.boot.loader(file.family)) {
-            return Err(Refusal::refused("sets", format!("{by} would load none of the {} rules at boot: they name {}, which nothing makes before",
-                file.family.label(), lacking.join(", ")), format!("nothing was written; {remedy}, then save again")));
         }
         let hint = if now.mode == Mode::All { "nothing was written; the rules are loaded here, so boot lacks something that they need" } else { "nothing was written; `portcullis save --all` leaves nothing out" };
         let loaded = now.loaded.iter().find(|(f, _)| *f == file.family).map_or("", |(_, text)| text);

@@ -269,3 +269,33 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     assert_eq!(names(&dir).len(), 4, "{:?}", names(&dir));
     assert!(!both(&lab.portcullis(&["status"])).contains("cut short"));
 }
+
+#[test]
+fn a_set_that_boot_fills_otherwise_must_not_lock_the_operator_out() {
+    let Some(lab) = layer::lab(Backend::Nft, 1, &["iptables-persistent", "ipset-persistent"]) else { return };
+    common::ssh::start_sshd(&lab);
+    let (client, server) = (Lab::client4(0), Lab::server4(0));
+    lab.server.sh(&format!("ipset create admins hash:ip; echo 'create admins hash:ip' > /etc/iptables/ipsets; ipset add admins {client}; \
+        iptables -A INPUT -p tcp --dport 22 -m set --match-set admins src -j ACCEPT; iptables -A INPUT -p tcp --dport 22 -j DROP"));
+    assert!(common::ssh::login_works(&lab, 0, server));
+    let save = |more: &str| common::ssh::remote(&lab, 0, server, &format!("{} save --all --yes --json{more} 2>&1", common::PORTCULLIS));
+    let (done, said) = save("");
+    assert!(!done && said.contains("\"lockout\"") && said.contains("in an ipset that boot fills otherwise"), "{said}");
+    assert!(!save(" --dry-run").0, "it is refused before anybody is asked");
+    assert!(!lab.server.sh("cat /etc/iptables/rules.v4").contains("admins"), "nothing was written");
+    lab.server.sh("ipset save admins > /etc/iptables/ipsets");
+    let (done, said) = save("");
+    assert!(done && said.contains("\"loaded_at_boot\":true"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_may_not_be_run_loads_nothing() {
+    let Some(lab) = persistent() else { return };
+    assert_eq!(json(&lab, &["--all", "--dry-run"]).1["loaded_at_boot"], true);
+    lab.server.sh("chmod -x /usr/share/netfilter-persistent/plugins.d/25-ip6tables");
+    let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
+    assert_eq!((status, &said["error"]["code"]), (3, &"not-loaded".into()), "{said}");
+    lab.server.sh("iptables-save > /etc/iptables/rules.v4; ip6tables-save > /etc/iptables/rules.v6");
+    let truth = lab.server.sh("unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'");
+    assert!(truth.contains("198.51.100.7") && !truth.contains("2001:db8:7::7"), "{truth}");
+}

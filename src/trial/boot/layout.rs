@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::sets::Kept;
-use super::units::{Units, installed, is_file, openrc, setting, sysv};
+use super::units::{PERSISTENT, Units, installed, is_file, openrc, plugins, setting, sysv};
 use crate::host::Host;
 use crate::model::Family;
 
@@ -60,12 +60,6 @@ pub(super) enum Service {
     /// A service of OpenRC.
     OpenRc(&'static str),
 }
-
-/// netfilter-persistent runs what lies here, in order.
-const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
-
-/// The unit that runs these plugins.
-const PERSISTENT: &str = "netfilter-persistent.service";
 
 /// What a service does at the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +128,7 @@ impl Service {
 }
 
 fn has_plugin(host: &dyn Host, name: &str) -> bool {
-    host.list(Path::new(PLUGINS)).iter().any(|p| p.ends_with(name) && is_file(host, &Path::new(PLUGINS).join(p)))
+    plugins(host).iter().any(|p| p.to_string_lossy().ends_with(name))
 }
 
 /// One line of the table.

@@ -102,7 +102,8 @@ impl AtBoot {
         if let Some((kept, _)) = layout.map(|l| l.sets).filter(|(_, s)| s.start(host, units) == Start::Runs) {
             out.script = kept.text(host);
         }
-        let own = layout.and_then(|l| l.sets.1.unit());
+        // What a unit of the distribution does is known; plugins may be anybody's.
+        let own = layout.filter(|_| !out.script.is_empty()).and_then(|l| l.sets.1.unit());
         for (unit, line) in units.commands().filter(|(unit, _)| Some(*unit) != own) {
             let before = loader.is_none_or(|l| l == unit || units.in_order(unit, l));
             let all: Vec<&str> = words(line).collect();
@@ -127,6 +128,14 @@ impl AtBoot {
             matches!(words.next()?, "create" | "-N" | "--create").then(|| words.next().map(|n| n.trim_matches('"'))).flatten()
         }).collect();
         named.iter().filter(|n| !made.contains(&n.as_str()) && !self.made.contains(n)).cloned().collect()
+    }
+
+    /// The sets as they are filled then; of those that commands make nobody knows more than what is in them now.
+    pub(in crate::trial) fn filled(&self, live: &[IpSet]) -> Vec<IpSet> {
+        let (mut out, _) = ipset::read(&self.script);
+        out.retain(|s| !self.made.contains(&s.name));
+        out.extend(live.iter().filter(|s| self.made.contains(&s.name)).cloned());
+        out
     }
 
     /// The script, and the sets that commands make as they are now, empty.
@@ -172,10 +181,13 @@ mod tests {
             let host = host(files);
             AtBoot::of(&host, Some(&LAYOUTS[of]), &Units::read(&host), None).script
         };
-        let plugin = ("/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\n");
+        let plugin = ("/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\nipset restore -exist < /etc/iptables/ipsets\n");
         let two = "create a hash:ip\nadd a 192.0.2.1\n";
         assert_eq!(made(0, &[plugin, ("/etc/iptables/ipsets", two)]), two);
         assert_eq!(made(0, &[("/etc/iptables/ipsets", two)]), "", "nothing loads it");
+        assert_eq!(made(0, &[(plugin.0, "ipset restore -exist < /etc/iptables/ipsets\n"), ("/etc/iptables/ipsets", two)]), "", "it may not be run");
+        let theirs = (plugin.0, "#!/bin/sh\ngrep ^create /etc/iptables/rules.ipset | ipset restore\n");
+        assert_eq!(made(0, &[theirs, ("/etc/iptables/rules.ipset", two)]), two, "a plugin of others");
         let wants = "/etc/systemd/system/multi-user.target.wants/ipset.service";
         let red_hat = (wants, "[Service]\nExecStart=/usr/libexec/ipset/ipset.start-stop start\n");
         let files = [red_hat, ("/etc/sysconfig/ipset.d/l.set", "create l list:set\nadd l a\n"), ("/etc/sysconfig/ipset.d/m.set", "create a hash:ip\nadd a 192.0.2.1\n")];

@@ -12,6 +12,12 @@ const DIRS: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system",
 /// Targets that a normal start does not reach.
 const NOT_AT_START: [&str; 9] = ["rescue", "emergency", "shutdown", "reboot", "poweroff", "halt", "kexec", "sleep", "suspend"];
 
+/// The unit of Debian's netfilter-persistent(8).
+pub(super) const PERSISTENT: &str = "netfilter-persistent.service";
+
+/// It runs what lies here, in order.
+const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
+
 /// Larger files are taken for programs.
 const LARGEST_SCRIPT: u64 = 64 << 10;
 
@@ -26,6 +32,12 @@ pub(super) fn text(host: &dyn Host, path: &Path) -> String {
 /// Whether something stands there that can be read as a file.
 pub(super) fn is_file(host: &dyn Host, path: &Path) -> bool {
     matches!(host.stands(path), Ok(Stands::File { .. }))
+}
+
+/// The plugins that netfilter-persistent runs; one that may not be run is passed over (run-parts(8)).
+pub(super) fn plugins(host: &dyn Host) -> Vec<PathBuf> {
+    host.list(Path::new(PLUGINS)).iter().map(|n| Path::new(PLUGINS).join(n))
+        .filter(|p| matches!(host.stands(p), Ok(Stands::File { runs: true, .. }))).collect()
 }
 
 /// The value of a shell variable in a file of settings; `None` when it is not set, or not to plain words.
@@ -57,7 +69,11 @@ impl Units {
                 for name in host.list(&dir.join(wants)) {
                     if !out.contains_key(&name) && let Some(path) = defined(host, &name, &dir.join(wants).join(&name)) {
                         let text = whole(host, &name, &path);
-                        let commands = commands(host, &name, &text);
+                        let mut commands = commands(host, &name, &text);
+                        if name == PERSISTENT {
+                            // Plugins that others wrote may load files of their own.
+                            commands.extend(plugins(host).iter().flat_map(|p| lines(&script(host, p))));
+                        }
                         out.insert(name, Unit { path, text, commands });
                     }
                 }
