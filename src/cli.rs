@@ -114,9 +114,9 @@ impl Command {
 /// How a trial is wanted.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TrialArgs {
-    /// The old rules come back after this time, 10s to 1h
-    #[arg(long, default_value = "60s", value_parser = trial_time)]
-    pub confirm_within: Duration,
+    /// The old rules come back after this time, 10s to 1h; without it what `trial` in config.toml says, else 60s
+    #[arg(long, value_name = "TIME", value_parser = trial_time)]
+    pub confirm_within: Option<Duration>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::say::show;
 use super::{Failure, confirm, note, print, reason};
@@ -43,15 +44,25 @@ pub fn warn(open: &[String]) {
     }
 }
 
+/// How long a trial lasts by the operator's settings; a file that says so is named.
+fn usual_time() -> Duration {
+    let config = super::config::config();
+    if let Some(file) = &config.trial_from {
+        note(format!("note: the trial lasts {} s, as {file} says", config.trial.as_secs()));
+    }
+    config.trial
+}
+
 fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     let host = Live::default();
-    let mut options = Options {
-        confirm_within: args.confirm_within, replace: args.replace, allow_lockout: args.allow_lockout,
-        without_fuse: args.without_fuse, without_rehearsal: args.without_rehearsal, seen: None,
-    };
     if !host.is_root() {
         return Err(Refusal::not_root().into());
     }
+    let confirm_within = args.confirm_within.unwrap_or_else(usual_time);
+    let mut options = Options {
+        confirm_within, replace: args.replace, allow_lockout: args.allow_lockout,
+        without_fuse: args.without_fuse, without_rehearsal: args.without_rehearsal, seen: None,
+    };
     let mut warned = Vec::new();
     if !args.yes {
         trial::resolve(&host, &mut plan)?;
@@ -60,7 +71,7 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
         show(&plan::diff(&change));
         warned = plan::still_open(&change, &plan);
         warn(&warned);
-        confirm(&format!("Apply this on trial for {} s?", args.confirm_within.as_secs()), "--yes")?;
+        confirm(&format!("Apply this on trial for {} s?", confirm_within.as_secs()), "--yes")?;
         options.seen = Some(Arc::new(view));
     }
     let record = trial::apply(&host, &plan, &options, &mut |step| note(format!("{step} ...")))?;

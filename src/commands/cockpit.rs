@@ -4,10 +4,8 @@ use super::{Failure, input, note, reason};
 use crate::cli::{Cli, Input};
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::model::Diagnostic;
 use crate::observe::capture;
-use crate::tui::theme::Theme;
-use crate::tui::{self, Config, Subject};
+use crate::tui::{self, Subject};
 
 /// The cockpit on what is named; nothing: the live host.
 pub fn on(named: &Input) -> Result<(), Failure> {
@@ -53,31 +51,13 @@ fn live() -> Result<Subject, Failure> {
 }
 
 fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
-    let config = config();
-    for d in &config.remarks {
-        note(format!("warning: {}", d.message));
-    }
+    let config = super::config::config();
     let left = tui::run(subject, guide, config).map_err(|e| Failure::failed(
         format!("the screen cannot be used: {}", reason(&e)),
         "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
     ))?;
     left.notes.iter().for_each(note);
     Ok(())
-}
-
-/// The operator's `config.toml`, if there is one.
-fn config() -> Config {
-    let theme = Theme::from_env(|n| std::env::var(n).ok());
-    let path = directories::ProjectDirs::from("", "", "portcullis").map(|d| d.config_dir().join("config.toml"));
-    match path.map(|p| (Live::default().read(&p), p)) {
-        Some((Ok(text), _)) => Config::read(theme, &String::from_utf8_lossy(&text)),
-        Some((Err(e), p)) if e.kind() != std::io::ErrorKind::NotFound => {
-            let mut c = Config::usual(theme);
-            c.remarks.push(Diagnostic::at(0, format!("{} cannot be read: {e}", p.display())));
-            c
-        }
-        _ => Config::usual(theme),
-    }
 }
 
 /// A word that is neither a file nor a command, but nearly one.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod cockpit;
+mod config;
 mod convert;
 mod end;
 mod export;

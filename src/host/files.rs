@@ -88,8 +88,9 @@ pub(super) fn stands(path: &Path) -> io::Result<Stands> {
     }
 }
 
-fn kind(of: FileType) -> &'static str {
+pub(super) fn kind(of: FileType) -> &'static str {
     match of {
+        t if t.is_symlink() => "a link",
         t if t.is_dir() => "a directory",
         t if t.is_fifo() => "a named pipe",
         t if t.is_socket() => "a socket",
@@ -131,15 +132,22 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads a file of anybody's, by its links. Only a regular file is opened: opening a device may do something.
 pub(super) fn read_any(path: &Path) -> io::Result<Vec<u8>> {
-    let refused = |m: fs::Metadata| io::Error::other(format!("{} is {}", path.display(), kind(m.file_type())));
+    match open_regular(path)? {
+        Ok(file) => content(path, file),
+        Err(kind) => Err(io::Error::other(format!("{} is {kind}", path.display()))),
+    }
+}
+
+/// Opens a regular file, by its links; else what it is.
+pub(super) fn open_regular(path: &Path) -> io::Result<Result<File, &'static str>> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() {
-        return Err(refused(meta));
+        return Ok(Err(kind(meta.file_type())));
     }
     // It may have become a pipe meanwhile.
     let file = OpenOptions::new().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()).open(path)?;
     let meta = file.metadata()?;
-    if meta.is_file() { content(path, file) } else { Err(refused(meta)) }
+    Ok(if meta.is_file() { Ok(file) } else { Err(kind(meta.file_type())) })
 }
 
 fn content(path: &Path, file: File) -> io::Result<Vec<u8>> {

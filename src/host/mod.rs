@@ -7,6 +7,7 @@ mod files;
 pub mod home;
 pub mod live;
 mod nested;
+pub mod personal;
 mod process;
 mod ssh;
 

@@ -21,7 +21,8 @@ impl Nested {
     pub fn new() -> Result<Self, String> {
         let unshare = find("unshare").ok_or("unshare is not installed (Debian package util-linux)")?;
         let cat = find("cat").ok_or("cat is not installed (Debian package coreutils)")?;
-        let lock = tempfile::tempdir().map_err(|e| format!("no place for the rehearsal's lock: {e}"))?;
+        // Not where TMPDIR leads: under sudo that may be another user's place.
+        let lock = tempfile::tempdir_in("/tmp").map_err(|e| format!("no place for the rehearsal's lock: {e}"))?;
         let holder = command(&unshare).arg("--net").arg(cat)
             .stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
             .spawn().map_err(|e| format!("no network namespace can be made: {e}"))?;

@@ -14,7 +14,7 @@ use super::notes;
 use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
-use super::shared::{Asked, Note, Open, Proposal, Reply, Request, Shared};
+use super::shared::{Asked, Draft, Note, Open, Proposal, Reply, Request, Shared};
 use super::config::Config;
 use crate::model::{BootFile, Plan};
 use crate::syntax::plan as plan_file;
@@ -65,7 +65,7 @@ pub struct App {
     told: bool,
     guide: bool,
     /// The draft of before that is still to be asked about.
-    draft: Option<Plan>,
+    draft: Option<Draft>,
 }
 
 impl App {
@@ -73,6 +73,9 @@ impl App {
     pub fn new(config: Config, area: Rect, guide: bool) -> Self {
         let mut shared = Shared::new(config.theme, config.keys, area);
         shared.trial_time = config.trial;
+        if !config.of_others.is_empty() {
+            shared.say(format!("these settings hold: {}", config.of_others.join(", ")));
+        }
         if !config.remarks.is_empty() {
             let mut lines: Vec<String> = config.remarks.iter().take(8).map(|d| d.message.clone()).collect();
             if config.remarks.len() > lines.len() {
@@ -306,10 +309,11 @@ impl App {
         if sh.trial_runs() || self.typing() || self.popups.iter().any(|p| matches!(p, Popup::Trial(_))) {
             return None;
         }
-        let plan = self.draft.take()?;
+        let draft = self.draft.take()?;
+        let plan = &draft.plan;
         // A plan that was kept just now is not yet among what is seen.
         let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept" && sh.void_since_kept(&t.id).is_none()).and_then(|t| plan_file::read(&t.plan).ok());
-        if plan == sh.plan || plan == seen.kept || just_kept.as_ref() == Some(&plan) {
+        if *plan == sh.plan || *plan == seen.kept || just_kept.as_ref() == Some(plan) {
             return None;
         }
         let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();
@@ -318,8 +322,12 @@ impl App {
             _ if kept == 0 => "None of its rules is kept.".to_owned(),
             rest => format!("Not all of it is live: {kept} of its rules {} kept, {rest} {} not.", if kept == 1 { "is" } else { "are" }, if rest == 1 { "is" } else { "are" }),
         };
-        let lines = vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule"))];
-        Some(Open::Ask { title: "A draft from before".into(), lines, yes: "Stage it again".into(), then: Asked::Draft(plan) })
+        let mut lines = vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule")), draft.whence()];
+        let (title, yes) = if draft.origin.is_own() { ("A draft from before", "Stage it again") } else {
+            lines.push("It lies where somebody else may write: look at its rules before you apply it.".into());
+            ("A draft that is not your own", "Stage it, to look at its rules")
+        };
+        Some(Open::Ask { title: title.into(), lines, yes: yes.into(), then: Asked::Draft(draft) })
     }
 
     /// A popup with text to search in begins without the screen's search, and gives it back.
@@ -463,7 +471,7 @@ impl App {
                 let text = if diff.is_empty() { "Nothing differs: what is loaded now is what was loaded before this trial.".into() } else { diff };
                 sh.opens.push(Open::Text { title: format!("From before trial {id} to now"), text, export: (format!("before-{id}.rules"), whole) });
             }
-            Reply::Draft(plan) => self.draft = Some(plan),
+            Reply::Draft(draft) => self.draft = Some(draft),
             Reply::Done(text) | Reply::Written(text) => sh.say(text),
             Reply::Saved(text, to_do) => {
                 sh.note = Some(Note { bad: to_do.is_some(), text });

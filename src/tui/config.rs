@@ -1,4 +1,5 @@
-//! `config.toml`: the operator's own keys and looks. What is not understood is said with its line; the rest holds.
+//! `config.toml`: the operator's own keys and looks. What is not understood is said with its line; the rest holds. That of
+//! the machine is read first, the operator's own holds over it.
 //!
 //! ```toml
 //! theme = "light"          # auto, dark, light, 16, none
@@ -32,8 +33,23 @@ pub struct Config {
     pub mouse: bool,
     /// How long a trial lasts.
     pub trial: Duration,
+    /// The file that says how long; `None`: none does.
+    pub trial_from: Option<String>,
     /// What was not understood.
     pub remarks: Vec<Diagnostic>,
+    /// Files that are neither the operator's own nor the machine's, each with whose it is.
+    pub of_others: Vec<String>,
+    /// Looks by the environment, and by the files on top of it.
+    usual: Theme,
+    looks: Looks,
+}
+
+/// What files say about looks; the last word holds.
+#[derive(Clone, Debug, Default)]
+struct Looks {
+    theme: Option<String>,
+    ascii: Option<bool>,
+    reader: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -50,23 +66,43 @@ fn line(text: &str, offset: usize) -> usize {
 impl Config {
     /// What holds without a file, and the base for one.
     pub fn usual(theme: Theme) -> Self {
-        Self { theme, keys: Keymap::default(), mouse: true, trial: Duration::from_mins(1), remarks: Vec::new() }
+        Self {
+            theme, keys: Keymap::default(), mouse: true, trial: Duration::from_mins(1), trial_from: None, remarks: Vec::new(), of_others: Vec::new(),
+            usual: theme, looks: Looks::default(),
+        }
     }
 
-    /// Reads a file on top of what the environment says.
+    /// Reads one file on top of what the environment says.
+    #[cfg(test)]
     pub fn read(theme: Theme, text: &str) -> Self {
         let mut c = Self::usual(theme);
+        c.take("config.toml", text);
+        c
+    }
+
+    /// Takes what a file says; it holds over what was taken before.
+    pub fn take(&mut self, file: &str, text: &str) {
+        let known = self.remarks.len();
+        self.take_all(file, text);
+        self.remarks[known..].sort_by_key(|d| d.line);
+        let remarks = self.remarks[known..].iter_mut();
+        remarks.for_each(|d| d.message = format!("{file}, line {}: {}", d.line, d.message));
+    }
+
+    fn take_all(&mut self, file: &str, text: &str) {
+        let c = self;
         let top: BTreeMap<Spanned<String>, Spanned<Value>> = match toml::from_str(text) {
             Ok(t) => t,
             Err(e) => {
                 c.remark(line(text, e.span().map_or(0, |s| s.start)), format!("this is not TOML: {}", e.message().trim().replace('\n', "; ")));
-                return c;
+                return;
             }
         };
         for (name, value) in &top {
             let at = line(text, name.span().start);
-            c.set(at, name.get_ref(), value.get_ref());
+            c.set(at, name.get_ref(), value.get_ref(), file);
         }
+        c.look();
         let keys: Keys = toml::from_str(text).unwrap_or_default();
         let mut given = Vec::new();
         for (name, value) in &keys.keys {
@@ -83,29 +119,35 @@ impl Config {
         for (at, what) in c.keys.rebind(&given) {
             c.remark(at, what);
         }
-        c.remarks.sort_by_key(|d| d.line);
-        c
     }
 
-    fn remark(&mut self, line: usize, what: impl AsRef<str>) {
-        self.remarks.push(Diagnostic::at(line, format!("config.toml, line {line}: {}", what.as_ref())));
+    fn remark(&mut self, line: usize, what: impl Into<String>) {
+        self.remarks.push(Diagnostic::at(line, what));
     }
 
-    fn set(&mut self, at: usize, name: &str, value: &Value) {
+    /// Works out the looks anew: a later file may take back what an earlier one said.
+    fn look(&mut self) {
+        self.theme = self.usual;
+        if let Some(name) = &self.looks.theme {
+            self.theme.choose(name);
+        }
+        self.theme.reader |= self.looks.reader == Some(true);
+        self.theme.unicode &= self.looks.ascii != Some(true) && self.looks.reader != Some(true);
+    }
+
+    fn set(&mut self, at: usize, name: &str, value: &Value, file: &str) {
         let flag = value.as_bool();
         match (name, value) {
             ("keys", Value::Table(_)) => {}
-            ("theme", v) => if !v.as_str().is_some_and(|t| self.theme.choose(t)) {
-                self.remark(at, format!("theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" or \"none\""));
+            ("theme", v) => match v.as_str().filter(|t| self.usual.clone().choose(t)) {
+                Some(name) => self.looks.theme = Some(name.to_owned()),
+                None => self.remark(at, format!("theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" or \"none\"")),
             },
-            ("ascii", Value::Boolean(ascii)) => self.theme.unicode &= !ascii,
-            ("screen-reader", Value::Boolean(reader)) => {
-                self.theme.reader |= reader;
-                self.theme.unicode &= !reader;
-            }
+            ("ascii", Value::Boolean(ascii)) => self.looks.ascii = Some(*ascii),
+            ("screen-reader", Value::Boolean(reader)) => self.looks.reader = Some(*reader),
             ("mouse", Value::Boolean(mouse)) => self.mouse = *mouse,
             ("trial", v) => match v.as_str().map(trial_time) {
-                Some(Ok(time)) => self.trial = time,
+                Some(Ok(time)) => (self.trial, self.trial_from) = (time, Some(file.to_owned())),
                 _ => self.remark(at, format!("trial = {v} is not {}", "a time from 10s to 1h, like \"60s\" or \"5m\"")),
             },
             ("ascii" | "screen-reader" | "mouse", _) if flag.is_none() => self.remark(at, format!("{name} must be true or false")),
@@ -140,6 +182,24 @@ mod tests {
         // Arrows stay what they are.
         assert_eq!(c.keys.lookup(Place::Services, KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)).map(|b| b.action), Some(Action::Up));
         assert_eq!(does(&c, Place::Services, 'z'), Some(Action::Up));
+    }
+
+    #[test]
+    fn the_operators_own_file_holds_over_that_of_the_machine() {
+        let usual = Theme::from_env(|n| (n == "TERM").then(|| "xterm-256color".to_owned()));
+        let mut c = Config::usual(usual);
+        c.take("/etc/portcullis/config.toml", "theme = \"none\"\nascii = true\nscreen-reader = true\nmouse = false\ntrial = \"5m\"\nasci = 1\n[keys]\nprotect = \"o\"\n");
+        assert!(c.theme.depth == Depth::Mono && !c.theme.unicode && c.theme.reader && !c.mouse);
+        assert_eq!((c.trial.as_secs(), c.trial_from.as_deref()), (300, Some("/etc/portcullis/config.toml")));
+        c.take("config.toml", "theme = \"auto\"\nascii = false\nscreen-reader = false\nmouse = true\n[keys]\nprotect = \"P\"\nfind = \"o\"\nx = \"y\"\n");
+        assert!(c.theme.depth == usual.depth && c.theme.unicode && !c.theme.reader && c.mouse);
+        assert_eq!((does(&c, Place::Services, 'P'), does(&c, Place::Services, 'o')), (Some(Action::Protect), Some(Action::Find)));
+        // What it says nothing about stays.
+        assert_eq!(c.trial.as_secs(), 300);
+        let said: Vec<&str> = c.remarks.iter().map(|d| d.message.split(": ").next().unwrap()).collect();
+        assert_eq!(said, ["/etc/portcullis/config.toml, line 6", "config.toml, line 8"]);
+        c.take("config.toml", "trial = \"20s\"\n");
+        assert_eq!((c.trial.as_secs(), c.trial_from.as_deref()), (20, Some("config.toml")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
-use crate::model::{Family, Operator, Plan, SaveMode, Source, TrialPhase, View};
+use crate::model::{Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
 use crate::plan::{Enforced, FamilyChange, InForce};
 
 /// One look at the host and what it means.
@@ -218,7 +218,7 @@ pub enum Reply {
     Trial(Option<TrialSeen>),
     Began(TrialSeen),
     Past(Vec<TrialSeen>),
-    Draft(Plan),
+    Draft(Draft),
     SavePreview { mode: SaveMode, text: String },
     /// A change was done.
     Done(String),
@@ -291,6 +291,30 @@ pub struct Proposal {
     pub said: Allowed,
 }
 
+/// A plan that was staged in an earlier session.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The plan.
+    pub plan: Plan,
+    /// The file that holds it.
+    pub origin: FileOrigin,
+    /// Seconds since it was written.
+    pub age: u64,
+}
+
+impl Draft {
+    /// Where it comes from.
+    pub fn whence(&self) -> String {
+        let (number, unit) = match self.age {
+            0..60 => return format!("{}, just now", self.origin.shown()),
+            60..3600 => (self.age / 60, "minute"),
+            3600..86_400 => (self.age / 3600, "hour"),
+            _ => (self.age / 86_400, "day"),
+        };
+        format!("{}, {number} {unit}{} ago", self.origin.shown(), if number == 1 { "" } else { "s" })
+    }
+}
+
 /// What a question leads to when the operator says yes.
 #[derive(Clone, Debug)]
 pub enum Asked {
@@ -299,7 +323,7 @@ pub enum Asked {
     /// Keep without proof of access.
     Keep,
     /// Take the draft up.
-    Draft(Plan),
+    Draft(Draft),
     /// Load a plan of the past.
     Plan(Plan),
     /// It was only said.

@@ -17,8 +17,8 @@ use super::app::{App, Turn};
 use super::input::Input;
 use super::keymap::{Action, Place};
 use super::planned;
-use super::shared::{Change, Reply, Request, TrialSeen};
-use crate::model::{Plan, TrialPhase};
+use super::shared::{Change, Draft, Reply, Request, TrialSeen};
+use crate::model::{FileOrigin, Plan, TrialPhase, Whose};
 use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
@@ -347,6 +347,12 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % n
     }
+}
+
+/// The reply that a plan is the draft of before, in a file of the operator's own.
+fn drafted(plan: Plan) -> Reply {
+    let origin = FileOrigin { path: "/root/.local/share/portcullis/draft-host-nfs1.toml".into(), whose: Whose::Own, changed: 0 };
+    Reply::Draft(Draft { plan, origin, age: 7200 })
 }
 
 fn a_draft() -> Plan {

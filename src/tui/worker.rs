@@ -18,12 +18,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::planned;
-use super::shared::{Change, Check, Planned, Reply, Request, Seen, TrialSeen};
+use super::shared::{Change, Check, Draft, Planned, Reply, Request, Seen, TrialSeen};
 use told::{Machine, Teller};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
+use crate::host::personal::Personal;
 use crate::model::{Diagnostic, Family, Plan, Proto, Ruleset, Source, View};
 use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
@@ -75,7 +76,8 @@ struct Looker<E> {
     teller: Teller<E>,
     seen: Option<Arc<Seen>>,
     counting: Arc<AtomicBool>,
-    draft: Option<PathBuf>,
+    /// Where drafts are, and the name of this host's.
+    draft: Option<(Personal, String)>,
 }
 
 /// Runs until it is told to stop, or the screen is gone.
@@ -269,51 +271,51 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     }
 
     fn store_draft(&self, plan: &Plan) {
-        let Some(path) = &self.draft else { return };
-        let live = Live::default();
+        let Some((personal, name)) = &self.draft else { return };
         let as_kept = self.seen.as_ref().is_some_and(|s| s.kept == *plan);
-        let done = if as_kept {
-            live.remove(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
-        } else {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| live.write(path, plan_file::write(plan).as_bytes(), 0o600))
-        };
+        let done = if as_kept { personal.drop_draft(name) } else { personal.store_draft(name, &plan_file::write(plan)) };
         if let Err(e) = done {
             self.fail(format!("the draft of the plan is not stored: {e}"), "it is lost if this session ends", "draft");
         }
     }
 
-    /// The draft of before, if there is one.
-    fn stored_draft(&self) -> Option<Plan> {
-        let text = self.draft.as_ref().and_then(|p| Live::default().read(p).ok())?;
-        plan_file::read(&String::from_utf8_lossy(&text)).ok()
+    /// The draft of before, if there is one; the error is a sentence.
+    fn stored_draft(&self) -> Option<Result<Draft, String>> {
+        let (personal, name) = self.draft.as_ref()?;
+        Some(personal.draft(name)?.and_then(|found| {
+            let plan = plan_file::read(&found.text).map_err(|d| format!("{} is not read: {}", found.origin.path, d.message))?;
+            let age = u64::try_from(Live::default().now().wall - found.origin.changed).unwrap_or(0);
+            Ok(Draft { plan, origin: found.origin, age })
+        }))
     }
 
     /// What is kept is no draft any more: else it would be offered again when something else is kept one day.
     fn drop_kept_draft(&self, kept: &Plan) {
-        if let Some(path) = &self.draft && self.stored_draft().as_ref() == Some(kept) {
-            // Left there it would only be offered once more.
-            let _ = Live::default().remove(path);
+        if let Some((personal, name)) = &self.draft && let Some(Ok(draft)) = self.stored_draft() && draft.plan == *kept {
+            // Left there it would only be offered once more. One of another user's is not touched.
+            let _ = personal.drop_draft(name);
         }
     }
 
     fn offer_draft(&self) {
         let kept = self.seen.as_ref().map(|s| &s.kept);
-        if let Some(plan) = self.stored_draft() && Some(&plan) != kept && !plan.rules.is_empty() {
-            self.tell(Reply::Draft(plan));
+        match self.stored_draft() {
+            Some(Ok(draft)) if Some(&draft.plan) != kept && !draft.plan.rules.is_empty() => self.tell(Reply::Draft(draft)),
+            Some(Err(why)) => self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", "draft"),
+            _ => {}
         }
     }
 }
 
-/// Where the draft of a host's plan lies: the operator's own data directory. The demo's draft is another one.
-fn draft_path(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Option<PathBuf> {
+/// The name of the draft of a host's plan. The demo's draft is another one.
+fn draft_name(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Option<String> {
     if matches!(subject, Subject::Captured(_) | Subject::Texts(_)) {
         return None;
     }
     let host = host?;
     let name: String = host.name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
     let kind = if host.source() == Source::Demo { "demo" } else { "host" };
-    let dirs = directories::ProjectDirs::from("", "", "portcullis")?;
-    Some(dirs.data_dir().join(format!("draft-{kind}-{name}.toml")))
+    Some(format!("draft-{kind}-{name}.toml"))
 }
 
 /// The ways to the threads.
@@ -343,7 +345,7 @@ impl Worker {
 
     fn spawn<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>, drafts: bool) -> io::Result<Self> {
         let host = host_of(&subject);
-        let draft = draft_path(&subject, host.as_deref()).filter(|_| drafts);
+        let draft = draft_name(&subject, host.as_deref()).filter(|_| drafts).map(|name| (Personal::here(), name));
         let teller = Teller::new(out);
         let (looks, requests) = channel();
         let (changes, changed) = channel();

@@ -7,3 +7,4 @@ mod pty;
 
 mod demo;
 mod live;
+mod sudo;

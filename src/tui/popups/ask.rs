@@ -30,6 +30,8 @@ impl Ask {
         };
         let answers = match &then {
             _ if phrase.is_some() => vec![yes],
+            // What others may have put there is nobody's first choice.
+            Asked::Draft(d) if !d.origin.is_own() => vec!["Leave it where it is".into(), yes],
             Asked::Draft(_) => vec![yes, "Discard it".into(), "Decide later: the next start asks again, unless you stage something else".into()],
             _ => vec![yes, "No, go back".into()],
         };
@@ -68,6 +70,8 @@ impl Ask {
             Action::Cancel => After::Close,
             Action::Accept | Action::Pick => {
                 match (self.cursor.at, &self.then) {
+                    (0, Asked::Draft(d)) if !d.origin.is_own() => sh.say(format!("not staged: {}", d.origin.path)),
+                    (1, Asked::Draft(d)) if !d.origin.is_own() => self.done(sh),
                     (0, _) => self.done(sh),
                     (1, Asked::Draft(_)) => {
                         // What is staged by now takes its place; what is kept is no draft: then the file goes.
@@ -90,10 +94,10 @@ impl Ask {
                 sh.requests.push(Request::Change(Change::Apply { what, within: sh.trial_time }));
             }
             Asked::Keep => sh.requests.push(Request::Change(Change::Keep { without_proof: true })),
-            Asked::Draft(plan) => {
-                sh.stage(|p| *p = plan);
+            Asked::Draft(draft) => {
+                sh.stage(|p| *p = draft.plan);
                 sh.go = Some(crate::tui::screens::Tab::Plan);
-                sh.say("the draft is staged again");
+                sh.say(if draft.origin.is_own() { "the draft is staged again" } else { "the draft is staged" });
             }
             Asked::Nothing => {}
             Asked::Plan(plan) => {

@@ -231,7 +231,7 @@ fn questions_wait_until_nobody_types() {
     c.press(&["1", "p", "text:nfs"]);
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
     assert!(c.picture().contains("The change was refused; nothing was changed: more when this is closed"), "{}", c.picture());
-    c.app.reply(Reply::Draft(a_draft()));
+    c.app.reply(drafted(a_draft()));
     assert!(c.app.place() == Place::Nodes && c.picture().contains("nfs"), "{}", c.picture());
     c.press(&["esc"]);
     assert!(c.picture().contains("A draft from before"), "{}", c.picture());
@@ -281,7 +281,7 @@ fn the_plan_on_trial_is_no_draft_from_before() {
     let ended = |state: &str| Reply::Trial(Some(TrialSeen { pending: false, phase: None, state: state.into(), ..trial.clone() }));
     let asks = |c: &mut Cockpit, draft: &Plan, then: &str| {
         c.app.reply(Reply::Trial(Some(trial.clone())));
-        c.app.reply(Reply::Draft(draft.clone()));
+        c.app.reply(drafted(draft.clone()));
         let during = c.picture();
         assert!(c.app.place() == Place::Trial && during.contains("comes back") | during.contains("come back"), "{during}");
         c.app.reply(ended(then));
@@ -297,6 +297,37 @@ fn the_plan_on_trial_is_no_draft_from_before() {
 }
 
 #[test]
+fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
+    let foreign = || {
+        let mut reply = drafted(a_draft());
+        if let Reply::Draft(d) = &mut reply {
+            d.origin.path = "/srv/alice/.local/share/portcullis/draft-host-nfs1.toml".into();
+            d.origin.whose = Whose::Other("alice".into());
+        }
+        reply
+    };
+    let mut c = Cockpit::demo(80, 24);
+    let before = c.app.shared.plan.clone();
+    c.app.reply(foreign());
+    let said = |c: &mut Cockpit| c.picture().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = said(&mut c);
+    for part in ["A draft that is not your own", "/srv/alice/.local/share/portcullis/draft-host-nfs1.toml", "of alice, 2 hours ago", "somebody else may write"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    c.press(&["enter"]);
+    assert!(c.app.shared.plan == before && said(&mut c).contains("not staged"), "{}", c.picture());
+    c.app.reply(foreign());
+    c.press(&["down", "enter"]);
+    assert!(c.app.shared.plan == a_draft() && said(&mut c).contains("the draft is staged"), "{}", c.picture());
+    // One's own is offered first, with its place.
+    let mut c = Cockpit::demo(80, 24);
+    c.app.reply(drafted(a_draft()));
+    assert!(said(&mut c).contains("/root/.local/share/portcullis/draft-host-nfs1.toml, 2 hours ago"), "{}", c.picture());
+    c.press(&["enter"]);
+    assert_eq!(c.app.shared.plan, a_draft());
+}
+
+#[test]
 fn a_draft_can_be_discarded_and_says_what_of_it_is_live() {
     let asked = |c: &mut Cockpit| c.app.shared.requests.iter().any(|r| matches!(r, Request::StoreDraft(_)));
     let mut c = Cockpit::demo(80, 24);
@@ -305,12 +336,12 @@ fn a_draft_can_be_discarded_and_says_what_of_it_is_live() {
     let mut draft = c.app.shared.plan.clone();
     let kept = draft.rules.len();
     draft.rules.extend(a_draft().rules);
-    c.app.reply(Reply::Draft(draft.clone()));
+    c.app.reply(drafted(draft.clone()));
     let said = c.picture().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains(&format!("Not all of it is live: {kept} of its rules are kept, 2 are not.")), "{said}");
     c.app.act(Action::Cancel);
     assert!(!asked(&mut c), "later: the draft stays");
-    c.app.reply(Reply::Draft(draft));
+    c.app.reply(drafted(draft));
     c.press(&["down"]);
     c.app.act(Action::Accept);
     assert!(asked(&mut c) && c.app.shared.note.as_ref().unwrap().text.contains("discarded"));
