@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::status::{UNRECORDED, dated, elsewhere, status};
 use super::{history, record};
 use crate::host::{Cmd, Host, Tools};
+use crate::model::names::chains::DOCKER_USER;
 use crate::model::{Family, Ruleset};
 use crate::observe::live;
 use crate::plan::{BadPart, Part};
@@ -17,9 +18,13 @@ use crate::plan::{BadPart, Part};
 /// What our processes are marked with while they load.
 const MARK: &str = "load";
 
-/// How long Docker may take to make its chain, and how often it is looked for: until then its ports are open.
-const DOCKER_WAIT: Duration = Duration::from_mins(5);
-const DOCKER_LOOK: Duration = Duration::from_millis(200);
+/// How long Docker may take to begin and to make its chain, and how often that is looked for: it makes the chain before it
+/// starts containers, whose ports are open until our jump stands there.
+const DOCKER_WAIT: Duration = Duration::from_mins(15);
+const DOCKER_LOOK: Duration = Duration::from_millis(100);
+
+/// How long the chain is looked for once Docker is up: it may be told to make none, or be at it, as when firewalld was reloaded.
+const DOCKER_IS_UP: Duration = Duration::from_secs(5);
 
 /// How long firewalld may take to load its own rules. Its unit counts as started before it has.
 const FIREWALLD_WAIT: Duration = Duration::from_secs(30);
@@ -61,25 +66,29 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     }
     let parts = saved(host)?;
     wait_for_firewalld(host);
-    let _lock = locked(host)?;
-    let mut said = refuse_pending(host)?;
+    let lock = locked(host)?;
+    let mut said = refuse_pending(host, true)?;
     let mut failed = Vec::new();
-    if let Some(why) = kept_later(host, &parts) {
-        said.push(why);
-        return Ok(said);
-    }
+    let later = kept_later(host, &parts);
+    said.extend(later.iter().cloned());
     // A family that fails takes the other one not with it: at boot nothing of ours stands that one could go back to, and half
     // a guard is more than none. The unit has failed then, and says so.
-    for part in parts {
+    for part in &parts {
         let label = part.family.label();
         if part.family == Family::V6 && !live::has_ipv6(host) {
             said.push("IPv6 is not there: its rules were not loaded".to_owned());
             continue;
         }
-        match put_in(host, &part, &mut |time| host.pause(time)) {
+        let pause = &mut |time| host.pause(time);
+        match if later.is_some() { jump_to_what_stands(host, part.family, pause) } else { put_in(host, part, pause) } {
             Ok(done) => said.extend(done.into_iter().map(|what| format!("{label}: {what}"))),
             Err(why) => failed.push(format!("{label}: {why}")),
         }
+    }
+    // It takes the lock itself: Docker may be making its chain.
+    drop(lock);
+    if docker(host) == Docker::Up {
+        said.extend(to_dockers_chain(host, &parts)?);
     }
     if failed.is_empty() {
         return Ok(said);
@@ -92,32 +101,52 @@ pub fn published(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root());
     }
-    let parts: Vec<Part> = saved(host)?.into_iter().filter(|p| p.docker).collect();
-    let until = host.now().boot + DOCKER_WAIT;
+    to_dockers_chain(host, &saved(host)?)
+}
+
+/// Where Docker is in its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Docker {
+    /// It starts, or may yet.
+    Starts,
+    /// It is up.
+    Up,
+    /// It did not come up.
+    Failed,
+}
+
+fn docker(host: &dyn Host) -> Docker {
+    let asked = host.run(&Cmd::new("systemctl", &["show", "--property=ActiveState", "--value", "docker.service"]));
+    match asked.map(|o| o.text().trim().to_owned()).as_deref() {
+        Ok("active" | "reloading") => Docker::Up,
+        Ok("failed") => Docker::Failed,
+        _ => Docker::Starts,
+    }
+}
+
+/// Waits until Docker has made its chain in each family whose published ports were jumped to from there, and puts the jump in.
+fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refusal> {
+    let begun = host.now().boot;
+    let mut up = None;
+    let failed = |family: Family, why: String| Refusal::failed("load-failed", format!("{}: {why}", family.label()), "`portcullis load` tries again");
     let mut said = Vec::new();
-    for part in parts {
-        let label = part.family.label();
-        let failed = |why: String| Refusal::failed("load-failed", format!("{label}: {why}"), "`portcullis load` tries again");
-        // Each reading is a fresh one: Docker may take its time.
-        let made = loop {
-            if kernel::read(host, part.family, None).map_err(failed)?.chain("filter", "DOCKER-USER").is_some() {
-                break true;
-            }
-            if host.now().boot >= until {
-                break false;
+    for family in parts.iter().filter(|p| !p.forward.is_empty() && (p.family == Family::V4 || live::has_ipv6(host))).map(|p| p.family) {
+        let awaited = parts.iter().any(|p| p.family == family && p.docker);
+        // Each reading is a fresh one.
+        while awaited && kernel::read(host, family, None).map_err(|why| failed(family, why))?.chain("filter", DOCKER_USER).is_none() {
+            let (state, now) = (docker(host), host.now().boot);
+            up = up.filter(|_| state == Docker::Up).or_else(|| (state == Docker::Up).then_some(now));
+            if state == Docker::Failed || now >= begun + DOCKER_WAIT || up.is_some_and(|since| now >= since + DOCKER_IS_UP) {
+                said.push(format!("{}: Docker has not made {DOCKER_USER}: published ports are guarded from FORWARD", family.label()));
+                break;
             }
             host.pause(DOCKER_LOOK);
-        };
-        if !made {
-            said.push(format!("{label}: Docker has not made DOCKER-USER: published ports are guarded from FORWARD"));
-            continue;
         }
         let _lock = locked(host)?;
-        said.extend(refuse_pending(host)?);
-        let now = kernel::read(host, part.family, None).map_err(failed)?;
-        // What is loaded may have been kept since it was saved: only what stands behind the jump matters.
-        let stands = Part::of(&now);
-        said.extend(jump(host, &stands, &now, &mut |time| host.pause(time)).map_err(failed)?.into_iter().map(|what| format!("{label}: {what}")));
+        refuse_pending(host, false)?;
+        // What is loaded may have been kept since it was saved: what matters is what stands behind the jump.
+        let done = jump_to_what_stands(host, family, &mut |time| host.pause(time)).map_err(|why| failed(family, why))?;
+        said.extend(done.into_iter().map(|what| format!("{}: {what}", family.label())));
     }
     Ok(said)
 }
@@ -127,14 +156,14 @@ fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
 }
 
 /// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing saved
-/// during a trial, is ended by what is loaded now; that is said.
-fn refuse_pending(host: &dyn Host) -> Result<Vec<String>, Refusal> {
+/// during a trial, is ended by what is loaded now (`whole`); that is said.
+fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> {
     if let Some(other) = elsewhere(host) {
         return Err(Refusal::elsewhere(other.state));
     }
     match status(host).trial.filter(|t| t.state.is_pending()) {
         None => Ok(Vec::new()),
-        Some(t) if t.id == UNRECORDED && !guarded(host) => Ok(vec!["the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned()]),
+        Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec!["the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned()]),
         Some(t) => Err(Refusal::refused("pending", format!("a trial is pending ({})", t.state.word()), "nothing was loaded; `portcullis keep` or `portcullis revert` ends it")),
     }
 }
@@ -193,6 +222,12 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
         said.push("everything was loaded already".to_owned());
     }
     Ok(said)
+}
+
+/// Puts in each jump to what stands in our chains now that is missing.
+fn jump_to_what_stands(tools: &dyn Tools, family: Family, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
+    let now = kernel::read(tools, family, None)?;
+    jump(tools, &Part::of(&now), &now, pause)
 }
 
 /// Puts in each jump that this fresh reading does not show.
@@ -303,9 +338,10 @@ mod tests {
         let saved = all(&host);
         keeps(&host, "192.0.2.12");
         let later = all(&host);
-        // A manager is restarted: nobody asked for the older plan.
+        // A manager is restarted, and takes our jump out: nobody asked for the older plan.
+        kernel::restore(&host, "test", Family::V4, "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n").unwrap();
         let said = load(&host).unwrap();
-        assert!(said.len() == 1 && said[0].contains("kept later than what is saved"), "{said:?}");
+        assert!(said[0].contains("kept later than what is saved") && said[1..] == ["IPv4: put in the jump INPUT ! -i lo -j PORTCULLIS"], "{said:?}");
         assert!(same(&all(&host), &later));
         // Gone is gone: the next best is what is saved.
         boot(&host, &bare);
