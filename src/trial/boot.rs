@@ -168,13 +168,16 @@ impl Place {
         let families: Vec<Family> = saved.iter().map(|s| s.family).collect();
         let found: Vec<Found> = families.iter().map(|f| self.found(host, *f)).collect();
         out.loaders = families.iter().copied().zip(found.iter().map(|f| f.by.clone())).collect();
-        self.say_who(host, &families, &found, &mut out);
         self.say_at_stop(host, &families, &mut out);
         self.say_exclusions(host, &found, &mut out);
         self.say_sets(host, saved, &found, &mut out);
         self.say_others(host, backend, &found, &mut out);
         self.say_left_out(host, backend, &mut out);
         out.says(LATER);
+        // Who loads them comes first, and is said last: by then it is known whether anything is in the way.
+        let mut first = Boot { in_the_way: out.in_the_way, ..Boot::default() };
+        self.say_who(host, &families, &found, &mut first);
+        out.said.splice(0..0, first.said);
         out
     }
 
@@ -203,7 +206,8 @@ impl Place {
         who.dedup();
         let verb = if who.len() == 1 { "loads" } else { "load" };
         if left.is_empty() {
-            return out.says(format!("{} {verb} these files at boot.", who.join(" and ")));
+            let but = if out.in_the_way { ", but something is in the way" } else { "" };
+            return out.says(format!("{} {verb} these files at boot{but}.", who.join(" and ")));
         }
         if let [(family, by)] = loaded[..] {
             out.says(format!("{by} loads {} at boot.", self.file(family).display()));

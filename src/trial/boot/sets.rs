@@ -130,11 +130,13 @@ impl AtBoot {
         named.iter().filter(|n| !made.contains(&n.as_str()) && !self.made.contains(n)).cloned().collect()
     }
 
-    /// The sets as they are filled then; of those that commands make nobody knows more than what is in them now.
+    /// The sets as they are filled then. Of those that commands make, and of those that nothing makes, nobody knows more than
+    /// what is in them now.
     pub(in crate::trial) fn filled(&self, live: &[IpSet]) -> Vec<IpSet> {
         let (mut out, _) = ipset::read(&self.script);
         out.retain(|s| !self.made.contains(&s.name));
-        out.extend(live.iter().filter(|s| self.made.contains(&s.name)).cloned());
+        let others: Vec<IpSet> = live.iter().filter(|s| out.iter().all(|o| o.name != s.name)).cloned().collect();
+        out.extend(others);
         out
     }
 
@@ -213,6 +215,13 @@ mod tests {
         assert!(lacks(&format!("{before}ExecStart=/sbin/ipset restore -f /srv/sets\nExecStartPost=/srv/make\n")).is_empty());
         assert_eq!(lacks(&format!("{before}ExecStart=/srv/make\n")), ["a"]);
         assert_eq!(lacks("[Service]\nExecStart=/sbin/ipset restore -f /srv/sets\n"), ["a", "b"], "nothing orders it before");
+    }
+
+    #[test]
+    fn a_set_is_filled_as_boot_fills_it_where_that_is_known() {
+        let live = ipset::read("create a hash:ip\nadd a 192.0.2.1\ncreate b hash:ip\nadd b 192.0.2.2\n").0;
+        let at = AtBoot { script: "create a hash:ip\n".into(), made: Vec::new() };
+        assert_eq!(at.filled(&live).iter().map(|s| (s.name.as_str(), s.entries.len())).collect::<Vec<_>>(), [("a", 0), ("b", 1)]);
     }
 
     #[test]
