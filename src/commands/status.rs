@@ -8,12 +8,16 @@ use super::{Failure, json_line, print, print_exact};
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::host::Home;
-use crate::model::BootFile;
+use crate::model::{BootFile, Family};
+use crate::observe::live::has_ipv6;
 use crate::plan::{Extent, InForce, Enforced};
 use crate::trial::{self, By, Record, State, Status};
 
 /// The exit code when what is kept, or on trial, is not in force.
 const NOT_IN_FORCE: u8 = 6;
+
+/// What to do where the kernel was not heard.
+const UNREAD_HINT: &str = "`portcullis report` says why; until they can be read nobody knows whether a trial stands in them";
 
 /// Shows the pending trial, or what became of the last one, and whether what ought to be in force is; the exit code.
 pub fn run(as_json: bool) -> Result<u8, Failure> {
@@ -29,6 +33,9 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
     } else {
         let warning = half_saved.map_or_else(String::new, |h| format!("warning: {h}\n"));
         print(&(text_of(&status, &enforced) + &warning))?;
+    }
+    if status.unread.contains(&Family::V4) && (status.unread.contains(&Family::V6) || !has_ipv6(&host)) {
+        return Err(Failure { word: "unreadable", ..Failure::failed("the rules of this host could not be read", UNREAD_HINT) });
     }
     Ok(exit_of(&enforced))
 }
@@ -66,7 +73,8 @@ fn json_of(s: &Status, enforced: &Enforced, half_saved: Option<String>) -> Value
         })
     });
     let files: Vec<Value> = enforced.boot_files.iter().map(|f| json!({"path": f.path, "holds": f.holds.word()})).collect();
-    json!({"version": 1, "trial": trial, "plan": enforced.in_force.as_ref().map(plan_of), "boot_files": files, "half_saved": half_saved})
+    json!({"version": 1, "trial": trial, "plan": enforced.in_force.as_ref().map(plan_of), "boot_files": files, "half_saved": half_saved,
+        "unread": s.unread.iter().map(|f| if *f == Family::V4 { "ipv4" } else { "ipv6" }).collect::<Vec<_>>()})
 }
 
 fn text_of(s: &Status, enforced: &Enforced) -> String {
@@ -74,6 +82,9 @@ fn text_of(s: &Status, enforced: &Enforced) -> String {
         Some(r) => trial_of(s, r),
         None => "no trial was ever begun here\n".to_owned(),
     };
+    for family in &s.unread {
+        let _ = writeln!(out, "warning: the {} rules could not be read: whether a trial stands in them is not known", family.label());
+    }
     if let Some(p) = &enforced.in_force {
         match p.says() {
             Some(not) => { let _ = writeln!(out, "warning: {not}"); }

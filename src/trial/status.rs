@@ -6,7 +6,8 @@ use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Operator, Plan, Ruleset, TrialPhase};
+use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
+use crate::observe::live;
 use crate::plan::{FamilyChange, standing};
 use crate::syntax::plan as plan_file;
 
@@ -26,6 +27,8 @@ pub struct Status {
     pub guard: Option<Who>,
     /// The login that shows that the way in is open.
     pub proof: Option<Proof>,
+    /// Families that are there and whose rules could not be read: whether a trial stands in them is not known.
+    pub unread: Vec<Family>,
 }
 
 impl Status {
@@ -56,9 +59,14 @@ pub fn status(host: &dyn Host) -> Status {
 pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
+    let unread = || -> Vec<Family> {
+        let rules = loaded.rules();
+        Family::BOTH.into_iter().filter(|f| rules[f.index()].is_none() && (*f == Family::V4 || live::has_ipv6(host))).collect()
+    };
+    let mut unknown = Vec::new();
     if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
         let holder = r.holder.is_some_and(|w| host.alive(w.pid, w.started));
-        if r.state == State::Armed && !holder && guard(host, r).is_none() && shown_by(host, now, loaded).is_none() {
+        if r.state == State::Armed && !holder && guard(host, r).is_none() && shown_by(host, now, loaded).is_none() && unread().is_empty() {
             // Whoever was about to apply died before a guard was there: the kernel was not touched.
             r.state = State::Failed;
         }
@@ -71,6 +79,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         // The truth is the kernel's, whatever the files say.
         trial = shown_by(host, now, loaded).or(trial);
+        unknown = unread();
     }
     let mut trial = trial.or_else(|| history::all(host).into_iter().next());
     let guard = trial.as_ref().and_then(|r| guard(host, r));
@@ -85,7 +94,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     }
     let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short).map_or(0, |r| r.left(now.boot));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
-    Status { trial, left, cut_short, guard, proof }
+    Status { trial, left, cut_short, guard, proof, unread: unknown }
 }
 
 /// Whether whoever was keeping or reverting died half-way.
@@ -153,6 +162,20 @@ mod tests {
     use crate::trial::{Options, apply, revert};
 
     #[test]
+    fn rules_that_cannot_be_read_are_no_sign_that_nothing_stands_in_them() {
+        let host = Demo::new();
+        assert_eq!(status(&host).unread, []);
+        host.break_tool("iptables-save", 1);
+        assert_eq!(status(&host).unread, [Family::V4]);
+        host.break_tool("iptables-save", 1);
+        host.break_tool("ip6tables-save", 1);
+        assert_eq!(status(&host).unread, Family::BOTH);
+        host.remove(std::path::Path::new("/proc/net/if_inet6")).unwrap();
+        host.break_tool("ip6tables-save", 1);
+        assert_eq!(status(&host).unread, []);
+    }
+
+    #[test]
     fn only_what_ends_by_itself_has_a_clock() {
         let host = Demo::new().with_guard(|host, id| { let _ = crate::trial::guard::watch(&host, id, &AtomicBool::new(false)); });
         let plan = plan_file::read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"portmapper\"]\n").unwrap();
@@ -163,7 +186,7 @@ mod tests {
         let with = |state, fuse: bool, guarded: bool, left| {
             let r = now.trial.as_ref().unwrap();
             let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
-            Status { trial: Some(trial), left, guard: now.guard.filter(|_| guarded), cut_short: !guarded, proof: None }.phase()
+            Status { trial: Some(trial), left, guard: now.guard.filter(|_| guarded), cut_short: !guarded, proof: None, unread: Vec::new() }.phase()
         };
         assert_eq!(with(State::Running, true, false, 9), Some(TrialPhase::Running(9)));
         assert_eq!(with(State::Running, false, true, 9), Some(TrialPhase::Running(9)));

@@ -120,6 +120,14 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         assert_eq!(error["error"]["code"], "unreadable", "{error}");
         let text = bad(&lab, &["report"], 1);
         assert!(text.contains("broken for the test"), "{text}");
+        // That no file tells of a trial is not that there is none.
+        let out = lab.portcullis(&["status"]);
+        assert!(out.status.code() == Some(1) && said(&out).contains("the IPv6 rules could not be read: whether a trial stands"), "{}", said(&out));
+        let out = lab.portcullis(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!((out.status.code(), &status["unread"]), (Some(1), &serde_json::json!(["ipv4", "ipv6"])));
+        lab.mend("iptables-save");
+        assert!(good(&lab, &["status"]).contains("warning: the IPv6 rules could not be read"));
     }
 }
 
