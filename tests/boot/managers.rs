@@ -138,6 +138,14 @@ fn beside_firewalld_our_part_comes_back_with_its_service() {
             wait_for(what, SOON, || jumps(&lab.server) == [true; 2]);
             guarded(&lab, what);
         }
+        if back_end == "iptables" {
+            // What is left of its rules without its zones rejects everybody.
+            let out = lab.portcullis(&["save", "--unmanaged", "--yes"]);
+            let said = both(&out);
+            assert!(out.status.code() == Some(3) && said.contains("what lets it in is firewalld's") && said.contains("`portcullis save --ours`"), "{said}");
+            assert!(!said.contains("apt install"), "{said}");
+            lab.server.sh("! test -e /etc/iptables/rules.v4");
+        }
         let said = save(&lab, &["--ours"]);
         assert!(said.contains("`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart portcullis-rules`"), "{said}");
         lab.server.sh("firewall-cmd --reload");
