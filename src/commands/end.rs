@@ -15,7 +15,7 @@ pub fn keep(without_proof: bool) -> Result<(), Failure> {
 
 /// Puts the old rules back.
 pub fn revert() -> Result<(), Failure> {
-    match trial::revert(&Live::default())? {
+    match trial::revert_telling(&Live::default(), &mut |what| note(what))? {
         Reverted::Trial(r) => say(&r, "reverted: the old rules are back"),
         Reverted::Unrecorded(remarks) => {
             for r in &remarks {

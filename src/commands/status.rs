@@ -114,7 +114,7 @@ fn trial_of(s: &Status, r: &Record) -> String {
                 None => {}
             }
             // Where it is stuck or has expired, the words say who ends it.
-            if !s.cut_short && r.state != State::Expired {
+            if !s.cut_short && !matches!(r.state, State::Expired | State::Lost) {
                 let _ = writeln!(out, "{}", guard_of(s, r));
             }
         }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
+use super::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
 use crate::model::{Family, Login, LoginSource, Logins, Operator, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -59,6 +59,8 @@ pub enum Breakage {
     PrintsNothing,
     /// It does not end until its time is over; that time passes on the host's clocks.
     Hangs,
+    /// Somebody holds the xtables lock for longer than it waits; that time passes too.
+    Locked,
 }
 
 /// The operator there opens a second login this long after the rules were changed last.
@@ -83,7 +85,8 @@ pub struct Demo {
 struct Machine {
     rules: [Ruleset; 2],
     files: BTreeMap<PathBuf, Vec<u8>>,
-    locks: BTreeSet<PathBuf>,
+    /// Who holds which lock.
+    locks: BTreeMap<PathBuf, u32>,
     processes: BTreeSet<u32>,
     /// The number of the last process; none is given twice.
     last_pid: u32,
@@ -99,6 +102,8 @@ struct Machine {
     sessions: Vec<SshSession>,
     /// What tests added to the time since boot.
     skipped: Duration,
+    /// The directory whose file system takes no writes now.
+    read_only: Option<PathBuf>,
 }
 
 impl Default for Demo {
@@ -126,7 +131,7 @@ impl Demo {
                     read(include_str!("../../assets/demo/ip6tables-save.txt"), Family::V6),
                 ],
                 files: FILES.iter().map(|(p, text)| (PathBuf::from(p), text.as_bytes().to_vec())).collect(),
-                locks: BTreeSet::new(),
+                locks: BTreeMap::new(),
                 processes: BTreeSet::from([pid]),
                 last_pid: pid,
                 announced: Vec::new(),
@@ -137,6 +142,7 @@ impl Demo {
                 logins: Logins { found: Vec::new(), read: vec![LoginSource::Sessions], ports: vec![22] },
                 sessions: vec![SshSession { user: "root".to_owned(), peer: OPERATOR, port: 22, began: Duration::ZERO }],
                 skipped: Duration::ZERO,
+                read_only: None,
             })),
             pid,
             booted: Instant::now(),
@@ -218,6 +224,16 @@ impl Demo {
         self.machine().broken.insert(tool.to_owned(), (times, how));
     }
 
+    /// Mounts a directory read-only, or everything for reading and writing again.
+    pub fn read_only(&self, dir: Option<&Path>) {
+        self.machine().read_only = dir.map(Path::to_owned);
+    }
+
+    fn written(&self, path: &Path) -> io::Result<()> {
+        let stops = self.machine().read_only.as_ref().is_some_and(|dir| path.starts_with(dir));
+        if stops { Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "Read-only file system")) } else { Ok(()) }
+    }
+
     /// What was told to the log and the terminals so far.
     pub fn announced(&self) -> Vec<String> {
         self.machine().announced.clone()
@@ -276,6 +292,11 @@ impl Tools for Demo {
             return match how {
                 Breakage::Fails => Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4)),
                 Breakage::PrintsNothing => Ok(Output::default()),
+                Breakage::Locked => {
+                    let waits = cmd.args.iter().skip_while(|a| *a != "-w").nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+                    machine.skipped += Duration::from_secs(waits);
+                    Ok(tools::failed("Another app is currently holding the xtables lock. Stopped waiting.", 4))
+                }
                 Breakage::Hangs => {
                     machine.skipped += cmd.timeout;
                     Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout })
@@ -286,6 +307,11 @@ impl Tools for Demo {
             return Ok(tools::systemctl(cmd, &mut machine.files));
         }
         tools::answer(cmd, &mut machine.rules, wall).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })
+    }
+
+    fn lock_holders(&self, path: &Path) -> Vec<Holder> {
+        let holder = |&pid: &u32| Holder { pid, started: u64::from(pid), command: "portcullis".to_owned() };
+        self.machine().locks.get(path).filter(|pid| **pid != self.pid).map(holder).into_iter().collect()
     }
 }
 
@@ -340,6 +366,7 @@ impl Host for Demo {
     }
 
     fn write(&self, path: &Path, bytes: &[u8], _mode: u32) -> io::Result<()> {
+        self.written(path)?;
         self.machine().files.insert(path.to_owned(), bytes.to_vec());
         Ok(())
     }
@@ -364,6 +391,7 @@ impl Host for Demo {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.written(path)?;
         self.machine().files.remove(path).map(|_| ()).ok_or_else(|| not_there(path))
     }
 
@@ -381,11 +409,18 @@ impl Host for Demo {
     }
 
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
+        // A directory can be locked where nothing can be written, a file that would have to be made cannot.
+        if path != self.paths.run {
+            self.written(path)?;
+        }
         let end = self.booted.elapsed() + wait;
         loop {
-            if self.machine().locks.insert(path.to_owned()) {
+            let mut machine = self.machine();
+            if !machine.locks.contains_key(path) {
+                machine.locks.insert(path.to_owned(), self.pid);
                 return Ok(Some(Box::new(Lock { machine: Arc::clone(&self.machine), path: path.to_owned() })));
             }
+            drop(machine);
             if self.booted.elapsed() >= end {
                 return Ok(None);
             }
@@ -456,8 +491,11 @@ impl Host for Demo {
         (self.pid, u64::from(self.pid))
     }
 
-    fn end_leftovers(&self, _trial: &str, _holder: Option<(u32, u64)>) {
-        // A command here is done when it returns; nothing is ever left.
+    fn end_leftovers(&self, _trial: &str, holders: &[(u32, u64)]) {
+        // A tool here is done when it returns; nothing of it is ever left.
+        for &(pid, _) in holders {
+            self.end_process(pid);
+        }
     }
 
     fn log(&self, _text: &str) {

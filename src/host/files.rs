@@ -159,8 +159,12 @@ fn content(path: &Path, file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file of ours to be locked, and makes it if it is not there.
+/// Opens a directory of ours to be locked, or a file of ours, which is made if it is not there.
 pub(super) fn lockable(path: &Path) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
+        let dir = OpenOptions::new().read(true).custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed()).open(path)?;
+        return if is_mine(&dir.metadata()?) { Ok(dir) } else { Err(foreign(path)) };
+    }
     own(path, OpenOptions::new().create(true).truncate(false).write(true).mode(0o600), OFlags::NONBLOCK)
 }
 

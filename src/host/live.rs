@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
-use super::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child, files, process};
+use super::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child, files, process};
 use crate::model::{Logins, Operator, Source, clean};
 
 /// The environment variable that marks processes of a trial.
@@ -52,6 +52,10 @@ fn clock(id: ClockId) -> Duration {
 impl Tools for Live {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         child::run(cmd)
+    }
+
+    fn lock_holders(&self, path: &Path) -> Vec<Holder> {
+        super::locks::holders(path)
     }
 }
 
@@ -194,13 +198,10 @@ impl Host for Live {
         process::this_process()
     }
 
-    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) {
+    fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]) {
         let mark = format!("{TRIAL_MARK}={trial}");
         let me = std::process::id();
-        let mut ended = Vec::new();
-        if let Some((pid, start)) = holder.filter(|&(p, s)| p != me && self.alive(p, s)) {
-            ended.push((pid, start));
-        }
+        let mut ended: Vec<(u32, u64)> = holders.iter().copied().filter(|&(p, s)| p != me && self.alive(p, s)).collect();
         for pid in self.list(Path::new("/proc")).iter().filter_map(|n| n.parse::<u32>().ok()).filter(|&p| p != me) {
             let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             if env.split(|&b| b == 0).any(|v| v == mark.as_bytes()) && let Some(start) = process::started(pid) {

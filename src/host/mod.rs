@@ -6,6 +6,7 @@ pub mod demo;
 mod files;
 pub mod home;
 pub mod live;
+mod locks;
 mod nested;
 pub mod personal;
 mod process;
@@ -201,6 +202,23 @@ pub enum Stands {
 /// Something that holds the lock of a directory until it is dropped.
 pub trait Held: Send {}
 
+/// A process that holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot.
+    pub started: u64,
+    /// Its command line, cut.
+    pub command: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} (`{}`)", self.pid, self.command)
+    }
+}
+
 /// Where a guard lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -218,6 +236,11 @@ pub type Stop = Box<dyn FnOnce() + Send>;
 pub trait Tools: Send + Sync {
     /// Runs a tool and waits for its end.
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
+    /// Who holds the lock of a file or directory (flock(2)), ourselves aside; empty when nobody is found.
+    fn lock_holders(&self, path: &Path) -> Vec<Holder> {
+        let _ = path;
+        Vec::new()
+    }
 }
 
 /// A machine: the live one, or one that only exists in memory.
@@ -267,7 +290,7 @@ pub trait Host: Tools {
     fn list(&self, dir: &Path) -> Vec<String>;
     /// Makes our own directory (0700), closes one that was open to others, and refuses one that is another's or a link.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the lock file for us alone; `None` when another holds it for longer than `wait`.
+    /// Takes a lock file, or a directory, for us alone; `None` when another holds it for longer than `wait`.
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>>;
     /// Addresses of a name.
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
@@ -287,8 +310,8 @@ pub trait Host: Tools {
     fn alive(&self, pid: u32, started: u64) -> bool;
     /// Our own process: pid and start time.
     fn me(&self) -> (u32, u64);
-    /// Ends what is left of an apply: the process, and every process whose environment names the trial.
-    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>);
+    /// Ends what is left of an apply: the processes (pid and start time), and every one whose environment names the trial.
+    fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]);
     /// Tells the log, without waiting for it.
     fn log(&self, text: &str);
     /// Tells the log and every logged-in terminal.

@@ -15,6 +15,8 @@ pub enum TrialPhase {
     Due,
     /// The kernel's dates have passed.
     Expired,
+    /// Somebody else took its rules out, and those that were kept before with them.
+    Lost,
     /// It is being kept.
     Keeping,
     /// The old rules are being put back.
@@ -42,6 +44,7 @@ impl TrialPhase {
             Self::Unwatched(_) => "nothing brings the old rules back: the guard is dead, and the kernel has no dates".to_owned(),
             Self::Due => "the time is over: the old rules are about to come back".to_owned(),
             Self::Expired => "the kernel went back to the old rules by itself".to_owned(),
+            Self::Lost => "its rules are not loaded any more, and what was kept before is not either: somebody took both out".to_owned(),
             Self::Keeping => "the new rules are being kept".to_owned(),
             Self::Reverting => "the old rules are being put back".to_owned(),
             Self::KeepCut => "stuck half-way, the keep was cut short".to_owned(),
@@ -68,6 +71,7 @@ impl TrialPhase {
     pub fn revert_does(self) -> &'static str {
         match self {
             Self::Expired => "takes what is left of it out",
+            Self::Lost => "puts back what was kept before",
             Self::RevertCut => "finishes the revert",
             _ => "reverts now",
         }
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_would_be_refused_is_not_offered() {
-        for phase in [TrialPhase::Applying, TrialPhase::Unrecorded(30), TrialPhase::Due, TrialPhase::Expired, TrialPhase::Keeping, TrialPhase::Reverting, TrialPhase::RevertCut] {
+        for phase in [TrialPhase::Applying, TrialPhase::Unrecorded(30), TrialPhase::Due, TrialPhase::Expired, TrialPhase::Lost, TrialPhase::Keeping, TrialPhase::Reverting, TrialPhase::RevertCut] {
             assert!(!phase.keeps() && !phase.extends() && !phase.commands().contains("keep"), "{phase:?}");
         }
         assert!(TrialPhase::Running(30).keeps() && TrialPhase::Unwatched(30).keeps() && TrialPhase::KeepCut.keeps());

@@ -254,6 +254,14 @@ impl FamilyChange {
         Self { v6: set.family == Family::V6, doors }
     }
 
+    /// Whether a ruleset shows what a revert leaves: the old slots in force, without dates, with what they held.
+    pub fn is_back_in(&self, set: &Ruleset) -> bool {
+        self.doors.iter().all(|d| {
+            let now = standing(set, d.is_forwarded());
+            now.fuse.is_none() && now.kept == d.old && (d.old.is_none() || now.rules == d.old_rules)
+        })
+    }
+
     /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read nobody
     /// can tell.
     pub fn is_kept_in(&self, set: &Ruleset) -> bool {

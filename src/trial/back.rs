@@ -8,6 +8,7 @@ use super::machine::{Event, State, step};
 use super::proof;
 use super::record::{self, By, Record};
 use super::refusal::Refusal;
+use super::status::guard;
 use super::written;
 use crate::host::Host;
 use crate::model::{Family, Ruleset};
@@ -24,6 +25,26 @@ const READ_BACK: Duration = Duration::from_secs(15);
 /// The least that one reading gets.
 const ONE_READING: Duration = Duration::from_secs(5);
 
+/// How long somebody who asked for a revert waits for the xtables lock.
+const LOCKED: Duration = Duration::from_secs(20);
+
+/// Who puts the old rules back, and how patient he is.
+pub enum Caller<'a> {
+    /// The guard, after so many tries in vain: it tries again by itself.
+    Guard(u32),
+    /// Somebody who asked for it, or whose own change failed; he hears what is waited for.
+    Somebody(&'a mut dyn FnMut(&str)),
+}
+
+impl Caller<'_> {
+    fn tries(&self) -> u32 {
+        match self {
+            Self::Guard(tries) => *tries,
+            Self::Somebody(_) => 0,
+        }
+    }
+}
+
 /// What the refill of one family came to.
 enum Refill {
     /// The tool took the old rules.
@@ -34,11 +55,13 @@ enum Refill {
     Failed(String),
 }
 
-/// Puts the old rules back and ends the trial. `tries` were in vain before.
-pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) -> Result<(), Refusal> {
+/// Puts the old rules back and ends the trial.
+pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Caller) -> Result<(), Refusal> {
     // Kernel first, files second: what cannot be written must not stop a revert.
     let _ = record::store(host, record);
-    let seen = into_kernel(host, record, tries);
+    let mut seen = into_kernel(host, record, who);
+    // One lock keeps both families out.
+    seen.failed.dedup();
     record.unverified = (!seen.unseen.is_empty()).then(|| seen.unseen.join("; "));
     let unverified = record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
     // Each is said once, however often the guard tries.
@@ -47,11 +70,16 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, tries: u32) ->
             record.remarks.push(said);
         }
     }
+    if let Some(last) = record::ended(host, record) {
+        // The guard and whoever asked for it may do the same at the same time.
+        *record = last;
+        return Ok(());
+    }
     if !seen.failed.is_empty() {
         // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
         record.holder = None;
         let _ = record::store(host, record);
-        return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", seen.failed.join("; ")), "run `portcullis revert` again; the guard goes on trying"));
+        return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", seen.failed.join("; ")), what_next(host, record)));
     }
     record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
     record.by = Some(by);
@@ -79,14 +107,15 @@ pub struct Seen {
 }
 
 /// Puts the old rules into the kernel, and reads them back.
-pub fn into_kernel(host: &dyn Host, record: &Record, tries: u32) -> Seen {
+pub fn into_kernel(host: &dyn Host, record: &Record, who: &mut Caller) -> Seen {
+    let until = host.now().boot + LOCKED;
     // Every family is refilled before any is read back: a reading may hang.
-    let refills: Vec<Refill> = record.families.iter().zip(&record.revert).map(|(c, script)| refill(host, &record.id, c, script, tries)).collect();
+    let refills: Vec<Refill> = record.families.iter().zip(&record.revert).map(|(c, script)| refill(host, record, (c, script), until, who)).collect();
     let mut seen = Seen::default();
     let until = host.now().boot + READ_BACK;
     for ((change, script), refill) in record.families.iter().zip(&record.revert).zip(refills) {
         match refill {
-            Refill::Taken => read_back(host, &record.id, (change, script), until, tries, &mut seen),
+            Refill::Taken => read_back(host, &record.id, (change, script), until, who.tries(), &mut seen),
             other => seen.add(other),
         }
     }
@@ -106,20 +135,54 @@ impl Seen {
     }
 }
 
-fn refill(host: &dyn Host, id: &str, change: &FamilyChange, script: &str, tries: u32) -> Refill {
-    let why = match kernel::restore(host, id, change.family(), script) {
+fn refill(host: &dyn Host, record: &Record, (change, script): (&FamilyChange, &str), until: Duration, who: &mut Caller) -> Refill {
+    let mark = kernel::back_mark(&record.id);
+    let put = |seconds| kernel::restore_waiting(host, &mark, change.family(), script, seconds);
+    let done = match who {
+        Caller::Guard(_) => put(5),
+        // Whoever asked hears soon what he waits for.
+        Caller::Somebody(hears) => put(1).or_else(|failed| {
+            let Failed::Locked(why) = &failed else { return Err(failed) };
+            if host.now().boot >= until {
+                return Err(failed);
+            }
+            hears(&format!("{why}; waiting for it up to {} s ({})", until.saturating_sub(host.now().boot).as_secs(), what_next(host, record)));
+            let mut last = failed;
+            while let (Failed::Locked(_), true) = (&last, host.now().boot < until) {
+                match put(2) {
+                    Ok(()) => return Ok(()),
+                    Err(failed) => last = failed,
+                }
+            }
+            Err(last)
+        }),
+    };
+    let why = match done {
         Ok(()) => return Refill::Taken,
         // Nothing else of ours would get the lock either.
         Err(Failed::Locked(why)) => return Refill::Failed(why),
         Err(Failed::Unknown(_)) if kernel::check(host, change, script, ONE_READING).is_ok() => return Refill::Taken,
         Err(failed) => String::from(failed),
     };
-    fall_back(host, id, change, why, tries)
+    fall_back(host, &record.id, change, why, who.tries())
+}
+
+/// What happens when the old rules do not go in now.
+fn what_next(host: &dyn Host, record: &Record) -> String {
+    let guard = guard(host, record).is_some_and(|w| (w.pid, w.started) != host.me());
+    let mut out = if guard { "the guard goes on trying".to_owned() } else { "run `portcullis revert` again: no guard is left that goes on trying".to_owned() };
+    let left = record.fuse.map_or(0, |fuse| fuse - host.now().wall + 1);
+    if left > 0 {
+        out.push_str(&format!("; the kernel itself goes back to the old rules in {left} s"));
+    } else if record.fuse.is_some() {
+        out.push_str("; the kernel itself has gone back to the old rules");
+    }
+    out
 }
 
 /// What is left when the old rules do not go in: our switches decide nothing; last, the snapshot.
 fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, tries: u32) -> Refill {
-    if kernel::restore(host, id, change.family(), &change.empty_script()).is_ok() {
+    if kernel::restore(host, &kernel::back_mark(id), change.family(), &change.empty_script()).is_ok() {
         return Refill::Failed(format!("{why}; our chains were emptied instead"));
     }
     if tries < LAST_RESORT {
@@ -141,7 +204,7 @@ fn read_back(host: &dyn Host, id: &str, (change, script): (&FamilyChange, &str),
         let left = until.saturating_sub(host.now().boot);
         match kernel::check(host, change, script, left.clamp(ONE_READING, READING)) {
             Ok(now) => {
-                seen.remarks.extend(kernel::clean_up(host, id, change, &now));
+                seen.remarks.extend(kernel::clean_up(host, &kernel::back_mark(id), change, &now));
                 seen.remarks.extend(kernel::lost_jump(change, &now, true));
                 return;
             }
@@ -165,11 +228,12 @@ fn read_back(host: &dyn Host, id: &str, (change, script): (&FamilyChange, &str),
 /// Reads again what a revert put back and could not read; `None`: there is nothing of that kind.
 pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal>> {
     let mut record = Some(record).filter(|r| r.unverified.is_some() && r.is_here(host))?.clone();
+    let mark = kernel::back_mark(&record.id);
     let mut remarks = Vec::new();
     for (change, script) in record.families.iter().zip(&record.revert) {
         // Once more: it changes nothing where it stands.
-        match kernel::restore_and_check(host, &record.id, change, script) {
-            Ok(now) => remarks.extend(kernel::clean_up(host, &record.id, change, &now)),
+        match kernel::restore_and_check(host, &mark, change, script) {
+            Ok(now) => remarks.extend(kernel::clean_up(host, &mark, change, &now)),
             Err(why) => return Some(Err(unverified(&String::from(why)))),
         }
     }
@@ -205,7 +269,7 @@ fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Tou
         return Err("the snapshot holds no filter table".to_owned());
     }
     let before = kernel::read(host, family, None).ok();
-    kernel::replace_tables(host, id, family, &iptables_save::write(&old, true))?;
+    kernel::replace_tables(host, &kernel::back_mark(id), family, &iptables_save::write(&old, true))?;
     let not_known = || vec!["what others had changed meanwhile is not known".to_owned()];
     let mut now = match kernel::read(host, family, None) {
         Ok(now) => now,

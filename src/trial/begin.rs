@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::back;
+use super::back::{self, Caller};
 use super::end::FUSE_AFTER;
 use super::half_saved;
 use super::history;
@@ -78,10 +78,14 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     }
     let _lock = record::lock(host, Duration::from_secs(2))
         .map_err(|e| Refusal::refused("run-dir", e, "nothing was changed; see that the disk is not full and the directory belongs to root"))?
-        .ok_or_else(Refusal::busy)?;
+        .ok_or_else(|| Refusal::busy(host))?;
     refuse_pending(host)?;
     for said in half_saved::recover(host) {
         progress(&said);
+    }
+    if let Some(last) = record::load(host) {
+        // A revert that was killed may have left a tool that still waits for the xtables lock.
+        host.end_leftovers(&kernel::back_mark(&last.id), &[]);
     }
     progress("reading what is loaded");
     let mut plan = plan.clone();
@@ -364,7 +368,7 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
 fn undo(host: &dyn Host, record: &mut Record) -> String {
     record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
     record.why = Some("the plan could not be applied".to_owned());
-    match back::put_old_back(host, record, By::Operator, 0) {
+    match back::put_old_back(host, record, By::Operator, &mut Caller::Somebody(&mut |_| {})) {
         Ok(()) => {
             record.state = State::Failed;
             let _ = record::store(host, record).and_then(|()| history::write(host, record));

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::machine::State;
 use super::{Options, apply, extend, guard, half_saved, keep, record, revert, save};
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
-use crate::host::{Cmd, Held, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
+use crate::host::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
@@ -29,11 +30,23 @@ pub(super) struct Mortal {
     done: AtomicU32,
     /// Where it lives.
     home: Identity,
+    /// It stands still before this step until it is let go.
+    stops: Option<(u32, Arc<AtomicBool>)>,
 }
 
 impl Mortal {
     pub(super) fn new(host: &Demo, dies_at: u32, after: bool) -> Self {
-        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0), home: host.identity() }
+        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0), home: host.identity(), stops: None }
+    }
+
+    /// One that is stopped (SIGSTOP) before a step until `go`.
+    pub(super) fn stopped(host: &Demo, before: u32, go: &Arc<AtomicBool>) -> Self {
+        Self { stops: Some((before, Arc::clone(go))), ..Self::new(host, 0, false) }
+    }
+
+    /// Steps done so far.
+    pub(super) fn steps(&self) -> u32 {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// One that lives elsewhere: after another boot, or in another namespace.
@@ -47,7 +60,15 @@ impl Mortal {
 
     /// A step that leaves something when its process dies in it.
     fn step_or<T>(&self, half: impl FnOnce(), work: impl FnOnce() -> T) -> T {
-        self.done.fetch_add(1, Ordering::Relaxed);
+        let nth = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        while self.stops.as_ref().is_some_and(|(n, go)| *n == nth && !go.load(Ordering::Relaxed)) {
+            self.host.pause(Duration::from_millis(5));
+        }
+        let (pid, started) = self.me();
+        if self.stops.is_some() && !self.host.alive(pid, started) {
+            // A signal that ends it comes before everything else.
+            self.die();
+        }
         let dies = self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1;
         if dies && !self.after {
             half();
@@ -71,6 +92,7 @@ impl Tools for Mortal {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         if cmd.tool.ends_with("-restore") { self.step(|| self.host.run(cmd)) } else { self.host.run(cmd) }
     }
+    fn lock_holders(&self, path: &Path) -> Vec<Holder> { self.host.lock_holders(path) }
 }
 
 impl Host for Mortal {
@@ -106,7 +128,7 @@ impl Host for Mortal {
     fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> { self.step(|| self.host.start_guard(id, home)) }
     fn alive(&self, pid: u32, started: u64) -> bool { self.host.alive(pid, started) }
     fn me(&self) -> (u32, u64) { self.host.me() }
-    fn end_leftovers(&self, trial: &str, holder: Option<(u32, u64)>) { self.host.end_leftovers(trial, holder); }
+    fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]) { self.host.end_leftovers(trial, holders); }
     fn announce(&self, text: &str) { self.host.announce(text); }
     fn log(&self, text: &str) { self.host.log(text); }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::back::{self, put_old_back};
-use super::force;
+use super::back::{self, Caller, put_old_back};
+use super::evidence::{self, Evidence, Shown};
+use super::force::{self, Loaded};
 use super::half_saved;
 use super::history;
 use super::kernel;
@@ -24,6 +25,9 @@ pub const FUSE_AFTER: i64 = 5;
 /// How long a guard without its state file may read whether its trial is over: to revert once more harms less than to wait.
 const IS_OVER: Duration = Duration::from_secs(2);
 
+/// What is said of a trial whose file says that it runs though it does not.
+const NOT_SHOWN: &str = "the kernel does not show the rules of the trial any more";
+
 /// Sets who is changing the kernel and the state; a full disk is no reason to stop a revert.
 fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<Act, Refusal> {
     let (state, act) = step(record.state, event).ok_or_else(|| no_trial(Some(record)))?;
@@ -38,30 +42,62 @@ fn no_trial(last: Option<&Record>) -> Refusal {
     Refusal::failed("no-trial", what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
 }
 
-/// Takes the lock and the pending trial, if both can be had.
+/// Takes the locks and the pending trial, if both can be had.
 fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root());
     }
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| Refusal::failed("run-dir", e, "see that the disk is not full and the directory belongs to root"))?
-        .ok_or_else(Refusal::busy)?;
-    let record = record::load(host);
-    match record {
-        Some(mut r) if r.state.is_pending() && r.is_here(host) => {
-            // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
-            // short it has to see that nobody goes on with it until somebody does.
-            if r.state == State::Running {
-                let (pid, started) = host.me();
-                let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..r.clone() });
-            }
-            expire(&mut r, host.now());
-            Ok((lock, r))
-        }
+        .ok_or_else(|| Refusal::busy(host))?;
+    let mut record = found(host)?;
+    // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
+    // short it has to see that nobody goes on with it until somebody does.
+    if record.state == State::Running {
+        let (pid, started) = host.me();
+        let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..record.clone() });
+    }
+    expire(&mut record, host.now());
+    Ok((lock, record))
+}
+
+/// The pending trial.
+fn found(host: &dyn Host) -> Result<Record, Refusal> {
+    match record::load(host) {
+        Some(r) if r.state.is_pending() && r.is_here(host) => Ok(r),
         other if unrecorded(host, host.now()).is_some() => {
             Err(Refusal { what: "the kernel holds a trial that no file here tells of".to_owned(), hint: "`portcullis revert` ends it; it also ends by itself".to_owned(), ..no_trial(other.as_ref()) })
         }
         other => Err(elsewhere(host).map_or_else(|| no_trial(other.as_ref()), |r| Refusal::elsewhere(r.state))),
+    }
+}
+
+/// How long a revert waits for whoever is changing the firewall.
+const WAITS: Duration = Duration::from_secs(15);
+
+/// The lock of whoever puts the old rules back; none where it cannot be had (a directory that is gone on a file system
+/// that is read-only) or where another puts them back too, so that both may: nobody can put a plan in meanwhile.
+fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Option<Box<dyn Held>>, Refusal> {
+    let until = host.now().boot + WAITS;
+    let mut said = false;
+    loop {
+        match record::lock_to_go_back(host, Duration::from_secs(1)) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
+            Ok(None) if host.now().boot < until => {
+                if let Some(holder) = record::holder(host).filter(|_| !said) {
+                    hears(&format!("{holder} is changing the firewall right now; waiting for it up to {} s", WAITS.as_secs()));
+                }
+                said = true;
+            }
+            Ok(None) => match record::plan_holders(host).first() {
+                None => return Ok(None),
+                Some(holder) => return Err(Refusal { hint: format!("`kill -KILL {}` ends it, then revert again; at the deadline the guard does both", holder.pid), ..Refusal::busy(host) }),
+            },
+            Err(e) => {
+                hears(&format!("{e}; going on without it"));
+                return Ok(None);
+            }
+        }
     }
 }
 
@@ -93,9 +129,15 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let (lock, mut record) = pending(host)?;
     record.proof = proof(host, &record);
     refuse_keep(host, &record, without_proof)?;
+    let not_live = |why: &str| Refusal::refused("not-live", why, "`portcullis revert`, then apply the plan again");
+    let mut shown = false;
     for change in &record.families {
-        kernel::read(host, change.family(), None).and_then(|now| kernel::need_jump(change, &now))
-            .map_err(|why| Refusal::refused("not-live", why, "`portcullis revert`, then apply the plan again"))?;
+        let now = kernel::read(host, change.family(), None).map_err(|why| not_live(&why))?;
+        kernel::need_jump(change, &now).map_err(|why| not_live(&why))?;
+        shown |= evidence::family(change, &now, record.fuse) == Shown::Live;
+    }
+    if record.state == State::Running && !shown {
+        return Err(not_live(NOT_SHOWN));
     }
     // Reading many rules took its time.
     refuse_keep(host, &record, without_proof)?;
@@ -110,7 +152,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         enter(host, &mut record, Event::KeepFailed)?;
         record.why = Some("keeping it failed".to_owned());
         record.remarks.push(format!("keeping failed: {why}"));
-        put_old_back(host, &mut record, By::Operator, 0)?;
+        put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(&mut |_| {}))?;
         let back = if record.unverified.is_some() { "were put back, but could not be read back" } else { "are back" };
         return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules {back}: {why}"), "apply the plan again"));
     }
@@ -163,6 +205,9 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     if record.left(now.boot) == 0 || record.state == State::Expired {
         return Err(Refusal::refused("too-late", "the trial is about to be reverted", "wait for the revert, then apply the plan again"));
     }
+    if matches!(evidence::of(host, &record, &Loaded::fresh(host)), Evidence::Back | Evidence::Gone) {
+        return Err(Refusal::refused("not-live", NOT_SHOWN, "`portcullis revert`, then apply the plan again"));
+    }
     enter(host, &mut record, Event::Extend)?;
     // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after it.
     record::store(host, &record).map_err(|e| Refusal::failed("run-dir", e, "the first deadline still holds"))?;
@@ -209,15 +254,30 @@ pub enum Reverted {
 
 /// Puts the old rules back, now. Without a state file the kernel's own dated rules tell what to put back.
 pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
-    let (_lock, mut record) = match pending(host) {
-        Err(r) if r.code == "no-trial" => return revert_from_kernel(host, r),
+    revert_telling(host, &mut |_| {})
+}
+
+/// The same; `hears` is told what is waited for.
+pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
+    if !host.is_root() {
+        return Err(Refusal::not_root());
+    }
+    let lock = lock_to_go_back(host, hears)?;
+    let mut record = match found(host) {
+        Err(r) if r.code == "no-trial" => return revert_from_kernel(host, r, hears),
         other => other?,
     };
+    expire(&mut record, host.now());
     enter(host, &mut record, Event::Revert)?;
     record.why = Some("somebody asked for the old rules".to_owned());
-    host.end_leftovers(&record.id, None);
-    put_old_back(host, &mut record, By::Operator, 0)?;
-    record.remarks.extend(half_saved::recover(host));
+    host.end_leftovers(&record.id, &[]);
+    put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(hears))?;
+    if record.by == Some(By::Guard) {
+        hears("the guard put the old rules back meanwhile");
+    }
+    if lock.is_some() {
+        record.remarks.extend(half_saved::recover(host));
+    }
     if let Some(why) = &record.unverified {
         return Err(back::unverified(why));
     }
@@ -236,7 +296,7 @@ pub enum ByGuard {
 /// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
 /// in vain before; `why`: for what reason, if not for the deadline.
 pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Option<&str>) -> Result<ByGuard, Refusal> {
-    let lock = record::lock(host, Duration::from_secs(3));
+    let lock = record::lock_to_go_back(host, Duration::from_secs(3));
     // Who cannot be waited for is no holder that hangs.
     let hangs = matches!(lock, Ok(None));
     let lock = lock.ok().flatten();
@@ -248,8 +308,7 @@ pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Op
     };
     refresh(record);
     if record.state.is_pending() {
-        let holder = record.holder.filter(|_| hangs).map(|w| (w.pid, w.started));
-        host.end_leftovers(&record.id, holder);
+        host.end_leftovers(&record.id, &if hangs { who_hangs(host, record) } else { Vec::new() });
         // It may have come through just before its end.
         refresh(record);
     }
@@ -262,8 +321,17 @@ pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Op
     enter(host, record, Event::Deadline)?;
     // What began a revert stays its reason.
     record.why.get_or_insert_with(|| why.unwrap_or("nobody kept it before the deadline").to_owned());
-    put_old_back(host, record, By::Guard, tries)?;
+    put_old_back(host, record, By::Guard, &mut Caller::Guard(tries))?;
     Ok(ByGuard::Over)
+}
+
+/// Who holds the locks too long and could still make the plan stay, also one who has not written down yet that he is at
+/// it. A revert does what the guard does: it may go on.
+fn who_hangs(host: &dyn Host, record: &Record) -> Vec<(u32, u64)> {
+    let at_work = record.holder.map(|w| (w.pid, w.started));
+    let back = at_work.filter(|_| record.state == State::Reverting);
+    let plan = record::plan_holders(host).into_iter().map(|h| (h.pid, h.started));
+    at_work.into_iter().chain(plan).filter(|w| Some(*w) != back).collect()
 }
 
 /// Whether somebody ended this trial without its state file: that names a later trial, or it is gone and so are the
@@ -278,12 +346,12 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
 }
 
 /// A trial that only the kernel tells of is ended by what it tells.
-fn revert_from_kernel(host: &dyn Host, none: Refusal) -> Result<Reverted, Refusal> {
+fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
     let Some(found) = unrecorded(host, host.now()) else {
         let last = record::load(host).ok_or(none)?;
         return back::verify(host, &last).map_or_else(|| Ok(Reverted::EndedBefore(Box::new(last))), |again| again.map(|r| Reverted::Trial(Box::new(r))));
     };
-    let seen = back::into_kernel(host, &found, 0);
+    let seen = back::into_kernel(host, &found, &mut Caller::Somebody(hears));
     if !seen.failed.is_empty() {
         return Err(Refusal::failed("revert-failed", seen.failed.join("; "), "run `portcullis revert` again"));
     }

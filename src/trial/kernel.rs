@@ -1,6 +1,7 @@
 //! The only place that changes the firewall: one `iptables-restore --noflush` per family, with a bounded wait for the
 //! lock, and a fresh reading afterwards.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::host::{Cmd, ToolError, Tools};
@@ -8,11 +9,22 @@ use crate::model::{Backend, Family, Ruleset};
 use crate::observe::firewall;
 use crate::plan::FamilyChange;
 
-/// How long a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
-const LOCK_WAIT: &str = "5";
+/// How many seconds a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
+const LOCK_WAIT: u32 = 5;
 
 /// What the tools of iptables-legacy call their lock when they do not get it.
 const XTABLES_LOCK: &str = "xtables lock";
+
+/// And what they say when its file cannot even be opened, as where `/run` is read-only.
+const NO_LOCK_FILE: &str = "can't open lock file";
+
+/// That file; iptables-nft has none.
+const XTABLES_LOCK_FILE: &str = "/run/xtables.lock";
+
+/// The mark of tools that put old rules back: a guard ends those that put a plan in, and no others.
+pub fn back_mark(id: &str) -> String {
+    format!("{id}:back")
+}
 
 /// Why a restore did not come through.
 #[derive(Debug)]
@@ -35,30 +47,44 @@ impl From<Failed> for String {
 }
 
 /// Runs a restore script of ours for one family.
-pub fn restore(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), Failed> {
-    run(host, trial, family, &["--noflush", "-w", LOCK_WAIT], script)
+pub fn restore(host: &dyn Tools, mark: &str, family: Family, script: &str) -> Result<(), Failed> {
+    restore_waiting(host, mark, family, script, LOCK_WAIT)
+}
+
+/// The same with so many seconds of patience for the xtables lock.
+pub fn restore_waiting(host: &dyn Tools, mark: &str, family: Family, script: &str, seconds: u32) -> Result<(), Failed> {
+    run(host, mark, family, &["--noflush", "-w", &seconds.to_string()], script)
 }
 
 /// Replaces the tables that a script names whole, also what others have in them: the last resort only.
-pub fn replace_tables(host: &dyn Tools, trial: &str, family: Family, script: &str) -> Result<(), Failed> {
-    run(host, trial, family, &["-c", "-w", LOCK_WAIT], script)
+pub fn replace_tables(host: &dyn Tools, mark: &str, family: Family, script: &str) -> Result<(), Failed> {
+    run(host, mark, family, &["-c", "-w", &LOCK_WAIT.to_string()], script)
 }
 
-fn run(host: &dyn Tools, trial: &str, family: Family, args: &[&str], script: &str) -> Result<(), Failed> {
+fn run(host: &dyn Tools, mark: &str, family: Family, args: &[&str], script: &str) -> Result<(), Failed> {
     let tool = family.tool("-restore");
     let cmd = Cmd::new(&tool, args)
-        .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", trial);
-    let out = host.run(&cmd).map_err(|e| match e {
+        .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", mark);
+    let ask = |cmd: &Cmd| host.run(cmd).map_err(|e| match e {
         ToolError::Missing { .. } => Failed::Refused(e.to_string()),
         ToolError::TimedOut { .. } | ToolError::Broken { .. } => Failed::Unknown(e.to_string()),
-    })?;
+    });
+    let mut out = ask(&cmd)?;
+    if out.status != 0 && out.says(NO_LOCK_FILE) {
+        // Nobody can hold what nobody can open.
+        out = ask(&cmd.with_env("XTABLES_LOCKFILE", "/dev/null"))?;
+    }
     match out.status {
         0 => Ok(()),
         // 128 + the signal that ended it.
         129.. => Err(Failed::Unknown(format!("{tool} was ended by signal {}", out.status - 128))),
-        _ if out.says(XTABLES_LOCK) => Err(Failed::Locked(format!("{tool} did not get the {XTABLES_LOCK} within {LOCK_WAIT} s"))),
+        _ if out.says(XTABLES_LOCK) => Err(Failed::Locked(format!("{} holds the {XTABLES_LOCK}", lock_holder(host)))),
         _ => Err(Failed::Refused(format!("{tool} refused: {}", out.complaint()))),
     }
+}
+
+fn lock_holder(host: &dyn Tools) -> String {
+    host.lock_holders(Path::new(XTABLES_LOCK_FILE)).first().map_or_else(|| "somebody".to_owned(), ToString::to_string)
 }
 
 /// The rules of one family, fresh.
@@ -131,10 +157,13 @@ pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
 
 /// Takes our unused chains and jumps out, as far as the fresh reading shows them. Says what had to stay, empty and
 /// neutral.
-pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
-    let mut said: Vec<String> = change.cleanup_scripts(now).iter()
-        .filter_map(|s| restore(host, trial, change.family(), s).err().map(String::from))
-        .collect();
+pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
+    let scripts = change.cleanup_scripts(now);
+    let mut said: Vec<String> = scripts.iter().filter_map(|s| restore(host, mark, change.family(), s).err().map(String::from)).collect();
+    if !said.is_empty() && read(host, change.family(), None).is_ok_and(|now| change.cleanup_scripts(&now).is_empty()) {
+        // Somebody else took it out at the same time, as another revert does.
+        said.clear();
+    }
     said.extend(change.held_by_others(now).into_iter().map(|(chain, rule)| {
         format!("{} chain {chain} stays, empty: somebody else's rule refers to it: {rule}", change.family().label())
     }));
@@ -144,6 +173,6 @@ pub fn clean_up(host: &dyn Tools, trial: &str, change: &FamilyChange, now: &Rule
 /// Whether the tool would take a whole file, without changing anything.
 pub fn test(host: &dyn Tools, family: Family, text: &str) -> Result<(), String> {
     let tool = family.tool("-restore");
-    let out = host.run(&Cmd::new(&tool, &["--test", "-w", LOCK_WAIT]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
+    let out = host.run(&Cmd::new(&tool, &["--test", "-w", &LOCK_WAIT.to_string()]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
     if out.status == 0 { Ok(()) } else { Err(format!("{tool} would refuse the file: {}", out.complaint())) }
 }

@@ -152,7 +152,7 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
 }
 
 fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
-    record::lock(host, Duration::from_secs(10)).map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?.ok_or_else(Refusal::busy)
+    record::lock(host, Duration::from_secs(10)).map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?.ok_or_else(|| Refusal::busy(host))
 }
 
 /// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing saved

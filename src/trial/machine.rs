@@ -23,6 +23,8 @@ pub enum State {
     Expired,
     /// Nothing was changed, or what was changed was undone at once.
     Failed,
+    /// Somebody else took the trial's rules out, and with them those that were kept before; only ever found, never written.
+    Lost,
 }
 
 /// What happens to a trial.
@@ -68,7 +70,7 @@ pub enum Act {
 /// The next state and what to do; `None`: not possible in this state.
 pub fn step(state: State, event: Event) -> Option<(State, Act)> {
     use Act::{Finish, MoveFuse, PutOldBack, TakeDatesOut, Wait};
-    use State::{Armed, Expired, Keeping, Kept, Reverted, Reverting, Running};
+    use State::{Armed, Expired, Keeping, Kept, Lost, Reverted, Reverting, Running};
     Some(match (state, event) {
         (Armed, Event::Applied) => (Running, Wait),
         (Running, Event::Extend) => (Running, MoveFuse),
@@ -77,7 +79,7 @@ pub fn step(state: State, event: Event) -> Option<(State, Act)> {
         (Armed, Event::ApplyFailed)
         | (Keeping, Event::KeepFailed)
         | (Armed | Running | Keeping | Reverting, Event::Deadline)
-        | (Armed | Running | Keeping | Reverting | Expired, Event::Revert) => (Reverting, PutOldBack),
+        | (Armed | Running | Keeping | Reverting | Expired | Lost, Event::Revert) => (Reverting, PutOldBack),
         (Reverting, Event::RevertDone) => (Reverted, Finish),
         (Armed | Running, Event::FusePassed) => (Expired, Wait),
         // Kept, reverted and failed are ends; the rest does not fit the state.
@@ -88,7 +90,7 @@ pub fn step(state: State, event: Event) -> Option<(State, Act)> {
 impl State {
     /// Whether the kernel may still hold something that has to be ended.
     pub fn is_pending(self) -> bool {
-        matches!(self, Self::Armed | Self::Running | Self::Keeping | Self::Reverting | Self::Expired)
+        matches!(self, Self::Armed | Self::Running | Self::Keeping | Self::Reverting | Self::Expired | Self::Lost)
     }
 
     /// The word in JSON and on the screen.
@@ -102,6 +104,7 @@ impl State {
             Self::Reverted => "reverted",
             Self::Expired => "expired",
             Self::Failed => "failed",
+            Self::Lost => "lost",
         }
     }
 }
@@ -110,7 +113,7 @@ impl State {
 mod tests {
     use super::*;
 
-    const STATES: [State; 8] = [State::Armed, State::Running, State::Keeping, State::Kept, State::Reverting, State::Reverted, State::Expired, State::Failed];
+    const STATES: [State; 9] = [State::Armed, State::Running, State::Keeping, State::Kept, State::Reverting, State::Reverted, State::Expired, State::Failed, State::Lost];
     const EVENTS: [Event; 10] = [
         Event::Applied, Event::ApplyFailed, Event::Extend, Event::Keep, Event::KeepDone, Event::KeepFailed, Event::Revert,
         Event::RevertDone, Event::Deadline, Event::FusePassed,

@@ -1,6 +1,6 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
 //! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
-//! [`back`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what somebody saved
+//! [`back`], [`evidence`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what somebody saved
 //! meanwhile). Only this station changes the firewall or the saved rules.
 
 mod at_boot;
@@ -11,6 +11,7 @@ mod boot;
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod crash;
 mod end;
+mod evidence;
 mod force;
 pub mod guard;
 mod half_saved;
@@ -37,7 +38,7 @@ mod unit;
 mod written;
 
 pub use begin::{Options, apply, resolve};
-pub use end::{Reverted, extend, keep, revert};
+pub use end::{Reverted, extend, keep, revert, revert_telling};
 pub use force::{enforced, enforced_by};
 pub use half_saved::half_saved;
 pub use machine::State;

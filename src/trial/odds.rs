@@ -3,12 +3,15 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
 use super::machine::State;
-use super::{By, apply, extend, history, keep, record, revert};
+use super::{By, back, apply, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Identity, Tools};
 use crate::model::{Family, Operator, Ruleset};
@@ -82,6 +85,11 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
     assert!(ended.remarks.iter().any(|r| r == "lost with it: -A INPUT -s 203.0.113.9/32 -j DROP"), "{:?}", ended.remarks);
 }
 
+/// The rules without the chains, of which an empty one decides nothing.
+fn put_in(text: &str) -> Vec<&str> {
+    text.lines().filter(|l| l.starts_with("-A ")).collect()
+}
+
 #[test]
 fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
     for how in [Breakage::Fails, Breakage::PrintsNothing, Breakage::Hangs] {
@@ -110,7 +118,6 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                 assert_eq!((ended.state, ended.by), (State::Reverted, Some(if by_guard { By::Guard } else { By::Operator })), "{what}");
                 assert!(ended.unverified.is_some_and(|why| why.contains(family)), "{what}: {:?}", ended.remarks);
                 assert!(host.announced().iter().any(|a| a.contains("but could not be read back")), "{what}");
-                let put_in = |text: &str| text.lines().filter(|l| l.starts_with("-A ")).map(str::to_owned).collect::<Vec<_>>();
                 assert_eq!(put_in(&rules(&host)), put_in(&kept), "{what}: the kept plan is in force");
                 assert!(super::status(&host).trial.is_some_and(|t| t.unverified.is_some()), "{what}");
                 // Still blind, then not any more.
@@ -162,6 +169,175 @@ fn a_restore_that_is_killed_may_have_done_its_work() {
     assert!(revert(&host).unwrap_err().what.contains("did not answer"));
     settled(&host);
     assert_eq!((rules(&host), record::load(&host).unwrap().state), (kept, State::Reverted));
+}
+
+#[test]
+fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
+    for second in [false, true] {
+        for by_guard in [false, true] {
+            let host = machine(second, 0, false);
+            let before = rules(&host);
+            let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+            host.read_only(Some(&host.paths().run));
+            assert_eq!(keep(&host, true).unwrap_err().code, "run-dir");
+            assert_eq!(super::status(&host).trial.unwrap().state, State::Running);
+            if by_guard {
+                host.pass(Duration::from_secs(61));
+                gone(&host, trial.guard);
+            } else {
+                assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.remarks.iter().any(|m| m.contains("could not be written"))));
+            }
+            assert_eq!((rules(&host), record::load(&host).unwrap().state), (before.clone(), State::Running));
+            let seen = super::status(&host).trial.unwrap();
+            assert_eq!((seen.state, seen.by), (State::Reverted, None));
+            assert!(seen.why.unwrap().contains("though the state file says running"));
+            host.read_only(None);
+            if !by_guard {
+                // The deadline is still ahead.
+                assert_eq!([keep(&host, true).map(|_| ()), extend(&host).map(|_| ())].map(|r| r.unwrap_err().code), ["not-live"; 2]);
+            }
+            assert_eq!((rules(&host), super::status(&host).trial.unwrap().state), (before.clone(), State::Reverted));
+            apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
+            revert(&host).unwrap();
+            assert_eq!(rules(&host), before);
+        }
+    }
+}
+
+#[test]
+fn a_revert_that_could_not_write_down_its_end_is_no_cut_off_one() {
+    let host = machine(true, 0, false);
+    let kept = rules(&host);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    // The lock, what is begun, both families.
+    let mortal = Mortal::new(&host, 5, false);
+    host.end_process(trial.guard.unwrap().pid);
+    assert!(catch_unwind(AssertUnwindSafe(|| revert(&mortal))).is_err());
+    assert_eq!(record::load(&host).unwrap().state, State::Reverting);
+    assert_eq!((super::status(&host).trial.unwrap().state, put_in(&rules(&host))), (State::Reverted, put_in(&kept)));
+}
+
+#[test]
+fn rules_that_somebody_took_out_are_no_running_trial() {
+    let wipe = |host: &Demo| for family in Family::BOTH {
+        host.run(&Cmd::new(&family.tool("-restore"), &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
+    };
+    let host = machine(false, 0, false);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    host.run(&Cmd::new("iptables-restore", &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
+    let half = super::status(&host).trial.unwrap();
+    assert!(half.state == State::Running && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are not loaded any more")), "{:?}", half.remarks);
+    wipe(&host);
+    assert_eq!(super::status(&host).trial.unwrap().state, State::Reverted, "nothing was there before");
+    let host = machine(true, 0, false);
+    let kept = host.loaded(Family::V4);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    wipe(&host);
+    let seen = super::status(&host);
+    assert_eq!((seen.phase(), seen.trial.unwrap().state), (Some(crate::model::TrialPhase::Lost), State::Lost));
+    assert_eq!(keep(&host, true).unwrap_err().code, "not-live");
+    settled(&host);
+    let chains = |set: &Ruleset| set.table("filter").unwrap().chains.iter().filter(|c| c.name.starts_with("PORTCULLIS")).map(|c| c.rules.len()).sum::<usize>();
+    assert_eq!((record::load(&host).unwrap().state, chains(&host.loaded(Family::V4))), (State::Reverted, chains(&kept)));
+}
+
+#[test]
+fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
+    let host = machine(true, 0, false);
+    let before = rules(&host);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let go = Arc::new(AtomicBool::new(false));
+    // Both locks are taken; the next is that somebody is at it.
+    let slow = Mortal::stopped(&host, 3, &go);
+    thread::scope(|s| {
+        let keeps = s.spawn(|| catch_unwind(AssertUnwindSafe(|| keep(&slow, true))));
+        while slow.steps() < 3 {
+            host.pause(Duration::from_millis(2));
+        }
+        host.pass(Duration::from_secs(61));
+        gone(&host, trial.guard);
+        assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+        go.store(true, Ordering::Relaxed);
+        assert!(keeps.join().unwrap().is_err(), "the guard ended it");
+    });
+    assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before));
+    for late in [State::Running, State::Keeping, State::Kept, State::Reverting] {
+        assert!(record::store(&host, &record::Record { state: late, ..trial.clone() }).unwrap_err().contains("it is reverted"), "{late:?}");
+    }
+    assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+}
+
+#[test]
+fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
+    let host = machine(true, 0, false);
+    let kept = rules(&host);
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let lock = host.fork().lock(Path::new("/run/xtables.lock"), Duration::ZERO).unwrap();
+    host.break_tool_so("iptables-restore", 4, Breakage::Locked);
+    let mut heard = Vec::new();
+    super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap();
+    assert!(heard.len() == 1 && heard[0].contains("(`portcullis`) holds the xtables lock; waiting for it up to 1"), "{heard:?}");
+    assert!(heard[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "), "{heard:?}");
+    assert_eq!((rules(&host), record::load(&host).unwrap().by), (kept.clone(), Some(By::Operator)));
+    gone(&host, trial.guard);
+    // For too long: the guard goes on, and empties nothing.
+    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let running = rules(&host);
+    host.break_tool_so("iptables-restore", u32::MAX, Breakage::Locked);
+    host.break_tool_so("ip6tables-restore", u32::MAX, Breakage::Locked);
+    let refused = revert(&host).unwrap_err();
+    assert!(refused.what.contains("holds the xtables lock") && refused.hint.starts_with("the guard goes on trying"), "{refused:?}");
+    assert_eq!(rules(&host), running);
+    drop(lock);
+    host.break_tool("iptables-restore", 0);
+    host.break_tool("ip6tables-restore", 0);
+    gone(&host, trial.guard);
+    assert_eq!((rules(&host), record::load(&host).unwrap().state), (kept, State::Reverted));
+}
+
+#[test]
+fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
+    let host = machine(false, 0, false);
+    let before = rules(&host);
+    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+    let other = host.fork();
+    let lock = record::lock(&other, Duration::ZERO).unwrap().unwrap();
+    let mut heard = Vec::new();
+    let refused = thread::scope(|s| {
+        s.spawn(|| for _ in 0..16 {
+            host.pause(Duration::from_millis(100));
+            host.pass(Duration::from_secs(1));
+        });
+        super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap_err()
+    });
+    let name = format!("process {} (`portcullis`) is changing the firewall right now", other.me().0);
+    assert!(heard.len() == 1 && heard[0].starts_with(&name), "{heard:?}");
+    assert_eq!((refused.code, refused.what), ("busy", name));
+    assert_ne!(rules(&host), before);
+    drop(lock);
+    revert(&host).unwrap();
+    assert_eq!(rules(&host), before);
+}
+
+#[test]
+fn a_guard_lets_a_revert_live_that_does_the_same() {
+    for (kind, dies) in [(State::Reverting, false), (State::Keeping, true)] {
+        let host = machine(true, 0, false);
+        let before = rules(&host);
+        let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        let other = host.fork();
+        let (pid, started) = other.me();
+        let lock = if dies { record::lock(&other, Duration::ZERO) } else { record::lock_to_go_back(&other, Duration::ZERO) }.unwrap().unwrap();
+        record::store(&other, &record::Record { state: kind, holder: Some(record::Who { pid, started }), ..trial.clone() }).unwrap();
+        host.pass(Duration::from_secs(61));
+        gone(&host, trial.guard);
+        assert_eq!((host.alive(pid, started), rules(&host)), (!dies, before), "{kind:?}");
+        // It comes to its own end: nobody writes over the first.
+        drop(lock);
+        let mut late = record::Record { state: State::Reverting, ..trial };
+        back::put_old_back(&other, &mut late, By::Operator, &mut back::Caller::Guard(0)).unwrap();
+        assert_eq!((late.by, record::load(&host).unwrap().by), (Some(By::Guard), Some(By::Guard)));
+    }
 }
 
 #[test]
@@ -312,8 +488,8 @@ fn why_a_trial_ended_is_written_down() {
     assert_eq!(ended(&|h| { keep(h, true).unwrap(); }), "somebody kept it without proof of access");
     assert_eq!(ended(&|h| { revert(h).unwrap(); }), "somebody asked for the old rules");
     let dies = |h: &Demo| {
-        // After the lock and the holder: the state.
-        let mortal = Mortal::new(h, 3, true);
+        // After the locks and the holder: the state.
+        let mortal = Mortal::new(h, 4, true);
         assert!(catch_unwind(AssertUnwindSafe(|| keep(&mortal, true))).is_err());
     };
     assert_eq!(ended(&dies), "whoever was changing the rules for it died half-way");

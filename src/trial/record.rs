@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::State;
 use super::proof::Proof;
 use super::written::Mark;
-use crate::host::{Held, Home, Host, Identity};
+use crate::host::{Held, Holder, Home, Host, Identity};
 use crate::model::Operator;
 use crate::plan::FamilyChange;
 
@@ -135,8 +135,12 @@ pub fn load(host: &dyn Host) -> Option<Record> {
     serde_json::from_slice(&host.read(&file(host)).ok()?).ok()
 }
 
-/// Writes the state file and reads it back.
+/// Writes the state file and reads it back. A trial that has ended stays so: somebody who was stopped half-way must not
+/// write over what others did meanwhile.
 pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
+    if let Some(last) = ended(host, record).filter(|last| record.state.is_pending() || record.state == State::Kept && last.state != State::Kept) {
+        return Err(format!("trial {} was ended meanwhile: it is {}", last.id, last.state.word()));
+    }
     let path = file(host);
     let bytes = serde_json::to_vec(record).map_err(|e| e.to_string())?;
     let done = host.write(&path, &bytes, 0o600).and_then(|()| host.read(&path));
@@ -147,9 +151,45 @@ pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
     }
 }
 
-/// Makes our directories and takes the lock; only its holder changes the kernel.
+/// What the state file says of the end of this trial, if it has ended.
+pub fn ended(host: &dyn Host, record: &Record) -> Option<Record> {
+    load(host).filter(|last| last.id == record.id && !last.state.is_pending())
+}
+
+/// Both locks of whoever may put a plan in or keep it.
+struct Both {
+    _directory: Box<dyn Held>,
+    _file: Box<dyn Held>,
+}
+
+impl Held for Both {}
+
+/// Makes our directories and takes the locks; only their holder changes the kernel.
 pub fn lock(host: &dyn Host, wait: Duration) -> Result<Option<Box<dyn Held>>, String> {
-    let run = host.paths().run.clone();
-    host.make_dir(&run).map_err(|e| format!("{} cannot be used: {e}", run.display()))?;
-    host.lock(&run.join("lock"), wait).map_err(|e| format!("the lock in {} cannot be taken: {e}", run.display()))
+    let Some(directory) = lock_to_go_back(host, wait)? else { return Ok(None) };
+    let path = lock_file(host);
+    let file = host.lock(&path, wait).map_err(|e| format!("the lock {} cannot be taken: {e}", path.display()))?;
+    Ok(file.map(|file| -> Box<dyn Held> { Box::new(Both { _directory: directory, _file: file }) }))
+}
+
+/// Takes the lock of whoever only puts the old rules back: that of the directory, for which nothing is written. Who
+/// holds this one alone cannot make a plan stay.
+pub fn lock_to_go_back(host: &dyn Host, wait: Duration) -> Result<Option<Box<dyn Held>>, String> {
+    let run = &host.paths().run;
+    host.make_dir(run).map_err(|e| format!("{} cannot be used: {e}", run.display()))?;
+    host.lock(run, wait).map_err(|e| format!("the lock of {} cannot be taken: {e}", run.display()))
+}
+
+/// Who may be putting a plan in or keeping it now.
+pub fn plan_holders(host: &dyn Host) -> Vec<Holder> {
+    host.lock_holders(&lock_file(host))
+}
+
+/// Who is changing the kernel now.
+pub fn holder(host: &dyn Host) -> Option<Holder> {
+    host.lock_holders(&host.paths().run).into_iter().next()
+}
+
+fn lock_file(host: &dyn Host) -> PathBuf {
+    host.paths().run.join("lock")
 }

@@ -1,6 +1,8 @@
 //! Why something was not done.
 
 use super::machine::State;
+use super::record;
+use crate::host::Host;
 
 /// A refusal or a failure: one sentence, what to do about it, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,8 @@ impl Refusal {
     }
 
     /// Another of us is at work.
-    pub fn busy() -> Self {
-        Self::refused("busy", "another portcullis is changing the firewall right now", "try again in a few seconds; `portcullis status` shows what is going on")
+    pub fn busy(host: &dyn Host) -> Self {
+        let who = record::holder(host).map_or_else(|| "another portcullis".to_owned(), |h| h.to_string());
+        Self::refused("busy", format!("{who} is changing the firewall right now"), "try again in a few seconds; `portcullis status` shows what is going on")
     }
 }

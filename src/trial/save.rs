@@ -187,7 +187,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     // Nobody begins a trial while we write.
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| Refusal::failed("run-dir", e, "nothing was written; see that the disk is not full and the directory belongs to root"))?
-        .ok_or_else(Refusal::busy)?;
+        .ok_or_else(|| Refusal::busy(host))?;
     let mut remarks = half_saved::recover(host);
     let now = preview(host, shown.mode)?;
     if now.files != shown.files {

@@ -1,5 +1,6 @@
 //! The pending trial, or what became of the last one.
 
+use super::evidence::{self, Evidence};
 use super::force::Loaded;
 use super::history;
 use super::machine::{Event, State, step};
@@ -37,6 +38,7 @@ impl Status {
         let r = self.trial.as_ref().filter(|r| r.state.is_pending())?;
         Some(match r.state {
             State::Expired => TrialPhase::Expired,
+            State::Lost => TrialPhase::Lost,
             State::Keeping if self.cut_short => TrialPhase::KeepCut,
             State::Keeping => TrialPhase::Keeping,
             State::Reverting if self.cut_short => TrialPhase::RevertCut,
@@ -71,6 +73,9 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
             r.state = State::Failed;
         }
         expire(r, now);
+        if host.is_root() {
+            by_evidence(host, &mut trial, loaded);
+        }
     } else if trial.as_ref().is_none_or(|r| r.state.is_pending()) {
         // A trial from before the last boot is gone from the kernel.
         let here = trial.take().filter(|r| r.home.boot_id != host.identity().boot_id);
@@ -95,6 +100,28 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short).map_or(0, |r| r.left(now.boot));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
     Status { trial, left, cut_short, guard, proof, unread: unknown }
+}
+
+/// The truth is the kernel's: what the file says of a trial that nobody works at now is held against what is loaded.
+fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
+    let Some(r) = trial.as_mut().filter(|r| matches!(r.state, State::Running | State::Expired) || r.state == State::Reverting && is_cut_short(host, r)) else { return };
+    let evidence = evidence::of(host, r, loaded);
+    if let Some(meanwhile) = record::load(host).filter(|m| m.id != r.id || !m.state.is_pending()) {
+        // It has just been ended, and written down.
+        *r = meanwhile;
+        return;
+    }
+    match evidence {
+        Evidence::Live(remarks) => r.remarks.extend(remarks),
+        Evidence::Back => {
+            r.why = Some(format!("the kernel shows the old rules, though the state file says {}: it could not be written, or somebody else took the trial's rules out", r.state.word()));
+            (r.state, r.by) = (State::Reverted, None);
+        }
+        // Of a revert that was cut short it is said already that it has to be finished.
+        Evidence::Gone if r.state != State::Reverting => (r.state, r.by) = (State::Lost, None),
+        Evidence::Gone => {}
+        Evidence::Unseen(why) => r.remarks.push(format!("this is what the state file says; the rules could not be read: {why}")),
+    }
 }
 
 /// Whether whoever was keeping or reverting died half-way.

@@ -10,7 +10,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use common::outlive::{THEIRS, THEIRS6, boot_millis};
-use common::{Backend, Lab, wait_for};
+use common::{Backend, Lab, PORTCULLIS, holds_within, wait_for};
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -134,5 +134,120 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
         assert!(does(lab, &["revert"]).contains("the old rules are back"), "{what}");
         assert_eq!((lab.server.rules(), state(lab)["verified"].as_bool()), (before, Some(true)), "{what}");
         assert!(does(lab, &["revert"]).contains("no trial is pending"), "{what}");
+    });
+}
+
+/// What stands in the way of a file of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritable {
+    ReadOnly,
+    Full,
+    /// The directory is gone, and no other can be made.
+    Gone,
+}
+
+/// Runs the run directory on a file system of its own, to be closed and opened.
+fn on_tmpfs(lab: &Lab) -> String {
+    let run = lab.dir.path().join("run").display().to_string();
+    lab.server.sh(&format!("cp -a {run} {run}.old; mount -t tmpfs -o size=64k,mode=700 small {run}; cp -a {run}.old/. {run}/"));
+    run
+}
+
+#[test]
+fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
+    let kinds: Vec<(Unwritable, bool)> = [Unwritable::ReadOnly, Unwritable::Full, Unwritable::Gone].into_iter().flat_map(|u| [(u, true), (u, false)]).collect();
+    everywhere(&kinds, |lab, (unwritable, by_guard)| {
+        let what = format!("{:?} {unwritable:?}, guard: {by_guard}", lab.backend);
+        let before = lab.server.rules();
+        let run = on_tmpfs(lab);
+        begin(lab, if by_guard { "10s" } else { "60s" });
+        lab.server.sh(&match unwritable {
+            Unwritable::ReadOnly => format!("mount -o remount,ro {run}"),
+            Unwritable::Full => format!("head -c 1M /dev/zero > {run}/fills 2>/dev/null || true; ! echo x > {run}/more 2>/dev/null || true"),
+            Unwritable::Gone => format!("mount -t tmpfs -o ro none {}", lab.dir.path().display()),
+        });
+        if unwritable != Unwritable::Gone {
+            assert_eq!(state(lab)["state"], "running", "{what}");
+            let kept = lab.portcullis(&["keep"]);
+            assert!(!kept.status.success() && ours(lab).contains("--datestop"), "{what}: {}", said(&kept));
+        }
+        if by_guard {
+            wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
+        } else {
+            let said = does(lab, &["revert"]);
+            assert!(said.contains("the old rules are back") || unwritable == Unwritable::Gone && said.contains("reverted"), "{what}: {said}");
+        }
+        assert_eq!(lab.server.rules(), before, "{what}");
+        if unwritable == Unwritable::Gone {
+            assert_ne!(state(lab)["state"], "running", "{what}");
+        } else {
+            let now = state(lab);
+            assert!(now["state"] == "reverted" && now["by"].is_null() && now["why"].as_str().unwrap().contains("though the state file says running"), "{what}: {now}");
+            assert_eq!(does(lab, &["status"]).matches("running").count(), 1, "{what}: only as what the file says");
+        }
+        lab.server.sh(&match unwritable {
+            Unwritable::ReadOnly => format!("mount -o remount,rw {run}"),
+            Unwritable::Full => format!("rm {run}/fills"),
+            Unwritable::Gone => format!("umount {}", lab.dir.path().display()),
+        });
+        let refused = lab.portcullis(&["keep"]);
+        assert!(!refused.status.success() && lab.server.rules() == before, "{what}: {}", said(&refused));
+        begin(lab, "60s");
+        does(lab, &["revert"]);
+        assert_eq!((lab.server.rules(), state(lab)["by"].as_str()), (before, Some("operator")), "{what}");
+    });
+}
+
+/// Somebody holds the lock of iptables-legacy for some seconds; iptables-nft has none.
+fn hold_lock(lab: &Lab, seconds: u32) {
+    lab.server.sh(&format!("flock /run/xtables.lock sleep {seconds} >/dev/null 2>&1 &\nsleep 0.1; ! flock -n /run/xtables.lock true"));
+}
+
+/// Starts a revert; what it says goes to a file, with its exit status in the last line.
+fn revert_in_background(lab: &Lab) -> std::path::PathBuf {
+    let said = lab.dir.path().join("revert.out");
+    lab.server.sh(&format!("( setsid --wait {PORTCULLIS} revert && echo exit 0 || echo \"exit $?\" ) > {} 2>&1 </dev/null &", said.display()));
+    said
+}
+
+fn text(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
+    /// When the lock is let go.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Lock {
+        Soon,
+        AfterTheDeadline,
+        TooLate,
+    }
+    std::thread::scope(|s| for kind in [Lock::Soon, Lock::AfterTheDeadline, Lock::TooLate] {
+        s.spawn(move || lab(Backend::Legacy).inspect(|lab| {
+            let before = lab.server.rules();
+            begin(lab, if kind == Lock::AfterTheDeadline { "10s" } else { "2m" });
+            let deadline = file(lab)["deadline"].as_i64().unwrap();
+            if kind == Lock::AfterTheDeadline {
+                wait_for("the deadline is near", SOON, || boot_millis() > deadline - 4000);
+            }
+            hold_lock(lab, match kind { Lock::Soon => 6, Lock::AfterTheDeadline => 12, Lock::TooLate => 30 });
+            let out = revert_in_background(lab);
+            wait_for("it says who holds the lock", Duration::from_secs(5), || text(&out).contains("(`flock /run/xtables.lock sleep "));
+            assert!(text(&out).contains("holds the xtables lock; waiting for it up to 1") && text(&out).contains("the kernel itself goes back to the old rules in"), "{kind:?}: {}", text(&out));
+            let ended = holds_within(SOON, || text(&out).contains("exit "));
+            let said = text(&out);
+            assert!(ended, "{kind:?}: {said}\n{}", lab.server.run(&["ps", "-eo", "pid,args"]));
+            if kind == Lock::TooLate {
+                assert!(said.contains("exit 1") && said.contains("error: the old rules are not back yet") && said.contains("hint: the guard goes on trying"), "{said}");
+            } else {
+                assert!(said.contains("exit 0") && said.contains("reverted: the old rules are back"), "{kind:?}: {said}");
+            }
+            if kind == Lock::AfterTheDeadline {
+                assert!(boot_millis() > deadline + 6000, "the lock was held beyond the deadline");
+            }
+            wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
+            assert_eq!((lab.server.rules(), state(lab)["state"].as_str()), (before, Some("reverted")), "{kind:?}: {said}");
+        }));
     });
 }

@@ -23,6 +23,7 @@ pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> 
     let set = &mut rules[family.index()];
     Some(match cmd.tool.as_str() {
         tool @ ("iptables" | "ip6tables") if matches!(args[..], ["--version" | "-V"]) => printed(&format!("{tool} {VERSION}\n")),
+        tool @ ("iptables" | "ip6tables") if args.first() == Some(&"-S") => chain(tool, args.get(1).copied().unwrap_or_default(), set),
         tool @ ("iptables-save" | "ip6tables-save") => save(tool, &args, set, wall),
         tool @ ("iptables-restore" | "ip6tables-restore") => {
             restore(tool, &args, set, &String::from_utf8_lossy(cmd.stdin.as_deref().unwrap_or_default()))
@@ -72,6 +73,14 @@ fn printed(text: &str) -> Output {
 /// A tool that failed with a message.
 pub fn failed(message: &str, status: i32) -> Output {
     Output { status, stdout: Vec::new(), stderr: format!("{message}\n").into_bytes() }
+}
+
+/// `iptables -S CHAIN`.
+fn chain(tool: &str, name: &str, set: &Ruleset) -> Output {
+    let Some(chain) = set.chain("filter", name).filter(|c| c.policy.is_none()) else {
+        return failed(&format!("{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' tool."), 1);
+    };
+    printed(&chain.rules.iter().fold(format!("-N {name}\n"), |all, r| all + &r.line_in(name) + "\n"))
 }
 
 /// `iptables-save [-c] [-t TABLE]`, with its comment lines.

@@ -85,7 +85,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             }
             Change::Keep { without_proof } => trial::keep(host, without_proof)
                 .map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into())),
-            Change::Revert => trial::revert(host).and_then(|found| match found {
+            Change::Revert => trial::revert_telling(host, &mut |what| self.teller.tell(Reply::Changing(what.to_owned()))).and_then(|found| match found {
                 Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
                 Reverted::Unrecorded(_) => Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into())),
                 Reverted::EndedBefore(r) => {

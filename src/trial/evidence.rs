@@ -1,0 +1,87 @@
+//! What the kernel shows of a trial that a file tells of: a file that could not be written any more says what is not so.
+
+use std::time::Duration;
+
+use super::force::Loaded;
+use super::kernel;
+use super::record::Record;
+use crate::host::{Cmd, Host};
+use crate::model::{Backend, Ruleset};
+use crate::observe::firewall;
+use crate::plan::{FamilyChange, standing};
+use crate::syntax::iptables_save;
+
+/// How long one look may take: it is asked for once a second.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is found of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The trial's rules are loaded; what is to be said of a part that is not.
+    Live(Vec<String>),
+    /// The old rules are loaded, and nothing of the trial's.
+    Back,
+    /// Neither: somebody took out what was kept before as well.
+    Gone,
+    /// It could not be read, and why.
+    Unseen(String),
+}
+
+/// What one family shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The trial's rules, or dates of ours.
+    Live,
+    /// The old rules.
+    Back,
+    /// Neither.
+    Gone,
+}
+
+/// Looks at our own chains; only if those do not show the trial, at everything that is loaded.
+pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
+    // On legacy this question would wait for the lock, and read the whole table all the same.
+    if firewall::version(host).1 == Some(Backend::Nft) && trial.families.iter().all(|c| quickly(host, c, trial.fuse)) {
+        return Evidence::Live(Vec::new());
+    }
+    let mut shown = Vec::new();
+    for change in &trial.families {
+        // Without the table it may be that the tool prints nothing: then by name.
+        let seen = loaded.rules()[change.family().index()].filter(|r| r.table("filter").is_some()).cloned();
+        match seen.map_or_else(|| kernel::read_within(host, change.family(), LOOK), Ok) {
+            Ok(now) if now.table("filter").is_some_and(|t| t.unreadable || t.partial) => {
+                return Evidence::Unseen(format!("the {} filter table cannot be read whole", change.family().label()));
+            }
+            Ok(now) => shown.push((change, family(change, &now, trial.fuse))),
+            Err(why) => return Evidence::Unseen(why),
+        }
+    }
+    if shown.iter().any(|(_, s)| *s == Shown::Live) {
+        let without = shown.iter().filter(|(_, s)| *s != Shown::Live)
+            .map(|(c, _)| format!("the {} rules of the trial are not loaded any more: somebody took them out", c.family().label()));
+        return Evidence::Live(without.collect());
+    }
+    if shown.iter().all(|(_, s)| *s == Shown::Back) { Evidence::Back } else { Evidence::Gone }
+}
+
+/// Whether each switch of ours shows the trial: `iptables -S CHAIN` costs little however many rules others have.
+fn quickly(host: &dyn Host, change: &FamilyChange, fuse: Option<i64>) -> bool {
+    let tool = change.family().tool("");
+    fuse.is_some() && change.doors.iter().all(|d| {
+        host.run(&Cmd::new(&tool, &["-S", &d.switch]).within(LOOK)).is_ok_and(|out| {
+            out.status == 0 && standing(&iptables_save::read(&out.text(), change.family()).0, d.is_forwarded()).fuse == fuse
+        })
+    })
+}
+
+/// What a reading of one family shows.
+pub fn family(change: &FamilyChange, now: &Ruleset, fuse: Option<i64>) -> Shown {
+    let dated = change.doors.iter().any(|d| standing(now, d.is_forwarded()).fuse.is_some());
+    if dated || fuse.is_none() && change.holds(now, &change.apply_script(None)) {
+        Shown::Live
+    } else if change.is_back_in(now) {
+        Shown::Back
+    } else {
+        Shown::Gone
+    }
+}
