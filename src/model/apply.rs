@@ -58,6 +58,9 @@ fn command(table: &mut Table, line: &str) -> Result<(), String> {
             table.add(Chain::user(chain));
             Ok(())
         }
+        "-E" if table.chain(args).is_some() => Err(format!("chain {args} exists")),
+        "-E" if !table.rename(chain, args) => Err(missing()),
+        "-E" => Ok(()),
         "-X" => delete_chain(table, chain),
         "-F" => {
             table.chain_mut(chain).ok_or_else(missing)?.rules.clear();

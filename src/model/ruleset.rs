@@ -151,6 +151,18 @@ impl Table {
         }
     }
 
+    /// Gives a user-defined chain another name, and lets the jumps to it follow; `false`: there is none.
+    pub fn rename(&mut self, name: &str, to: &str) -> bool {
+        let Some(i) = self.index.get(name).copied().filter(|i| self.chains[*i].policy.is_none()) else { return false };
+        self.index.remove(name);
+        self.index.insert(to.to_owned(), i);
+        self.chains[i].name = to.to_owned();
+        for rule in self.chains.iter_mut().flat_map(|c| &mut c.rules) {
+            rule.follow(name, to);
+        }
+        true
+    }
+
     /// Removes a chain.
     pub fn remove(&mut self, name: &str) -> Option<Chain> {
         let i = self.index.remove(name)?;

@@ -10,6 +10,7 @@ mod goals;
 mod part;
 mod preview;
 mod script;
+mod renamed;
 mod slots;
 
 pub use change::{Change, build};
@@ -19,4 +20,5 @@ pub use goals::still_open;
 pub use part::{BadPart, Part};
 pub use preview::{commands, diff, difference};
 pub use script::{restore_texts, shell_script};
+pub use renamed::named;
 pub use slots::{DoorChange, FamilyChange, Slot, Standing, standing};

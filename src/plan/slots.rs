@@ -15,7 +15,7 @@ pub(super) const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
 pub(super) const FORWARD: &str = "FORWARD";
 
 /// Where the jump to each door may stand. A jump of somebody else's, in a chain of theirs, is none of ours.
-const PARENTS: [&[&str]; 2] = [&["INPUT"], &["DOCKER-USER", "FORWARD"]];
+pub(super) const PARENTS: [&[&str]; 2] = [&["INPUT"], &["DOCKER-USER", "FORWARD"]];
 
 /// xt_time knows no later instant; `iptables-save` adds it to a lone `--datestart`.
 const END_OF_DATES: &str = "2038-01-19T03:14:07";

@@ -204,8 +204,15 @@ fn read_back(host: &dyn Host, id: &str, (change, script): (&FamilyChange, &str),
         let left = until.saturating_sub(host.now().boot);
         match kernel::check(host, change, script, left.clamp(ONE_READING, READING)) {
             Ok(now) => {
-                seen.remarks.extend(kernel::clean_up(host, &kernel::back_mark(id), change, &now));
-                seen.remarks.extend(kernel::lost_jump(change, &now, true));
+                let mark = kernel::back_mark(id);
+                match kernel::end_renamed(host, &mark, change, now, true) {
+                    Ok((now, said)) => {
+                        seen.remarks.extend(said);
+                        seen.remarks.extend(kernel::clean_up(host, &mark, change, &now));
+                        seen.remarks.extend(kernel::lost_jump(change, &now, true));
+                    }
+                    Err(why) => seen.failed.push(why),
+                }
                 return;
             }
             Err(Doubt::Unseen(_)) if host.now().boot < until => host.pause(Duration::from_millis(300)),
@@ -233,7 +240,13 @@ pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal
     for (change, script) in record.families.iter().zip(&record.revert) {
         // Once more: it changes nothing where it stands.
         match kernel::restore_and_check(host, &mark, change, script) {
-            Ok(now) => remarks.extend(kernel::clean_up(host, &mark, change, &now)),
+            Ok(now) => match kernel::end_renamed(host, &mark, change, now, true) {
+                Ok((now, said)) => {
+                    remarks.extend(said);
+                    remarks.extend(kernel::clean_up(host, &mark, change, &now));
+                }
+                Err(why) => return Some(Err(unverified(&why))),
+            },
             Err(why) => return Some(Err(unverified(&String::from(why)))),
         }
     }

@@ -133,7 +133,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let mut shown = false;
     for change in &record.families {
         let now = kernel::read(host, change.family(), None).map_err(|why| not_live(&why))?;
-        kernel::need_jump(change, &now).map_err(|why| not_live(&why))?;
+        kernel::renamed(change, &now).map_or(Ok(()), Err).and_then(|()| kernel::need_jump(change, &now)).map_err(|why| not_live(&why))?;
         shown |= evidence::family(change, &now, record.fuse) == Shown::Live;
     }
     if record.state == State::Running && !shown {
@@ -165,9 +165,14 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         .map_err(|e| Refusal::failed("run-dir", format!("the plan is live but not marked as kept, so it will be reverted: {e}"), "free some space and keep again"))?;
     let mut seen = [None, None];
     for change in &record.families {
-        if let Ok(now) = kernel::read(host, change.family(), None) {
-            record.remarks.extend(kernel::clean_up(host, &record.id, change, &now));
-            seen[change.family().index()] = Some(now);
+        let Ok(now) = kernel::read(host, change.family(), None) else { continue };
+        match kernel::end_renamed(host, &record.id, change, now, false) {
+            Ok((now, said)) => {
+                record.remarks.extend(said);
+                record.remarks.extend(kernel::clean_up(host, &record.id, change, &now));
+                seen[change.family().index()] = Some(now);
+            }
+            Err(why) => record.remarks.push(why),
         }
     }
     if let Err(e) = history::write(host, &record) {
@@ -215,7 +220,9 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
     let first = record.clone();
     for (done, change) in record.families.iter().enumerate() {
-        if let Err(why) = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)).map_err(String::from) {
+        let extended = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)).map_err(String::from)
+            .and_then(|now| kernel::renamed(change, &now).map_or(Ok(()), Err));
+        if let Err(why) = extended {
             // Also in the family that failed: what its tool did is not known.
             let back = fuses_back(host, &first, done + 1);
             return Err(Refusal::failed("extend-failed", format!("the time was not extended: {why}{back}"), "the first deadline still holds"));

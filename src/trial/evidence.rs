@@ -8,7 +8,7 @@ use super::record::Record;
 use crate::host::{Cmd, Host};
 use crate::model::{Backend, Ruleset};
 use crate::observe::firewall;
-use crate::plan::{FamilyChange, standing};
+use crate::plan::{FamilyChange, named, standing};
 use crate::syntax::iptables_save;
 
 /// How long one look may take: it is asked for once a second.
@@ -44,7 +44,7 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
     if firewall::version(host).1 == Some(Backend::Nft) && trial.families.iter().all(|c| quickly(host, c, trial.fuse)) {
         return Evidence::Live(Vec::new());
     }
-    let mut shown = Vec::new();
+    let (mut shown, mut remarks) = (Vec::new(), Vec::new());
     for change in &trial.families {
         // Without the table it may be that the tool prints nothing: then by name.
         let seen = loaded.rules()[change.family().index()].filter(|r| r.table("filter").is_some()).cloned();
@@ -52,14 +52,18 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
             Ok(now) if now.table("filter").is_some_and(|t| t.unreadable || t.partial) => {
                 return Evidence::Unseen(format!("the {} filter table cannot be read whole", change.family().label()));
             }
-            Ok(now) => shown.push((change, family(change, &now, trial.fuse))),
+            Ok(now) => {
+                shown.push((change, family(change, &now, trial.fuse)));
+                remarks.extend(kernel::renamed(change, &now).map(|what| format!("{what}: a revert takes it out")));
+            }
             Err(why) => return Evidence::Unseen(why),
         }
     }
     if shown.iter().any(|(_, s)| *s == Shown::Live) {
         let without = shown.iter().filter(|(_, s)| *s != Shown::Live)
             .map(|(c, _)| format!("the {} rules of the trial are not loaded any more: somebody took them out", c.family().label()));
-        return Evidence::Live(without.collect());
+        remarks.extend(without);
+        return Evidence::Live(remarks);
     }
     if shown.iter().all(|(_, s)| *s == Shown::Back) { Evidence::Back } else { Evidence::Gone }
 }
@@ -76,6 +80,7 @@ fn quickly(host: &dyn Host, change: &FamilyChange, fuse: Option<i64>) -> bool {
 
 /// What a reading of one family shows.
 pub fn family(change: &FamilyChange, now: &Ruleset, fuse: Option<i64>) -> Shown {
+    let now = &named(now).0;
     let dated = change.doors.iter().any(|d| standing(now, d.is_forwarded()).fuse.is_some());
     if dated || fuse.is_none() && change.holds(now, &change.apply_script(None)) {
         Shown::Live

@@ -195,7 +195,10 @@ fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
         let script = c.extend_script(Some(moved));
         // What the tool took stands, seen or not; no reading may last beyond the deadline.
         let limit = READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
-        kernel::restore(host, &trial.id, c.family(), &script).is_ok() && !matches!(kernel::check(host, c, &script, limit), Err(Doubt::Differs(_)))
+        kernel::restore(host, &trial.id, c.family(), &script).is_ok() && match kernel::check(host, c, &script, limit) {
+            Ok(now) => kernel::renamed(c, &now).is_none(),
+            Err(doubt) => !matches!(doubt, Doubt::Differs(_)),
+        }
     };
     if !trial.families.iter().all(follows) {
         return false;

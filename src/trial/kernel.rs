@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::host::{Cmd, ToolError, Tools};
 use crate::model::{Backend, Family, Ruleset};
 use crate::observe::firewall;
-use crate::plan::FamilyChange;
+use crate::plan::{FamilyChange, named};
 
 /// How many seconds a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
 const LOCK_WAIT: u32 = 5;
@@ -153,6 +153,30 @@ pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<Stri
 /// The same as an error.
 pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
     lost_jump(change, now, false).map_or(Ok(()), Err)
+}
+
+/// Takes out what of ours somebody gave another name, after a refill. What was found so, and a fresh reading.
+pub fn end_renamed(host: &dyn Tools, mark: &str, change: &FamilyChange, now: Ruleset, reverted: bool) -> Result<(Ruleset, Vec<String>), String> {
+    let scripts = change.renamed_scripts(&now, reverted);
+    if scripts.is_empty() {
+        return Ok((now, Vec::new()));
+    }
+    for script in &scripts {
+        restore(host, mark, change.family(), script)?;
+    }
+    let now = read(host, change.family(), None)?;
+    let label = change.family().label();
+    if change.renamed_scripts(&now, reverted).is_empty() {
+        Ok((now, vec![format!("somebody had renamed a chain of ours in the {label} rules: it was taken out")]))
+    } else {
+        Err(format!("a chain of ours that somebody renamed is still in the {label} rules"))
+    }
+}
+
+/// What is said when our chains have other names.
+pub fn renamed(change: &FamilyChange, now: &Ruleset) -> Option<String> {
+    let (name, was) = named(now).1.into_iter().next()?;
+    Some(format!("somebody renamed our {} chain {was} to {name}", change.family().label()))
 }
 
 /// Takes our unused chains and jumps out, as far as the fresh reading shows them. Says what had to stay, empty and

@@ -7,9 +7,8 @@ use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
-use crate::observe::live;
-use crate::plan::{FamilyChange, standing};
+use crate::model::{Operator, Plan, Ruleset, TrialPhase};
+use crate::plan::{FamilyChange, named, standing};
 use crate::syntax::plan as plan_file;
 
 /// The name of a trial that only the kernel tells of.
@@ -156,9 +155,9 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
 }
 
 fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
-    let rules: Vec<&Ruleset> = loaded.rules().into_iter().flatten().collect();
-    let fuse = rules.iter().filter_map(|r| dated(r)).max()?;
-    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(|r| FamilyChange::from_kernel(r)).collect();
+    let rules: Vec<Ruleset> = loaded.rules().into_iter().flatten().map(|r| named(r).0).collect();
+    let fuse = rules.iter().filter_map(dated).max()?;
+    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let mut r = Record {
@@ -175,7 +174,8 @@ fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
 
 /// A trial's last second by the dates in our chains.
 pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
-    standing(rules, false).fuse.or(standing(rules, true).fuse)
+    let rules = named(rules).0;
+    standing(&rules, false).fuse.or(standing(&rules, true).fuse)
 }
 
 #[cfg(test)]

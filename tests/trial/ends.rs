@@ -168,7 +168,7 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
         });
         if unwritable != Unwritable::Gone {
             assert_eq!(state(lab)["state"], "running", "{what}");
-            let kept = lab.portcullis(&["keep"]);
+            let kept = lab.portcullis(&["keep", "--without-proof"]);
             assert!(!kept.status.success() && ours(lab).contains("--datestop"), "{what}: {}", said(&kept));
         }
         if by_guard {
@@ -190,7 +190,7 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
             Unwritable::Full => format!("rm {run}/fills"),
             Unwritable::Gone => format!("umount {}", lab.dir.path().display()),
         });
-        let refused = lab.portcullis(&["keep"]);
+        let refused = lab.portcullis(&["keep", "--without-proof"]);
         assert!(!refused.status.success() && lab.server.rules() == before, "{what}: {}", said(&refused));
         begin(lab, "60s");
         does(lab, &["revert"]);
@@ -249,5 +249,49 @@ fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
             wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
             assert_eq!((lab.server.rules(), state(lab)["state"].as_str()), (before, Some("reverted")), "{kind:?}: {said}");
         }));
+    });
+}
+
+#[test]
+fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
+    /// Who ends the trial.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum By {
+        Guard,
+        Command,
+        /// The state file is gone, and the guard with it.
+        Kernel,
+    }
+    let ways = ["PORTCULLIS x", "PORTCULLIS-B y", "PORTCULLIS x; PORTCULLIS-B y"];
+    let kinds: Vec<(By, &str)> = [By::Guard, By::Command, By::Kernel].into_iter().flat_map(|by| ways.map(|w| (by, w))).collect();
+    everywhere(&kinds, |lab, (by, way)| {
+        let what = format!("{:?} {way}, by {by:?}", lab.backend);
+        let before = lab.server.rules();
+        begin(lab, if by == By::Guard { "10s" } else { "60s" });
+        assert!(lab.server.rules().contains("-j PORTCULLIS-B"), "{what}: the trial's slot");
+        for rename in way.split("; ") {
+            lab.server.sh(&format!("iptables -w 5 -E {rename}; ip6tables -w 5 -E {rename}"));
+        }
+        let now = state(lab);
+        assert_eq!(now["state"], "running", "{what}: {now}");
+        if way.contains(" x") {
+            assert!(now["remarks"].to_string().contains("somebody renamed our IPv4 chain PORTCULLIS to x"), "{what}: {now}");
+        }
+        let kept = lab.portcullis(&["keep", "--without-proof"]);
+        assert!(kept.status.code() == Some(3) && said(&kept).contains("somebody renamed our"), "{what}: {}", said(&kept));
+        match by {
+            By::Guard => {
+                wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
+            }
+            By::Command => assert!(does(lab, &["revert"]).contains("somebody had renamed a chain of ours"), "{what}"),
+            By::Kernel => {
+                lab.server.signal("-KILL", &lab.server.pids("portcullis guard"));
+                std::fs::remove_file(lab.dir.path().join("run/trial.json")).unwrap();
+                assert_eq!((state(lab)["id"].as_str(), state(lab)["state"].as_str()), (Some("unrecorded"), Some("running")), "{what}");
+                assert!(does(lab, &["revert"]).contains("was found in the kernel and reverted"), "{what}");
+            }
+        }
+        assert_eq!(lab.server.rules(), before, "{what}");
+        assert_eq!(state(lab)["state"], "reverted", "{what}");
     });
 }

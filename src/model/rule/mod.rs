@@ -82,6 +82,21 @@ impl Rule {
         self.options().find(|o| matches!(&*o.name, "-j" | "-g"))?.value
     }
 
+    /// Jumps to `to` if it jumps to `from`: that chain has another name now.
+    pub fn follow(&mut self, from: &str, to: &str) {
+        if !self.text.contains(from) || self.jumps_to().as_deref() != Some(from) {
+            return;
+        }
+        // The jump comes after the matches, whatever a comment says.
+        for option in ["-j", "-g"] {
+            let jump = format!("{option} {from}");
+            if let Some((before, rest)) = self.text.rsplit_once(&jump).filter(|(_, rest)| rest.is_empty() || rest.starts_with(' ')) {
+                self.text = format!("{before}{option} {to}{rest}").into();
+                return;
+            }
+        }
+    }
+
     /// The match modules that the rule names (`-m`).
     pub fn modules(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.options().filter(|o| o.name == "-m").filter_map(|o| o.value)
