@@ -7,7 +7,8 @@ use super::machine::{Event, State, step};
 use super::proof::{Proof, proof};
 use super::record::{self, By, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::{Operator, Plan, Ruleset, TrialPhase};
+use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
+use crate::observe::live;
 use crate::plan::{FamilyChange, named, standing};
 use crate::syntax::plan as plan_file;
 
