@@ -88,7 +88,7 @@ fn text_of(s: &Status, enforced: &Enforced) -> String {
     if let Some(p) = &enforced.in_force {
         match p.says() {
             Some(not) => { let _ = writeln!(out, "warning: {not}"); }
-            None if !p.on_trial => { let _ = writeln!(out, "the plan that was kept ({}) is in force", p.trial); }
+            None if !p.on_trial => { let _ = writeln!(out, "the kept plan ({}) is in force", p.trial); }
             None => {}
         }
         if p.force.holds() {
@@ -193,13 +193,13 @@ mod tests {
         assert_eq!((answer().0, answer().2["plan"]["on_trial"].as_bool()), (0, Some(true)));
         let id = trial::keep(&host, true).unwrap().id;
         let (code, text, json) = answer();
-        assert!(code == 0 && text.ends_with(&format!("the plan that was kept ({id}) is in force\n")), "{text}");
+        assert!(code == 0 && text.ends_with(&format!("the kept plan ({id}) is in force\n")), "{text}");
         assert_eq!(json["plan"], json!({"trial": id, "on_trial": false, "in_force": true, "extent": "whole", "faults": []}));
         let load = |script: &str| host.run(&Cmd::new("iptables-restore", &["--noflush"]).input(format!("*filter\n{script}\nCOMMIT\n"))).unwrap();
         load("-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
         let (code, text, json) = answer();
         assert_eq!((code, json["plan"]["in_force"].as_bool(), json["plan"]["faults"][0]["code"].as_str()), (6, Some(false), Some("overruled-open")));
-        assert!(text.contains(&format!("warning: The plan that was kept ({id}) is in force in part only: before our IPv4 rules decides `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")), "{text}");
+        assert!(text.contains(&format!("warning: The kept plan ({id}) is in force in part only: before our IPv4 rules decides `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")), "{text}");
         load("-D INPUT -p tcp -m tcp --dport 111 -j ACCEPT");
         assert_eq!(answer().0, 0);
         host.break_tool("iptables-save", 1);

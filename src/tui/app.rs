@@ -528,16 +528,20 @@ impl App {
         let ran = sh.trial_runs();
         sh.trial = t;
         // What became of the last trial is said at the start.
-        if !std::mem::replace(&mut self.told, true) && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
+        let first = !std::mem::replace(&mut self.told, true);
+        let files: Vec<String> = BootFile::say(&sh.enforced.boot_files).into_iter().map(|(_, said)| said).collect();
+        if first && sh.trial.is_none() && !files.is_empty() {
+            sh.complain(files.join(". "));
+        }
+        if first && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
             let void = sh.void_since_kept(&t.id).map(|p| p.force.extent().says());
             let unsaved = t.state == "kept" && void.is_none() && t.saved.is_none();
             let lost = void.map(|how| format!(", but it is {how}"));
             let text = format!("the last trial, begun {}, ended: {}{}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
                 lost.as_deref().unwrap_or(if unsaved { ", but not saved for the next boot" } else { "" }), sh.key(Place::Services, Action::ToHistory));
             let text = if unsaved { format!("{text}, and {} there saves it", sh.key(Place::History, Action::Save)) } else { text };
-            let files: String = BootFile::say(&sh.enforced.boot_files).into_iter().map(|(_, said)| format!(". {said}")).collect();
             let good = t.state == "kept" && void.is_none() && !unsaved && files.is_empty();
-            sh.note = Some(Note { bad: !good, text: text + &files });
+            sh.note = Some(Note { bad: !good, text: [vec![text], files].concat().join(". ") });
         }
         // What ends by a key of ours is said when that is done.
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {

@@ -255,3 +255,47 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         assert_eq!(s.end(SOON), (0, true));
     });
 }
+
+/// What others do to a plan while somebody looks at it: the trial's screen says so by itself, every screen after a look.
+#[test]
+fn what_others_take_out_is_said_on_the_screens() {
+    story('v', |run| {
+        let lab = &run.lab;
+        let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
+            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
+        let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "10m"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
+        s.wait("✓ nothing was written to the boot-time rules", SOON);
+        lab.server.sh("iptables -D INPUT ! -i lo -j PORTCULLIS");
+        s.wait("✗ the plan is in force in part only: the IPv4 rules decide nothing", SOON);
+        assert!(tcp_connects(&lab.clients[STRANGER], Lab::server4(STRANGER), 111));
+        lab.server.sh("iptables -I INPUT 1 ! -i lo -j PORTCULLIS");
+        s.gone("the IPv4 rules decide nothing", SOON);
+        // Somebody saves in the middle of it.
+        let file = lab.dir.path().join("rules.v4");
+        lab.server.sh(&format!("iptables-save > {}", file.display()));
+        s.wait("rules.v4 holds rules of a trial", SOON);
+        s.gone("✓ nothing was written", SOON);
+        let out = lab.portcullis(&["keep", "--without-proof"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        s.wait("This trial has ended: kept", SOON);
+        // The line below the tabs, on every screen, after the next look.
+        lab.server.sh("iptables -I INPUT 1 -p tcp --dport 111 -j ACCEPT");
+        assert!(tcp_connects(&lab.clients[STRANGER], Lab::server4(STRANGER), 111));
+        s.send(ESC);
+        s.gone("This trial has ended", SOON);
+        s.send("R");
+        s.wait("KEPT, BUT IN FORCE IN PART ONLY: before our IPv4", SOON);
+        s.send("3");
+        s.wait("✗ what was kept is in force in part only", SOON);
+        s.wait("kept, but in force in part only", SOON);
+        lab.server.sh("iptables -D INPUT 1");
+        s.send("R");
+        s.wait("✓ what was kept is in force", SOON);
+        s.gone("KEPT, BUT", SOON);
+        only_the_node_is_served(lab);
+        s.send("\x03");
+        assert_eq!(s.end(SOON), (0, true));
+    });
+}

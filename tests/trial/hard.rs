@@ -252,7 +252,10 @@ fn a_lost_jump_is_noticed() {
             does(&lab, &["apply", &second, "--yes"]);
             lab.server.sh(&format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS"));
             refused(&["keep", "--without-proof"], 3);
-            assert!(does(&lab, &["status"]).contains("running") && lab.server.rules().contains("--datestop"), "{backend:?}");
+            let status = lab.portcullis(&["status"]);
+            let said = String::from_utf8_lossy(&status.stdout);
+            assert!(status.status.code() == Some(6) && said.contains("running") && said.contains("our jump to them is gone"), "{backend:?}: {said}");
+            assert!(lab.server.rules().contains("--datestop"), "{backend:?}");
             let said = does(&lab, &["revert"]);
             assert!(said.contains("rules decide nothing"), "{backend:?}: {said}");
             does(&lab, &["apply", &first, "--yes"]);

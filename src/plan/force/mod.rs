@@ -236,7 +236,7 @@ impl InForce {
         if self.force.holds() {
             return None;
         }
-        let whose = if self.on_trial { "The plan on trial" } else { "The plan that was kept" };
+        let whose = if self.on_trial { "The plan on trial" } else { "The kept plan" };
         let cure = match (self.on_trial, self.force.cure()) {
             (true, _) => ". `portcullis revert` ends the trial; then apply the plan again".to_owned(),
             (false, Some(cure)) => format!(". To mend it: {cure}"),

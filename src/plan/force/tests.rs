@@ -135,7 +135,7 @@ fn the_sentence_for_all_places() {
     let in_force = |on_trial, script: &str| InForce { trial: "1-2".into(), on_trial, force: after(script) }.says();
     assert_eq!(in_force(false, "*filter\nCOMMIT\n"), None);
     let gone = "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n";
-    assert!(in_force(false, gone).unwrap().starts_with("The plan that was kept (1-2) is in force in part only: the IPv4 rules decide nothing"));
+    assert!(in_force(false, gone).unwrap().starts_with("The kept plan (1-2) is in force in part only: the IPv4 rules decide nothing"));
     assert!(in_force(true, gone).unwrap().contains("The plan on trial (1-2)") && in_force(true, gone).unwrap().contains("`portcullis revert` ends the trial"));
 }
 

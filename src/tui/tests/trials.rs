@@ -399,7 +399,7 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
     assert!(bad && text.contains("kept by the operator, but it is not in force; 4 shows it"), "{text}");
     let saved = BootFile { path: "/etc/iptables/rules.v4".into(), holds: BootHolds::Trial };
     let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial.clone() }, Enforced { boot_files: vec![saved], ..Enforced::default() });
-    assert!(bad && text.contains("/etc/iptables/rules.v4 holds rules of a trial"), "{text}");
+    assert!(bad && text.contains("4 shows it. /etc/iptables/rules.v4 holds rules of a trial"), "{text}");
     let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial }, Enforced::default());
     assert!(!bad && text.ends_with("shows it"), "{text}");
 }
