@@ -22,7 +22,7 @@ mod machine;
 mod moved;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-mod odds;
+mod adversity_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod operators;
