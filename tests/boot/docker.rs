@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::net::{tcp_connects, tcp_connects_within};
 use common::{Backend, Lab, find, not_run, systemd, wait_for};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The port that the container publishes.
 const PORT: u16 = 9042;
