@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::host::live::misplaced;
 use crate::trial::Refusal;
 use say::{json_line, note, print, print_exact, reason};
 
@@ -87,8 +88,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => return finish(print(&e.render().to_string()), false),
         },
     };
+    let json = cli.command.as_ref().is_some_and(Command::wants_json);
+    if let Some((var, path)) = misplaced() {
+        let what = format!("{var} is {:?}, which is no absolute path", path.display().to_string());
+        return finish(Err(Failure::failed(what, "name the place from the root on, or unset the variable")), json);
+    }
     let Some(command) = cli.command else { return finish(cockpit::on(&cli.input), false) };
-    let json = command.wants_json();
     let done = match command {
         Command::Demo => cockpit::demo(),
         Command::Harden => cockpit::harden(),

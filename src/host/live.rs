@@ -41,6 +41,16 @@ impl Default for Live {
     }
 }
 
+/// Variables that say where our files are.
+const PLACES: [&str; 4] = ["PORTCULLIS_RUN_DIR", "PORTCULLIS_STATE_DIR", "PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"];
+
+/// The first of these variables that names no absolute path, and what it names: the guard, which runs elsewhere, would look
+/// for another file.
+pub fn misplaced() -> Option<(&'static str, PathBuf)> {
+    let set = PLACES.iter().filter_map(|var| Some((*var, PathBuf::from(std::env::var_os(var)?))));
+    set.into_iter().find(|(_, path)| !path.is_absolute())
+}
+
 impl Held for File {}
 
 /// Seconds and nanoseconds of a clock that does not go below zero.

@@ -22,6 +22,20 @@ fn portcullis(text: &[u8], args: &[&str]) -> Output {
 const RULES: &str = "*filter\n:INPUT DROP [3:4]\n-A INPUT -m comment --comment \"a -j DROP\" -m unheard-of --of 1 -j ACCEPT\nCOMMIT\n";
 
 #[test]
+fn a_place_for_our_files_is_named_from_the_root_on() {
+    for var in ["PORTCULLIS_RUN_DIR", "PORTCULLIS_STATE_DIR", "PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"] {
+        for place in ["state", "./state", ""] {
+            for args in [&["status"][..], &["report", "-"], &["guard", "1"]] {
+                let out = Command::new(env!("CARGO_BIN_EXE_portcullis")).args(args).env(var, place).stdin(Stdio::null()).output().unwrap();
+                let said = String::from_utf8(out.stderr).unwrap();
+                assert_eq!(out.status.code(), Some(1), "{said}");
+                assert!(said.starts_with(&format!("error: {var} is \"{place}\", which is no absolute path")), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rules_come_back_word_for_word() {
     let out = convert(RULES.as_bytes(), "save");
     assert!(out.status.success());
