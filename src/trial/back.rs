@@ -84,12 +84,13 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
     record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
     record.by = Some(by);
     record.ended = Some(host.now().wall);
-    record.remarks.extend(written::remarks(host, record));
     let stored = record::store(host, record);
     if let Err(e) = stored.and_then(|()| history::write(host, record)) {
         record.remarks.push(e);
     }
     proof::forget(host, &record.id);
+    // What boot would load is said, and not written down: it may be mended in a minute.
+    record.remarks.extend(written::remarks(host, record));
     let doubt = if record.unverified.is_some() { ", but could not be read back" } else { "" };
     host.announce(&format!("portcullis: the old firewall rules are back{doubt} (trial {}, by the {})", record.id, by.word()));
     Ok(())

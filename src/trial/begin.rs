@@ -12,7 +12,7 @@ use super::machine::{Event, State, step};
 use super::moved;
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
-use super::undoers::{Undoer, undoers};
+use super::undoers::undoers;
 use super::written;
 use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, Entrant, WayIn, ways_in};
@@ -108,7 +108,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     record.remarks.extend(plan::still_open(&change, &plan));
     record.remarks.extend(view.unknown_filters());
     record.remarks.extend(whose_way_in(&change, &view));
-    record.remarks.extend(undoers(host, &view, &record.families).iter().map(Undoer::says));
+    let undone = undoers(host, &view, &record.families);
     progress("arming the guard");
     arm(host, &mut record)?;
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
@@ -134,6 +134,8 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
         return Err(Refusal::failed("run-dir", format!("the plan was not applied: {e}{undone}"), "free some space and apply again"));
     }
     host.announce(&format!("portcullis: new firewall rules on trial for {seconds} s (by {}); `portcullis revert` takes them back", record.operator));
+    // Said, and not written down: a save mends some of it.
+    record.remarks.extend(undone);
     Ok(record)
 }
 

@@ -13,7 +13,7 @@ use super::proof::{self, proof};
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
 use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
-use super::undoers::{Undoer, undoers};
+use super::undoers::undoers;
 use super::written;
 use crate::host::{Held, Host};
 use crate::model::{KEEP_MARGIN, Operator, Ruleset, View};
@@ -192,10 +192,10 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
 fn kept_how(host: &dyn Host, record: &Record, seen: [Option<Ruleset>; 2]) -> Vec<String> {
     let [v4, v6] = seen;
     let view = View { v4, v6, ..View::empty(host.source(), "") };
-    let mut undone: Vec<String> = undoers(host, &view, &record.families).iter().map(Undoer::says).collect();
+    let mut undone = undoers(host, &view, &record.families);
     undone.retain(|s| !record.remarks.contains(s));
     let force = force::of_rules(host, &force::there(host, record), false, [view.v4, view.v6]);
-    let void = InForce { trial: record.id.clone(), on_trial: false, force }.says();
+    let void = InForce { trial: record.id.clone(), on_trial: false, force, saved: false }.says();
     void.into_iter().chain(undone).chain(written::remarks(host, record)).collect()
 }
 

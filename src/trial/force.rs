@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 
-use super::history;
+use super::{history, load};
 use super::machine::State;
 use super::record::Record;
 use super::status::{self, Status};
@@ -73,8 +73,10 @@ fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
     let pending = status.trial.as_ref().filter(|t| t.state.is_pending());
     let boot_files = written::look(host, pending);
     let in_force = due(host, status).map(|(trial, on_trial)| {
-        let force = loaded.judge(&there(host, &trial), on_trial);
-        InForce { trial: trial.id, on_trial, force }
+        let families = there(host, &trial);
+        let force = loaded.judge(&families, on_trial);
+        let saved = !force.holds() && load::holds(host, &families);
+        InForce { trial: trial.id, on_trial, force, saved }
     });
     Enforced { in_force, boot_files }
 }

@@ -13,7 +13,7 @@ use crate::host::{Cmd, Host, Tools};
 use crate::model::names::chains::DOCKER_USER;
 use crate::model::{Family, Ruleset};
 use crate::observe::live;
-use crate::plan::{BadPart, Part};
+use crate::plan::{BadPart, FamilyChange, Part};
 
 /// What our processes are marked with while they load.
 const MARK: &str = "load";
@@ -153,6 +153,15 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
 
 fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
     record::lock(host, Duration::from_secs(10)).map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?.ok_or_else(|| Refusal::busy(host))
+}
+
+/// Whether what is saved as our part is the plan of these changes: then our unit puts it in again.
+pub(super) fn holds(host: &dyn Host, families: &[FamilyChange]) -> bool {
+    let holds = |parts: &[Part], change: &FamilyChange| {
+        let rules = |forwarded| change.doors.iter().find(|d| d.is_forwarded() == forwarded).map_or(&[][..], |d| &d.rules);
+        rules(false).is_empty() && rules(true).is_empty() || parts.iter().any(|p| p.family == change.family() && p.input == rules(false) && p.forward == rules(true))
+    };
+    saved(host).is_ok_and(|parts| families.iter().all(|c| holds(&parts, c)))
 }
 
 /// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing saved

@@ -46,5 +46,5 @@ pub use ours::usual_mode;
 pub use proof::{Proof, proof};
 pub use record::{By, Record, Who};
 pub use refusal::Refusal;
-pub use undoers::{Undoer, undoers};
+pub use undoers::undoers;
 pub use status::{Status, status};

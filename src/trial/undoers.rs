@@ -4,15 +4,17 @@
 use std::path::{Path, PathBuf};
 
 use super::boot::{self, Place};
+use super::load;
+use super::unit::RULES;
 use crate::analyse::{Manager, owner};
-use crate::host::Host;
+use crate::host::{Cmd, Host};
 use crate::model::{Backend, Family, View};
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
 
 /// Something that takes our rules out when it is reloaded, restarted or started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undoer {
+enum Undoer {
     /// firewalld: a reload flushes every table of iptables.
     Firewalld {
         /// It runs now; else it starts at boot.
@@ -42,19 +44,27 @@ pub enum Undoer {
 }
 
 impl Undoer {
-    /// One sentence, without its full stop.
-    pub fn says(&self) -> String {
+    /// One sentence, without its full stop. `saved`: our own unit holds the plan.
+    fn says(&self, saved: bool) -> String {
+        let again = if saved { "`systemctl restart portcullis-rules` puts it in again" } else { "apply it again after each" };
         match self {
-            Self::Firewalld { runs } => format!("firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this plan; apply it again after each",
+            Self::Firewalld { runs } => format!("firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this plan; {again}",
                 if *runs { "runs here" } else { "starts at boot" }),
-            Self::UfwBuiltins => "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this plan out; set it to no in /etc/default/ufw, or apply the plan again after each".to_owned(),
-            Self::UfwFile { file, chain } => format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: apply the plan again after each"),
+            Self::UfwBuiltins => format!("ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this plan out; \
+                set it to no in /etc/default/ufw, or {again}"),
+            Self::UfwFile { file, chain } => format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: {again}"),
             Self::Nftables { file } => format!("nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every rule out, also this plan"),
             Self::OldFiles { by, files } => {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-                format!("{by} {} {}, without this plan, at each restart: `portcullis save` writes it there once it is kept", if by.contains(" and ") { "load" } else { "loads" }, names.join(" and "))
+                let load = if by.contains(" and ") { "load" } else { "loads" };
+                format!("{by} {load} {}, without this plan, at each restart: `portcullis save` sees to that once it is kept", names.join(" and "))
             }
         }
+    }
+
+    /// Whether our own unit, which follows the services that build the firewall, makes good for it by itself.
+    fn is_followed(&self) -> bool {
+        matches!(self, Self::Nftables { .. } | Self::OldFiles { .. })
     }
 }
 
@@ -62,15 +72,15 @@ fn text(host: &dyn Host, path: &str) -> String {
     host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
 }
 
-/// What will undo the plan of these changes, `view` being the host as it was seen.
-pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<Undoer> {
+/// What will undo the plan of these changes, a sentence each without its full stop; `view` is the host as it was seen.
+pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<String> {
     // A plan that leaves nothing behind cannot be undone.
     if !families.iter().any(|c| c.doors.iter().any(|d| d.new.is_some())) {
         return Vec::new();
     }
     let mut out = Vec::new();
     let place = Place::look(host);
-    let runs = firewalld_runs(view);
+    let runs = firewalld_runs(host, view);
     if runs || place.runs("firewalld.service") {
         out.push(Undoer::Firewalld { runs });
     }
@@ -78,14 +88,16 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<U
     // What wipes nft's rules leaves those of iptables-legacy.
     out.extend(place.wiped_by(host).filter(|_| view.backend != Some(Backend::Legacy)).map(|file| Undoer::Nftables { file }));
     out.extend(old_files(host, &place, families));
-    out
+    let saved = load::holds(host, families) && place.runs(RULES);
+    out.retain(|u| !(saved && u.is_followed()));
+    out.iter().map(|u| u.says(saved)).collect()
 }
 
 /// firewalld takes its rules out when it ends: where they stand, it runs.
-fn firewalld_runs(view: &View) -> bool {
-    let native = view.other_filters.iter().any(|o| ["inet firewalld", "ip firewalld", "ip6 firewalld"].iter().any(|t| o.what.contains(t)));
+fn firewalld_runs(host: &dyn Host, view: &View) -> bool {
     let chains = || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
-    native || chains().any(|c| owner(&c.name) == Some(Manager::Firewalld))
+    let tables = || host.run(&Cmd::new("nft", &["list", "tables"])).map(|o| o.text()).unwrap_or_default();
+    chains().any(|c| owner(&c.name) == Some(Manager::Firewalld)) || tables().lines().any(|l| l.split_whitespace().eq(["table", "inet", "firewalld"]))
 }
 
 /// The files of ufw's that iptables-restore reads (ufw-framework(8)).
@@ -157,7 +169,7 @@ mod tests {
         change(&host);
         let view = observe(&host);
         let made = plan::build(&view, &plan_file::read(PLAN).unwrap()).unwrap();
-        undoers(&host, &view, &made.families).iter().map(Undoer::says).collect()
+        undoers(&host, &view, &made.families)
     }
 
     fn put(host: &Demo, path: &str, text: &str) {
@@ -175,7 +187,7 @@ mod tests {
         assert_eq!(said(|h| { put(h, "/etc/nftables.conf", "# flush ruleset\n"); wants(h, "nftables.service"); }), [""; 0]);
         let old = said(|h| put(h, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"));
         assert_eq!(old, ["netfilter-persistent loads /etc/iptables/rules.v4, without this plan, at each restart: \
-            `portcullis save` writes it there once it is kept"]);
+            `portcullis save` sees to that once it is kept"]);
     }
 
     #[test]
@@ -186,7 +198,7 @@ mod tests {
         });
         let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j ufw-user-forward\nCOMMIT\n";
         assert_eq!(ufw("yes", "/etc/ufw/after.rules", docker),
-            ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: apply the plan again after each"]);
+            ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: apply it again after each"]);
         assert_eq!(ufw("no", "/etc/ufw/after.rules", docker), [""; 0]);
         // In the other family nothing of ours stands in such a chain.
         assert_eq!(ufw("yes", "/etc/ufw/after6.rules", docker), [""; 0]);
@@ -195,5 +207,26 @@ mod tests {
         assert!(ufw("yes", "/etc/ufw/before.rules", "*filter\n-F INPUT\nCOMMIT\n")[0].contains("empties the chain INPUT"));
         assert!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=\"yes\"\n")[0].starts_with("ufw is enabled with MANAGE_BUILTINS=yes"));
         assert_eq!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=no\n"), [""; 0]);
+    }
+
+    #[test]
+    fn what_our_own_unit_makes_good_is_not_complained_of() {
+        let host = Demo::new();
+        let view = observe(&host);
+        let families = plan::build(&view, &plan_file::read(PLAN).unwrap()).unwrap().families;
+        let wants = |unit: &str| put(&host, &format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "[Unit]\n");
+        put(&host, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
+        wants("firewalld.service");
+        let before = undoers(&host, &view, &families);
+        assert!(before.len() == 2 && before[0].ends_with("apply it again after each") && before[1].contains("netfilter-persistent loads"), "{before:?}");
+        for change in &families {
+            let rules = |forwarded| change.doors.iter().find(|d| d.is_forwarded() == forwarded).map(|d| d.rules.clone()).unwrap_or_default();
+            let part = plan::Part { family: change.family(), input: rules(false), forward: rules(true), docker: true };
+            put(&host, load::path(&host, change.family()).to_str().unwrap(), &part.write());
+        }
+        assert_eq!(undoers(&host, &view, &families), before, "nothing loads it");
+        wants(RULES);
+        let saved = undoers(&host, &view, &families);
+        assert!(saved.len() == 1 && saved[0].ends_with("`systemctl restart portcullis-rules` puts it in again"), "{saved:?}");
     }
 }

@@ -155,7 +155,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         let mut planned = planned::work(seen, plan);
         if let Some(host) = &self.host {
             let undoers = trial::undoers(host.as_ref(), &seen.view, &planned.families);
-            planned.checks.extend(undoers.iter().map(|u| Check { good: None, text: u.says() }));
+            planned.checks.extend(undoers.into_iter().map(|text| Check { good: None, text }));
         }
         planned
     }

@@ -204,12 +204,23 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     assert!(lab.portcullis(&["revert"]).status.success());
     // And one that was kept.
     apply(&lab, CURE);
-    keep(&lab);
+    let kept = keep(&lab);
+    assert!(kept.contains("firewalld runs here: `firewall-cmd --reload`"), "{kept}");
     in_force(&lab);
     lab.server.sh("firewall-cmd --reload");
     let (code, json, text) = status(&lab);
     assert_eq!((code, json["plan"]["extent"].as_str(), stranger(&lab)), (6, Some("none"), [true, true]), "{text}");
     assert!(warned(&lab, "not-in-force")[0].contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)"));
+    // What was saved as our own part is put in again by what status says then.
+    apply(&lab, CURE);
+    keep(&lab);
+    let out = lab.portcullis(&["save", "--ours", "--yes"]);
+    assert!(out.status.success(), "{}", said(&out));
+    lab.server.sh("firewall-cmd --reload");
+    let (code, _, text) = status(&lab);
+    assert!(code == 6 && text.contains("`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved"), "{text}");
+    assert!(lab.portcullis(&["load"]).status.success());
+    in_force(&lab);
 }
 
 /// The block of ufw-docker (chaifeng) for /etc/ufw/after.rules.

@@ -205,10 +205,10 @@ impl Force {
         gone.into_iter().chain(self.faults.iter().filter(|f| !matches!(f, Fault::ChainsGone(..))).map(Fault::says)).collect()
     }
 
-    /// What to do about it, a sentence without its full stop.
-    pub fn cure(&self) -> Option<&'static str> {
+    /// What to do about it, a sentence without its full stop. `saved`: our own unit can load the plan.
+    fn cure(&self, saved: bool) -> Option<&'static str> {
         if self.faults.iter().any(Fault::is_whole) {
-            Some("apply the plan again (the cockpit's History takes it up), and `portcullis save` it; or `portcullis remove` it for good")
+            Some(if saved { "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved" } else { "apply the plan again (the cockpit's History takes it up), and `portcullis save` it; or `portcullis remove` it for good" })
         } else if self.faults.iter().any(|f| matches!(f, Fault::Overruled { .. }) && f.is_grave()) {
             Some("take that rule out, or move it behind our jump")
         } else if self.faults.iter().any(|f| matches!(f, Fault::Unreadable(_))) {
@@ -228,20 +228,23 @@ pub struct InForce {
     pub on_trial: bool,
     /// How it stands.
     pub force: Force,
+    /// It is saved as our own part, which our unit loads.
+    pub saved: bool,
 }
 
 impl InForce {
+    /// What to do about it, a sentence without its full stop.
+    pub fn cure(&self) -> Option<&'static str> {
+        if self.on_trial { Some("`portcullis revert` ends the trial; then apply the plan again") } else { self.force.cure(self.saved) }
+    }
+
     /// All in one sentence, where there is something to say.
     pub fn says(&self) -> Option<String> {
         if self.force.holds() {
             return None;
         }
         let whose = if self.on_trial { "The plan on trial" } else { "The kept plan" };
-        let cure = match (self.on_trial, self.force.cure()) {
-            (true, _) => ". `portcullis revert` ends the trial; then apply the plan again".to_owned(),
-            (false, Some(cure)) => format!(". To mend it: {cure}"),
-            (false, None) => String::new(),
-        };
+        let cure = self.cure().map_or_else(String::new, |cure| format!(". To mend it: {cure}"));
         Some(format!("{whose} ({}) is {}: {}{cure}.", self.trial, self.force.extent().says(), self.force.says().join("; ")))
     }
 }

@@ -68,7 +68,7 @@ fn what_is_gone_is_named_by_family_and_door() {
     view.v4.clone_from(&change.before.v4);
     let force = judge(&change.families, false, &view);
     assert_eq!((force.extent(), force.says()), (Extent::Part, vec!["our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD)".to_owned()]));
-    assert!(force.is_lost() && force.cure().unwrap().contains("apply the plan again"));
+    assert!(force.is_lost() && force.cure(false).unwrap().contains("apply the plan again") && force.cure(true).unwrap().contains("portcullis-rules"));
     let force = judge(&change.families, false, &change.before);
     assert_eq!((force.extent(), force.says().concat()), (Extent::None,
         "our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6 (PORTCULLIS, PORTCULLIS-FWD)".to_owned()));
@@ -132,7 +132,7 @@ fn the_way_to_docker_user_counts_too() {
 
 #[test]
 fn the_sentence_for_all_places() {
-    let in_force = |on_trial, script: &str| InForce { trial: "1-2".into(), on_trial, force: after(script) }.says();
+    let in_force = |on_trial, script: &str| InForce { trial: "1-2".into(), on_trial, force: after(script), saved: false }.says();
     assert_eq!(in_force(false, "*filter\nCOMMIT\n"), None);
     let gone = "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n";
     assert!(in_force(false, gone).unwrap().starts_with("The kept plan (1-2) is in force in part only: the IPv4 rules decide nothing"));

@@ -72,7 +72,7 @@ pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
     if let Some(void) = sh.void().filter(|_| !sh.plan_is_new() || sh.trial_runs()) {
         let whose = if void.on_trial { "the plan on trial" } else { "what was kept" };
         out.extend(void.force.says().into_iter().map(|why| Check { good: Some(false), text: format!("{whose} is {}: {why}", void.force.extent().says()) }));
-        out.extend(void.force.cure().filter(|_| !void.on_trial).map(|cure| Check { good: None, text: format!("to mend it: {cure}") }));
+        out.extend(void.cure().map(|cure| Check { good: None, text: format!("to mend it: {cure}") }));
     } else if let Some(kept) = sh.enforced.in_force.as_ref().filter(|p| !p.on_trial && !sh.plan_is_new() && !sh.plan.rules.is_empty()) {
         out.push(Check { good: Some(true), text: "what was kept is in force".into() });
         out.extend(kept.force.says().into_iter().map(|text| Check { good: None, text }));

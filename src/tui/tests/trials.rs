@@ -10,7 +10,7 @@ fn void(c: &Cockpit, view: &View) -> Enforced {
     let on_trial = sh.trial_runs();
     let families = crate::plan::build(sh.seen.as_ref().map(|s| &s.view).unwrap(), &crate::syntax::plan::read(&sh.trial.as_ref().unwrap().plan).unwrap()).unwrap().families;
     let force = judge(&families, on_trial, view);
-    Enforced { in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force }), boot_files: Vec::new() }
+    Enforced { in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force, saved: false }), boot_files: Vec::new() }
 }
 
 /// The host that was seen last after somebody changed its IPv4 rules.
