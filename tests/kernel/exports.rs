@@ -63,7 +63,8 @@ fn story(backend: Backend) -> Option<Story> {
 }
 
 fn run(lab: &Lab, shell: &[&str], script: &str) -> Output {
-    lab.server.output(&[shell, &[script]].concat())
+    // A shell cannot trap what its caller ignores, as nohup(1) and many a CI do.
+    lab.server.output(&[&["env", "--default-signal=HUP,INT,TERM"], shell, &[script]].concat())
 }
 
 /// Loads a restore text as its comments say: each family's part, then the commands.

@@ -65,9 +65,9 @@ mod tests {
         put(44, user.as_bytes());
         put(76, host.as_bytes());
         if wide {
-            put(344, &i64::from(at).to_ne_bytes())
+            put(344, &i64::from(at).to_ne_bytes());
         } else {
-            put(340, &at.to_ne_bytes())
+            put(340, &at.to_ne_bytes());
         }
         put(if wide { 360 } else { 348 }, addr);
         r
