@@ -1,6 +1,6 @@
 //! SSH as the host sees it: where we are used from, the sessions that SSH servers let in, and who may be the operator
 //! where that is not known. `sudo` clears SSH_CONNECTION and a terminal multiplexer keeps an old one, so the kernel is
-//! asked: [`procs`] reads, [`origin`] and [`session`] judge, [`past`] reads what was written down of logins.
+//! asked: [`procs`] reads, [`mod@origin`] and [`session`] judge, [`past`] reads what was written down of logins.
 
 mod origin;
 mod past;

@@ -1,5 +1,5 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
-//! state file), [`rehearse`], [`begin`], [`guard`], [`proof`], [`end`],
+//! state file), [`rehearse`], [`begin`], [`guard`], [`mod@proof`], [`end`],
 //! [`back`], [`evidence`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what somebody saved
 //! meanwhile). Only this station changes the firewall or the saved rules.
 

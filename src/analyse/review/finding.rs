@@ -8,7 +8,7 @@ use crate::analyse::inventory::endpoint::Endpoint;
 pub struct Judged {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// By [`Family::index`]; `None` when the family is not known or not there.
+    /// By [`crate::model::Family::index`]; `None` when the family is not known or not there.
     pub exposure: [Option<Exposure>; 2],
 }
 
