@@ -95,7 +95,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     if let Some(done) = taken_out(host, &change, &plan, options, &view) {
         return done;
     }
-    checks(&change, &view, options)?;
+    let ways = checks(&change, &view, options)?;
     let id = new_id(host);
     let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
@@ -107,7 +107,7 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
     record.remarks.extend(plan::still_open(&change, &plan));
     record.remarks.extend(view.unknown_filters());
-    record.remarks.extend(whose_way_in(&change, &view));
+    record.remarks.extend(whose_way_in(&ways, &view));
     let undone = undoers(host, &view, &record.families);
     progress("arming the guard");
     arm(host, &mut record)?;
@@ -204,7 +204,8 @@ fn new_id(host: &dyn Host) -> String {
     format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000)
 }
 
-fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal> {
+/// What stands against the change; else how it fares with all whose way in has to stay.
+fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>, Refusal> {
     if let Some(seen) = options.seen.as_ref().filter(|s| !same_rules(s, view)) {
         let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
         let what = moved::what(rules(seen), rules(view));
@@ -237,7 +238,7 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<(), Refusal
         };
         return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}{others}", way.what()), hint));
     }
-    Ok(())
+    Ok(ways)
 }
 
 /// That no SSH session is the operator's, and where logins were looked for.
@@ -250,9 +251,9 @@ fn nobody(view: &View) -> String {
 }
 
 /// Whose way in was checked where the operator's own is not known.
-fn whose_way_in(change: &Change, view: &View) -> Option<String> {
+fn whose_way_in(ways: &[WayIn], view: &View) -> Option<String> {
     view.logins.as_ref()?;
-    let mut whose: Vec<String> = ways_in(&change.before, &change.after).iter().map(WayIn::what).collect();
+    let mut whose: Vec<String> = ways.iter().map(WayIn::what).collect();
     whose.dedup();
     let checked = match whose.join("; ") {
         none if none.is_empty() => "there is no SSH server either, so no way in was checked".to_owned(),

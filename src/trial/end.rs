@@ -297,16 +297,17 @@ pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Re
 /// How long a guard that is at work may take to finish.
 const GUARD_FINISHES: Duration = Duration::from_secs(5);
 
-/// The trial once its guard, if it lives, has put the old rules back.
+/// The trial once its guard, if one is at work, has put the old rules back.
 fn ended_by_guard(host: &dyn Host, record: &Record) -> Option<Record> {
     let end = host.now().boot + GUARD_FINISHES;
-    while record.left(host.now().boot) == 0 && host.now().boot < end {
-        if let Some(ended) = record::load(host).filter(|r| r.id == record.id && !r.state.is_pending()) {
-            return Some(ended);
+    while record.left(host.now().boot) == 0 && guard(host, record).is_some() && host.now().boot < end {
+        if record::ended(host, record).is_some() {
+            break;
         }
         host.pause(Duration::from_millis(50));
     }
-    None
+    // It may have ended, and gone, between two looks.
+    record::ended(host, record)
 }
 
 /// What became of a guard's revert.
