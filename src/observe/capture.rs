@@ -1,7 +1,6 @@
 //! One view of a host from captured texts, told apart by content. What a text cannot tell becomes a
 //! plain sentence among the diagnostics; nothing that is left out is left out silently.
 
-use super::firewall;
 use crate::model::{Backend, Diagnostic, Family, LocalAddr, OtherFilter, Peer, Route, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
 use crate::syntax::{docker_ps, exports, family, ip, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
@@ -163,7 +162,7 @@ impl Gather {
         self.versions(&part.section.text);
         for d in diags {
             if d.message.starts_with(iptables_save::LEGACY_WARNING) {
-                self.other(family, "the rules of iptables-legacy, which the text does not show,", firewall::tool(family, "-legacy-save"));
+                self.other(family, "the rules of iptables-legacy, which the text does not show,", family.tool("-legacy-save"));
             } else if d.message.ends_with(iptables_save::FOREIGN_CHAINS) {
                 let table = d.message.split(' ').nth(1).unwrap_or_default();
                 self.other(family, &format!("a native base chain of table {table}, which the text does not show,"), "nft list ruleset".to_owned());

@@ -12,11 +12,6 @@ pub const READING: Duration = Duration::from_secs(20);
 /// Bytes of a listing up to which each rule is looked at by `nft` as well; that takes longer than the reading itself.
 const LISTED_TWICE: usize = 1 << 20;
 
-/// The save and restore tools of a family.
-pub fn tool(family: Family, what: &str) -> String {
-    family.tool(what)
-}
-
 /// `iptables v1.8.9 (nf_tables)` and what it talks to; the words in brackets came with 1.8.0.
 pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
     let Ok(out) = host.run(&Cmd::new("iptables", &["--version"])) else { return (None, None) };

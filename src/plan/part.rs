@@ -2,7 +2,7 @@
 //! A restore text cannot say "if missing": whoever loads the file puts in each jump that a fresh reading does not show.
 
 use super::slots::{FORWARD, FORWARD_JUMP, FamilyChange, INPUT_JUMP, family_change, standing};
-use crate::model::names::chains::DOCKER_USER;
+use crate::model::names::chains::{DOCKER_USER, is_ours};
 use crate::model::{Chain, Family, Match, Ruleset};
 use crate::syntax::iptables_save;
 
@@ -93,7 +93,7 @@ impl Part {
         if let Some(table) = set.tables.iter().find(|t| t.name != "filter") {
             return foreign(&format!("table {}", table.name));
         }
-        let ours = |c: &&Chain| c.name.starts_with("PORTCULLIS");
+        let ours = |c: &&Chain| is_ours(&c.name);
         if let Some(chain) = set.tables.iter().flat_map(|t| &t.chains).find(|c| !ours(c) && (!c.rules.is_empty() || c.policy.is_none())) {
             return foreign(&format!("chain {}", chain.name));
         }

@@ -11,7 +11,8 @@ use super::refusal::Refusal;
 use super::status::guard;
 use super::written;
 use crate::host::Host;
-use crate::model::{Family, Ruleset};
+use crate::model::Ruleset;
+use crate::model::names::chains::is_ours;
 use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
@@ -276,7 +277,7 @@ struct Touched {
 /// Puts the filter table of one family back as it was before the trial.
 fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Touched, String> {
     let family = change.family();
-    let text = history::snapshot(host, id, if family == Family::V6 { "v6" } else { "v4" }).ok_or("the snapshot cannot be read")?;
+    let text = history::snapshot(host, id, family.suffix()).ok_or("the snapshot cannot be read")?;
     let mut old = iptables_save::read(&text, family).0;
     old.tables.retain(|t| t.name == "filter");
     if old.tables.is_empty() {
@@ -295,7 +296,8 @@ fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Tou
     }
     let lines = |r: &Ruleset| -> Vec<String> {
         r.tables.iter().filter(|t| t.name == "filter").flat_map(|t| &t.chains)
-            .flat_map(|c| c.rules.iter().map(|r| r.line_in(&c.name))).filter(|l| !l.contains("PORTCULLIS")).collect()
+            .filter(|c| !is_ours(&c.name))
+            .flat_map(|c| c.rules.iter().filter(|r| !r.jumps_to().is_some_and(|to| is_ours(&to))).map(|r| r.line_in(&c.name))).collect()
     };
     let Some(before) = before.as_ref().map(lines) else { return Ok(Touched { remarks: not_known(), unseen: None }) };
     let after = lines(&now);

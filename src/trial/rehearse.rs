@@ -3,8 +3,8 @@
 
 use super::{kernel, moved};
 use crate::host::{Cmd, Host, Tools};
+use crate::model::names::chains::is_ours;
 use crate::model::{Family, Ruleset};
-use crate::observe::firewall;
 use crate::plan::FamilyChange;
 
 /// Lines that are left out, one after the other, before the attempt to load a snapshot whole is given up.
@@ -74,7 +74,7 @@ fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut 
 fn without_leftovers(mut rules: Ruleset) -> Ruleset {
     for table in rules.tables.iter_mut().filter(|t| t.name == "filter") {
         let left: Vec<String> = table.chains.iter()
-            .filter(|c| c.name.starts_with("PORTCULLIS") && c.rules.is_empty() && !table.is_referenced(&c.name, &[]))
+            .filter(|c| is_ours(&c.name) && c.rules.is_empty() && !table.is_referenced(&c.name, &[]))
             .map(|c| c.name.clone()).collect();
         for name in left {
             table.remove(&name);
@@ -111,7 +111,7 @@ pub(super) fn make_sets(stage: &dyn Tools, script: impl Into<Vec<u8>>) {
 
 /// Loads a snapshot; lines that the tool names as bad are left out and returned.
 pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String> {
-    let tool = firewall::tool(family, "-restore");
+    let tool = family.tool("-restore");
     let mut lines: Vec<&str> = text.lines().collect();
     let mut left_out = Vec::new();
     while left_out.len() < LEFT_OUT_AT_MOST {

@@ -12,13 +12,11 @@ use super::half_saved::{self, Change};
 use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
-use crate::model::{Family, Ruleset, Target};
+use crate::model::names::chains::DOCKER_USER;
+use crate::model::{Family, Match, Net, Ruleset, Spec, Target};
 use crate::observe::{firewall, live};
 use crate::plan::Part;
 use crate::syntax::iptables_save;
-
-/// The chain that Docker leaves to the administrator.
-const DOCKER_USER: &str = "DOCKER-USER";
 
 pub use crate::model::SaveMode as Mode;
 
@@ -278,9 +276,11 @@ fn proven(host: &dyn Host, file: &File, loaded: &str, sets: Option<&AtBoot>, hin
 }
 
 /// Source and destination are the same single address.
-fn to_itself(rule: &str) -> bool {
-    let of = |option: &str| rule.split_once(option).and_then(|(_, rest)| rest.split(' ').next()).filter(|a| a.ends_with("/32") || a.ends_with("/128"));
-    of("-s ").is_some() && of("-s ") == of("-d ")
+fn to_itself(spec: &Spec) -> bool {
+    let single = |n: &Net| n.prefix() == Some(n.family.bits());
+    let of = |end: fn(&Match) -> Option<Net>| spec.matches.iter().find_map(end).filter(single);
+    let source = of(|m| if let Match::Source(false, n) = m { Some(*n) } else { None });
+    source.is_some() && source == of(|m| if let Match::Destination(false, n) = m { Some(*n) } else { None })
 }
 
 pub(super) fn leave_managed_out(set: &mut Ruleset) {
@@ -294,14 +294,15 @@ pub(super) fn leave_managed_out(set: &mut Ruleset) {
         for chain in &mut table.chains {
             let (own, built_in) = (chain.name.clone(), chain.policy.is_some());
             chain.rules.retain(|r| {
-                match r.spec(family).target {
+                let spec = r.spec(family);
+                match spec.target {
                     Target::Jump(ref to, _) | Target::Goto(ref to) => own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to),
                     // What blocks stays in any case: to lose it would open something.
                     Target::Drop | Target::Reject => true,
                     // Docker writes nothing there: a rule about its bridge is the administrator's.
                     _ if filter && matches!(own.as_str(), "INPUT" | "OUTPUT") && rule_owner(&own, r) == Some(Manager::Docker) => true,
                     // A container that reaches its own published port: Docker's again.
-                    Target::Snat if built_in && to_itself(&r.text) => false,
+                    Target::Snat if built_in && to_itself(&spec) => false,
                     _ => !(built_in && rebuilt(rule_owner(&own, r))),
                 }
             });
@@ -356,12 +357,14 @@ mod tests {
              -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP\n\
              -A DOCKER -d 172.17.0.2/32 -j ACCEPT\n-A DOCKER-USER -j mine\n-A mine -j RETURN\nCOMMIT\n\
              *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\n\
+             -A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE\n\
              -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n", Family::V4).0;
         leave_managed_out(&mut set);
         let left: Vec<String> = iptables_save::write(&set, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect();
         assert_eq!(left, [
             "-A INPUT -m comment --comment DOCKER -j ACCEPT", "-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT",
             "-A FORWARD -j DOCKER-USER", "-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP", "-A DOCKER-USER -j mine", "-A mine -j RETURN",
+            "-A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE",
             "-A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE",
         ]);
     }

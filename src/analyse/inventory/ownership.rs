@@ -91,14 +91,17 @@ const NAMES: &[(&str, bool, Manager)] = &[
     ("neutron-", true, Manager::Neutron),
 ];
 
-/// How managers mark their rules in built-in chains: a part of the comment.
+/// How the comments begin by which managers mark their rules in built-in chains. An administrator who only speaks of one
+/// ("for the kubernetes nodes") owns his rule himself.
 const COMMENTS: &[(&str, Manager)] = &[
     ("cali:", Manager::Calico),
     ("flanneld", Manager::Cni),
     ("CNI portfwd", Manager::Cni),
     ("kubernetes ", Manager::Kubernetes),
-    ("generated for LXD", Manager::Lxd),
 ];
+
+/// What LXD and Incus write into theirs, behind the name of what the rule is for.
+const LXD_COMMENT: &str = "generated for LXD";
 
 impl Manager {
     /// The name on the screen.
@@ -143,7 +146,8 @@ pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
         rule.all(&["-i", "-o"]).filter_map(|o| o.value).find_map(|name| bridge_owner(&name))
     }).or_else(|| {
         let comment = rule.comment()?;
-        COMMENTS.iter().find(|(mark, _)| comment.contains(mark)).map(|(_, whose)| *whose)
+        let marked = COMMENTS.iter().find(|(mark, _)| comment.starts_with(mark)).map(|(_, whose)| *whose);
+        marked.or_else(|| comment.contains(LXD_COMMENT).then_some(Manager::Lxd))
     })
 }
 
@@ -177,5 +181,9 @@ mod tests {
         assert_eq!(of("-i br-0123456789ab ! -o br-0123456789ab -j ACCEPT"), Some(Manager::Docker));
         assert_eq!(of("-m comment --comment \"cali:abc\" -j cali-FORWARD"), Some(Manager::Calico));
         assert_eq!(of("-i eth0 -j ACCEPT"), None);
+        assert_eq!(of("-m comment --comment \"kubernetes forwarding rules\" -j ACCEPT"), Some(Manager::Kubernetes));
+        assert_eq!(of("-m comment --comment \"for the kubernetes nodes\" -j ACCEPT"), None);
+        assert_eq!(of("-i lxdbr0 -m comment --comment \"generated for LXD network lxdbr0\" -j ACCEPT"), Some(Manager::Lxd));
+        assert_eq!(of("-m comment --comment \"-i docker0, see cali:x\" -j ACCEPT"), None);
     }
 }
