@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use super::{history, load};
 use super::machine::State;
-use super::record::Record;
+use super::record::{self, Record};
 use super::status::{self, Status};
 use super::written;
 use crate::host::Host;
@@ -55,13 +55,25 @@ pub(super) fn of_rules(host: &dyn Host, families: &[FamilyChange], on_trial: boo
     judge(families, on_trial, &view)
 }
 
-/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both.
+/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both. Where
+/// the trial goes on meanwhile, file and rules are of two moments and say together what was never so: both are read again.
 pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
-    let loaded = Loaded::fresh(host);
-    let status = status::by(host, &loaded);
-    let enforced = by(host, &status, loaded);
-    (status, enforced)
+    let stands = || record::load(host).map(|r| (r.id, r.state));
+    let mut looks = 0;
+    loop {
+        let before = stands();
+        let loaded = Loaded::fresh(host);
+        let status = status::by(host, &loaded);
+        let enforced = by(host, &status, loaded);
+        looks += 1;
+        if looks == LOOKS || stands() == before {
+            return (status, enforced);
+        }
+    }
 }
+
+/// A trial that is put in, kept or reverted goes on this often at most while one looks.
+const LOOKS: u32 = 4;
 
 /// The same of a host that was looked at just now.
 pub fn enforced_by(host: &dyn Host, view: &View) -> Enforced {
@@ -106,7 +118,7 @@ mod tests {
     use crate::plan::{Extent, Fault};
     use crate::syntax::iptables_save;
     use crate::trial::crash::{Mortal, cure, machine, options, settled};
-    use crate::trial::{apply, history, keep, record, revert};
+    use crate::trial::{apply, history, keep, revert};
 
     fn extent(host: &dyn Host) -> Option<(bool, Extent)> {
         enforced(host).1.in_force.map(|p| (p.on_trial, p.force.extent()))

@@ -63,13 +63,16 @@ fn listener(port: u16) -> UdpSocket {
     s.into()
 }
 
-/// Sends no more, and then counts no more, when it is dropped.
-struct Ends<'a>([&'a AtomicBool; 1], [&'a AtomicBool; 1]);
+/// When it is dropped, traffic is sent no more, and then counted no more.
+struct Ends<'a> {
+    sending: &'a AtomicBool,
+    stop: &'a AtomicBool,
+}
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|sending| sending.store(false, Ordering::Relaxed));
-        self.1.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        self.sending.store(false, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -101,14 +104,14 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
                 }
             }));
             // What fails below must end the threads, or the scope waits for them for ever.
-            let _end = Ends([&sending], [&stop]);
+            let _end = Ends { sending: &sending, stop: &stop };
             wait_for("traffic flows", SOON, || sent.load(Ordering::Relaxed) > RATE / 4);
             does(&lab, &["apply", &second, "--yes"]);
             does(&lab, &["keep", "--without-proof"]);
             does(&lab, &["apply", &first, "--yes", "--replace"]);
             does(&lab, &["revert"]);
             does(&lab, &["apply", &first, "--yes", "--replace", "--confirm-within", "10s"]);
-            wait_for("the guard reverts", Duration::from_secs(20), || String::from_utf8_lossy(&lab.portcullis(&["status"]).stdout).contains("reverted by the guard"));
+            wait_for("the guard reverts", Duration::from_secs(20), || does(&lab, &["status"]).contains("reverted by the guard"));
             sending.store(false, Ordering::Relaxed);
             sender.join().unwrap();
             stop.store(true, Ordering::Relaxed);

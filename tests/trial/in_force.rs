@@ -80,6 +80,40 @@ fn in_force(lab: &Lab) {
     assert_eq!((stranger(lab), tcp_connects(&lab.clients[0], Lab::server4(0), 111)), ([false, false], true));
 }
 
+/// A revert that begins while `status` waits for its tool, and has one family back when that answers.
+#[test]
+fn a_status_in_the_middle_of_a_revert_calls_nothing_not_in_force() {
+    for backend in Backend::BOTH {
+        let Some(lab) = Lab::new(backend, 0, &[]) else { return };
+        apply(&lab, CURE);
+        keep(&lab);
+        apply(&lab, &format!("{CURE}[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"2049/tcp\"]\n"));
+        let env: String = lab.server.env().iter().map(|(k, v)| format!("{k}={v} ")).collect();
+        let word = backend.word();
+        // The first reading lets a revert begin; its second family waits until it may go on.
+        lab.server.sh(&format!(
+            "cat > /run/save <<'END'\n#!/bin/bash\nif [ ! -e /run/asked ]; then\n: > /run/asked\n\
+             setsid env {env}{} revert >/run/reverted 2>&1 </dev/null &\n\
+             for i in $(seq 400); do [ ! -e /run/between ] || break; sleep 0.02; done\nfi\n\
+             exec -a iptables-save /usr/sbin/iptables-{word}-save \"$@\"\nEND\n\
+             cat > /run/restore <<'END'\n#!/bin/bash\n: > /run/between\n\
+             for i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
+             exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
+             chmod 755 /run/save /run/restore\n\
+             ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore /etc/alternatives/ip6tables-restore",
+            common::PORTCULLIS,
+        ));
+        let out = lab.portcullis(&["status"]);
+        lab.server.sh("test -e /run/between; : > /run/go");
+        assert_eq!(out.status.code(), Some(0), "{backend:?}: {}", said(&out));
+        assert!(said(&out).contains("is reverting") && !said(&out).contains("not in force"), "{backend:?}: {}", said(&out));
+        let reverted = || String::from_utf8_lossy(&lab.server.output(&["cat", "/run/reverted"]).stdout).contains("the old rules are back");
+        wait_for("the revert is through", SOON, reverted);
+        let (code, json, text) = status(&lab);
+        assert_eq!((code, &json["plan"]["in_force"]), (0, &Value::Bool(true)), "{text}");
+    }
+}
+
 #[test]
 fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
     for backend in Backend::BOTH {
