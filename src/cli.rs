@@ -52,7 +52,7 @@ pub enum Command {
     },
     /// Takes everything of ours out of the firewall, as a trial
     Remove(TrialArgs),
-    /// Shows the pending trial, or what became of the last one, and whether what is kept is in force (exit code 6: it is not)
+    /// Shows the pending trial or how the last one ended, and whether what is kept is in force (exit code 6: it is not)
     Status {
         /// Answer in JSON
         #[arg(long)]
@@ -172,8 +172,8 @@ pub enum Script {
 /// Captured output; without any, the live host.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// Captured output of iptables-save, iptables -S or -L, rpcinfo -p, ss, ipset save, ip addr, ip route, docker ps, or
-    /// /etc/exports, told apart by content; `-` is standard input
+    /// Captured output of iptables-save, iptables -S or -L, rpcinfo -p, ss, ipset save, ip addr, ip route, docker ps,
+    /// or /etc/exports, told apart by content; `-` is standard input
     pub files: Vec<PathBuf>,
     /// A file with IPv4 rules
     #[arg(long, value_name = "FILE")]

@@ -22,10 +22,10 @@
 //!
 //! # Two walks
 //!
-//! A rule, from text to screen: [`host::Tools::run`] runs `iptables-save` for [`observe::live`], which hands the bytes to
-//! [`syntax::iptables_save`]. A [`model::Rule`] keeps its text word for word; [`model::Spec`] is what it means. The
-//! [`model::View`] goes to [`analyse::Analysis`], whose walk sends sets of packets through the chains; its report is what
-//! the screens in [`tui`] draw and `portcullis report` prints.
+//! A rule, from text to screen: [`host::Tools::run`] runs `iptables-save` for [`observe::live`], which hands the bytes
+//! to [`syntax::iptables_save`]. A [`model::Rule`] keeps its text word for word; [`model::Spec`] is what it means.
+//! The [`model::View`] goes to [`analyse::Analysis`], whose walk sends sets of packets through the chains; its report
+//! is what the screens in [`tui`] draw and `portcullis report` prints.
 //!
 //! A staged node, from key to kernel: `tui::keymap` turns the key into an action, the popup adds a
 //! [`model::PlanRule`] to the draft, [`plan::build`] makes a [`plan::Change`] of it: our own chains, refilled.
@@ -36,7 +36,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a match that is judged exactly | `model/spec/`, then `analyse/packets/compile.rs`; the kernel judge in `tests/` agrees |
+//! | a match that is judged exactly | `model/spec/`, then `analyse/packets/compile.rs`; `tests/kernel/` judges it |
 //! | how a listing is read | `syntax/`, one file per format |
 //! | a finding | `analyse/review/findings.rs` |
 //! | what goes into the kernel | `plan/slots.rs` |

@@ -31,7 +31,8 @@ const WORKER_ONLY: &[&str] = &["trial", "observe", "host"];
 const MAX_CODE_LINES: usize = 500;
 
 /// What may lie at the top, dotfiles aside.
-const TOP: &[&str] = &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md", "src", "assets", "tests", "target"];
+const TOP: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md", "src", "assets", "tests", "target"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,7 +51,8 @@ fn sources() -> Vec<(String, Vec<(usize, String)>)> {
     let mut paths = Vec::new();
     files_under(&src, &mut paths);
     paths.sort();
-    let out: Vec<_> = paths.iter()
+    let out: Vec<_> = paths
+        .iter()
         .filter(|p| p.extension().is_some_and(|e| e == "rs"))
         .map(|p| (p.strip_prefix(&src).unwrap().display().to_string(), code(&fs::read_to_string(p).unwrap())))
         .collect();
@@ -64,7 +66,9 @@ fn code(text: &str) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     for (i, line) in text.lines().enumerate() {
         let bare = line.trim();
-        if bare == "#[cfg(test)]" && text.lines().nth(i + 1).is_some_and(|l| l.trim_start().starts_with("mod ") && l.ends_with('{')) {
+        if bare == "#[cfg(test)]"
+            && text.lines().nth(i + 1).is_some_and(|l| l.trim_start().starts_with("mod ") && l.ends_with('{'))
+        {
             break;
         }
         if !bare.is_empty() && !bare.starts_with("//") {
@@ -92,15 +96,18 @@ fn names(line: &str) -> BTreeSet<String> {
             // Only the first word of each part counts: `{model::{Net, Rule}, syntax}`.
             Some(group) => {
                 let mut depth = 0;
-                group.split_inclusive([',', '{', '}']).filter(|part| {
-                    let outer = depth == 0;
-                    match part.chars().last() {
-                        Some('{') => depth += 1,
-                        Some('}') => depth -= 1,
-                        _ => {}
-                    }
-                    outer
-                }).collect()
+                group
+                    .split_inclusive([',', '{', '}'])
+                    .filter(|part| {
+                        let outer = depth == 0;
+                        match part.chars().last() {
+                            Some('{') => depth += 1,
+                            Some('}') => depth -= 1,
+                            _ => {}
+                        }
+                        outer
+                    })
+                    .collect()
             }
             None => vec![rest],
         };
@@ -139,11 +146,20 @@ fn stations_use_only_what_lies_downstream() {
         if from == "lib" || from == "main" || is_tests(&path) {
             continue;
         }
-        let allowed = MAY_USE.iter().find(|(s, _)| *s == from)
-            .unwrap_or_else(|| panic!("src/{path} belongs to no station: name it in the table of this test and in lib.rs")).1;
+        let allowed = MAY_USE
+            .iter()
+            .find(|(s, _)| *s == from)
+            .unwrap_or_else(|| {
+                panic!(
+                    "src/{path} belongs to no station: name it in the table of this test and in \
+                lib.rs"
+                )
+            })
+            .1;
         for (n, line) in statements(&code) {
             for to in names(&line) {
-                let worker_only = from == "tui" && WORKER_ONLY.contains(&to.as_str()) && !path.starts_with("tui/worker");
+                let worker_only =
+                    from == "tui" && WORKER_ONLY.contains(&to.as_str()) && !path.starts_with("tui/worker");
                 if known.contains(to.as_str()) && to != from && (!allowed.contains(&to.as_str()) || worker_only) {
                     wrong.push(format!("src/{path}:{n}: {from} must not use {to}"));
                 }
@@ -157,12 +173,23 @@ fn stations_use_only_what_lies_downstream() {
 fn rooms_of_analyse_use_only_those_before_them() {
     let order = |room: &str| ROOMS.iter().position(|r| *r == room);
     let mut wrong = Vec::new();
-    for (path, code) in sources().iter().filter(|(path, _)| path.starts_with("analyse/") && path.matches('/').count() == 2 && !is_tests(path)) {
+    for (path, code) in sources()
+        .iter()
+        .filter(|(path, _)| path.starts_with("analyse/") && path.matches('/').count() == 2 && !is_tests(path))
+    {
         let from = path.split('/').nth(1).unwrap();
-        let here = order(from).unwrap_or_else(|| panic!("src/{path} is in no room: name it in the table of this test and in analyse/mod.rs"));
+        let here = order(from).unwrap_or_else(|| {
+            panic!(
+                "src/{path} is in no room: name it in the table of this test and in \
+                analyse/mod.rs"
+            )
+        });
         for (n, line) in statements(code) {
             for (at, _) in line.match_indices("crate::analyse::") {
-                let to: String = line[at + "crate::analyse::".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let to: String = line[at + "crate::analyse::".len()..]
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 let facade = to == "Analysis" && here >= order("answers").unwrap();
                 if to != from && !facade && order(&to).is_none_or(|there| there > here) {
                     wrong.push(format!("src/{path}:{n}: {from} must not use {to}"));
@@ -185,19 +212,44 @@ fn the_reader_of_use_statements_sees_groups_and_paths() {
 
 #[test]
 fn files_stay_small() {
-    let long: Vec<String> = sources().into_iter()
+    let long: Vec<String> = sources()
+        .into_iter()
         .filter(|(path, code)| !is_tests(path) && code.len() > MAX_CODE_LINES)
         .map(|(path, code)| format!("src/{path}: {} lines of code, {MAX_CODE_LINES} at most", code.len()))
         .collect();
     assert!(long.is_empty(), "{}", long.join("\n"));
-    assert!(fs::read_to_string(root().join("src/main.rs")).unwrap().lines().count() < 20, "main.rs has 20 lines or more");
+    assert!(
+        fs::read_to_string(root().join("src/main.rs")).unwrap().lines().count() < 20,
+        "main.rs has 20 lines or \
+        more"
+    );
+}
+
+#[test]
+fn no_line_is_wider_than_the_format() {
+    // rustfmt gives up on long strings and leaves comments alone.
+    let config = fs::read_to_string(root().join(".rustfmt.toml")).unwrap();
+    let max: usize = config.lines().find_map(|l| l.strip_prefix("max_width = ")).unwrap().parse().unwrap();
+    let mut paths = Vec::new();
+    for dir in ["src", "tests"] {
+        files_under(&root().join(dir), &mut paths);
+    }
+    let mut wide = Vec::new();
+    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().enumerate().filter(|(_, l)| l.chars().count() > max);
+        wide.extend(lines.map(|(n, _)| format!("{}:{}", path.display(), n + 1)));
+    }
+    assert!(wide.is_empty(), "over {max} columns:\n{}", wide.join("\n"));
 }
 
 #[test]
 fn only_host_starts_processes_waits_and_reads_clocks() {
     // clippy's disallowed-methods sees these too; this also sees what an `allow` would hide.
-    const OUTSIDE: &[&str] = &["Command::new", "thread::sleep", "Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
-    const PURE: &[&str] = &["std::fs", "std::net::Tcp", "std::net::Udp", "std::env", "std::process", "std::thread", "File::open"];
+    const OUTSIDE: &[&str] =
+        &["Command::new", "thread::sleep", "Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
+    const PURE: &[&str] =
+        &["std::fs", "std::net::Tcp", "std::net::Udp", "std::env", "std::process", "std::thread", "File::open"];
     let mut wrong = Vec::new();
     for (path, code) in sources() {
         let station = station(&path);
@@ -220,20 +272,35 @@ const READS_RULES: &[&str] = &["model/rule/mod.rs", "model/ruleset.rs", "tui/sea
 #[test]
 fn the_text_of_a_rule_is_read_by_its_one_reader() {
     // What a comment holds must not be taken for options: `Rule::option` and its like know quotes.
-    const LOOKS: &[&str] = &["contains(", "split", "find(", "rfind(", "starts_with(", "ends_with(", "match_indices(", "strip_prefix(", "rsplit"];
+    const LOOKS: &[&str] = &[
+        "contains(",
+        "split",
+        "find(",
+        "rfind(",
+        "starts_with(",
+        "ends_with(",
+        "match_indices(",
+        "strip_prefix(",
+        "rsplit",
+    ];
     const RULES: &[&str] = &["rule", "r"];
     let mut wrong = Vec::new();
     for (path, code) in sources().iter().filter(|(path, _)| !READS_RULES.contains(&path.as_str()) && !is_tests(path)) {
         for (n, line) in code {
             for (at, _) in line.match_indices(".text.") {
-                let before: String = line[..at].chars().rev().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let before: String =
+                    line[..at].chars().rev().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 let before: String = before.chars().rev().collect();
                 let behind = &line[at + ".text.".len()..];
                 if RULES.contains(&before.as_str()) && LOOKS.iter().any(|l| behind.starts_with(l)) {
-                    wrong.push(format!("src/{path}:{n}: the text of a rule is read here: ask Rule::option, Rule::has, Rule::jumps_to or Rule::spec"));
+                    wrong.push(format!(
+                        "src/{path}:{n}: the text of a rule is read here: ask Rule::option, Rule::has, \
+                        Rule::jumps_to or Rule::spec"
+                    ));
                 }
             }
-            let imports = line.trim_start().starts_with("use crate::model") && line.split([',', '{', '}', ';', ':']).any(|w| w.trim() == "words");
+            let imports = line.trim_start().starts_with("use crate::model")
+                && line.split([',', '{', '}', ';', ':']).any(|w| w.trim() == "words");
             if imports && !["model", "plan"].contains(&station(path)) && path != "analyse/packets/ipset.rs" {
                 wrong.push(format!("src/{path}:{n}: a rule is split into words here: ask Rule::options"));
             }
@@ -245,7 +312,8 @@ fn the_text_of_a_rule_is_read_by_its_one_reader() {
 #[test]
 fn nothing_is_left_to_do_in_place() {
     // Spelled in parts, so that this file does not find itself.
-    let marks = [["todo", "!("].concat(), ["unimplemented", "!("].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat()];
+    let marks =
+        [["todo", "!("].concat(), ["unimplemented", "!("].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat()];
     let mut wrong = Vec::new();
     for (path, code) in sources() {
         for (n, line) in &code {
@@ -272,7 +340,14 @@ fn no_path_of_a_developers_machine() {
         // Pictures are not read.
         let Ok(text) = fs::read_to_string(path) else { continue };
         for (i, line) in text.lines().enumerate() {
-            wrong.extend(marks.iter().filter(|m| line.contains(m.as_str())).map(|m| format!("{}:{}: {m}", path.display(), i + 1)));
+            wrong.extend(marks.iter().filter(|m| line.contains(m.as_str())).map(|m| {
+                format!(
+                    "{}:{}: \
+                    {m}",
+                    path.display(),
+                    i + 1
+                )
+            }));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -280,7 +355,8 @@ fn no_path_of_a_developers_machine() {
 
 #[test]
 fn the_top_holds_only_what_belongs_there() {
-    let strange: Vec<String> = fs::read_dir(root()).unwrap()
+    let strange: Vec<String> = fs::read_dir(root())
+        .unwrap()
         .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
         .filter(|name| !name.starts_with('.') && !TOP.contains(&name.as_str()))
         .collect();
@@ -292,7 +368,9 @@ fn the_map_names_every_station() {
     let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let map: String = map.lines().filter(|l| l.starts_with("//!")).collect();
     let there = sources();
-    let missing: Vec<&str> = MAY_USE.iter().map(|(s, _)| *s)
+    let missing: Vec<&str> = MAY_USE
+        .iter()
+        .map(|(s, _)| *s)
         .filter(|s| there.iter().any(|(path, _)| station(path) == *s) && !map.contains(&format!("[`{s}`]")))
         .collect();
     assert!(missing.is_empty(), "lib.rs does not say what these are for: {}", missing.join(", "));
@@ -300,7 +378,8 @@ fn the_map_names_every_station() {
 
 #[test]
 fn every_test_file_is_listed() {
-    // `autotests` is off: a file that nobody lists would never run. One binary a kind: `tests/KIND/main.rs` names its files.
+    // `autotests` is off: a file that nobody lists would never run. One binary a kind: `tests/KIND/main.rs` names its
+    // files.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let mut unlisted = Vec::new();
     for entry in fs::read_dir(root().join("tests")).unwrap().map(|e| e.unwrap().path()) {
@@ -313,7 +392,11 @@ fn every_test_file_is_listed() {
         if !manifest.contains(&format!("path = \"tests/{name}/main.rs\"")) {
             unlisted.push(format!("tests/{name}/main.rs in Cargo.toml"));
         }
-        for file in fs::read_dir(&entry).unwrap().map(|e| e.unwrap().path()).filter(|f| f.extension().is_some_and(|e| e == "rs") && *f != main) {
+        for file in fs::read_dir(&entry)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|f| f.extension().is_some_and(|e| e == "rs") && *f != main)
+        {
             let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
             if !listed.contains(&format!("\nmod {stem};")) {
                 unlisted.push(format!("{} in {}", file.display(), main.display()));

@@ -1,5 +1,5 @@
-//! Pure answers about rules: no I/O, no clock. The one door is [`Analysis`]: made once for a view, asked as often as one
-//! likes.
+//! Pure answers about rules: no I/O, no clock. The one door is [`Analysis`]: made once for a view, asked as often as
+//! one likes.
 //!
 //! The rooms, each using only those before it:
 //!
@@ -21,9 +21,9 @@ mod walk;
 
 use std::cell::{OnceCell, RefCell};
 
+use crate::model::{AddrSet, Family, Proto, Ruleset, View};
 use answers::engine::Engine;
 use answers::gets_in;
-use crate::model::{AddrSet, Family, Proto, Ruleset, View};
 
 pub use answers::gets_in::GetsIn;
 pub use answers::lockout::{Access, Entrant, WayIn, alone, ways_in};

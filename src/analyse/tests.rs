@@ -30,7 +30,11 @@ fn view(text: &str) -> View {
         }
     }
     let mut v = View::empty(Source::Capture, "case");
-    if family == Family::V4 { v.v4 = Some(set) } else { v.v6 = Some(set) }
+    if family == Family::V4 {
+        v.v4 = Some(set);
+    } else {
+        v.v6 = Some(set);
+    }
     v
 }
 
@@ -107,10 +111,18 @@ fn what_is_not_known_depends_only_where_it_matters() {
 
 #[test]
 fn chains_return_and_goto_leaves_for_good() {
-    check("-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -j RETURN\n-A A -j DROP", "198.51.100.1 1", Verdict::Accept);
+    check(
+        "-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -j RETURN\n-A A -j DROP",
+        "198.51.100.1 1",
+        Verdict::Accept,
+    );
     check("-P INPUT DROP\n-A INPUT -g A\n-A INPUT -j ACCEPT\n-A A -p udp -j ACCEPT", "198.51.100.1 1", Verdict::Drop);
     // What is gone to from a chain comes back to where that chain was called.
-    check("-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -g B\n-A A -j DROP\n-A B -p udp -j DROP", "198.51.100.1 1", Verdict::Accept);
+    check(
+        "-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -g B\n-A A -j DROP\n-A B -p udp -j DROP",
+        "198.51.100.1 1",
+        Verdict::Accept,
+    );
 }
 
 #[test]
@@ -133,7 +145,15 @@ fn interfaces_are_told_apart() {
     assert!(e.reach.depends.is_full());
     assert!(e.by_interface["eth0"].blocked.is_full() && e.by_interface["docker0"].accepted.is_full());
     let because = (e.because[0].text.as_str(), e.because[0].outcome, e.at_best(&e.because[0]));
-    assert_eq!(because, ("INPUT policy ACCEPT, no rule matched (on docker0), else INPUT rule 1: DROP", Verdict::Depends, Verdict::Accept));
+    assert_eq!(
+        because,
+        (
+            "INPUT policy ACCEPT, no rule matched (on docker0), else INPUT rule 1: \
+            DROP",
+            Verdict::Depends,
+            Verdict::Accept
+        )
+    );
 }
 
 #[test]
@@ -141,21 +161,38 @@ fn of_several_interfaces_the_rule_that_lets_in_is_named() {
     let rules = DOCKER.replace("-A DOCKER-USER -s", "-A DOCKER-USER ! -s");
     for v in [live(&rules), view(&rules)] {
         let list = Analysis::new(&v).endpoints();
-        let x = Analysis::new(&v).exposure(list.iter().find(|e| e.kind == EndpointKind::Published).unwrap(), Family::V4).unwrap();
+        let x = Analysis::new(&v)
+            .exposure(list.iter().find(|e| e.kind == EndpointKind::Published).unwrap(), Family::V4)
+            .unwrap();
         let names = if v.addrs.is_some() { "eth0" } else { "any interface but docker0" };
         let text = format!("DOCKER rule 1: ACCEPT (on {names}), else INPUT policy DROP, no rule matched");
         let first = &x.because[0];
-        assert_eq!((cidrs(&first.set), &first.text, first.rule.as_ref().map(|r| r.chain.as_str())), (vec!["198.51.100.0/24".to_owned()], &text, Some("DOCKER")));
+        assert_eq!(
+            (cidrs(&first.set), &first.text, first.rule.as_ref().map(|r| r.chain.as_str())),
+            (vec!["198.51.100.0/24".to_owned()], &text, Some("DOCKER"))
+        );
         assert_eq!((x.because[1].outcome, ask(&v, "198.51.100.7 9042").why), (Verdict::Drop, text));
     }
-    let mut v = live("-P INPUT DROP\n-A INPUT -i docker0 -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -i eth0 -j ACCEPT\n-A INPUT -s 10.0.0.0/9 -j DROP");
-    v.addrs.as_mut().unwrap().push(LocalAddr { addr: "10.9.0.1".parse().unwrap(), prefix: 24, interface: "wg0".into() });
+    let mut v = live(
+        "-P INPUT DROP\n-A INPUT -i docker0 -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -i eth0 -j ACCEPT\n-A INPUT -s \
+            10.0.0.0/9 -j \
+            DROP",
+    );
+    v.addrs.as_mut().unwrap().push(LocalAddr {
+        addr: "10.9.0.1".parse().unwrap(),
+        prefix: 24,
+        interface: "wg0".into(),
+    });
     let because = reach(&v, 9, Family::V4).because;
     let some = because.iter().find(|b| cidrs(&b.set) == ["10.0.0.0/9"]).unwrap();
     assert_eq!(some.text, "INPUT rule 2: ACCEPT (on eth0; on docker0 by another rule), else INPUT rule 3: DROP");
     // Where it is sure nowhere, the reason is that of the way from outside, not that of a bridge.
     let v = live("-A INPUT -i docker0 -m time --timestart 08:00 -j DROP\n-A INPUT -m limit --limit 1/sec -j DROP");
-    assert!(reach(&v, 9, Family::V4).because[0].text.starts_with("INPUT rule 2: "), "{:#?}", reach(&v, 9, Family::V4).because);
+    assert!(
+        reach(&v, 9, Family::V4).because[0].text.starts_with("INPUT rule 2: "),
+        "{:#?}",
+        reach(&v, 9, Family::V4).because
+    );
 }
 
 #[test]
@@ -164,7 +201,10 @@ fn where_the_interface_decides_a_rule_that_only_moved_is_no_lock_out() {
     let with = |rules: &str| live(&format!("-P INPUT DROP\n-N P\n-A INPUT -j P\n{ssh}\n{rules}"));
     let peer = "192.0.2.1".parse().unwrap();
     assert_eq!(lockout(&live(ssh), &with("-A P -p tcp -m tcp --dport 111 -j DROP"), peer, 22), Access::Same);
-    assert!(matches!(lockout(&live(ssh), &with("-A P -i eth0 -p tcp -m tcp --dport 22 -j DROP"), peer, 22), Access::Worse { .. }));
+    assert!(matches!(
+        lockout(&live(ssh), &with("-A P -i eth0 -p tcp -m tcp --dport 22 -j DROP"), peer, 22),
+        Access::Worse { .. }
+    ));
     let both = live("-A INPUT -p udp -j ACCEPT");
     assert!(matches!(lockout(&both, &with(""), peer, 22), Access::Unknown { .. }));
 }
@@ -172,8 +212,11 @@ fn where_the_interface_decides_a_rule_that_only_moved_is_no_lock_out() {
 #[test]
 fn what_ordinary_packets_meet_is_the_first_reason() {
     // Cilium: sockets of its proxy are transparent, nobody else's.
-    let v = live("*mangle\n-A PREROUTING -m socket --transparent -j MARK --set-xmark 0x200/0xffffffff
-        *filter\n-N P\n-A INPUT -j P\n-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT\n-P INPUT DROP\n-A P -m mark --mark 0x200/0xf00 -j ACCEPT");
+    let v = live(
+        "*mangle\n-A PREROUTING -m socket --transparent -j MARK --set-xmark 0x200/0xffffffff
+        *filter\n-N P\n-A INPUT -j P\n-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT\n\
+         -P INPUT DROP\n-A P -m mark --mark 0x200/0xf00 -j ACCEPT",
+    );
     let texts: Vec<String> = reach(&v, 9, Family::V4).because.into_iter().map(|b| b.text).collect();
     assert_eq!(texts, ["INPUT rule 2: ACCEPT", "P rule 1: ACCEPT"]);
 }
@@ -181,10 +224,15 @@ fn what_ordinary_packets_meet_is_the_first_reason() {
 #[test]
 fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
     let pick = "*nat\n-N SVC\n-A PREROUTING -p tcp --dport 80 -j SVC
-        -A SVC -m statistic --mode random --probability 0.5 -j DNAT --to-destination 172.17.0.2:80\n-A SVC -j DNAT --to-destination 172.17.0.3:80\n*filter\n";
+        -A SVC -m statistic --mode random --probability 0.5 -j DNAT --to-destination 172.17.0.2:80\n\
+         -A SVC -j DNAT --to-destination 172.17.0.3:80\n*filter\n";
     let why = |rules: &str, source: &str| {
         let v = live(&format!("{pick}{rules}"));
-        let said = reach(&v, 80, Family::V4).because.into_iter().find(|b| b.outcome == Verdict::Depends).map(|b| (b.text, b.rule.and_then(|r| r.rule)));
+        let said = reach(&v, 80, Family::V4)
+            .because
+            .into_iter()
+            .find(|b| b.outcome == Verdict::Depends)
+            .map(|b| (b.text, b.rule.and_then(|r| r.rule)));
         assert_eq!(ask(&v, &format!("{source} 80 eth0")).why, said.clone().unwrap().0);
         said.unwrap()
     };
@@ -193,25 +241,43 @@ fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
     assert_eq!(way.decides().map(|at| way.path[at].chain.as_str()), Some("FORWARD"), "{way:#?}");
     assert_eq!(why("-A FORWARD -m set --match-set s src -j DROP", "192.0.2.1"), (set.to_owned(), Some(1)));
     // A later rule that is not sure either, and changes nothing, does not take its place.
-    let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A MORE -p udp -j DROP";
+    let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A \
+        MORE \
+        -p udp -j DROP";
     assert_eq!(why(more, "192.0.2.1").0, set);
     // The pick is the reason where the containers fare differently.
-    assert_eq!(why("-A FORWARD -d 172.17.0.3/32 -j DROP", "192.0.2.1").0, "SVC rule 1: whether -m statistic --mode random --probability 0.5 holds is not known");
+    assert_eq!(
+        why("-A FORWARD -d 172.17.0.3/32 -j DROP", "192.0.2.1").0,
+        "SVC rule 1: whether -m statistic --mode random --probability 0.5 holds is not known"
+    );
     // Neither: the source port decides, for both containers.
-    assert_eq!(why("-A FORWARD -p tcp -m tcp --sport 0:1023 -j DROP", "192.0.2.1").0, "the source port decides: FORWARD rule 1: DROP");
+    assert_eq!(
+        why("-A FORWARD -p tcp -m tcp --sport 0:1023 -j DROP", "192.0.2.1").0,
+        "the source port decides: FORWARD rule 1: DROP"
+    );
 }
 
 #[test]
 fn of_two_doors_each_reason_names_its_own() {
-    let mut v = live("*nat\n-A PREROUTING ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042
-        *filter\n-A FORWARD -d 172.17.0.2/32 -j ACCEPT");
+    let mut v = live(
+        "*nat\n-A PREROUTING ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042
+        *filter\n-A FORWARD -d 172.17.0.2/32 -j ACCEPT",
+    );
     v.sockets = Some(vec![crate::model::Socket {
-        proto: Proto::TCP, local: "0.0.0.0".parse().unwrap(), port: 9042, device: None, v6only: None, process: Some("docker-proxy".into()),
+        proto: Proto::TCP,
+        local: "0.0.0.0".parse().unwrap(),
+        port: 9042,
+        device: None,
+        v6only: None,
+        process: Some("docker-proxy".into()),
     }]);
     let list = Analysis::new(&v).endpoints();
     let x = Analysis::new(&v).exposure(list.iter().find(|e| e.port == 9042).unwrap(), Family::V4).unwrap();
     let texts: Vec<&str> = x.because.iter().map(|b| b.text.as_str()).collect();
-    assert_eq!(texts, ["through NAT: FORWARD rule 1: ACCEPT", "through docker-proxy: INPUT policy ACCEPT, no rule matched"]);
+    assert_eq!(
+        texts,
+        ["through NAT: FORWARD rule 1: ACCEPT", "through docker-proxy: INPUT policy ACCEPT, no rule matched"]
+    );
 }
 
 #[test]
@@ -219,9 +285,15 @@ fn what_one_interface_lets_in_is_summed_up_as_let_in() {
     let open = |x: &Exposure| (cidrs(&x.widest().accepted), x.only_by());
     let words = |x: &Exposure| x.ways().into_iter().map(|(words, _)| words).collect::<Vec<_>>();
     let x = reach(&live("-A INPUT -i docker0 -j DROP"), 9, Family::V4);
-    assert_eq!((open(&x), words(&x)), ((vec!["0.0.0.0/0".to_owned()], Some("eth0".to_owned())), vec!["eth0".to_owned(), "docker0".to_owned()]));
+    assert_eq!(
+        (open(&x), words(&x)),
+        ((vec!["0.0.0.0/0".to_owned()], Some("eth0".to_owned())), vec!["eth0".to_owned(), "docker0".to_owned()])
+    );
     let x = reach(&view("-A INPUT -i docker0 -j DROP\n-A INPUT -i br-1 -j DROP"), 9, Family::V4);
-    assert_eq!((open(&x).1, words(&x)), (Some("most".to_owned()), vec!["any interface but br-1, docker0".to_owned(), "br-1, docker0".to_owned()]));
+    assert_eq!(
+        (open(&x).1, words(&x)),
+        (Some("most".to_owned()), vec!["any interface but br-1, docker0".to_owned(), "br-1, docker0".to_owned()])
+    );
     let x = reach(&view("-A INPUT -i cali1 -j ACCEPT\n-A INPUT -i cali+ -j DROP"), 9, Family::V4);
     assert_eq!(words(&x), ["any interface but other cali+", "other cali+"]);
     // What is sure by no interface stays unsure, and nobody is called let in by all that gets in by one.
@@ -257,7 +329,10 @@ fn published_ports_go_through_forward() {
         let e = list.iter().find(|e| e.kind == EndpointKind::Published).unwrap();
         assert_eq!((e.port, e.owner), (9042, Some(Manager::Docker)));
         let x = Analysis::new(&v).exposure(e, Family::V4).unwrap();
-        assert_eq!(cidrs(&x.by_interface[if v.addrs.is_some() { "eth0" } else { "any other" }].blocked), ["198.51.100.0/24"]);
+        assert_eq!(
+            cidrs(&x.by_interface[if v.addrs.is_some() { "eth0" } else { "any other" }].blocked),
+            ["198.51.100.0/24"]
+        );
     }
 }
 
@@ -271,7 +346,12 @@ fn captured_text_does_not_tell_which_addresses_are_the_hosts() {
 fn other_filters_and_unreadable_tables_are_never_open() {
     let mut v = live("");
     assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Accept);
-    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
+    v.other_filters.push(OtherFilter {
+        family: Family::V4,
+        what: "table inet firewalld".into(),
+        see: "nft list ruleset".into(),
+        rewrites: false,
+    });
     assert_eq!(ask(&v, "192.0.2.1 80").verdict, Verdict::Depends);
     assert!(reach(&v, 80, Family::V4).reach.depends.is_full());
     let mut v = live("");
@@ -314,9 +394,21 @@ fn the_bridges_own_address_is_the_hosts() {
 }
 
 const PARTS: &[&str] = &[
-    "-s 10.0.0.0/8 ", "! -s 10.1.0.0/16 ", "-s 192.0.2.11/32 ", "-s 0.0.0.1/0.0.0.1 ", "-i eth0 ", "! -i eth0 ", "-d 10.0.0.1/32 ",
-    "-p tcp -m tcp --dport 80 ", "-p tcp -m tcp ! --sport 1024:65535 ", "-m mark --mark 0x1 ", "-m limit --limit 1/sec ",
-    "-m conntrack --ctstate NEW ", "-m conntrack --ctstate DNAT ", "-m addrtype --dst-type LOCAL ", "",
+    "-s 10.0.0.0/8 ",
+    "! -s 10.1.0.0/16 ",
+    "-s 192.0.2.11/32 ",
+    "-s 0.0.0.1/0.0.0.1 ",
+    "-i eth0 ",
+    "! -i eth0 ",
+    "-d 10.0.0.1/32 ",
+    "-p tcp -m tcp --dport 80 ",
+    "-p tcp -m tcp ! --sport 1024:65535 ",
+    "-m mark --mark 0x1 ",
+    "-m limit --limit 1/sec ",
+    "-m conntrack --ctstate NEW ",
+    "-m conntrack --ctstate DNAT ",
+    "-m addrtype --dst-type LOCAL ",
+    "",
 ];
 const TARGETS: &[&str] = &["-j ACCEPT", "-j DROP", "-j REJECT", "-j RETURN", "-j A", "-g A", "-j B", "", "-j LOG"];
 
@@ -327,7 +419,8 @@ proptest::proptest! {
         rules in proptest::collection::vec((0..3usize, 0..PARTS.len(), 0..PARTS.len(), 0..TARGETS.len()), 0..12),
         nat in proptest::collection::vec((0..PARTS.len(), 0..3usize), 0..3), drop: bool,
     ) {
-        let mut text = format!("*nat\n-P PREROUTING ACCEPT\n*filter\n-P INPUT {}\n-P FORWARD DROP\n-N A\n-N B\n", if drop { "DROP" } else { "ACCEPT" });
+        let mut text = format!("*nat\n-P PREROUTING ACCEPT\n*filter\n-P INPUT {}\n-P FORWARD DROP\n-N A\n-N \
+            B\n", if drop { "DROP" } else { "ACCEPT" });
         for (chain, x, y, target) in rules {
             // B jumps nowhere and A only to B, so that nothing loops.
             let target = match (chain, TARGETS[target]) {
@@ -338,7 +431,8 @@ proptest::proptest! {
         }
         text.push_str("*nat\n");
         for (part, target) in nat {
-            let to = ["-p tcp -j REDIRECT --to-ports 81", "-p tcp -j DNAT --to-destination 172.17.0.2:80", "-j ACCEPT"][target];
+            let to = ["-p tcp -j REDIRECT --to-ports \
+                81", "-p tcp -j DNAT --to-destination 172.17.0.2:80", "-j ACCEPT"][target];
             writeln!(text, "-A PREROUTING {}{to}", PARTS[part].replace("-p tcp ", "")).unwrap();
         }
         let v = live(&text);
@@ -350,8 +444,11 @@ proptest::proptest! {
                     (p.dst, p.sport, p.interface) = (dst.parse().ok(), Some(sport), Some(interface.to_owned()));
                     let verdict = Analysis::new(&v).trace(&p).verdict;
                     for r in [Some(&x.reach), x.by_interface.get(interface)].into_iter().flatten() {
-                        proptest::prop_assert!(!r.accepted.contains(p.src) || verdict == Verdict::Accept, "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
-                        proptest::prop_assert!(!r.blocked.contains(p.src) || matches!(verdict, Verdict::Drop | Verdict::Reject), "{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                        proptest::prop_assert!(!r.accepted.contains(p.src) || verdict == Verdict::Accept, "{src} \
+                            {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                        let closed = matches!(verdict, Verdict::Drop | Verdict::Reject);
+                        proptest::prop_assert!(!r.blocked.contains(p.src) || closed, "{src} {interface} {dst}: \
+                            {verdict}\n{text}\n{x:#?}");
                     }
                 }
             }
@@ -394,8 +491,10 @@ fn rules_that_mark_do_not_part_packets_where_no_rule_asks() {
 fn behind_ct_raw_sees_a_template() {
     let raw = |rule: &str| format!("*raw\n-A PREROUTING -p tcp -j CT --zone 3\n-A PREROUTING {rule} -j DROP");
     for (rule, verdict) in [
-        ("-m conntrack --ctstate NEW", Verdict::Drop), ("-m conntrack --ctstate INVALID", Verdict::Accept),
-        ("-m conntrack --ctproto 6", Verdict::Accept), ("-m conntrack --ctdir ORIGINAL", Verdict::Drop),
+        ("-m conntrack --ctstate NEW", Verdict::Drop),
+        ("-m conntrack --ctstate INVALID", Verdict::Accept),
+        ("-m conntrack --ctproto 6", Verdict::Accept),
+        ("-m conntrack --ctdir ORIGINAL", Verdict::Drop),
     ] {
         check(&raw(rule), "192.0.2.1 80", verdict);
     }
@@ -405,7 +504,13 @@ fn behind_ct_raw_sees_a_template() {
 fn of_networks_with_interfaces_the_narrowest_decides() {
     let mut v = live("-A INPUT -m set --match-set s src,src -j ACCEPT\n-A INPUT -j DROP");
     let entries = ["10.0.0.2,docker0", "10.0.0.0/24,eth0"].map(str::to_owned).to_vec();
-    v.ipsets = Some(vec![crate::model::IpSet { name: "s".into(), kind: "hash:net,iface".into(), family: Some(Family::V4), options: String::new(), entries }]);
+    v.ipsets = Some(vec![crate::model::IpSet {
+        name: "s".into(),
+        kind: "hash:net,iface".into(),
+        family: Some(Family::V4),
+        options: String::new(),
+        entries,
+    }]);
     assert_eq!(ask(&v, "10.0.0.3 80 eth0").verdict, Verdict::Accept);
     assert_eq!(ask(&v, "10.0.0.2 80 eth0").verdict, Verdict::Drop);
     assert_eq!(ask(&v, "10.0.0.2 80 docker0").verdict, Verdict::Accept);
@@ -413,13 +518,17 @@ fn of_networks_with_interfaces_the_narrowest_decides() {
 
 #[test]
 fn addresses_in_a_text_tell_what_dnat_leads_to() {
-    let rules = "*nat\n-P PREROUTING ACCEPT\n-A PREROUTING -p tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443
-        *filter\n-P INPUT DROP\n-P FORWARD ACCEPT\n-A FORWARD -o eth1 -j DROP\n-A INPUT -i eth9 -p tcp --dport 6443 -j ACCEPT";
+    let rules = "*nat\n-P PREROUTING ACCEPT\n-A PREROUTING -p tcp --dport 30643 -j DNAT --to-destination \
+        192.168.50.10:6443
+        *filter\n-P INPUT DROP\n-P FORWARD ACCEPT\n-A FORWARD -o eth1 -j DROP\n\
+         -A INPUT -i eth9 -p tcp --dport 6443 -j ACCEPT";
     let at = |a: &str, prefix, i: &str| LocalAddr { addr: a.parse().unwrap(), prefix, interface: i.to_owned() };
     let with = |addrs: &[LocalAddr], routes: &[(&str, &str)]| {
         let mut v = view(rules);
         v.addrs = (!addrs.is_empty()).then(|| addrs.to_vec());
-        v.routes = (!routes.is_empty()).then(|| routes.iter().map(|(n, i)| Route { net: Net::parse_any(n).unwrap(), interface: (*i).to_owned() }).collect());
+        v.routes = (!routes.is_empty()).then(|| {
+            routes.iter().map(|(n, i)| Route { net: Net::parse_any(n).unwrap(), interface: (*i).to_owned() }).collect()
+        });
         v
     };
     let (lo, own, other) = (at("127.0.0.1", 8, "lo"), at("192.168.50.10", 24, "eth0"), at("192.168.50.11", 24, "eth1"));

@@ -17,17 +17,28 @@ use crate::trial::{self, Options, Refusal};
 
 /// Reads a plan file.
 pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| Failure::failed(format!("cannot read the plan {}: {}", file.display(), reason(&e)), "name a TOML file; README shows one"))?;
-    syntax::plan::read(&text)
-        .map_err(|d| Failure::failed(format!("{}: {}", file.display(), d.message), "a plan has version = 1 and [[rule]] with action, from and to"))
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::failed(
+            format!("cannot read the plan {}: {}", file.display(), reason(&e)),
+            "name a TOML file; README shows one",
+        )
+    })?;
+    syntax::plan::read(&text).map_err(|d| {
+        Failure::failed(
+            format!("{}: {}", file.display(), d.message),
+            "a plan has version = 1 and [[rule]] with action, from and to",
+        )
+    })
 }
 
 /// Puts a plan on trial and returns when it runs.
 pub fn run(file: &Path, args: &TrialArgs) -> Result<(), Failure> {
     let plan = plan_of(file)?;
     if plan.rules.is_empty() {
-        return Err(Failure::failed(format!("{} holds no rules", file.display()), "`portcullis remove` takes everything of ours out"));
+        return Err(Failure::failed(
+            format!("{} holds no rules", file.display()),
+            "`portcullis remove` takes everything of ours out",
+        ));
     }
     start(plan, args)
 }
@@ -60,8 +71,12 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     }
     let confirm_within = args.confirm_within.unwrap_or_else(usual_time);
     let mut options = Options {
-        confirm_within, replace: args.replace, allow_lockout: args.allow_lockout,
-        without_fuse: args.without_fuse, without_rehearsal: args.without_rehearsal, seen: None,
+        confirm_within,
+        replace: args.replace,
+        allow_lockout: args.allow_lockout,
+        without_fuse: args.without_fuse,
+        without_rehearsal: args.without_rehearsal,
+        seen: None,
     };
     let mut warned = Vec::new();
     if !args.yes {
@@ -82,7 +97,9 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
         return print(&format!("{}\n", record.why.unwrap_or_default()));
     }
     print(&format!(
-        "trial {} runs: the old rules come back in {} s\nopen a new SSH login to see that it works, then `portcullis keep`; `portcullis revert` ends it now\n",
-        record.id, record.left(host.now().boot),
+        "trial {} runs: the old rules come back in {} s\nopen a new SSH login to see that it works, then `portcullis \
+            keep`; `portcullis revert` ends it now\n",
+        record.id,
+        record.left(host.now().boot),
     ))
 }

@@ -20,7 +20,8 @@ pub fn on(named: &Input) -> Result<(), Failure> {
     let texts = input::texts(&named.files, &named.ipv4, &named.ipv6)?;
     // A long text is read behind the screen. A short one at once, as well as what does not begin like a listing: so a
     // foreign file gets its sentence and no screen that flashes.
-    let long = texts.iter().map(|t| t.text.len()).sum::<usize>() > SHORT && texts.iter().any(|t| capture::begins_like_a_listing(&t.text));
+    let long = texts.iter().map(|t| t.text.len()).sum::<usize>() > SHORT
+        && texts.iter().any(|t| capture::begins_like_a_listing(&t.text));
     let subject = if long { Subject::Texts(texts) } else { Subject::Captured(Box::new(input::understood(&texts)?)) };
     open(subject, false)
 }
@@ -45,17 +46,21 @@ fn live() -> Result<Subject, Failure> {
     Err(Failure {
         word: "not-root",
         what: "only root can read and change this host's firewall".into(),
-        hint: "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of iptables-save and rpcinfo".into(),
+        hint: "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of \
+            iptables-save and rpcinfo"
+            .into(),
         code: 3,
     })
 }
 
 fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     let config = super::config::config();
-    let left = tui::run(subject, guide, config).map_err(|e| Failure::failed(
-        format!("the screen cannot be used: {}", reason(&e)),
-        "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
-    ))?;
+    let left = tui::run(subject, guide, config).map_err(|e| {
+        Failure::failed(
+            format!("the screen cannot be used: {}", reason(&e)),
+            "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
+        )
+    })?;
     left.notes.iter().for_each(note);
     Ok(())
 }
@@ -67,8 +72,13 @@ fn mistyped(word: &str) -> Option<Failure> {
         return None;
     }
     let cli = Cli::command();
-    let near = cli.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned())
-        .map(|c| (distance(&c, word), c)).min().filter(|(d, _)| *d <= 2);
+    let near = cli
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .map(|c| c.get_name().to_owned())
+        .map(|c| (distance(&c, word), c))
+        .min()
+        .filter(|(d, _)| *d <= 2);
     let hint = match near {
         Some((_, c)) => format!("did you mean `portcullis {c}`?"),
         None => "`portcullis --help` lists the commands; a file must be there to be read".into(),

@@ -24,18 +24,26 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     for family in Family::BOTH {
         let refused = |what, hint| Failure { word: "unreadable", code: 3, ..Failure::failed(what, hint) };
         if let Some(why) = &view.unread[family.index()] {
-            return Err(refused(format!("the {} rules could not be read: {why}", family.label()), "both families are changed or neither; install what is missing"));
+            return Err(refused(
+                format!("the {} rules could not be read: {why}", family.label()),
+                "both families are changed or neither; install what is missing",
+            ));
         }
         if view.rules(family).and_then(|r| r.table("filter")).is_some_and(|t| t.unreadable) {
-            return Err(refused(format!("iptables cannot read the {} filter table whole", family.label()),
-                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its own"));
+            return Err(refused(
+                format!("iptables cannot read the {} filter table whole", family.label()),
+                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its \
+                    own",
+            ));
         }
     }
     let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;
     super::apply::warn(&warnings(&change, &wanted));
     print_exact(&match to {
         Script::Shell => plan::shell_script(&change),
-        Script::Restore => plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n"),
+        Script::Restore => {
+            plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+        }
     })
 }
 
@@ -45,7 +53,10 @@ fn warnings(change: &Change, plan: &Plan) -> Vec<String> {
         Access::Worse { why } => Some(format!("the script would cut {}: {why}; nothing takes it back", way.what())),
         Access::Same | Access::Unknown { .. } => None,
     };
-    plan::still_open(change, plan).into_iter().chain(ways_in(&change.before, &change.after).iter().filter_map(cut)).collect()
+    plan::still_open(change, plan)
+        .into_iter()
+        .chain(ways_in(&change.before, &change.after).iter().filter_map(cut))
+        .collect()
 }
 
 #[cfg(test)]
@@ -60,10 +71,17 @@ mod tests {
     fn a_script_that_cuts_the_operator_is_warned_of() {
         let view = observe(&Demo::new());
         let said = |port: &str| {
-            let plan = syntax::plan::read(&format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{port}\"]\n")).unwrap();
+            let plan = syntax::plan::read(&format!(
+                "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{port}\"]\n"
+            ))
+            .unwrap();
             warnings(&plan::build(&view, &plan).unwrap(), &plan)
         };
-        assert!(said("22/tcp").iter().any(|w| w.contains("would cut a new SSH login from 10.0.0.5 to port 22")), "{:?}", said("22/tcp"));
+        assert!(
+            said("22/tcp").iter().any(|w| w.contains("would cut a new SSH login from 10.0.0.5 to port 22")),
+            "{:?}",
+            said("22/tcp")
+        );
         assert_eq!(said("111"), Vec::<String>::new());
     }
 }

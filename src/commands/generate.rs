@@ -11,7 +11,8 @@ use crate::tui::keymap::{Keymap, Place, place_name};
 /// Writes the manual page.
 pub fn man() -> Result<(), Failure> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
         .map_err(|e| Failure::failed(format!("the manual page was not written: {e}"), "check the disk or the pipe"))?;
     page.extend_from_slice(keys().as_bytes());
     print_exact(&String::from_utf8_lossy(&page))
@@ -21,11 +22,19 @@ pub fn man() -> Result<(), Failure> {
 fn keys() -> String {
     let escape = |s: &str| s.replace('\\', "\\\\").replace('-', "\\-");
     let keys = Keymap::default();
-    let mut out = String::from(".SH KEYS\nBehind each key stands the name of its action for the [keys] table of config.toml.\n");
+    let mut out =
+        String::from(".SH KEYS\nBehind each key stands the name of its action for the [keys] table of config.toml.\n");
     for place in [Place::Services, Place::Chains, Place::Plan, Place::History, Place::Preview, Place::Trial] {
         let _ = writeln!(out, ".SS {}", place_name(place));
         for b in keys.rows(place) {
-            let _ = writeln!(out, ".TP\n\\fB{}\\fR \\(em {}\n{}", escape(&b.keys), escape(&b.action.name()), escape(b.help));
+            let _ = writeln!(
+                out,
+                ".TP\n\\fB{}\\fR \\(em \
+                    {}\n{}",
+                escape(&b.keys),
+                escape(&b.action.name()),
+                escape(b.help)
+            );
         }
     }
     out

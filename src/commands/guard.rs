@@ -16,10 +16,18 @@ pub fn run(id: &str) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let unheard = Arc::new(AtomicBool::new(false));
     let listen = |signal, flag: &Arc<AtomicBool>| signal_hook::flag::register(signal, Arc::clone(flag)).map(|_| ());
-    [SIGHUP, SIGINT, SIGQUIT, SIGPIPE].into_iter().try_for_each(|s| listen(s, &unheard))
+    [SIGHUP, SIGINT, SIGQUIT, SIGPIPE]
+        .into_iter()
+        .try_for_each(|s| listen(s, &unheard))
         .and_then(|()| listen(SIGTERM, &stop))
-        .map_err(|e| Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard"))?;
+        .map_err(|e| {
+            Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard")
+        })?;
     // Exit status 3 tells systemd that another start would find nothing to guard either.
-    watch(&Live::default(), id, &stop)
-        .map_err(|e| Failure { word: "no-trial", what: e, hint: "the guard is started by `portcullis apply`".into(), code: 3 })
+    watch(&Live::default(), id, &stop).map_err(|e| Failure {
+        word: "no-trial",
+        what: e,
+        hint: "the guard is started by `portcullis apply`".into(),
+        code: 3,
+    })
 }

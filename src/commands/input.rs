@@ -17,8 +17,13 @@ pub fn any(input: &Input) -> Result<View, Failure> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
         let host = Live::default();
         if !host.is_root() {
-            return Err(Failure { word: "not-root", what: "only root can read this host's firewall".into(),
-                hint: "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p".into(), code: 3 });
+            return Err(Failure {
+                word: "not-root",
+                what: "only root can read this host's firewall".into(),
+                hint: "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p"
+                    .into(),
+                code: 3,
+            });
         }
         let mut view = observe(&host);
         view.diagnostics.extend(half_saved(&host).map(Diagnostic::whole));
@@ -57,14 +62,27 @@ pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
 
 /// Fails where a host was asked for its rules and none could be read: who gets in there is not known at all.
 pub fn read_anything(view: &View) -> Result<(), Failure> {
-    let unread: Vec<String> = Family::BOTH.iter().filter_map(|f| Some(format!("{}: {}", f.label(), view.unread[f.index()].as_ref()?))).collect();
+    let unread: Vec<String> = Family::BOTH
+        .iter()
+        .filter_map(|f| {
+            Some(format!(
+                "{}: \
+            {}",
+                f.label(),
+                view.unread[f.index()].as_ref()?
+            ))
+        })
+        .collect();
     if unread.is_empty() || view.v4.is_some() || view.v6.is_some() {
         return Ok(());
     }
-    Err(Failure { word: "unreadable", ..Failure::failed(
-        format!("the rules of this host could not be read ({})", unread.join("; ")),
-        "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
-    ) })
+    Err(Failure {
+        word: "unreadable",
+        ..Failure::failed(
+            format!("the rules of this host could not be read ({})", unread.join("; ")),
+            "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
+        )
+    })
 }
 
 /// The remarks of a view, one a line, to stderr.
@@ -75,8 +93,16 @@ pub fn remarks(view: &View) {
 }
 
 fn knows_nothing(view: &View) -> bool {
-    view.v4.is_none() && view.v6.is_none() && view.rpc.is_none() && view.sockets.is_none() && view.ipsets.is_none()
-        && view.addrs.is_none() && view.routes.is_none() && view.exports.is_empty() && view.peers.is_empty() && view.published_names.is_empty()
+    view.v4.is_none()
+        && view.v6.is_none()
+        && view.rpc.is_none()
+        && view.sockets.is_none()
+        && view.ipsets.is_none()
+        && view.addrs.is_none()
+        && view.routes.is_none()
+        && view.exports.is_empty()
+        && view.peers.is_empty()
+        && view.published_names.is_empty()
 }
 
 /// One sentence for inputs of which nothing can be used: the first reader's own words where there are any.
@@ -103,9 +129,17 @@ pub fn text_of(file: &Path) -> Result<String, Failure> {
     } else {
         std::fs::read(file).map(|b| bytes = b)
     };
-    read.map_err(|e| Failure::failed(format!("cannot read {}: {}", file.display(), reason(&e)), "name a readable file, or - for standard input"))?;
+    read.map_err(|e| {
+        Failure::failed(
+            format!("cannot read {}: {}", file.display(), reason(&e)),
+            "name a readable file, or - for standard input",
+        )
+    })?;
     if is_binary(&bytes) {
-        return Err(Failure::failed(format!("{} is a binary file", file.display()), "give the text that iptables-save prints"));
+        return Err(Failure::failed(
+            format!("{} is a binary file", file.display()),
+            "give the text that iptables-save prints",
+        ));
     }
     // A copy only when the bytes are not UTF-8: listings can be long.
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))

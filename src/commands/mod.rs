@@ -65,7 +65,12 @@ fn confirm(question: &str, option: &str) -> Result<(), Failure> {
 /// What the operator answers on the terminal, in small letters.
 fn answer(question: &str, option: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure { word: "no-terminal", what: "there is no terminal to ask on".into(), hint: format!("say {option}"), code: 3 });
+        return Err(Failure {
+            word: "no-terminal",
+            what: "there is no terminal to ask on".into(),
+            hint: format!("say {option}"),
+            code: 3,
+        });
     }
     say::ask(question);
     let mut answer = String::new();

@@ -34,8 +34,12 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     }
     if args.timings {
         let rules: usize = [&view.v4, &view.v6].into_iter().flatten().map(crate::model::Ruleset::rule_count).sum();
-        note(format!("timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
-            read.saturating_sub(begun).as_secs_f64() * 1000.0, judged.saturating_sub(read).as_secs_f64() * 1000.0, answer.endpoints.len()));
+        note(format!(
+            "timings: read {:.1} ms, judge {:.1} ms ({rules} rules, {} endpoints)",
+            read.saturating_sub(begun).as_secs_f64() * 1000.0,
+            judged.saturating_sub(read).as_secs_f64() * 1000.0,
+            answer.endpoints.len()
+        ));
     }
     input::read_anything(&view)
 }
@@ -51,8 +55,10 @@ fn as_json(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> Value {
         Source::Demo => "demo",
     };
     let endpoints: Vec<Value> = r.endpoints.iter().map(endpoint).collect();
-    let warnings: Vec<Value> = r.warnings.iter().map(|w| json!({"code": w.code, "endpoint": w.endpoint, "message": w.message})).collect();
-    json!({"version": 1, "source": source, "endpoints": endpoints, "warnings": warnings, "diagnostics": diagnostics, "not_judged": r.not_judged})
+    let warnings: Vec<Value> =
+        r.warnings.iter().map(|w| json!({"code": w.code, "endpoint": w.endpoint, "message": w.message})).collect();
+    json!({"version": 1, "source": source, "endpoints": endpoints, "warnings": warnings,
+        "diagnostics": diagnostics, "not_judged": r.not_judged})
 }
 
 fn endpoint(j: &Judged) -> Value {
@@ -60,8 +66,10 @@ fn endpoint(j: &Judged) -> Value {
     let listens: Vec<String> = e.listens.iter().map(ToString::to_string).collect();
     let nat: Vec<String> = e.dnat_to.iter().map(|(a, p)| std::net::SocketAddr::new(*a, *p).to_string()).collect();
     json!({
-        "kind": e.kind.label(), "name": e.name, "program": e.program, "versions": e.versions, "proto": e.proto.to_string(),
-        "port": e.port, "listens": listens, "devices": e.devices, "listening": e.listening, "owner": e.owner.map(crate::analyse::Manager::label),
+        "kind": e.kind.label(), "name": e.name, "program": e.program, "versions": e.versions,
+        "proto": e.proto.to_string(),
+        "port": e.port, "listens": listens, "devices": e.devices, "listening": e.listening,
+        "owner": e.owner.map(crate::analyse::Manager::label),
         "process": e.process, "nat_to": nat, "moves": e.moves,
         "exposure": {"ipv4": exposure(j.exposure[0].as_ref()), "ipv6": exposure(j.exposure[1].as_ref())},
     })
@@ -70,7 +78,8 @@ fn endpoint(j: &Judged) -> Value {
 fn exposure(x: Option<&Exposure>) -> Value {
     let Some(x) = x else { return Value::Null };
     let mut v = reach(&x.reach);
-    let by: Map<String, Value> = x.by_interface.iter().map(|(name, r)| (name.clone(), Value::Object(reach(r)))).collect();
+    let by: Map<String, Value> =
+        x.by_interface.iter().map(|(name, r)| (name.clone(), Value::Object(reach(r)))).collect();
     v.insert("why".to_owned(), json!(reasons(&x.because)));
     v.insert("by_interface".to_owned(), Value::Object(by));
     Value::Object(v)
@@ -86,7 +95,8 @@ fn reach(r: &Reach) -> Map<String, Value> {
 
 /// `192.0.2.0/24 accept: INPUT rule 4: ACCEPT`
 fn reasons(because: &[Because]) -> Vec<String> {
-    let mut out: Vec<String> = because.iter().take(MAX_REASONS).map(|b| format!("{} {}: {}", short(&b.set), b.outcome, b.text)).collect();
+    let mut out: Vec<String> =
+        because.iter().take(MAX_REASONS).map(|b| format!("{} {}: {}", short(&b.set), b.outcome, b.text)).collect();
     if because.len() > MAX_REASONS {
         out.push(format!("and {} more", because.len() - MAX_REASONS));
     }
@@ -130,8 +140,13 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
                 let _ = writeln!(out, "  {label}  {:8} {}  {}", x.at_best(b), short(&b.set), b.text);
             }
             for (ifaces, reach) in x.ways() {
-                let _ = writeln!(out, "  {label}  by {ifaces}: accepted {}, blocked {}, depends {}",
-                    short(&reach.accepted), short(&reach.blocked), short(&reach.depends));
+                let _ = writeln!(
+                    out,
+                    "  {label}  by {ifaces}: accepted {}, blocked {}, depends {}",
+                    short(&reach.accepted),
+                    short(&reach.blocked),
+                    short(&reach.depends)
+                );
             }
         }
     }
@@ -139,7 +154,13 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
         out.push_str("no endpoint is known: no RPC service, no socket, no port that a rule names\n");
     }
     for (title, lines) in [
-        ("warnings", r.warnings.iter().map(|w| w.endpoint.as_ref().map_or_else(|| w.message.clone(), |e| format!("{e}: {}", w.message))).collect::<Vec<_>>()),
+        (
+            "warnings",
+            r.warnings
+                .iter()
+                .map(|w| w.endpoint.as_ref().map_or_else(|| w.message.clone(), |e| format!("{e}: {}", w.message)))
+                .collect::<Vec<_>>(),
+        ),
         ("notes", diagnostics.iter().map(Diagnostic::placed).collect()),
     ] {
         if !lines.is_empty() {

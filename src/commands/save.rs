@@ -6,8 +6,8 @@ use super::{Failure, answer, confirm, declined, json_line, note, print, print_ex
 use crate::cli::SaveArgs;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::trial::{Refusal, usual_mode};
 use crate::trial::save::{Mode, Preview, prepare, preview, save};
+use crate::trial::{Refusal, usual_mode};
 
 /// Writes the rules that boot loads, after showing the difference.
 pub fn run(args: SaveArgs) -> Result<(), Failure> {
@@ -61,15 +61,21 @@ fn show(what: &Preview) -> Result<(), Failure> {
 }
 
 fn json_of(what: &Preview, written: bool, done: &[String]) -> Value {
-    let files: Vec<Value> = what.files.iter().map(|f| {
-        let loader = what.boot.loader(f.family);
-        json!({
-            "family": f.family.label().to_lowercase(), "path": f.path, "changed": !f.diff.is_empty(), "diff": f.diff,
-            "loaded_at_boot": what.boot.loads() && loader.is_some(), "loader": loader,
+    let files: Vec<Value> = what
+        .files
+        .iter()
+        .map(|f| {
+            let loader = what.boot.loader(f.family);
+            json!({
+                "family": f.family.label().to_lowercase(), "path": f.path, "changed": !f.diff.is_empty(),
+                "diff": f.diff,
+                "loaded_at_boot": what.boot.loads() && loader.is_some(), "loader": loader,
+            })
         })
-    }).collect();
+        .collect();
     json!({
-        "version": 1, "written": written, "loaded_at_boot": what.boot.loads(), "to_do": what.boot.to_do(), "files": files,
+        "version": 1, "written": written, "loaded_at_boot": what.boot.loads(), "to_do": what.boot.to_do(),
+        "files": files,
         "notes": what.boot.lines().collect::<Vec<_>>(), "done": done,
     })
 }

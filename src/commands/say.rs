@@ -41,7 +41,9 @@ pub fn json_line(value: &Value) -> String {
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("the output was not written: {}", reason(&e)), "check the disk or the pipe")),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("the output was not written: {}", reason(&e)), "check the disk or the pipe"))
+        }
         _ => Ok(()),
     }
 }

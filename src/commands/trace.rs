@@ -13,7 +13,11 @@ use crate::model::{Family, Proto, View};
 
 /// Answers about one packet, or one a line.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
-    let at = args.at.as_deref().map(instant).transpose()
+    let at = args
+        .at
+        .as_deref()
+        .map(instant)
+        .transpose()
         .map_err(|e| Failure::failed(format!("--at: {e}"), "write it like 2026-11-24T08:00:00Z"))?;
     let mut view = input::any(&args.input)?;
     if let Some(at) = at {
@@ -26,12 +30,24 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let (Some(proto), Some(src)) = (&args.proto, args.src) else {
         return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE"));
     };
-    let proto = Proto::parse(proto)
-        .ok_or_else(|| Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255"))?;
-    let packet = Packet { src, dst: args.dst, proto: in_family(proto, src), sport: args.sport, dport: args.dport, interface: args.in_interface.clone(), at };
+    let proto = Proto::parse(proto).ok_or_else(|| {
+        Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255")
+    })?;
+    let packet = Packet {
+        src,
+        dst: args.dst,
+        proto: in_family(proto, src),
+        sport: args.sport,
+        dport: args.dport,
+        interface: args.in_interface.clone(),
+        at,
+    };
     let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
     if other {
-        return Err(Failure::failed("the packet's addresses are of two families", "give both of IPv4, or both of IPv6"));
+        return Err(Failure::failed(
+            "the packet's addresses are of two families",
+            "give both of IPv4, or both of IPv6",
+        ));
     }
     if let Some(failure) = without_rules(&view, packet.family()) {
         return Err(failure);
@@ -45,7 +61,10 @@ fn without_rules(view: &View, family: Family) -> Option<Failure> {
     let label = family.label();
     match &view.unread[family.index()] {
         _ if view.rules(family).is_some() => None,
-        Some(why) => Some(Failure::failed(format!("the {label} rules could not be read: {why}"), "what becomes of the packet is not known; see that iptables-save and ip6tables-save work for root here")),
+        Some(why) => Some(Failure::failed(
+            format!("the {label} rules could not be read: {why}"),
+            "what becomes of the packet is not known; see that iptables-save and ip6tables-save work for root here",
+        )),
         None => Some(Failure::failed(
             format!("there are no {label} rules, an address of the packet is one"),
             "give the rules of the packet's family (iptables-save for IPv4, ip6tables-save for IPv6)",
@@ -98,12 +117,29 @@ fn packet(line: &str) -> Result<Packet, String> {
         return Err(format!("{key} is not a field of a packet ({})", KEYS.join(", ")));
     }
     let get = |key: &str| object.get(key).filter(|v| !v.is_null());
-    let text = |key: &str| get(key).map(|v| v.as_str().map(str::to_owned).ok_or_else(|| format!("{key} is not a text"))).transpose();
-    let port = |key: &str| get(key).map(|v| {
-        let n = v.as_u64().or_else(|| v.as_str().and_then(|s| s.parse().ok()));
-        n.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| format!("{key} is not a port from 0 to 65535"))
-    }).transpose();
-    let addr = |key: &str| text(key)?.map(|t| t.parse().map_err(|_| format!("{key} {t} is not an address"))).transpose();
+    let text = |key: &str| {
+        get(key).map(|v| v.as_str().map(str::to_owned).ok_or_else(|| format!("{key} is not a text"))).transpose()
+    };
+    let port = |key: &str| {
+        get(key)
+            .map(|v| {
+                let n = v.as_u64().or_else(|| v.as_str().and_then(|s| s.parse().ok()));
+                n.and_then(|n| u16::try_from(n).ok()).ok_or_else(|| format!("{key} is not a port from 0 to 65535"))
+            })
+            .transpose()
+    };
+    let addr = |key: &str| {
+        text(key)?
+            .map(|t| {
+                t.parse().map_err(|_| {
+                    format!(
+                        "{key} {t} is not an \
+        address"
+                    )
+                })
+            })
+            .transpose()
+    };
     let proto = match get("proto") {
         Some(Value::Number(n)) => n.to_string(),
         Some(Value::String(s)) => s.clone(),
@@ -121,8 +157,13 @@ fn packet(line: &str) -> Result<Packet, String> {
     let src = addr("src")?.ok_or("src is missing")?;
     let proto = Proto::parse(&proto).ok_or_else(|| format!("{proto} is not a protocol"))?;
     let p = Packet {
-        src, dst: addr("dst")?, proto: in_family(proto, src),
-        sport: port("sport")?, dport: port("dport")?, interface, at,
+        src,
+        dst: addr("dst")?,
+        proto: in_family(proto, src),
+        sport: port("sport")?,
+        dport: port("dport")?,
+        interface,
+        at,
     };
     if p.dst.is_some_and(|d| Family::of(d) != p.family()) {
         return Err("src and dst are of two families".to_owned());
@@ -131,7 +172,12 @@ fn packet(line: &str) -> Result<Packet, String> {
 }
 
 fn instant(text: &str) -> Result<i64, String> {
-    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|e| format!("{text} is not an instant: {e}"))
+    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|e| {
+        format!(
+            "{text} is not an instant: \
+        {e}"
+        )
+    })
 }
 
 fn as_text(t: &Trace) -> String {
@@ -143,8 +189,13 @@ fn as_text(t: &Trace) -> String {
 }
 
 fn as_json(t: &Trace) -> Value {
-    let path: Vec<Value> = t.path.iter()
-        .map(|s| json!({"table": s.table, "chain": s.chain, "rule": s.rule, "text": s.text, "result": s.result.to_string()}))
+    let path: Vec<Value> = t
+        .path
+        .iter()
+        .map(|s| {
+            json!({"table": s.table, "chain": s.chain, "rule": s.rule, "text": s.text,
+                "result": s.result.to_string()})
+        })
         .collect();
     json!({"verdict": t.verdict.to_string(), "why": t.why, "path": path})
 }

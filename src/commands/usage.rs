@@ -12,7 +12,8 @@ pub fn failure(e: &clap::Error) -> Option<Failure> {
         return None;
     }
     let text = e.render().to_string();
-    let usage: Vec<&str> = text.lines().skip_while(|l| !l.starts_with("Usage: ")).take_while(|l| !l.is_empty()).map(str::trim).collect();
+    let usage: Vec<&str> =
+        text.lines().skip_while(|l| !l.starts_with("Usage: ")).take_while(|l| !l.is_empty()).map(str::trim).collect();
     let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).filter(|t| !t.starts_with("to pass "));
     let hint = match (choices(e), tip) {
         (Some(choices), _) => format!("it is one of {choices}"),
@@ -44,7 +45,8 @@ fn missing(e: &clap::Error) -> String {
 
 /// The first paragraph in one line.
 fn sentence(text: &str) -> String {
-    let first: Vec<&str> = text.lines().take_while(|l| !l.trim().is_empty()).map(str::trim).filter(|l| !l.starts_with('[')).collect();
+    let first: Vec<&str> =
+        text.lines().take_while(|l| !l.trim().is_empty()).map(str::trim).filter(|l| !l.starts_with('[')).collect();
     first.join(" ").trim_start_matches("error: ").to_owned()
 }
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Once};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,8 +19,8 @@ use super::{Cmd, Output, ToolError};
 /// How long the pipes of a tool that has ended may stay open: something that it started in the background holds them.
 const LINGERS: Duration = Duration::from_secs(1);
 
-/// How long it is waited between two questions whether a tool has ended, where the kernel does not tell it by itself: at
-/// first, and at most.
+/// How long it is waited between two questions whether a tool has ended, where the kernel does not tell it by itself:
+/// at first, and at most.
 const ASKED_AFTER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
 
 /// Runs a tool by its name.
@@ -39,9 +39,12 @@ fn run_watched(path: &Path, cmd: &Cmd, watch: impl FnOnce(Pid) -> Watch) -> Resu
     children_are_ours_to_collect();
     let mut child = spawn(path, cmd).map_err(broken)?;
     let mut pipes = Pipes::default();
-    let heard = pid(&child).ok_or_else(|| io::Error::other("it has no number"))
-        .and_then(|pid| pipes.of(&mut child, cmd.stdin.as_deref()).and_then(|()| pipes.follow(&watch(pid), cmd.timeout)));
-    if !matches!(heard, Ok(End::Silent)) && let Some(group) = pid(&child) {
+    let heard = pid(&child).ok_or_else(|| io::Error::other("it has no number")).and_then(|pid| {
+        pipes.of(&mut child, cmd.stdin.as_deref()).and_then(|()| pipes.follow(&watch(pid), cmd.timeout))
+    });
+    if !matches!(heard, Ok(End::Silent))
+        && let Some(group) = pid(&child)
+    {
         // The child is not collected yet, so the number of its group cannot be another's.
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -92,7 +95,8 @@ fn children_are_ours_to_collect() {
 
 /// Whether a signal is ignored, by `/proc/PID/status` (proc(5)).
 fn ignores(status: &str, signal: i32) -> bool {
-    let mask = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0);
+    let mask =
+        status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0);
     mask >> (signal - 1) & 1 == 1
 }
 
@@ -179,9 +183,17 @@ impl<'a> Pipes<'a> {
                 }
                 _ => {}
             }
-            fds.extend([&self.out, &self.err].into_iter().filter_map(|h| h.pipe.as_ref()).map(|p| PollFd::new(p, PollFlags::IN)));
+            fds.extend(
+                [&self.out, &self.err]
+                    .into_iter()
+                    .filter_map(|h| h.pipe.as_ref())
+                    .map(|p| PollFd::new(p, PollFlags::IN)),
+            );
             fds.extend(self.input.iter().map(|(p, _)| PollFd::new(p, PollFlags::OUT)));
-            let time = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) };
+            let time = Timespec {
+                tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(time.subsec_nanos()),
+            };
             match poll(&mut fds, Some(&time)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -256,7 +268,13 @@ mod tests {
 
     /// Whether a process still does something.
     fn lives(pid: u32) -> bool {
-        started(pid).is_some() && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
+        started(pid).is_some()
+            && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| {
+                s.contains(
+                    ") \
+            Z ",
+                )
+            })
     }
 
     /// Runs a tool as on a kernel with `pidfd_open`, and as on one without.
@@ -310,7 +328,12 @@ mod tests {
             assert!(matches!(e, ToolError::TimedOut { .. }), "{e}");
         });
         // Its pipes are closed, and nothing wakes us up but its end.
-        on_both_kernels(&sh("exec >&- 2>&-; sleep 98765").within(Duration::from_millis(200)), |out| assert!(out.is_err()));
+        on_both_kernels(
+            &sh("exec >&- 2>&-; sleep \
+            98765")
+            .within(Duration::from_millis(200)),
+            |out| assert!(out.is_err()),
+        );
         on_both_kernels(&sh("exec >&- 2>&-; sleep 0.1; exit 3"), |out| assert_eq!(out.unwrap().status, 3));
         on_both_kernels(&sh("kill -9 $$"), |out| assert_eq!(out.unwrap().status, 137));
     }

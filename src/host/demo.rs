@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files};
+use super::{
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files,
+};
 use crate::model::{Family, Login, LoginSource, Logins, Operator, Ruleset, Source};
 use crate::syntax::iptables_save;
 
@@ -285,7 +287,9 @@ impl Tools for Demo {
             machine.changed = Some((boot, false));
         }
         let named = cmd.args.first().map_or_else(|| cmd.tool.clone(), |a| format!("{} {a}", cmd.tool));
-        let broken = [&cmd.tool, &named].into_iter().find(|n| machine.broken.get(*n).is_some_and(|(left, _)| *left > 0))
+        let broken = [&cmd.tool, &named]
+            .into_iter()
+            .find(|n| machine.broken.get(*n).is_some_and(|(left, _)| *left > 0))
             .and_then(|n| machine.broken.get_mut(n));
         if let Some((left, how)) = broken {
             *left -= 1;
@@ -293,7 +297,8 @@ impl Tools for Demo {
                 Breakage::Fails => Ok(tools::failed(&format!("{}: Resource temporarily unavailable.", cmd.tool), 4)),
                 Breakage::PrintsNothing => Ok(Output::default()),
                 Breakage::Locked => {
-                    let waits = cmd.args.iter().skip_while(|a| *a != "-w").nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+                    let waits =
+                        cmd.args.iter().skip_while(|a| *a != "-w").nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
                     machine.skipped += Duration::from_secs(waits);
                     Ok(tools::failed("Another app is currently holding the xtables lock. Stopped waiting.", 4))
                 }
@@ -374,16 +379,27 @@ impl Host for Demo {
     fn stands(&self, path: &Path) -> io::Result<Stands> {
         Ok(match self.machine().files.iter().find(|(p, _)| p.starts_with(path)) {
             None => Stands::Nothing,
-            Some((p, bytes)) if p == path => Stands::File { names: 1, size: bytes.len() as u64, runs: bytes.starts_with(b"#!") },
+            Some((p, bytes)) if p == path => {
+                Stands::File { names: 1, size: bytes.len() as u64, runs: bytes.starts_with(b"#!") }
+            }
             Some(_) => Stands::Other("a directory"),
         })
     }
 
     fn sweep(&self, dir: &Path) -> Vec<PathBuf> {
         let mut machine = self.machine();
-        let left: Vec<PathBuf> = machine.files.keys().filter(|p| p.parent() == Some(dir))
-            .filter(|p| p.file_name().and_then(|n| n.to_str()).and_then(files::writer_of).is_some_and(|(pid, _)| !machine.processes.contains(&pid)))
-            .cloned().collect();
+        let left: Vec<PathBuf> = machine
+            .files
+            .keys()
+            .filter(|p| p.parent() == Some(dir))
+            .filter(|p| {
+                p.file_name()
+                    .and_then(|n| n.to_str())
+                    .and_then(files::writer_of)
+                    .is_some_and(|(pid, _)| !machine.processes.contains(&pid))
+            })
+            .cloned()
+            .collect();
         for path in &left {
             machine.files.remove(path);
         }
@@ -397,7 +413,9 @@ impl Host for Demo {
 
     fn list(&self, dir: &Path) -> Vec<String> {
         let machine = self.machine();
-        let names: BTreeSet<String> = machine.files.keys()
+        let names: BTreeSet<String> = machine
+            .files
+            .keys()
             .filter_map(|p| p.strip_prefix(dir).ok()?.components().next())
             .map(|c| c.as_os_str().to_string_lossy().into_owned())
             .collect();
@@ -432,9 +450,19 @@ impl Host for Demo {
         if let Ok(addr) = name.parse() {
             return Ok(vec![addr]);
         }
-        NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))
+        NAMES
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
             .map(|(_, addrs)| addrs.iter().filter_map(|a| a.parse().ok()).collect())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("the demo host does not know the name {name}")))
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!(
+                        "the demo host does not know the name \
+                {name}"
+                    ),
+                )
+            })
     }
 
     fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
@@ -520,10 +548,14 @@ mod tests {
         let host = Demo::new();
         let before = save(&host, "iptables-save", &["-c"]);
         assert!(before.contains("\n[388104:204718337] -A FORWARD -j DOCKER-USER\n"), "{before}");
-        let restore = |text: &str| host.run(&Cmd::new("iptables-restore", &["--noflush", "-w", "5"]).input(text)).unwrap();
+        let restore =
+            |text: &str| host.run(&Cmd::new("iptables-restore", &["--noflush", "-w", "5"]).input(text)).unwrap();
         assert_eq!(restore("*filter\n:PORTCULLIS - [0:0]\n-A PORTCULLIS -s 192.0.2.1/32 -j DROP\nCOMMIT\n").status, 0);
         let with = save(&host, "iptables-save", &["-t", "filter"]);
-        assert!(with.contains("\n-A PORTCULLIS -s 192.0.2.1/32 -j DROP\n") && with.contains("-A DOCKER-USER -j RETURN"), "{with}");
+        assert!(
+            with.contains("\n-A PORTCULLIS -s 192.0.2.1/32 -j DROP\n") && with.contains("-A DOCKER-USER -j RETURN"),
+            "{with}"
+        );
         let bad = restore("*filter\n-A INPUT -j DROP\n-A NOWHERE -j DROP\nCOMMIT\n");
         assert_ne!(bad.status, 0);
         assert!(bad.complaint().contains("line 3"), "{}", bad.complaint());
@@ -588,8 +620,12 @@ mod tests {
         host.step_wall(3600);
         assert!(host.now().wall >= before.wall + 3600 && host.now().boot < before.boot + Duration::from_mins(1));
         host.break_tool("ip6tables-restore", 1);
-        let run = || host.run(&Cmd::new("ip6tables-restore", &["--noflush"]).input("*filter\nCOMMIT\n")).unwrap().status;
+        let run =
+            || host.run(&Cmd::new("ip6tables-restore", &["--noflush"]).input("*filter\nCOMMIT\n")).unwrap().status;
         assert_eq!([run(), run()], [4, 0]);
-        assert_eq!(host.run(&Cmd::new("firewall-cmd", &[])).unwrap_err(), ToolError::Missing { tool: "firewall-cmd".into() });
+        assert_eq!(
+            host.run(&Cmd::new("firewall-cmd", &[])).unwrap_err(),
+            ToolError::Missing { tool: "firewall-cmd".into() }
+        );
     }
 }

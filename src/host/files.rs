@@ -43,8 +43,8 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -
     File::open(dir)?.sync_all()
 }
 
-/// Gives a file the extended attributes of another (SELinux label, ACL, user.*). What cannot be kept is an error: without
-/// its label a confined service could not read the file.
+/// Gives a file the extended attributes of another (SELinux label, ACL, user.*). What cannot be kept is an error:
+/// without its label a confined service could not read the file.
 fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
     let names = match listed(|buffer| llistxattr(from, buffer)) {
         Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(()),
@@ -63,8 +63,9 @@ fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
         if listed(|buffer| fgetxattr(to, name, buffer)).is_ok_and(|now| now == value) {
             continue;
         }
-        fsetxattr(to, name, &value, XattrFlags::empty())
-            .map_err(|e| io::Error::other(format!("its attribute {} cannot be kept: {}", name.to_string_lossy(), io::Error::from(e))))?;
+        fsetxattr(to, name, &value, XattrFlags::empty()).map_err(|e| {
+            io::Error::other(format!("its attribute {} cannot be kept: {}", name.to_string_lossy(), io::Error::from(e)))
+        })?;
     }
     Ok(())
 }
@@ -82,7 +83,10 @@ pub(super) fn stands(path: &Path) -> io::Result<Stands> {
     match fs::metadata(path) {
         Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink(), size: m.len(), runs: m.mode() & 0o111 != 0 }),
         Ok(m) => Ok(Stands::Other(kind(m.file_type()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other("a link that leads nowhere")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other(
+            "a link that leads \
+            nowhere",
+        )),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Stands::Nothing),
         Err(e) => Err(e),
     }
@@ -102,9 +106,12 @@ pub(super) fn kind(of: FileType) -> &'static str {
 /// Removes what is left of writes whose process is gone.
 pub(super) fn sweep(dir: &Path, alive: impl Fn(u32, u64) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_name().to_str().and_then(writer_of).is_some_and(|(pid, started)| !alive(pid, started)))
+    entries
+        .filter(|e| e.file_name().to_str().and_then(writer_of).is_some_and(|(pid, started)| !alive(pid, started)))
         .filter(|e| e.metadata().is_ok_and(|m| m.is_file() && is_mine(&m)))
-        .map(|e| e.path()).filter(|p| fs::remove_file(p).is_ok()).collect()
+        .map(|e| e.path())
+        .filter(|p| fs::remove_file(p).is_ok())
+        .collect()
 }
 
 /// The process that writes a temporary file, by its name.
@@ -145,7 +152,10 @@ pub(super) fn open_regular(path: &Path) -> io::Result<Result<File, &'static str>
         return Ok(Err(kind(meta.file_type())));
     }
     // It may have become a pipe meanwhile.
-    let file = OpenOptions::new().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
+        .open(path)?;
     let meta = file.metadata()?;
     Ok(if meta.is_file() { Ok(file) } else { Err(kind(meta.file_type())) })
 }
@@ -162,14 +172,19 @@ fn content(path: &Path, file: File) -> io::Result<Vec<u8>> {
 /// Opens a directory of ours to be locked, or a file of ours, which is made if it is not there.
 pub(super) fn lockable(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
-        let dir = OpenOptions::new().read(true).custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed()).open(path)?;
+        let dir = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed())
+            .open(path)?;
         return if is_mine(&dir.metadata()?) { Ok(dir) } else { Err(foreign(path)) };
     }
     own(path, OpenOptions::new().create(true).truncate(false).write(true).mode(0o600), OFlags::NONBLOCK)
 }
 
 fn own(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
-    let file = options.custom_flags((flags | OFlags::NOFOLLOW).bits().cast_signed()).open(path)
+    let file = options
+        .custom_flags((flags | OFlags::NOFOLLOW).bits().cast_signed())
+        .open(path)
         .map_err(|e| if is_link(path) { no_file(path) } else { e })?;
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -188,7 +203,10 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     if is_link(dir) {
         return Err(io::Error::other(format!("{} is a link, not a directory", dir.display())));
     }
-    let file = OpenOptions::new().read(true).custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed()).open(dir)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed())
+        .open(dir)?;
     let meta = file.metadata()?;
     if !is_mine(&meta) {
         return Err(foreign(dir));
@@ -361,7 +379,8 @@ mod tests {
     fn nothing_but_a_regular_file_is_read_and_nothing_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::default();
-        let (file, pipe, link, lost) = (dir.path().join("file"), dir.path().join("pipe"), dir.path().join("link"), dir.path().join("lost"));
+        let (file, pipe, link, lost) =
+            (dir.path().join("file"), dir.path().join("pipe"), dir.path().join("link"), dir.path().join("lost"));
         put(&file, 0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
         symlink("/dev/null", &link).unwrap();
@@ -385,7 +404,12 @@ mod tests {
         let live = Live::default();
         let (me, started) = live.me();
         let left = dir.path().join(format!("{TEMPORARY}{me}-{}-aB3xYz", started + 1));
-        for name in [left.clone(), dir.path().join(format!("{TEMPORARY}{me}-{started}-aB3xYz")), dir.path().join(".portcullis-mine"), dir.path().join("rules.v4")] {
+        for name in [
+            left.clone(),
+            dir.path().join(format!("{TEMPORARY}{me}-{started}-aB3xYz")),
+            dir.path().join(".portcullis-mine"),
+            dir.path().join("rules.v4"),
+        ] {
             put(&name, 0o600);
         }
         assert_eq!(live.sweep(dir.path()), [left]);

@@ -53,8 +53,10 @@ pub(super) fn executable() -> Option<PathBuf> {
 
 /// Variables that say where our files are.
 fn places() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .filter(|(k, _)| k.starts_with("PORTCULLIS_")).collect()
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(k, _)| k.starts_with("PORTCULLIS_"))
+        .collect()
 }
 
 pub(super) fn start(id: &str, home: Home) -> io::Result<Stop> {
@@ -73,10 +75,15 @@ fn start_service(id: &str) -> io::Result<Stop> {
     args.push(format!("--unit={unit}"));
     args.push(format!("--description=portcullis: puts the old firewall rules back unless trial {id} is kept"));
     for property in [
-        "Restart=always", "RestartSec=100ms", "StartLimitIntervalSec=0", "RestartPreventExitStatus=0 3",
-        "OOMScoreAdjust=-1000", "OOMPolicy=continue",
+        "Restart=always",
+        "RestartSec=100ms",
+        "StartLimitIntervalSec=0",
+        "RestartPreventExitStatus=0 3",
+        "OOMScoreAdjust=-1000",
+        "OOMPolicy=continue",
         // Only the guard is told to end: the tools by which it reverts then go on.
-        "KillMode=mixed", "TimeoutStopSec=90s",
+        "KillMode=mixed",
+        "TimeoutStopSec=90s",
         SAVES_AT_SHUTDOWN,
     ] {
         args.push(format!("--property={property}"));
@@ -111,7 +118,9 @@ fn start_detached(id: &str) -> io::Result<Stop> {
         .envs(places())
         .env("PATH", TOOL_DIRS.join(":"))
         .current_dir("/")
-        .stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()?;
     let pid = child.id();
     let since = started(pid).unwrap_or(0);
@@ -120,7 +129,9 @@ fn start_detached(id: &str) -> io::Result<Stop> {
         let _ = child.wait();
     });
     Ok(Box::new(move || {
-        if alive(pid, since) && let Some(p) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        if alive(pid, since)
+            && let Some(p) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        {
             let _ = kill_process(p, Signal::KILL);
         }
     }))
@@ -128,8 +139,11 @@ fn start_detached(id: &str) -> io::Result<Stop> {
 
 /// What we were started with (a lock of the calling script, a pipe that somebody waits on) is not for our children.
 fn keep_descriptors() -> io::Result<()> {
-    let open: Vec<i32> = fs::read_dir("/proc/self/fd")?.flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&fd| fd > 2).collect();
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter(|&fd| fd > 2)
+        .collect();
     for fd in open {
         // One that was only open for reading the directory is closed by now.
         let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));

@@ -13,7 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
-use super::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child, files, process};
+use super::{
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child,
+    files, process,
+};
 use crate::model::{Logins, Operator, Source, clean};
 
 /// The environment variable that marks processes of a trial.
@@ -33,7 +36,8 @@ impl Default for Live {
             paths: Paths {
                 run: place("PORTCULLIS_RUN_DIR", "/run/portcullis"),
                 state: place("PORTCULLIS_STATE_DIR", "/var/lib/portcullis"),
-                rules: ["PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"].map(|var| std::env::var_os(var).map(PathBuf::from)),
+                rules: ["PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"]
+                    .map(|var| std::env::var_os(var).map(PathBuf::from)),
                 etc: "/etc/portcullis".into(),
             },
             sessions: Arc::default(),
@@ -44,8 +48,8 @@ impl Default for Live {
 /// Variables that say where our files are.
 const PLACES: [&str; 4] = ["PORTCULLIS_RUN_DIR", "PORTCULLIS_STATE_DIR", "PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"];
 
-/// The first of these variables that names no absolute path, and what it names: the guard, which runs elsewhere, would look
-/// for another file.
+/// The first of these variables that names no absolute path, and what it names: the guard, which runs elsewhere, would
+/// look for another file.
 pub fn misplaced() -> Option<(&'static str, PathBuf)> {
     let set = PLACES.iter().filter_map(|var| Some((*var, PathBuf::from(std::env::var_os(var)?))));
     set.into_iter().find(|(_, path)| !path.is_absolute())
@@ -161,7 +165,9 @@ impl Host for Live {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Box::new(file))),
-                Err(fs::TryLockError::WouldBlock) if clock(ClockId::Monotonic) < end => self.pause(Duration::from_millis(20)),
+                Err(fs::TryLockError::WouldBlock) if clock(ClockId::Monotonic) < end => {
+                    self.pause(Duration::from_millis(20));
+                }
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(e)) => return Err(e),
             }
@@ -211,10 +217,13 @@ impl Host for Live {
     fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]) {
         let mark = format!("{TRIAL_MARK}={trial}");
         let me = std::process::id();
-        let mut ended: Vec<(u32, u64)> = holders.iter().copied().filter(|&(p, s)| p != me && self.alive(p, s)).collect();
+        let mut ended: Vec<(u32, u64)> =
+            holders.iter().copied().filter(|&(p, s)| p != me && self.alive(p, s)).collect();
         for pid in self.list(Path::new("/proc")).iter().filter_map(|n| n.parse::<u32>().ok()).filter(|&p| p != me) {
             let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            if env.split(|&b| b == 0).any(|v| v == mark.as_bytes()) && let Some(start) = process::started(pid) {
+            if env.split(|&b| b == 0).any(|v| v == mark.as_bytes())
+                && let Some(start) = process::started(pid)
+            {
                 ended.push((pid, start));
             }
         }
@@ -283,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_is_told_to_others_steers_no_terminal() {
-        let cmd = told("logger", &["-t", "portcullis", "--"], "tool: \u{1b}]0;t\u{7}bad\u{9b}2J \u{202e}x\n\u{7f}\u{0}end");
+        let cmd =
+            told("logger", &["-t", "portcullis", "--"], "tool: \u{1b}]0;t\u{7}bad\u{9b}2J \u{202e}x\n\u{7f}\u{0}end");
         assert_eq!(cmd.args, ["-t", "portcullis", "--", "tool: ]0;tbad2J xend"]);
     }
 }

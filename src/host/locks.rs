@@ -1,5 +1,5 @@
-//! Who holds a lock: the locks that a process has through an open file stand in `/proc/PID/fdinfo/FD` (proc(5)), also when
-//! the one that took it has ended and left the file to a child. `/proc/locks` names only who took it.
+//! Who holds a lock: the locks that a process has through an open file stand in `/proc/PID/fdinfo/FD` (proc(5)), also
+//! when the one that took it has ended and left the file to a child. `/proc/locks` names only who took it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,19 +16,29 @@ const COMMAND: usize = 60;
 pub(super) fn holders(path: &Path) -> Vec<Holder> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     let device = format!("{:02x}:{:02x}", rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
-    let mut pids: Vec<u32> = fs::read_dir("/proc").into_iter().flatten().flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&p| p != std::process::id()).collect();
+    let mut pids: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter(|&p| p != std::process::id())
+        .collect();
     pids.sort_unstable();
-    pids.into_iter().filter(|pid| holds(*pid, path, &device, meta.ino()))
-        .filter_map(|pid| Some(Holder { pid, started: started(pid)?, command: command(pid) })).collect()
+    pids.into_iter()
+        .filter(|pid| holds(*pid, path, &device, meta.ino()))
+        .filter_map(|pid| Some(Holder { pid, started: started(pid)?, command: command(pid) }))
+        .collect()
 }
 
 fn holds(pid: u32, path: &Path, device: &str, inode: u64) -> bool {
     fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten().any(|fd| {
         let info = fs::read_to_string(fd.path()).unwrap_or_default();
-        info.lines().filter_map(locked).any(|(dev, ino)| ino == inode && (dev == device
+        info.lines().filter_map(locked).any(|(dev, ino)| {
+            ino == inode
+                && (dev == device
             // On layered file systems the device that stat(2) gives is another.
-            || fs::read_link(format!("/proc/{pid}/fd/{}", fd.file_name().to_string_lossy())).is_ok_and(|to| to == path)))
+            || fs::read_link(format!("/proc/{pid}/fd/{}", fd.file_name().to_string_lossy())).is_ok_and(|to| to == path))
+        })
     })
 }
 
@@ -43,7 +53,8 @@ fn locked(line: &str) -> Option<(&str, u64)> {
 fn command(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = String::from_utf8_lossy(&line).split('\0').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
-    let words = if words.is_empty() { fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default() } else { words };
+    let words =
+        if words.is_empty() { fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default() } else { words };
     let words = clean(words.trim()).into_owned();
     let cut: String = words.chars().take(COMMAND).collect();
     if cut.len() < words.len() { format!("{cut}...") } else { cut }
@@ -61,10 +72,15 @@ mod tests {
         let path = dir.path().join("lock");
         fs::write(&path, "").unwrap();
         assert_eq!(holders(&path), []);
-        let shell = format!("exec 9>{}; flock 9; cat /dev/null; echo $$; exec sleep 98765 >/dev/null 2>&1", path.display());
+        let shell = format!(
+            "exec 9>{}; flock 9; cat /dev/null; echo $$; exec sleep 98765 >/dev/null \
+            2>&1",
+            path.display()
+        );
         let live = Live::default();
         std::thread::scope(|s| {
-            let held = s.spawn(|| live.run(&Cmd::new("bash", &["-c", &shell]).within(std::time::Duration::from_secs(2))));
+            let held =
+                s.spawn(|| live.run(&Cmd::new("bash", &["-c", &shell]).within(std::time::Duration::from_secs(2))));
             let found = (0..400).find_map(|_| {
                 crate::host::Host::pause(&live, std::time::Duration::from_millis(10));
                 holders(&path).into_iter().find(|h| h.command.starts_with("sleep"))

@@ -30,7 +30,8 @@ pub struct Cmd {
     pub args: Vec<String>,
     /// Standard input; empty when `None`.
     pub stdin: Option<Vec<u8>>,
-    /// After this time the tool and what it started are killed; what still holds its pipes after its end, a little later.
+    /// After this time the tool and what it started are killed; what still holds its pipes after its end, a little
+    /// later.
     pub timeout: Duration,
     /// Additional environment (the tools otherwise get `PATH` and `LC_ALL=C` only).
     pub env: Vec<(String, String)>,
@@ -174,8 +175,8 @@ pub struct Paths {
     pub run: PathBuf,
     /// Snapshots and history. `PORTCULLIS_STATE_DIR`.
     pub state: PathBuf,
-    /// What boot loads, IPv4 and IPv6, where the operator names it (`PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`); `None`: where
-    /// the distribution keeps it.
+    /// What boot loads, IPv4 and IPv6, where the operator names it (`PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`);
+    /// `None`: where the distribution keeps it.
     pub rules: [Option<PathBuf>; 2],
     /// Our part alone, which a unit of ours loads: always `/etc/portcullis`, for that unit knows no other place.
     pub etc: PathBuf,
@@ -263,8 +264,8 @@ pub trait Host: Tools {
     fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
     /// Where a tool is; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
-    /// Our own executable, for a unit that starts it later; `None` when the file is not there any more, or systemd could
-    /// not name it.
+    /// Our own executable, for a unit that starts it later; `None` when the file is not there any more, or systemd
+    /// could not name it.
     fn program(&self) -> Option<PathBuf> {
         None
     }
@@ -310,7 +311,8 @@ pub trait Host: Tools {
     fn alive(&self, pid: u32, started: u64) -> bool;
     /// Our own process: pid and start time.
     fn me(&self) -> (u32, u64);
-    /// Ends what is left of an apply: the processes (pid and start time), and every one whose environment names the trial.
+    /// Ends what is left of an apply: the processes (pid and start time), and every one whose environment names the
+    /// trial.
     fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]);
     /// Tells the log, without waiting for it.
     fn log(&self, text: &str);

@@ -23,9 +23,14 @@ impl Nested {
         let cat = find("cat").ok_or("cat is not installed (Debian package coreutils)")?;
         // Not where TMPDIR leads: under sudo that may be another user's place.
         let lock = tempfile::tempdir_in("/tmp").map_err(|e| format!("no place for the rehearsal's lock: {e}"))?;
-        let holder = command(&unshare).arg("--net").arg(cat)
-            .stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
-            .spawn().map_err(|e| format!("no network namespace can be made: {e}"))?;
+        let holder = command(&unshare)
+            .arg("--net")
+            .arg(cat)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("no network namespace can be made: {e}"))?;
         let mut nested = Self { holder, lock };
         let ours = fs::metadata("/proc/self/ns/net").map(|m| m.ino()).map_err(|e| e.to_string())?;
         for _ in 0..250 {

@@ -56,18 +56,24 @@ pub struct Personal {
 impl Personal {
     /// For this process, by its user, its environment and `/etc/passwd`.
     pub fn here() -> Self {
-        let users = files::read_any(Path::new("/etc/passwd")).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let users = files::read_any(Path::new("/etc/passwd"))
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+            .unwrap_or_default();
         let named = directories::ProjectDirs::from("", "", "portcullis");
         let named = named.map(|d| (d.config_dir().to_owned(), d.data_dir().to_owned()));
         let var = |name| std::env::var(name).ok();
-        let caller = var("SUDO_UID").and_then(|u| u.parse().ok()).or_else(|| user(&users, |name, _| Some(name) == var("SUDO_USER").as_deref()).map(|u| u.1));
+        let caller = var("SUDO_UID")
+            .and_then(|u| u.parse().ok())
+            .or_else(|| user(&users, |name, _| Some(name) == var("SUDO_USER").as_deref()).map(|u| u.1));
         Self::of(rustix::process::geteuid().as_raw(), named, caller, users)
     }
 
     /// `named`: the directories that the environment names, for settings and for data.
     fn of(me: u32, named: Option<(PathBuf, PathBuf)>, caller: Option<u32>, users: String) -> Self {
         let root = me == 0;
-        let home = user(&users, |name, uid| uid == me && (!root || name == "root")).or_else(|| user(&users, |_, uid| uid == me)).map(|u| u.2);
+        let home = user(&users, |name, uid| uid == me && (!root || name == "root"))
+            .or_else(|| user(&users, |_, uid| uid == me))
+            .map(|u| u.2);
         let home = home.map(PathBuf::from).or_else(|| root.then(|| "/root".into()));
         let place = |named: Option<PathBuf>, below: &str| match named {
             // Another user has no rights here that he could lend by a file.
@@ -78,7 +84,13 @@ impl Personal {
             }
         };
         let (config, data) = named.unzip();
-        Self { config: place(config, ".config"), data: place(data, ".local/share"), me, caller: caller.filter(|_| root), users }
+        Self {
+            config: place(config, ".config"),
+            data: place(data, ".local/share"),
+            me,
+            caller: caller.filter(|_| root),
+            users,
+        }
     }
 
     /// The settings, the strongest last: the machine's, then the operator's own, or where there are none those that the
@@ -89,7 +101,8 @@ impl Personal {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.me != 0 => None,
             read => found(read, Path::new(MACHINE)),
         };
-        let machine = machine.map(|f| f.map(|f| Found { origin: FileOrigin { whose: Whose::Machine, ..f.origin }, ..f }));
+        let machine =
+            machine.map(|f| f.map(|f| Found { origin: FileOrigin { whose: Whose::Machine, ..f.origin }, ..f }));
         machine.into_iter().chain(self.look(&self.config, "config.toml")).collect()
     }
 
@@ -119,9 +132,14 @@ impl Personal {
         at(&place.own, true).or_else(|| at(&place.other, false))
     }
 
-    /// Reads a file. In a place of our own links lead where we want; elsewhere none is followed that others may have made.
+    /// Reads a file. In a place of our own links lead where we want; elsewhere none is followed that others may have
+    /// made.
     fn read(&self, path: &Path, own: bool) -> io::Result<Found> {
-        let file = if own { files::open_regular(path)?.map_err(|kind| io::Error::other(format!("it is {kind}")))? } else { open_at_others(path)? };
+        let file = if own {
+            files::open_regular(path)?.map_err(|kind| io::Error::other(format!("it is {kind}")))?
+        } else {
+            open_at_others(path)?
+        };
         let meta = file.metadata()?;
         let refused = |why: String| Err(io::Error::other(why));
         if ![0, self.me].contains(&meta.uid()) && Some(meta.uid()) != self.caller {
@@ -180,16 +198,20 @@ struct Walk {
 fn walk(path: &Path) -> io::Result<Walk> {
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Whether only root makes entries here; in a directory like /tmp others add some, but touch none of root's.
-    let guards = |dir: &OwnedFd| fstat(dir).map(|s| {
-        let writable = s.st_mode & 0o002 != 0 || s.st_mode & 0o020 != 0 && s.st_gid != 0;
-        (s.st_uid == 0 && !writable, s.st_uid == 0 && s.st_mode & 0o1000 != 0)
-    });
+    let guards = |dir: &OwnedFd| {
+        fstat(dir).map(|s| {
+            let writable = s.st_mode & 0o002 != 0 || s.st_mode & 0o020 != 0 && s.st_gid != 0;
+            (s.st_uid == 0 && !writable, s.st_uid == 0 && s.st_mode & 0o1000 != 0)
+        })
+    };
     let parts = |path: &Path| -> Vec<OsString> {
-        path.components().filter_map(|c| match c {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        }).collect()
+        path.components()
+            .filter_map(|c| match c {
+                Component::Normal(name) => Some(name.to_owned()),
+                Component::ParentDir => Some("..".into()),
+                _ => None,
+            })
+            .collect()
     };
     let mut dir = open("/", step, Mode::empty())?;
     let (mut roots, mut links, mut left) = (true, 0, VecDeque::from(parts(path)));
@@ -234,12 +256,14 @@ fn open_at_others(path: &Path) -> io::Result<File> {
     if !walk.whole {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // Looked at before it is opened, because opening a device may do something, and after, because it may be another then.
+    // Looked at before it is opened, because opening a device may do something, and after, because it may be another
+    // then.
     let regular = |file: &File| {
         let kind = file.metadata()?.file_type();
         if kind.is_file() { Ok(()) } else { Err(io::Error::other(format!("it is {}", files::kind(kind)))) }
     };
-    let open = |how: OFlags| openat(&walk.dir, name, how | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map(File::from);
+    let open =
+        |how: OFlags| openat(&walk.dir, name, how | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map(File::from);
     regular(&open(OFlags::PATH)?)?;
     let file = open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     regular(&file)?;
@@ -254,7 +278,9 @@ mod tests {
 
     use super::*;
 
-    const USERS: &str = "daemon:x:1:1::/usr/sbin:/usr/sbin/nologin\nroot:x:0:0:root:@/root:/bin/bash\nalice:x:12345:12345::@/alice:/bin/sh\nbob:x:12346:12346::@/bob:/bin/sh\n";
+    const USERS: &str = "daemon:x:1:1::/usr/sbin:/usr/sbin/nologin\n\
+        root:x:0:0:root:@/root:/bin/bash\nalice:x:12345:12345::@/alice:/bin/sh\n\
+        bob:x:12346:12346::@/bob:/bin/sh\n";
     const ALICE: u32 = 12_345;
     const BOB: u32 = 12_346;
 
@@ -404,9 +430,21 @@ mod tests {
         symlink(at("closed"), at("alice/link")).unwrap();
         symlink("loop", at("loop")).unwrap();
         for (place, alone) in [
-            ("root/.config/portcullis", true), ("closed/deep/x/y", true), ("link/deep", true), ("sticky/of-root/x", true),
-            ("alice", false), ("alice/.config/portcullis", false), ("alice/../root", false), ("alice/link/deep", false), ("to-alice/x", false), ("open/x", false),
-            ("open/of-root", false), ("sticky", false), ("sticky/missing/x", false), ("sticky/of-alice/x", false), ("loop/x", false),
+            ("root/.config/portcullis", true),
+            ("closed/deep/x/y", true),
+            ("link/deep", true),
+            ("sticky/of-root/x", true),
+            ("alice", false),
+            ("alice/.config/portcullis", false),
+            ("alice/../root", false),
+            ("alice/link/deep", false),
+            ("to-alice/x", false),
+            ("open/x", false),
+            ("open/of-root", false),
+            ("sticky", false),
+            ("sticky/missing/x", false),
+            ("sticky/of-alice/x", false),
+            ("loop/x", false),
         ] {
             assert_eq!(is_roots_alone(&at(place)), alone, "{place}");
         }
@@ -414,7 +452,14 @@ mod tests {
 
     #[test]
     fn homes_are_those_of_etc_passwd() {
-        let p = Personal::of(0, None, None, "admin:x:0:0::/admin:/bin/sh\nroot:x:0:0::/root:/bin/sh\nodd line\n".into());
+        let p = Personal::of(
+            0,
+            None,
+            None,
+            "admin:x:0:0::/admin:/bin/sh\nroot:x:0:0::/root:/bin/sh\nodd \
+            line\n"
+                .into(),
+        );
         assert_eq!(p.data.own.as_deref(), Some(Path::new("/root/.local/share/portcullis")));
         let p = Personal::of(0, None, None, String::new());
         assert_eq!(p.config.own.as_deref(), Some(Path::new("/root/.config/portcullis")));

@@ -37,8 +37,10 @@ pub(super) fn alive(pid: u32, start: u64) -> bool {
 }
 
 fn zombie(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
-        .and_then(|s| s.rsplit_once(')').map(|(_, r)| r.trim_start().starts_with('Z'))).unwrap_or(true)
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|s| s.rsplit_once(')').map(|(_, r)| r.trim_start().starts_with('Z')))
+        .unwrap_or(true)
 }
 
 /// Waits.

@@ -193,7 +193,11 @@ impl AddrSet {
                 if a.max(from) <= b.min(to) {
                     out.push((a.max(from), b.min(to)));
                 }
-                if b < to { x.next() } else { y.next() };
+                if b < to {
+                    x.next()
+                } else {
+                    y.next()
+                };
             }
             return Self { family: self.family, ranges: out.into_iter().collect() };
         }
@@ -380,7 +384,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sets_are_as_bits(x in prop::collection::vec((0u8.., 0u8..), 0..6), y in prop::collection::vec((0u8.., 0u8..), 0..6)) {
+        fn sets_are_as_bits(
+            x in prop::collection::vec((0u8.., 0u8..), 0..6),
+            y in prop::collection::vec((0u8.., 0u8..), 0..6),
+        ) {
             let ((a, p), (b, q)) = (small(&x), small(&y));
             prop_assert_eq!(a.meets(&b), (0..256).any(|i| p[i] && q[i]));
             for n in 0..=255u8 {

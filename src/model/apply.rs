@@ -50,7 +50,8 @@ fn command(table: &mut Table, line: &str) -> Result<(), String> {
         return declare(table, rest);
     }
     let mut parts = line.splitn(3, ' ');
-    let (command, chain, args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim());
+    let (command, chain, args) =
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim());
     let missing = || format!("no chain {chain}");
     match command {
         "-N" if table.chain(chain).is_some() => Err(format!("chain {chain} exists")),

@@ -42,18 +42,34 @@ impl BootFile {
         let mut kinds: Vec<BootHolds> = files.iter().map(|f| f.holds).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        kinds.into_iter().map(|kind| {
-            let names: Vec<&str> = files.iter().filter(|f| f.holds == kind).map(|f| f.path.as_str()).collect();
-            let one = names.len() == 1;
-            let (hold, it) = if one { ("holds", "it") } else { ("hold", "them") };
-            let names = names.join(" and ");
-            let cure = format!("once no trial is pending, `portcullis save` writes {it} anew");
-            (kind, match kind {
-                BootHolds::Trial => format!("{names} {hold} rules of a trial: somebody saved while it ran, and a boot would load them; {cure}"),
-                BootHolds::Plan => format!("{names} {hold} the plan on trial: somebody saved it, and a boot would load it; {cure}"),
-                BootHolds::Other => format!("{names} {} changed by somebody while the trial ran; nothing of the trial is in {it}", if one { "was" } else { "were" }),
+        kinds
+            .into_iter()
+            .map(|kind| {
+                let names: Vec<&str> = files.iter().filter(|f| f.holds == kind).map(|f| f.path.as_str()).collect();
+                let one = names.len() == 1;
+                let (hold, it) = if one { ("holds", "it") } else { ("hold", "them") };
+                let names = names.join(" and ");
+                let cure = format!("once no trial is pending, `portcullis save` writes {it} anew");
+                (
+                    kind,
+                    match kind {
+                        BootHolds::Trial => format!(
+                            "{names} {hold} rules of a trial: somebody saved while it ran, and a boot \
+                    would load them; {cure}"
+                        ),
+                        BootHolds::Plan => format!(
+                            "{names} {hold} the plan on trial: somebody saved it, and a boot would load it; \
+                    {cure}"
+                        ),
+                        BootHolds::Other => format!(
+                            "{names} {} changed by somebody while the trial ran; nothing of the trial is \
+                    in {it}",
+                            if one { "was" } else { "were" }
+                        ),
+                    },
+                )
             })
-        }).collect()
+            .collect()
     }
 }
 
@@ -64,9 +80,14 @@ mod tests {
     #[test]
     fn files_that_hold_the_same_share_a_sentence() {
         let file = |path: &str, holds| BootFile { path: path.to_owned(), holds };
-        let said = BootFile::say(&[file("/b", BootHolds::Other), file("/a", BootHolds::Trial), file("/c", BootHolds::Trial)]);
+        let said =
+            BootFile::say(&[file("/b", BootHolds::Other), file("/a", BootHolds::Trial), file("/c", BootHolds::Trial)]);
         assert_eq!(said.len(), 2);
-        assert!(said[0].1.starts_with("/a and /c hold rules of a trial") && said[0].1.ends_with("`portcullis save` writes them anew"), "{said:?}");
+        assert!(
+            said[0].1.starts_with("/a and /c hold rules of a trial")
+                && said[0].1.ends_with("`portcullis save` writes them anew"),
+            "{said:?}"
+        );
         assert_eq!(said[1].1, "/b was changed by somebody while the trial ran; nothing of the trial is in it");
     }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 /// Whether a sign could steer a terminal (control characters) or turn the order of signs (the bidirectional formatting
 /// characters of Unicode UAX 9, and invisible ones).
 fn steers(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// One line of text without what could steer a terminal.

@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn who_is_logged_in_counts_and_of_the_others_the_last() {
-        let login = |peer: u8, at, seen| Login { user: "u".into(), peer: [192, 0, 2, peer].into(), port: None, at, seen };
+        let login =
+            |peer: u8, at, seen| Login { user: "u".into(), peer: [192, 0, 2, peer].into(), port: None, at, seen };
         let logins = Logins::new(
             vec![
                 login(1, Some(5), LoginSource::Sessions),

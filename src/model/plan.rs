@@ -57,7 +57,9 @@ impl Node {
             return Ok(Self::Net(net));
         }
         let labels = text.trim_end_matches('.').split('.');
-        let good = |l: &str| !l.is_empty() && l.len() <= 63 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        let good = |l: &str| {
+            !l.is_empty() && l.len() <= 63 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        };
         let numeric = text.chars().all(|c| c.is_ascii_digit() || ".:/".contains(c));
         if text.is_empty() {
             Err("a node is missing: an address, a CIDR like 192.0.2.0/24, or a host name".to_owned())
@@ -73,7 +75,9 @@ impl Node {
         match self {
             Self::Any => None,
             Self::Net(n) => Some(if n.family == family { vec![*n] } else { Vec::new() }),
-            Self::Name(_, addrs) => Some(addrs.iter().filter(|&&a| Family::of(a) == family).map(|&a| Net::host(a)).collect()),
+            Self::Name(_, addrs) => {
+                Some(addrs.iter().filter(|&&a| Family::of(a) == family).map(|&a| Net::host(a)).collect())
+            }
         }
     }
 }
@@ -107,7 +111,9 @@ impl Goal {
         let text = text.trim();
         let (published, rest) = match text.split_once(':') {
             Some(("published" | "docker", rest)) => (true, rest),
-            Some((word, _)) => return Err(format!("{word}: is not known; write published:9042/tcp for a container's port")),
+            Some((word, _)) => {
+                return Err(format!("{word}: is not known; write published:9042/tcp for a container's port"));
+            }
             None => (false, text),
         };
         let (port, proto) = match rest.split_once('/') {
@@ -120,7 +126,9 @@ impl Goal {
         match port.parse::<u16>() {
             Ok(n) if n > 0 && published => Ok(Self::Published(proto, n)),
             Ok(n) if n > 0 => Ok(Self::Port(proto, n)),
-            _ if !published && proto.is_none() && port.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(Self::Service(text.to_owned())),
+            _ if !published && proto.is_none() && port.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                Ok(Self::Service(text.to_owned()))
+            }
             _ => Err(format!("{port} is not a port; ports are 1 to 65535")),
         }
     }

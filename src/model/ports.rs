@@ -12,10 +12,33 @@ pub type PortSet = RangeSetBlaze<u16>;
 pub struct Proto(pub u8);
 
 const NAMES: &[(u8, &str)] = &[
-    (1, "icmp"), (2, "igmp"), (4, "ipencap"), (6, "tcp"), (8, "egp"), (17, "udp"), (33, "dccp"),
-    (41, "ipv6"), (43, "ipv6-route"), (44, "ipv6-frag"), (46, "rsvp"), (47, "gre"), (50, "esp"), (51, "ah"),
-    (58, "ipv6-icmp"), (59, "ipv6-nonxt"), (60, "ipv6-opts"), (88, "eigrp"), (89, "ospf"), (94, "ipip"), (103, "pim"), (108, "ipcomp"),
-    (112, "vrrp"), (115, "l2tp"), (132, "sctp"), (135, "mobility-header"), (136, "udplite"),
+    (1, "icmp"),
+    (2, "igmp"),
+    (4, "ipencap"),
+    (6, "tcp"),
+    (8, "egp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (41, "ipv6"),
+    (43, "ipv6-route"),
+    (44, "ipv6-frag"),
+    (46, "rsvp"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "ipv6-icmp"),
+    (59, "ipv6-nonxt"),
+    (60, "ipv6-opts"),
+    (88, "eigrp"),
+    (89, "ospf"),
+    (94, "ipip"),
+    (103, "pim"),
+    (108, "ipcomp"),
+    (112, "vrrp"),
+    (115, "l2tp"),
+    (132, "sctp"),
+    (135, "mobility-header"),
+    (136, "udplite"),
 ];
 
 impl Proto {

@@ -69,8 +69,10 @@ pub struct Table {
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.chains == other.chains
-            && self.partial == other.partial && self.unreadable == other.unreadable
+        self.name == other.name
+            && self.chains == other.chains
+            && self.partial == other.partial
+            && self.unreadable == other.unreadable
     }
 }
 
@@ -138,9 +140,13 @@ impl Table {
 
     /// Whether a rule jumps to the chain, the rules in `but` (chain, text) aside.
     pub fn is_referenced(&self, name: &str, but: &[(&str, &str)]) -> bool {
-        self.chains.iter().any(|c| c.rules.iter().any(|r| {
-            r.text.contains(name) && !but.contains(&(c.name.as_str(), &*r.text)) && r.jumps_to().is_some_and(|to| to == name)
-        }))
+        self.chains.iter().any(|c| {
+            c.rules.iter().any(|r| {
+                r.text.contains(name)
+                    && !but.contains(&(c.name.as_str(), &*r.text))
+                    && r.jumps_to().is_some_and(|to| to == name)
+            })
+        })
     }
 
     /// The chain of that name, made (user-defined, empty) when it is not there.
@@ -230,10 +236,16 @@ impl Ruleset {
     }
 
     fn without_noise(&self) -> Vec<(String, Vec<PlainChain>)> {
-        let mut tables: Vec<_> = self.tables.iter()
-            .filter(|t| t.chains.iter().any(|c| !c.rules.is_empty() || c.policy.is_none() || c.policy != Some(Policy::Accept)))
+        let mut tables: Vec<_> = self
+            .tables
+            .iter()
+            .filter(|t| {
+                t.chains.iter().any(|c| !c.rules.is_empty() || c.policy.is_none() || c.policy != Some(Policy::Accept))
+            })
             .map(|t| {
-                let mut chains: Vec<_> = t.chains.iter()
+                let mut chains: Vec<_> = t
+                    .chains
+                    .iter()
                     .filter(|c| c.policy != Some(Policy::Accept) || !c.rules.is_empty())
                     .map(|c| (c.name.clone(), c.policy, c.rules.iter().map(|r| r.text.to_string()).collect()))
                     .collect();

@@ -1,4 +1,5 @@
-//! What a pending trial comes to: its state, its guard and the kernel's dates, in the words of every place that shows it.
+//! What a pending trial comes to: its state, its guard and the kernel's dates, in the words of every place that shows
+//! it.
 
 /// How a pending trial stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +10,8 @@ pub enum TrialPhase {
     Running(u64),
     /// The same, but no file tells of it: only the kernel's dates do.
     Unrecorded(u64),
-    /// It runs, the guard is dead and the kernel has no dates. The clock runs for whoever wants to keep it: so many seconds.
+    /// It runs, the guard is dead and the kernel has no dates. The clock runs for whoever wants to keep it: so many
+    /// seconds.
     Unwatched(u64),
     /// Its time is over; the old rules are not back yet.
     Due,
@@ -33,7 +35,10 @@ pub const KEEP_MARGIN: u64 = 3;
 impl TrialPhase {
     /// Seconds until it ends by itself; `None`: no clock is to be shown.
     pub fn left(self) -> Option<u64> {
-        match self { Self::Running(left) | Self::Unrecorded(left) => Some(left), _ => None }
+        match self {
+            Self::Running(left) | Self::Unrecorded(left) => Some(left),
+            _ => None,
+        }
     }
 
     /// What happens, half a sentence; without a clock it stands behind the state's word.
@@ -41,10 +46,15 @@ impl TrialPhase {
         match self {
             Self::Applying => "the plan is being put in".to_owned(),
             Self::Running(left) | Self::Unrecorded(left) => format!("the old rules come back in {}", clock(left)),
-            Self::Unwatched(_) => "nothing brings the old rules back: the guard is dead, and the kernel has no dates".to_owned(),
+            Self::Unwatched(_) => {
+                "nothing brings the old rules back: the guard is dead, and the kernel has no dates".to_owned()
+            }
             Self::Due => "the time is over: the old rules are about to come back".to_owned(),
             Self::Expired => "the kernel went back to the old rules by itself".to_owned(),
-            Self::Lost => "its rules are not loaded any more, and what was kept before is not either: somebody took both out".to_owned(),
+            Self::Lost => {
+                "its rules are not loaded any more, and what was kept before is not either: somebody took both out"
+                    .to_owned()
+            }
             Self::Keeping => "the new rules are being kept".to_owned(),
             Self::Reverting => "the old rules are being put back".to_owned(),
             Self::KeepCut => "stuck half-way, the keep was cut short".to_owned(),
@@ -95,7 +105,16 @@ mod tests {
 
     #[test]
     fn what_would_be_refused_is_not_offered() {
-        for phase in [TrialPhase::Applying, TrialPhase::Unrecorded(30), TrialPhase::Due, TrialPhase::Expired, TrialPhase::Lost, TrialPhase::Keeping, TrialPhase::Reverting, TrialPhase::RevertCut] {
+        for phase in [
+            TrialPhase::Applying,
+            TrialPhase::Unrecorded(30),
+            TrialPhase::Due,
+            TrialPhase::Expired,
+            TrialPhase::Lost,
+            TrialPhase::Keeping,
+            TrialPhase::Reverting,
+            TrialPhase::RevertCut,
+        ] {
             assert!(!phase.keeps() && !phase.extends() && !phase.commands().contains("keep"), "{phase:?}");
         }
         assert!(TrialPhase::Running(30).keeps() && TrialPhase::Unwatched(30).keeps() && TrialPhase::KeepCut.keeps());

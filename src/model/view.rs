@@ -125,23 +125,53 @@ pub struct OtherFilter {
 }
 
 impl View {
-    /// What decides about packets on this host and is not judged, one sentence each: other filters, tables that iptables
-    /// cannot read.
+    /// What decides about packets on this host and is not judged, one sentence each: other filters, tables that
+    /// iptables cannot read.
     pub fn unknown_filters(&self) -> Vec<String> {
-        let tables = Family::BOTH.into_iter().filter_map(|f| Some((f, self.rules(f)?)))
+        let tables = Family::BOTH
+            .into_iter()
+            .filter_map(|f| Some((f, self.rules(f)?)))
             .flat_map(|(f, rules)| rules.tables.iter().filter(|t| t.unreadable).map(move |t| (f, t)))
-            .map(|(f, t)| format!("iptables cannot read the {} table {}, which holds native nft rules: it is not judged", f.label(), t.name));
-        let others = self.other_filters.iter().map(|o| format!("{} is also filtered by {}", o.family.label(), o.what.trim_end_matches(',')));
+            .map(|(f, t)| {
+                format!(
+                    "iptables cannot read the {} table {}, which holds native nft rules: it is not judged",
+                    f.label(),
+                    t.name
+                )
+            });
+        let others = self
+            .other_filters
+            .iter()
+            .map(|o| format!("{} is also filtered by {}", o.family.label(), o.what.trim_end_matches(',')));
         tables.chain(others).collect()
     }
 
     /// A view that knows nothing.
     pub fn empty(source: Source, title: &str) -> Self {
         Self {
-            source, title: title.to_owned(), iptables: None, backend: None, v4: None, v6: None, rpc: None,
-            sockets: None, peers: Vec::new(), ssh_peer: None, operator: None, logins: None, exports: Vec::new(), addrs: None, routes: None,
-            ipsets: None, published_names: Vec::new(), forwarding: [None, None], route_localnet: None, other_filters: Vec::new(),
-            unread: [None, None], diagnostics: Vec::new(), at: 0,
+            source,
+            title: title.to_owned(),
+            iptables: None,
+            backend: None,
+            v4: None,
+            v6: None,
+            rpc: None,
+            sockets: None,
+            peers: Vec::new(),
+            ssh_peer: None,
+            operator: None,
+            logins: None,
+            exports: Vec::new(),
+            addrs: None,
+            routes: None,
+            ipsets: None,
+            published_names: Vec::new(),
+            forwarding: [None, None],
+            route_localnet: None,
+            other_filters: Vec::new(),
+            unread: [None, None],
+            diagnostics: Vec::new(),
+            at: 0,
         }
     }
 

@@ -3,7 +3,9 @@
 
 use crate::model::{Backend, Diagnostic, Family, LocalAddr, OtherFilter, Peer, Route, Ruleset, Source, Table, View};
 use crate::syntax::detect::{Context, Kind, Section, sections};
-use crate::syntax::{docker_ps, exports, family, ip, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess};
+use crate::syntax::{
+    docker_ps, exports, family, ip, ipset, iptables_list, iptables_save, rpcinfo, sockets, table_guess,
+};
 
 /// One captured text.
 #[derive(Clone, Debug)]
@@ -19,7 +21,8 @@ pub struct Input {
 /// Reads all texts into one view. Never fails: a view without anything has diagnostics that say why.
 pub fn captured(inputs: &[Input]) -> View {
     let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    let mut gather = Gather { view: View::empty(Source::Capture, &names.join(", ")), hosts: [None, None], rpc_host: None };
+    let mut gather =
+        Gather { view: View::empty(Source::Capture, &names.join(", ")), hosts: [None, None], rpc_host: None };
     for input in inputs {
         gather.input(input);
         gather.refused(input);
@@ -120,14 +123,17 @@ impl Gather {
                     self.say(&part, diags);
                     self.routes(&part, routes);
                 }
-                Kind::IpJson => self.view.diagnostics.push(part.note("JSON that is neither of `ip -j addr` nor of `ip -j route`; left out")),
+                Kind::IpJson => self
+                    .view
+                    .diagnostics
+                    .push(part.note("JSON that is neither of `ip -j addr` nor of `ip -j route`; left out")),
                 Kind::Unknown => self.foreign(&part),
             }
         }
     }
 
-    /// What `iptables -S` and `-L` complain of where `iptables-save` prints a remark: a table that they cannot read. Nothing
-    /// of it is in the text, so that without this it would look empty.
+    /// What `iptables -S` and `-L` complain of where `iptables-save` prints a remark: a table that they cannot read.
+    /// Nothing of it is in the text, so that without this it would look empty.
     fn refused(&mut self, input: &Input) {
         const COMPLAINT: &str = "' is incompatible, use 'nft' tool";
         if !input.text.contains(COMPLAINT) {
@@ -135,16 +141,26 @@ impl Gather {
         }
         for (n, line) in input.text.lines().enumerate() {
             // `iptables v1.8.9 (nf_tables): table `filter' is incompatible, use 'nft' tool.`
-            let Some((tool, name)) = line.split_once(COMPLAINT).and_then(|(before, _)| before.rsplit_once(": table `")) else { continue };
+            let Some((tool, name)) = line.split_once(COMPLAINT).and_then(|(before, _)| before.rsplit_once(": table `"))
+            else {
+                continue;
+            };
             let family = if tool.contains("ip6tables") { Family::V6 } else { Family::V4 };
-            let set = match family { Family::V4 => &mut self.view.v4, Family::V6 => &mut self.view.v6 }.get_or_insert_with(|| Ruleset::new(family));
+            let set = match family {
+                Family::V4 => &mut self.view.v4,
+                Family::V6 => &mut self.view.v6,
+            }
+            .get_or_insert_with(|| Ruleset::new(family));
             let mut table = Table::new(name);
             table.unreadable = true;
             match set.table_mut(name) {
                 Some(have) => *have = table,
                 None => set.tables.push(table),
             }
-            self.view.diagnostics.push(Diagnostic::at(n + 1, format!("table {name} could not be read by iptables; it holds native nft rules")).in_file(&input.name));
+            self.view.diagnostics.push(
+                Diagnostic::at(n + 1, format!("table {name} could not be read by iptables; it holds native nft rules"))
+                    .in_file(&input.name),
+            );
         }
     }
 
@@ -162,10 +178,18 @@ impl Gather {
         self.versions(&part.section.text);
         for d in diags {
             if d.message.starts_with(iptables_save::LEGACY_WARNING) {
-                self.other(family, "the rules of iptables-legacy, which the text does not show,", family.tool("-legacy-save"));
+                self.other(
+                    family,
+                    "the rules of iptables-legacy, which the text does not show,",
+                    family.tool("-legacy-save"),
+                );
             } else if d.message.ends_with(iptables_save::FOREIGN_CHAINS) {
                 let table = d.message.split(' ').nth(1).unwrap_or_default();
-                self.other(family, &format!("a native base chain of table {table}, which the text does not show,"), "nft list ruleset".to_owned());
+                self.other(
+                    family,
+                    &format!("a native base chain of table {table}, which the text does not show,"),
+                    "nft list ruleset".to_owned(),
+                );
             }
             // The table of `iptables -S` is named below, or guessed.
             if d.message != iptables_save::NO_TABLE {
@@ -186,9 +210,14 @@ impl Gather {
     /// No header, no address: IPv4, unless that family is taken and IPv6 is not.
     fn untold_family(&mut self, part: &Part) -> Family {
         let family = if self.view.v4.is_some() && self.view.v6.is_none() { Family::V6 } else { Family::V4 };
-        let option = match family { Family::V4 => "--ipv6", Family::V6 => "--ipv4" };
+        let option = match family {
+            Family::V4 => "--ipv6",
+            Family::V6 => "--ipv4",
+        };
         self.view.diagnostics.push(part.note(format!(
-            "neither a header nor an address tells the family; taken as {} (else say {option} FILE)", family.label())));
+            "neither a header nor an address tells the family; taken as {} (else say {option} FILE)",
+            family.label()
+        )));
         family
     }
 
@@ -207,14 +236,19 @@ impl Gather {
         if !missing.is_empty() {
             table.partial = true;
             self.view.diagnostics.push(part.note(format!(
-                "only part of table {name} is listed: what {} does is not shown and not known", missing.join(", "))));
+                "only part of table {name} is listed: what {} does is not shown and not known",
+                missing.join(", ")
+            )));
         }
     }
 
     /// Adds the tables to what is known of the family; a second set of the same table is left out, and said.
     fn join(&mut self, part: &Part, family: Family, set: Ruleset) {
         let host = part.section.context.host.clone();
-        let slot = match family { Family::V4 => &mut self.view.v4, Family::V6 => &mut self.view.v6 };
+        let slot = match family {
+            Family::V4 => &mut self.view.v4,
+            Family::V6 => &mut self.view.v6,
+        };
         let Some(known) = slot else {
             *slot = Some(set);
             self.hosts[family.index()] = host;
@@ -232,7 +266,9 @@ impl Gather {
                 (None, None) => String::new(),
             };
             self.view.diagnostics.push(part.note(format!(
-                "here begin {what}: a second ruleset is not mixed with the first; left out, read it from a file of its own")));
+                "here begin {what}: a second ruleset is not mixed with the first; left out, read it from a file of its \
+                    own"
+            )));
             return;
         }
         for table in set.tables {
@@ -250,7 +286,10 @@ impl Gather {
         let host = part.section.context.host.clone();
         if self.view.rpc.is_some() {
             self.view.diagnostics.push(part.note(
-                "a second rpcinfo listing begins here: another host or another moment; left out, read it from a file of its own"));
+                "a second rpcinfo listing begins here: another host or another moment; left out, read it from a file \
+                    of \
+                    its own",
+            ));
             return;
         }
         self.view.rpc = Some(services);
@@ -269,9 +308,20 @@ impl Gather {
 
     /// Routes, if they are all: without those to the host's own networks the way out of a packet would be another.
     fn routes(&mut self, part: &Part, routes: Vec<Route>) {
-        let own = ["proto kernel", "scope link", "\"kernel\"", "\"link\""].iter().any(|w| part.section.text.contains(w));
+        let own = [
+            "proto \
+            kernel",
+            "scope link",
+            "\"kernel\"",
+            "\"link\"",
+        ]
+        .iter()
+        .any(|w| part.section.text.contains(w));
         if !own || routes.is_empty() {
-            self.view.diagnostics.push(part.note("the routes to the host's own networks are not in this listing; left out, `ip route` shows all"));
+            self.view.diagnostics.push(part.note(
+                "the routes to the host's own networks are not in this listing; left out, `ip route` shows \
+                    all",
+            ));
             return;
         }
         self.view.routes.get_or_insert_default().extend(routes);
@@ -296,7 +346,11 @@ impl Gather {
                 "not part of a listing that this program reads; left out".to_owned()
             } else {
                 let first = part.section.line;
-                format!("lines {} to {} are not part of a listing that this program reads; left out", from + first, to + first)
+                format!(
+                    "lines {} to {} are not part of a listing that this program reads; left out",
+                    from + first,
+                    to + first
+                )
             };
             self.view.diagnostics.push(part.place(Diagnostic::at(from + 1, message)));
         }
@@ -307,11 +361,22 @@ impl Gather {
         if self.view.iptables.is_some() {
             return;
         }
-        let Some(line) = text.lines().take(50).find_map(|l| l.trim_start().strip_prefix("# Generated by ")) else { return };
+        let Some(line) = text.lines().take(50).find_map(|l| {
+            l.trim_start().strip_prefix(
+                "# Generated \
+            by ",
+            )
+        }) else {
+            return;
+        };
         let mut words = line.split_whitespace();
         let (Some(tool), Some(version)) = (words.next(), words.next().filter(|w| w.starts_with('v'))) else { return };
         let backend = words.next().filter(|w| w.starts_with('('));
-        self.view.iptables = Some(format!("iptables {version}{}", backend.map(|b| format!(" {b}")).unwrap_or_default()));
+        self.view.iptables = Some(format!(
+            "iptables \
+            {version}{}",
+            backend.map(|b| format!(" {b}")).unwrap_or_default()
+        ));
         // Before 1.8 there was only x_tables; from 1.8.3 on the nft variant says so.
         self.view.backend = match backend {
             Some("(nf_tables)") => Some(Backend::Nft),
@@ -343,8 +408,11 @@ mod tests {
 
     #[test]
     fn several_listings_make_one_view() {
-        let v = view("$ iptables-save\n*filter\n:INPUT DROP [0:0]\n-A INPUT -s 192.0.2.1/32 -j ACCEPT\nCOMMIT\n\
-            $ ip6tables-save\n*filter\n:INPUT DROP [0:0]\nCOMMIT\n$ rpcinfo -p\n    100000    2   tcp    111  portmapper\n");
+        let v = view(
+            "$ iptables-save\n*filter\n:INPUT DROP [0:0]\n-A INPUT -s 192.0.2.1/32 -j ACCEPT\nCOMMIT\n\
+            $ ip6tables-save\n*filter\n:INPUT DROP [0:0]\nCOMMIT\n$ rpcinfo -p\n    100000    2   tcp    111  \
+            portmapper\n",
+        );
         assert_eq!(v.v4.as_ref().unwrap().chain("filter", "INPUT").unwrap().rules[0].line, 4);
         assert!(v.v6.is_some());
         assert_eq!(v.rpc.as_ref().unwrap().len(), 1);
@@ -372,7 +440,10 @@ mod tests {
 
     #[test]
     fn spec_of_another_table_is_not_taken_for_filter() {
-        let v = view("$ iptables -t nat -S\n-P PREROUTING ACCEPT\n-P INPUT ACCEPT\n-P OUTPUT ACCEPT\n-P POSTROUTING ACCEPT\n");
+        let v = view(
+            "$ iptables -t nat -S\n-P PREROUTING ACCEPT\n-P INPUT ACCEPT\n-P OUTPUT ACCEPT\n-P POSTROUTING \
+                ACCEPT\n",
+        );
         assert_eq!(v.v4.unwrap().tables[0].name, "nat");
         let v = view("-P PREROUTING ACCEPT\n-P OUTPUT ACCEPT\n-A PREROUTING -d 192.0.2.1/32 -j DROP\n");
         assert_eq!(v.v4.unwrap().tables[0].name, "raw");
@@ -380,9 +451,12 @@ mod tests {
 
     #[test]
     fn addresses_and_routes_are_taken() {
-        let link = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n";
+        let link = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\n    link/loopback \
+            00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever \
+            preferred_lft forever\n";
         let eth = "2: eth0: <BROADCAST,MULTICAST,UP> mtu 1500\n    inet 192.168.50.10/24 scope global eth0\n";
-        let routes = "default via 192.168.50.1 dev eth0 \n192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.10 \n";
+        let routes =
+            "default via 192.168.50.1 dev eth0 \n192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.10 \n";
         let v = view(&format!("{link}{eth}{routes}"));
         assert_eq!(v.diagnostics, []);
         assert!(v.local_addrs(Family::V4).unwrap().contains([192, 168, 50, 10].into()));
@@ -392,13 +466,20 @@ mod tests {
         // One interface is not all.
         let v = view(eth);
         assert!(v.addrs.is_some() && v.local_addrs(Family::V4).is_none());
-        let v = view("[{\"ifname\":\"lo\",\"addr_info\":[{\"local\":\"::1\",\"prefixlen\":128}]}]\n[{\"dst\":\"fe80::/64\",\"dev\":\"eth0\",\"protocol\":\"kernel\"},{\"dst\":\"default\",\"dev\":\"eth0\"}]\n");
+        let v = view(
+            "[{\"ifname\":\"lo\",\"addr_info\":[{\"local\":\"::1\",\"prefixlen\":128}]}]\n\
+             [{\"dst\":\"fe80::/64\",\"dev\":\"eth0\",\"protocol\":\"kernel\"},\
+             {\"dst\":\"default\",\"dev\":\"eth0\"}]\n",
+        );
         assert_eq!(v.diagnostics, []);
         assert!(v.local_addrs(Family::V6).is_some() && v.routes(Family::V6).unwrap().len() == 2);
         // Routes without those to the host's own networks lead astray.
         let v = view("$ ip route show default\ndefault via 192.168.50.1 dev eth0 \n");
         assert!(v.routes.is_none() && v.diagnostics.len() == 1, "{:?}", v.diagnostics);
-        let v = view("2: eth0: <BROADCAST,MULTICAST,UP> mtu 1500\n    link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff\n");
+        let v = view(
+            "2: eth0: <BROADCAST,MULTICAST,UP> mtu 1500\n    link/ether 52:54:00:12:34:56 brd \
+                ff:ff:ff:ff:ff:ff\n",
+        );
         assert!(v.addrs.is_none() && v.diagnostics.len() == 1, "{:?}", v.diagnostics);
     }
 

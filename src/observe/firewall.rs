@@ -24,13 +24,22 @@ pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
 ///
 /// Plain `iptables-save` prints nothing on an untouched nft host, so that `filter` is asked for by name as well; on
 /// legacy that would load the table, so that it is only done for a table that is going to change (`to_change`).
-pub fn rules(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+pub fn rules(
+    host: &dyn Tools,
+    family: Family,
+    backend: Option<Backend>,
+    to_change: bool,
+) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
     rules_within(host, family, backend, to_change, READING)
 }
 
 /// The same in a time of the caller's.
 pub fn rules_within(
-    host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool, limit: Duration,
+    host: &dyn Tools,
+    family: Family,
+    backend: Option<Backend>,
+    to_change: bool,
+    limit: Duration,
 ) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
     let save = family.tool("-save");
     let ask = |args: &[&str]| -> Result<String, String> {
@@ -55,12 +64,20 @@ pub fn rules_within(
 }
 
 /// The rules of one family as loaded; tables that iptables prints wrong, without a word, count as unreadable as well.
-pub fn rules_checked(host: &dyn Tools, family: Family, backend: Option<Backend>, to_change: bool) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+pub fn rules_checked(
+    host: &dyn Tools,
+    family: Family,
+    backend: Option<Backend>,
+    to_change: bool,
+) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
     let (text, mut set, mut diags) = rules(host, family, backend, to_change)?;
     if backend == Some(Backend::Nft) {
         for table in set.tables.iter_mut().filter(|t| !t.unreadable && misprinted(host, family, &t.name, text.len())) {
             table.unreadable = true;
-            let said = format!("table {} cannot be read by iptables; it holds native nft rules that are printed as others", table.name);
+            let said = format!(
+                "table {} cannot be read by iptables; it holds native nft rules that are printed as others",
+                table.name
+            );
             diags.push(Diagnostic::whole(said).in_file(&family.tool("-save")));
         }
     }
@@ -74,7 +91,11 @@ fn misprinted(host: &dyn Tools, family: Family, table: &str, size: usize) -> boo
         Family::V4 => "ip",
         Family::V6 => "ip6",
     };
-    let ask = |args: &[&str]| host.run(&Cmd::new("nft", &[args, &["table", nft_family, table]].concat()).within(READING)).ok().filter(|o| o.status == 0);
+    let ask = |args: &[&str]| {
+        host.run(&Cmd::new("nft", &[args, &["table", nft_family, table]].concat()).within(READING))
+            .ok()
+            .filter(|o| o.status == 0)
+    };
     ask(&["--debug=netlink", "list", "sets"]).is_some_and(|o| nft::has_sets(nft_family, table, &o.text()))
         || size < LISTED_TWICE && ask(&["-j", "list"]).is_some_and(|o| nft::is_misread(&o.text()))
 }

@@ -26,7 +26,8 @@ pub fn observe(host: &dyn Host) -> View {
     view.ssh_peer = host.ssh_peer();
     let operator = view.ssh_peer.map_or_else(|| host.operator(), |(peer, _)| Operator::Ssh(peer));
     // Only root's eyes see whose processes hold a connection.
-    view.logins = (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
+    view.logins =
+        (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
     view.operator = Some(operator);
     view
 }
@@ -53,7 +54,8 @@ fn places(host: &dyn Host, view: &mut View) {
     }
     view.routes = Some(routes);
     let forwarding = |path: &str| host.read(Path::new(path)).ok().map(|b| b.first() == Some(&b'1'));
-    view.forwarding = [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
+    view.forwarding =
+        [forwarding("/proc/sys/net/ipv4/ip_forward"), forwarding("/proc/sys/net/ipv6/conf/all/forwarding")];
     view.route_localnet = Some(route_localnet(host, view));
 }
 
@@ -61,11 +63,12 @@ fn places(host: &dyn Host, view: &mut View) {
 const PORTMAPPER: u16 = 111;
 
 /// RPC services. `rpcinfo -p` speaks version 2 of the protocol, which knows IPv4 only (RFC 1833): a service whose IPv6
-/// port is another one would stay open there when it is protected by name. Plain `rpcinfo` lists both; where it does not
-/// work, `-p` is asked.
+/// port is another one would stay open there when it is protected by name. Plain `rpcinfo` lists both; where it does
+/// not work, `-p` is asked.
 fn rpc(host: &dyn Host, view: &mut View) {
     let limit = Duration::from_secs(3);
-    let plain = host.run(&Cmd::new("rpcinfo", &[]).within(limit)).map(|o| (o.status == 0).then(|| rpcinfo::read(&o.text())));
+    let plain =
+        host.run(&Cmd::new("rpcinfo", &[]).within(limit)).map(|o| (o.status == 0).then(|| rpcinfo::read(&o.text())));
     if let Ok(Some((Some(services), diags))) = plain {
         view.rpc = Some(services);
         return note(view, diags, "rpcinfo");
@@ -93,7 +96,10 @@ fn route_localnet(host: &dyn Host, view: &View) -> Vec<String> {
             names.push(&a.interface);
         }
     }
-    let set = |name: &&str| host.read(Path::new(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"))).is_ok_and(|b| b.first() == Some(&b'1'));
+    let set = |name: &&str| {
+        host.read(Path::new(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet")))
+            .is_ok_and(|b| b.first() == Some(&b'1'))
+    };
     names.into_iter().filter(set).map(str::to_owned).collect()
 }
 
@@ -104,19 +110,26 @@ fn sockets(host: &dyn Host, view: &mut View) {
         note(view, diags, "ss -lntup");
         view.sockets = Some(found);
     }
-    if let Some(text) = ask(host, view, Cmd::new("ss", &["-H", "-tn", "state", "established"]), "who is connected is not known") {
+    if let Some(text) =
+        ask(host, view, Cmd::new("ss", &["-H", "-tn", "state", "established"]), "who is connected is not known")
+    {
         let (found, diags) = sockets::established(&text);
         note(view, diags, "ss -tn");
         let ports: Vec<u16> = view.sockets.iter().flatten().map(|s| s.port).collect();
-        view.peers = found.into_iter().filter(|c| ports.contains(&c.local.1) && !c.peer.0.is_loopback())
-            .map(|c| Peer { addr: c.peer.0, port: c.local.1, proto: c.proto }).collect();
+        view.peers = found
+            .into_iter()
+            .filter(|c| ports.contains(&c.local.1) && !c.peer.0.is_loopback())
+            .map(|c| Peer { addr: c.peer.0, port: c.local.1, proto: c.proto })
+            .collect();
     }
 }
 
 /// What the rules name but do not hold, and who is meant to get in. None of it is needed: its absence says nothing.
 fn names(host: &dyn Host, view: &mut View) {
     sets(host, view);
-    if let Some(text) = quiet(host, &Cmd::new("docker", &["ps", "--format", "{{.Names}}\t{{.Ports}}"]).within(Duration::from_secs(2))) {
+    if let Some(text) =
+        quiet(host, &Cmd::new("docker", &["ps", "--format", "{{.Names}}\t{{.Ports}}"]).within(Duration::from_secs(2)))
+    {
         view.published_names = docker_ps::read(&text).0;
     }
     if let Ok(bytes) = host.read(Path::new("/etc/exports")) {
@@ -159,7 +172,8 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
         Err(why) => {
             let hint = if host.is_root() { "" } else { "; the firewall is readable for root only: run with sudo" };
             view.unread[family.index()] = Some(format!("{why}{hint}"));
-            view.diagnostics.push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
+            view.diagnostics
+                .push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
         }
     }
 }
@@ -190,7 +204,8 @@ mod tests {
     #[test]
     fn services_are_read_with_their_ports_of_ipv6() {
         let rpc = observe(&Demo::new()).rpc.unwrap_or_default();
-        let ports: Vec<u16> = rpc.iter().filter(|s| s.name == "mountd" && s.proto == Proto::TCP).map(|s| s.port).collect();
+        let ports: Vec<u16> =
+            rpc.iter().filter(|s| s.name == "mountd" && s.proto == Proto::TCP).map(|s| s.port).collect();
         assert_eq!(ports, [52961, 57203], "0.0.0.0.206.225 and ::.223.115");
     }
 }

@@ -40,26 +40,36 @@ pub fn beside(host: &dyn Host, backend: Option<Backend>) -> Vec<Beside> {
             Some((Backend::Nft, Some(listed(host, &see, family).filter(decides)?), see))
         }
     };
-    Family::BOTH.into_iter().filter_map(|family| {
-        let (backend, set, see) = of(family)?;
-        let rules = set.map(|s| s.tables.iter().flat_map(|t| &t.chains).map(|c| c.rules.len()).sum());
-        Some(Beside { family, backend, rules, see })
-    }).collect()
+    Family::BOTH
+        .into_iter()
+        .filter_map(|family| {
+            let (backend, set, see) = of(family)?;
+            let rules = set.map(|s| s.tables.iter().flat_map(|t| &t.chains).map(|c| c.rules.len()).sum());
+            Some(Beside { family, backend, rules, see })
+        })
+        .collect()
 }
 
 /// The tables of nftables that no iptables made, as `inet mine`.
 pub fn native_tables(host: &dyn Host) -> Vec<String> {
-    let Some(out) = host.run(&Cmd::new("nft", &["-j", "list", "chains"])).ok().filter(|o| o.status == 0) else { return Vec::new() };
-    let mut names: Vec<String> = nft::chains(&out.text(), false).0.iter().map(|c| format!("{} {}", c.family, c.table)).collect();
+    let Some(out) = host.run(&Cmd::new("nft", &["-j", "list", "chains"])).ok().filter(|o| o.status == 0) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> =
+        nft::chains(&out.text(), false).0.iter().map(|c| format!("{} {}", c.family, c.table)).collect();
     names.dedup();
     names
 }
 
-/// The tables of iptables-legacy that are loaded, by name, and their rules if they can be read. Only where tables are loaded
-/// it is asked, so that none is loaded by looking.
+/// The tables of iptables-legacy that are loaded, by name, and their rules if they can be read. Only where tables are
+/// loaded it is asked, so that none is loaded by looking.
 fn legacy_rules(host: &dyn Host, family: Family) -> Option<(String, Option<Ruleset>)> {
     let path = if family == Family::V4 { "/proc/net/ip_tables_names" } else { "/proc/net/ip6_tables_names" };
-    let names = host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).ok().filter(|n| !n.trim().is_empty())?;
+    let names = host
+        .read(Path::new(path))
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .ok()
+        .filter(|n| !n.trim().is_empty())?;
     match listed(host, &family.tool("-legacy-save"), family) {
         Some(set) if !decides(&set) => None,
         set => Some((names, set)),
@@ -97,13 +107,21 @@ fn listed(host: &dyn Host, save: &str, family: Family) -> Option<Ruleset> {
 
 /// Whether anything is decided: tables that are loaded without a rule let everything through.
 fn decides(set: &Ruleset) -> bool {
-    set.tables.iter().any(|t| t.unreadable || t.chains.iter().any(|c| !c.rules.is_empty() || !matches!(c.policy, None | Some(Policy::Accept))))
+    set.tables.iter().any(|t| {
+        t.unreadable || t.chains.iter().any(|c| !c.rules.is_empty() || !matches!(c.policy, None | Some(Policy::Accept)))
+    })
 }
 
 /// Whether a table does more than let through and drop.
 fn rewrites(table: &Table, family: Family) -> bool {
     table.chains.iter().flat_map(|c| &c.rules).any(|r| match r.spec(family).target {
-        Target::None | Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Continue(_) | Target::Goto(_) => false,
+        Target::None
+        | Target::Accept
+        | Target::Drop
+        | Target::Reject
+        | Target::Return
+        | Target::Continue(_)
+        | Target::Goto(_) => false,
         Target::Jump(chain, _) => table.chain(&chain).is_none(),
         _ => true,
     })
@@ -126,15 +144,24 @@ fn nft_chains(host: &dyn Host, view: &mut View) {
             continue;
         }
         seen.push(table);
-        let text = host.run(&Cmd::new("nft", &["list", "table", table.0, table.1]).within(firewall::READING)).ok().filter(|o| o.status == 0).map(|o| o.text());
+        let text = host
+            .run(&Cmd::new("nft", &["list", "table", table.0, table.1]).within(firewall::READING))
+            .ok()
+            .filter(|o| o.status == 0)
+            .map(|o| o.text());
         if text.as_deref().is_some_and(|t| !nft::decides(t)) {
             continue;
         }
         let rewrites = text.is_none_or(|t| nft::rewrites(&t));
-        let mut hooks: Vec<&str> = chains.iter().filter(|o| (o.family.as_str(), o.table.as_str()) == table).map(|o| o.hook.as_str()).collect();
+        let mut hooks: Vec<&str> =
+            chains.iter().filter(|o| (o.family.as_str(), o.table.as_str()) == table).map(|o| o.hook.as_str()).collect();
         hooks.sort_unstable();
         hooks.dedup();
-        let whose = if c.family != "inet" && !Table::builtin_chains(&c.table).is_empty() && legacy { "iptables-nft with its" } else { "the native nft" };
+        let whose = if c.family != "inet" && !Table::builtin_chains(&c.table).is_empty() && legacy {
+            "iptables-nft with its"
+        } else {
+            "the native nft"
+        };
         for family in c.families() {
             let what = format!("{whose} table {} {} (hooks: {})", table.0, table.1, hooks.join(", "));
             let see = format!("nft list table {} {}", table.0, table.1);

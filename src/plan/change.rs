@@ -23,7 +23,9 @@ pub struct Change {
 impl Change {
     /// Whether nothing of ours would be different; a jump that got lost is put back.
     pub fn is_nothing(&self) -> bool {
-        self.families.iter().all(|f| f.doors.iter().all(|d| d.rules == d.old_rules && (d.new.is_none() || d.jump_was_there)))
+        self.families
+            .iter()
+            .all(|f| f.doors.iter().all(|d| d.rules == d.old_rules && (d.new.is_none() || d.jump_was_there)))
     }
 }
 
@@ -39,7 +41,11 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
         };
         let new = content(&analysis, plan, family)?;
         if !new.input.is_empty() && !new.input.iter().any(|r| r == REPLIES) {
-            notes.push(format!("{}: connection tracking is not in use, so replies to this host's own sockets are not let through ahead of the rules", family.label()));
+            notes.push(format!(
+                "{}: connection tracking is not in use, so replies to this host's own sockets are not let \
+                through ahead of the rules",
+                family.label()
+            ));
         }
         for forwarded in [false, true] {
             let planned = if forwarded { &new.forward } else { &new.input };
@@ -47,7 +53,10 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
             taken_away.extend(gone.map(|r| format!("{}: {r}", family.label())));
         }
         let change = family_change(rules, new.input, new.forward);
-        if let Some(set) = match family { Family::V4 => after.v4.as_mut(), Family::V6 => after.v6.as_mut() } {
+        if let Some(set) = match family {
+            Family::V4 => after.v4.as_mut(),
+            Family::V6 => after.v6.as_mut(),
+        } {
             for script in [change.apply_script(None), change.keep_script()] {
                 set.apply(&script).map_err(|e| PlanError {
                     what: format!("the change does not fit the rules that are loaded: {}", e.message),
@@ -73,26 +82,39 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Rule, Ruleset, RpcService, Proto, Socket, Source};
+    use crate::model::{Proto, RpcService, Rule, Ruleset, Socket, Source};
     use crate::syntax::{iptables_save, plan};
 
     fn host(v4: &str) -> View {
         let mut v = View::empty(Source::Capture, "test");
         v.v4 = Some(iptables_save::read(v4, Family::V4).0);
         v.v6 = Some(Ruleset::new(Family::V6));
-        v.rpc = Some([Proto::TCP, Proto::UDP].map(|proto| RpcService {
-            program: 100_000, versions: vec![2, 3, 4], proto, port: 111, name: "portmapper".into(),
-        }).to_vec());
+        v.rpc = Some(
+            [Proto::TCP, Proto::UDP]
+                .map(|proto| RpcService {
+                    program: 100_000,
+                    versions: vec![2, 3, 4],
+                    proto,
+                    port: 111,
+                    name: "portmapper".into(),
+                })
+                .to_vec(),
+        );
         v
     }
 
-    const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
+    const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"2001:db8::11\"]\nto = \
+        [\"portmapper\"]\n\
         [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
-    const LOADED: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042\nCOMMIT\n\
-        *filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
+    const LOADED: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT \
+        --to-destination 172.17.0.2:9042\nCOMMIT\n\
+        *filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j \
+        DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
 
     fn texts(set: &Ruleset, chain: &str) -> Vec<String> {
-        set.chain("filter", chain).map(|c| c.rules.iter().map(|r: &Rule| r.text.to_string()).collect()).unwrap_or_default()
+        set.chain("filter", chain)
+            .map(|c| c.rules.iter().map(|r: &Rule| r.text.to_string()).collect())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -102,21 +124,36 @@ mod tests {
         let v4 = change.after.v4.as_ref().unwrap();
         assert_eq!(texts(v4, "INPUT"), ["! -i lo -j PORTCULLIS"]);
         assert_eq!(texts(v4, "PORTCULLIS"), ["-j PORTCULLIS-A"]);
-        assert_eq!(texts(v4, "PORTCULLIS-A"), [
-            "-m conntrack --ctdir REPLY -j RETURN",
-            "-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -m comment --comment \"portcullis: allow portmapper\" -j ACCEPT",
-            "-s 192.0.2.11/32 -p udp -m udp --dport 111 -m comment --comment \"portcullis: allow portmapper\" -j ACCEPT",
-            "-p tcp -m tcp --dport 111 -m comment --comment \"portcullis: drop portmapper\" -j DROP",
-            "-p udp -m udp --dport 111 -m comment --comment \"portcullis: drop portmapper\" -j DROP",
-        ]);
+        assert_eq!(
+            texts(v4, "PORTCULLIS-A"),
+            [
+                "-m conntrack --ctdir REPLY -j RETURN",
+                "-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -m comment --comment \"portcullis: allow portmapper\" -j \
+                    ACCEPT",
+                "-s 192.0.2.11/32 -p udp -m udp --dport 111 -m comment --comment \"portcullis: allow portmapper\" -j \
+                    ACCEPT",
+                "-p tcp -m tcp --dport 111 -m comment --comment \"portcullis: drop portmapper\" -j DROP",
+                "-p udp -m udp --dport 111 -m comment --comment \"portcullis: drop portmapper\" -j DROP",
+            ]
+        );
         assert_eq!(texts(change.after.v6.as_ref().unwrap(), "PORTCULLIS-A").len(), 5);
     }
 
     #[test]
     fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
-        let mut view = host("*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443\nCOMMIT\n\
-            *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n");
-        let socket = |local: &str, port| Socket { proto: Proto::TCP, local: local.parse().unwrap(), port, device: None, v6only: Some(false), process: None };
+        let mut view = host(
+            "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination \
+                192.168.50.10:6443\nCOMMIT\n\
+            *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+        );
+        let socket = |local: &str, port| Socket {
+            proto: Proto::TCP,
+            local: local.parse().unwrap(),
+            port,
+            device: None,
+            v6only: Some(false),
+            process: None,
+        };
         // What etcd is bound to is the host's address.
         view.sockets = Some(vec![socket("192.168.50.10", 2379), socket("::", 6443)]);
         let plan = plan::read(&CURE.replace("portmapper", "published:30643/tcp")).unwrap();
@@ -148,9 +185,18 @@ mod tests {
     #[test]
     fn a_revert_takes_back_only_ours() {
         let view = host(LOADED);
-        let first = build(&view, &plan::read(&CURE.replace("\"portmapper\"]\n[[rule]]\naction = \"drop\"", "\"portmapper\", \"published:9042\"]\n[[rule]]\naction = \"drop\"")).unwrap()).unwrap();
+        let first = build(
+            &view,
+            &plan::read(&CURE.replace(
+                "\"portmapper\"]\n[[rule]]\naction = \"drop\"",
+                "\"portmapper\", \"published:9042\"]\n[[rule]]\naction = \"drop\"",
+            ))
+            .unwrap(),
+        )
+        .unwrap();
         assert_eq!(first.families[0].doors.len(), 2);
-        let foreign = "*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\nCOMMIT\n";
+        let foreign = "*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j \
+            DROP\nCOMMIT\n";
         let mut expected = view.v4.clone().unwrap();
         let back = there_and_back(&expected, &first.families[0], "");
         assert!(back.same_rules(&expected), "{back:#?}");
@@ -163,7 +209,8 @@ mod tests {
         let second = build(&first.after, &other).unwrap();
         // One more in INPUT over IPv4: nothing tells that 172.17.0.2 is not the host's.
         assert_eq!(second.taken_away.len(), 4 + 4 + 4 + 1, "{:?}", second.taken_away);
-        let back = there_and_back(first.after.v4.as_ref().unwrap(), &second.families[0], "*filter\n-F PORTCULLIS-A\nCOMMIT\n");
+        let back =
+            there_and_back(first.after.v4.as_ref().unwrap(), &second.families[0], "*filter\n-F PORTCULLIS-A\nCOMMIT\n");
         assert!(back.same_rules(first.after.v4.as_ref().unwrap()), "{back:#?}");
         // Everything out again.
         let none = build(&first.after, &Plan::default()).unwrap();

@@ -43,10 +43,15 @@ pub(super) struct Target {
 pub fn content(analysis: &Analysis, plan: &Plan, family: Family) -> Result<Content, PlanError> {
     let view = analysis.view();
     let mut out = Content::default();
-    let published: BTreeSet<(Proto, u16)> = plan.rules.iter().flat_map(|r| &r.to).flat_map(|goal| match goal {
-        Goal::Published(proto, port) => Goal::protos(*proto).into_iter().map(|p| (p, *port)).collect(),
-        _ => Vec::new(),
-    }).collect();
+    let published: BTreeSet<(Proto, u16)> = plan
+        .rules
+        .iter()
+        .flat_map(|r| &r.to)
+        .flat_map(|goal| match goal {
+            Goal::Published(proto, port) => Goal::protos(*proto).into_iter().map(|p| (p, *port)).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
     let here = analysis.nat_leads_here(family, published.into_iter().collect());
     for rule in &plan.rules {
         for goal in &rule.to {
@@ -70,23 +75,35 @@ pub fn ports(view: &View, goal: &Goal) -> Vec<(Proto, u16)> {
 
 pub(super) fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError> {
     match goal {
-        Goal::Port(proto, port) => Ok(Goal::protos(*proto).into_iter()
-            .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string(), here: false }).collect()),
-        Goal::Published(proto, port) => Ok(Goal::protos(*proto).into_iter()
-            .map(|p| Target { proto: p, port: *port, published: true, name: goal.to_string(), here: false }).collect()),
+        Goal::Port(proto, port) => Ok(Goal::protos(*proto)
+            .into_iter()
+            .map(|p| Target { proto: p, port: *port, published: false, name: goal.to_string(), here: false })
+            .collect()),
+        Goal::Published(proto, port) => Ok(Goal::protos(*proto)
+            .into_iter()
+            .map(|p| Target { proto: p, port: *port, published: true, name: goal.to_string(), here: false })
+            .collect()),
         Goal::Service(name) => {
             let Some(all) = &view.rpc else {
-                return Err(PlanError::new(format!("the ports of {name} are not known: rpcinfo was not read"), "name the port instead, e.g. 111/tcp"));
+                return Err(PlanError::new(
+                    format!("the ports of {name} are not known: rpcinfo was not read"),
+                    "name the port instead, e.g. 111/tcp",
+                ));
             };
-            let found: Vec<Target> = all.iter()
+            let found: Vec<Target> = all
+                .iter()
                 .filter(|s| s.name == *name || (s.program == 100_000 && matches!(name.as_str(), "rpcbind" | "sunrpc")))
-                .map(|s| Target { proto: s.proto, port: s.port, published: false, name: name.clone(), here: false }).collect();
+                .map(|s| Target { proto: s.proto, port: s.port, published: false, name: name.clone(), here: false })
+                .collect();
             if found.is_empty() {
                 let mut known: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
                 known.sort_unstable();
                 known.dedup();
-                let hint = if known.is_empty() { "no RPC service is registered; name the port instead, e.g. 111/tcp".to_owned() }
-                    else { format!("registered are: {}", known.join(", ")) };
+                let hint = if known.is_empty() {
+                    "no RPC service is registered; name the port instead, e.g. 111/tcp".to_owned()
+                } else {
+                    format!("registered are: {}", known.join(", "))
+                };
                 return Err(PlanError::new(format!("no RPC service is called {name}"), hint));
             }
             Ok(found)
@@ -96,10 +113,13 @@ pub(super) fn targets(view: &View, goal: &Goal) -> Result<Vec<Target>, PlanError
 
 fn add(out: &mut Content, rule: &PlanRule, target: &Target, family: Family) -> Result<(), PlanError> {
     for node in &rule.from {
-        if let crate::model::Node::Name(name, addrs) = node && addrs.is_empty() {
+        if let crate::model::Node::Name(name, addrs) = node
+            && addrs.is_empty()
+        {
             return Err(PlanError::new(format!("{name} is not resolved"), "check the spelling, or give the address"));
         }
-        let sources: Vec<Option<Net>> = node.nets(family).map_or_else(|| vec![None], |nets| nets.into_iter().map(Some).collect());
+        let sources: Vec<Option<Net>> =
+            node.nets(family).map_or_else(|| vec![None], |nets| nets.into_iter().map(Some).collect());
         for source in sources {
             let text = format!("portcullis: {} {}", rule.action.word(), target.name);
             // A port published by a user-space proxy comes in through INPUT, as well or instead.
@@ -147,15 +167,21 @@ fn uses_conntrack(view: &View) -> bool {
     Family::BOTH.iter().filter_map(|&f| view.rules(f)).flat_map(|r| &r.tables).any(|t| {
         let rules = || t.chains.iter().flat_map(|c| &c.rules);
         (t.name == "nat" && rules().next().is_some())
-            || rules().any(|r| r.jumps_to().is_some_and(|to| to == "CONNMARK")
-                || r.modules().any(|m| matches!(&*m, "conntrack" | "state" | "connmark" | "connlimit")))
+            || rules().any(|r| {
+                r.jumps_to().is_some_and(|to| to == "CONNMARK")
+                    || r.modules().any(|m| matches!(&*m, "conntrack" | "state" | "connmark" | "connlimit"))
+            })
     })
 }
 
 /// Where closing a service is better than filtering it: NFS version 4 needs no rpcbind.
 pub fn closing_is_better(view: &View) -> Option<&'static str> {
     let rpc = view.rpc.as_ref()?;
-    let only_v4 = rpc.iter().any(|s| s.name == "nfs") && rpc.iter().filter(|s| s.name == "nfs").all(|s| s.versions.iter().all(|&v| v >= 4))
+    let only_v4 = rpc.iter().any(|s| s.name == "nfs")
+        && rpc.iter().filter(|s| s.name == "nfs").all(|s| s.versions.iter().all(|&v| v >= 4))
         && !rpc.iter().any(|s| s.name == "mountd");
-    only_v4.then_some("NFS version 4 alone needs no rpcbind: `systemctl disable --now rpcbind.socket rpcbind` closes port 111 for good")
+    only_v4.then_some(
+        "NFS version 4 alone needs no rpcbind: `systemctl disable --now rpcbind.socket rpcbind` closes port 111 for \
+            good",
+    )
 }

@@ -1,5 +1,6 @@
-//! Our part of a firewall as a file of its own: the chains, and the jumps to them in words that no iptables-restore takes.
-//! A restore text cannot say "if missing": whoever loads the file puts in each jump that a fresh reading does not show.
+//! Our part of a firewall as a file of its own: the chains, and the jumps to them in words that no iptables-restore
+//! takes. A restore text cannot say "if missing": whoever loads the file puts in each jump that a fresh reading does
+//! not show.
 
 use super::slots::{FORWARD, FORWARD_JUMP, FamilyChange, INPUT_JUMP, family_change, standing};
 use crate::model::names::chains::{DOCKER_USER, is_ours};
@@ -8,7 +9,8 @@ use crate::syntax::iptables_save;
 
 /// What such a file begins with.
 const HEAD: &str = "\
-# The chains of portcullis alone, written by `portcullis save --ours`: `portcullis load` puts them in, then each jump below
+# The chains of portcullis alone, written by `portcullis save --ours`: `portcullis load` puts them in, then each jump \
+below
 # that is missing, at position 1. Not for iptables-restore: without --noflush it wipes everything else in the table.
 ";
 
@@ -70,8 +72,10 @@ impl Part {
 
     /// The file.
     pub fn write(&self) -> String {
-        let jumps = [(!self.input.is_empty()).then(|| format!("{JUMP}INPUT {INPUT_JUMP}\n")),
-            (!self.forward.is_empty()).then(|| format!("{JUMP}{}\n", self.forward_jump()))];
+        let jumps = [
+            (!self.input.is_empty()).then(|| format!("{JUMP}INPUT {INPUT_JUMP}\n")),
+            (!self.forward.is_empty()).then(|| format!("{JUMP}{}\n", self.forward_jump())),
+        ];
         format!("{HEAD}{}{}", self.chains(), jumps.into_iter().flatten().collect::<String>())
     }
 
@@ -94,7 +98,9 @@ impl Part {
             return foreign(&format!("table {}", table.name));
         }
         let ours = |c: &&Chain| is_ours(&c.name);
-        if let Some(chain) = set.tables.iter().flat_map(|t| &t.chains).find(|c| !ours(c) && (!c.rules.is_empty() || c.policy.is_none())) {
+        if let Some(chain) =
+            set.tables.iter().flat_map(|t| &t.chains).find(|c| !ours(c) && (!c.rules.is_empty() || c.policy.is_none()))
+        {
             return foreign(&format!("chain {}", chain.name));
         }
         let jumps: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix(JUMP)).collect();
@@ -105,10 +111,15 @@ impl Part {
             return foreign(&format!("the jump {jump}"));
         }
         // What is in our chains is what `write` makes of it: nothing beside the two slots and their switches.
-        if iptables_save::read(&expected, family).0.same_rules(&set) { Ok(part) } else { foreign("chains that are not filled as portcullis does") }
+        if iptables_save::read(&expected, family).0.same_rules(&set) {
+            Ok(part)
+        } else {
+            foreign("chains that are not filled as portcullis does")
+        }
     }
 
-    /// The change that makes this stand where `now` stands; our jumps are left alone, but taken out with what they led to.
+    /// The change that makes this stand where `now` stands; our jumps are left alone, but taken out with what they led
+    /// to.
     pub fn change(&self, now: &Ruleset) -> FamilyChange {
         let mut change = family_change(now, self.input.clone(), self.forward.clone());
         for door in &mut change.doors {
@@ -122,12 +133,15 @@ impl Part {
         let kept = FamilyChange::from_kernel(now);
         let rules = |forwarded| kept.doors.iter().find(|d| d.is_forwarded() == forwarded).map_or(&[][..], |d| &d.rules);
         let undated = [false, true].iter().all(|&f| standing(now, f).fuse.is_none());
-        undated && kept.doors.iter().all(|d| d.new.is_some()) && rules(false) == self.input && rules(true) == self.forward
+        undated
+            && kept.doors.iter().all(|d| d.new.is_some())
+            && rules(false) == self.input
+            && rules(true) == self.forward
             && kept.holds(now, &kept.keep_script())
     }
 
-    /// The scripts that put in each jump that `now` does not show, one transaction each. A jump that stood in for Docker's
-    /// chain goes when that is there.
+    /// The scripts that put in each jump that `now` does not show, one transaction each. A jump that stood in for
+    /// Docker's chain goes when that is there.
     pub fn jumps(&self, now: &Ruleset) -> Vec<String> {
         let script = |line: String| format!("*filter\n{line}\nCOMMIT\n");
         let mut out = Vec::new();
@@ -155,7 +169,11 @@ mod tests {
     const PUBLISHED: &str = "-p tcp -m conntrack --ctstate DNAT --ctorigdstport 9042 --ctdir ORIGINAL -j DROP";
 
     fn host(more: &str) -> Ruleset {
-        iptables_save::read(&format!("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{more}COMMIT\n"), Family::V4).0
+        iptables_save::read(
+            &format!("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{more}COMMIT\n"),
+            Family::V4,
+        )
+        .0
     }
 
     fn part(docker: bool) -> Part {
@@ -183,14 +201,30 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
-        for part in [part(true), part(false), Part { forward: Vec::new(), ..part(false) }, Part { input: Vec::new(), forward: Vec::new(), ..part(false) }] {
+        for part in [
+            part(true),
+            part(false),
+            Part { forward: Vec::new(), ..part(false) },
+            Part { input: Vec::new(), forward: Vec::new(), ..part(false) },
+        ] {
             assert_eq!(Part::read(&part.write(), Family::V4), Ok(part));
         }
         let text = part(true).write();
-        assert!(text.contains("\n# jump: INPUT ! -i lo -j PORTCULLIS\n# jump: DOCKER-USER -j PORTCULLIS-FWD  (when Docker"), "{text}");
+        assert!(
+            text.contains("\n# jump: INPUT ! -i lo -j PORTCULLIS\n# jump: DOCKER-USER -j PORTCULLIS-FWD  (when Docker"),
+            "{text}"
+        );
         assert!(!text.lines().any(|l| l.starts_with("-I") || l.contains("-A INPUT")), "{text}");
-        let with = |line: &str| Part::read(&text.replace("COMMIT\n", &format!("{line}\nCOMMIT\n")), Family::V4).unwrap_err();
-        for foreign in ["-A INPUT -j DROP", "-A FORWARD -j PORTCULLIS-FWD", ":mine - [0:0]", "-A PORTCULLIS -j DROP", "-A PORTCULLIS-B -j DROP", "rm -rf /"] {
+        let with =
+            |line: &str| Part::read(&text.replace("COMMIT\n", &format!("{line}\nCOMMIT\n")), Family::V4).unwrap_err();
+        for foreign in [
+            "-A INPUT -j DROP",
+            "-A FORWARD -j PORTCULLIS-FWD",
+            ":mine - [0:0]",
+            "-A PORTCULLIS -j DROP",
+            "-A PORTCULLIS-B -j DROP",
+            "rm -rf /",
+        ] {
             assert!(matches!(with(foreign), BadPart::Foreign(_)), "{foreign}: {:?}", with(foreign));
         }
         assert_eq!(with("-A PORTCULLIS -m time --datestop 2026-11-23T22:18:34 -j PORTCULLIS-A"), BadPart::Dated);
@@ -201,7 +235,8 @@ mod tests {
 
     #[test]
     fn loading_twice_is_loading_once_and_touches_nothing_of_others() {
-        let theirs = ":ufw-before-input - [0:0]\n:DOCKER-USER - [0:0]\n-A INPUT -j ufw-before-input\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\n";
+        let theirs = ":ufw-before-input - [0:0]\n:DOCKER-USER - [0:0]\n-A INPUT -j ufw-before-input\n-A FORWARD -j \
+            DOCKER-USER\n-A DOCKER-USER -j RETURN\n";
         let mut now = host(theirs);
         load(&mut now, &part(true));
         let once = now.clone();
@@ -211,8 +246,12 @@ mod tests {
         assert_eq!(lines(&now, "DOCKER-USER"), ["-j PORTCULLIS-FWD", "-j RETURN"]);
         assert_eq!(Part::of(&now), part(true));
         // Another plan, a flushed slot, a rule of somebody else's in our chain, a lost jump, the rest of a trial.
-        for odd in ["-F PORTCULLIS-A", "-A PORTCULLIS -j ACCEPT", "-D INPUT ! -i lo -j PORTCULLIS",
-            "-F PORTCULLIS\n-A PORTCULLIS -m time --datestop 2026-11-23T22:18:34 -j PORTCULLIS-A"] {
+        for odd in [
+            "-F PORTCULLIS-A",
+            "-A PORTCULLIS -j ACCEPT",
+            "-D INPUT ! -i lo -j PORTCULLIS",
+            "-F PORTCULLIS\n-A PORTCULLIS -m time --datestop 2026-11-23T22:18:34 -j PORTCULLIS-A",
+        ] {
             let mut now = once.clone();
             now.apply(&format!("*filter\n{odd}\nCOMMIT\n")).unwrap();
             load(&mut now, &part(true));
@@ -228,8 +267,12 @@ mod tests {
         let mut now = host("");
         load(&mut now, &part(true));
         assert_eq!(lines(&now, "FORWARD"), ["-j PORTCULLIS-FWD"]);
-        now.apply("*filter\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\nCOMMIT\n").unwrap();
+        now.apply("*filter\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\nCOMMIT\n")
+            .unwrap();
         load(&mut now, &part(true));
-        assert_eq!((lines(&now, "FORWARD"), lines(&now, "DOCKER-USER")), (vec!["-j DOCKER-USER".to_owned()], vec!["-j PORTCULLIS-FWD".to_owned(), "-j RETURN".to_owned()]));
+        assert_eq!(
+            (lines(&now, "FORWARD"), lines(&now, "DOCKER-USER")),
+            (vec!["-j DOCKER-USER".to_owned()], vec!["-j PORTCULLIS-FWD".to_owned(), "-j RETURN".to_owned()])
+        );
     }
 }

@@ -11,15 +11,19 @@ use crate::syntax::iptables_save;
 /// What brings the kept state about at once: one text per family, in it first our chains in one transaction, then what
 /// nothing needs any more.
 fn whole_scripts(change: &Change) -> Vec<(Family, String)> {
-    change.families.iter().map(|f| {
-        let mut script = f.whole_script();
-        if let Some(mut after) = change.before.rules(f.family()).cloned()
-            && after.apply(&script).is_ok()
-        {
-            script.extend(f.cleanup_scripts(&after));
-        }
-        (f.family(), script)
-    }).collect()
+    change
+        .families
+        .iter()
+        .map(|f| {
+            let mut script = f.whole_script();
+            if let Some(mut after) = change.before.rules(f.family()).cloned()
+                && after.apply(&script).is_ok()
+            {
+                script.extend(f.cleanup_scripts(&after));
+            }
+            (f.family(), script)
+        })
+        .collect()
 }
 
 /// The commands that bring the kept state about, one a line, `iptables` and `ip6tables`, as typed into a shell.
@@ -44,13 +48,21 @@ pub fn commands(change: &Change) -> Vec<String> {
 pub fn diff(change: &Change) -> String {
     let mut out = String::new();
     for family in Family::BOTH {
-        let text = |r: Option<&Ruleset>| r.and_then(|r| r.table("filter").map(|t| {
-            let mut one = Ruleset::new(family);
-            one.tables.push(t.clone());
-            iptables_save::write(&one, false)
-        })).unwrap_or_default();
+        let text = |r: Option<&Ruleset>| {
+            r.and_then(|r| {
+                r.table("filter").map(|t| {
+                    let mut one = Ruleset::new(family);
+                    one.tables.push(t.clone());
+                    iptables_save::write(&one, false)
+                })
+            })
+            .unwrap_or_default()
+        };
         let (a, b) = (text(change.before.rules(family)), text(change.after.rules(family)));
-        out.push_str(&difference((&format!("{} now", family.label()), &a), (&format!("{} with the plan kept", family.label()), &b)));
+        out.push_str(&difference(
+            (&format!("{} now", family.label()), &a),
+            (&format!("{} with the plan kept", family.label()), &b),
+        ));
     }
     out
 }
@@ -83,8 +95,14 @@ mod tests {
 
     #[test]
     fn the_letter_of_a_slot_is_no_difference() {
-        let rules = |slot: &str, more: &str| format!("*filter\n:INPUT ACCEPT [0:0]\n:PORTCULLIS - [0:0]\n:PORTCULLIS-{slot} - [0:0]\n\
-            -A INPUT ! -i lo -j PORTCULLIS\n-A PORTCULLIS -j PORTCULLIS-{slot}\n-A PORTCULLIS-{slot} -p tcp -m tcp --dport 111 -j DROP\n{more}COMMIT\n");
+        let rules = |slot: &str, more: &str| {
+            format!(
+                "*filter\n:INPUT ACCEPT [0:0]\n:PORTCULLIS - [0:0]\n:PORTCULLIS-{slot} - [0:0]\n\
+            -A INPUT ! -i lo -j PORTCULLIS\n-A PORTCULLIS -j PORTCULLIS-{slot}\n-A PORTCULLIS-{slot} -p tcp -m tcp \
+            --dport \
+            111 -j DROP\n{more}COMMIT\n"
+            )
+        };
         let diff = difference(("now", &rules("A", "")), ("then", &rules("B", "-A PORTCULLIS-B -p udp -j DROP\n")));
         let changed: Vec<&str> = diff.lines().filter(|l| l.starts_with(['+', '-'])).collect();
         assert_eq!(changed, ["--- now", "+++ then", "+-A PORTCULLIS-B -p udp -j DROP"]);

@@ -11,7 +11,8 @@ const COMMENT: &str = "portcullis: ";
 /// What every dated rule of ours has in a listing.
 const DATED: &str = "--datestop";
 
-/// The ruleset with our chains under their own names, and which were called otherwise: (what it is called, what it was).
+/// The ruleset with our chains under their own names, and which were called otherwise: (what it is called, what it
+/// was).
 pub fn named(set: &Ruleset) -> (Ruleset, Vec<(String, String)>) {
     let mut out = set.clone();
     let mut found = Vec::new();
@@ -25,7 +26,10 @@ pub fn named(set: &Ruleset) -> (Ruleset, Vec<(String, String)>) {
             found.push((name, switch.to_owned()));
         }
         for name in renamed_slots(table, switch) {
-            let Some(free) = [Slot::A, Slot::B].map(|s| s.chain(switch)).into_iter().find(|s| table.chain(s).is_none()) else { continue };
+            let Some(free) = [Slot::A, Slot::B].map(|s| s.chain(switch)).into_iter().find(|s| table.chain(s).is_none())
+            else {
+                continue;
+            };
             table.rename(&name, &free);
             found.push((name, free));
         }
@@ -41,14 +45,18 @@ fn renamed_switch(table: &Table, forwarded: bool, family: Family) -> Option<Stri
     }
     let led_to = led_to(table, forwarded);
     let dated = |c: &Chain| c.rules.first().is_some_and(|r| r.has(DATED));
-    others(table).filter(|c| dated(c) || led_to.contains(&c.name) && !c.rules.is_empty())
-        .find(|c| c.rules.iter().all(|r| of_a_switch(table, switch, r, family).is_some())).map(|c| c.name.clone())
+    others(table)
+        .filter(|c| dated(c) || led_to.contains(&c.name) && !c.rules.is_empty())
+        .find(|c| c.rules.iter().all(|r| of_a_switch(table, switch, r, family).is_some()))
+        .map(|c| c.name.clone())
 }
 
 /// The chains that our jump leads to, by the names that they have.
 fn led_to(table: &Table, forwarded: bool) -> Vec<String> {
     let rules = parents(table, forwarded).flat_map(|c| &c.rules);
-    rules.filter_map(|r| r.jumps_to().filter(|to| *r.text == *jump(forwarded, to)).map(std::borrow::Cow::into_owned)).collect()
+    rules
+        .filter_map(|r| r.jumps_to().filter(|to| *r.text == *jump(forwarded, to)).map(std::borrow::Cow::into_owned))
+        .collect()
 }
 
 /// Whether our jump leads to a chain of that name.
@@ -72,7 +80,8 @@ struct Dated(bool);
 /// A rule as our switches hold them: a jump to a slot of this switch, behind dates or behind nothing.
 fn of_a_switch(table: &Table, switch: &str, rule: &Rule, family: Family) -> Option<Dated> {
     let Spec { target: Target::Jump(to, _), matches, .. } = rule.spec(family) else { return None };
-    let slot = [Slot::A, Slot::B].iter().any(|s| s.chain(switch) == to) || !has_our_name(&to) && table.chain(&to).is_some_and(is_slot);
+    let slot = [Slot::A, Slot::B].iter().any(|s| s.chain(switch) == to)
+        || !has_our_name(&to) && table.chain(&to).is_some_and(is_slot);
     match &matches[..] {
         [] => slot.then_some(Dated(false)),
         [Match::Dates(..)] => slot.then_some(Dated(true)),
@@ -89,7 +98,11 @@ fn is_slot(chain: &Chain) -> bool {
 
 /// What our switch jumps to under other names than those of its slots.
 fn renamed_slots(table: &Table, switch: &str) -> Vec<String> {
-    let to = table.chain(switch).into_iter().flat_map(|c| &c.rules).filter_map(|r| r.jumps_to().map(std::borrow::Cow::into_owned));
+    let to = table
+        .chain(switch)
+        .into_iter()
+        .flat_map(|c| &c.rules)
+        .filter_map(|r| r.jumps_to().map(std::borrow::Cow::into_owned));
     to.filter(|to| !has_our_name(to) && table.chain(to).is_some_and(is_slot)).collect()
 }
 
@@ -111,8 +124,8 @@ fn is_referenced(table: &Table, name: &str, gone: &Gone) -> bool {
 }
 
 impl FamilyChange {
-    /// Takes our chains out that have another name, after a refill has given back those with ours. Our jump, which followed
-    /// the name, leads to the switch again where a plan stays in force. Each line is a transaction of its own.
+    /// Takes our chains out that have another name, after a refill has given back those with ours. Our jump, which
+    /// followed the name, leads to the switch again where a plan stays in force. Each line is a transaction of its own.
     pub fn renamed_scripts(&self, after: &Ruleset, reverted: bool) -> Vec<String> {
         let Some(table) = after.table("filter") else { return Vec::new() };
         let mut gone = Gone::new();
@@ -120,11 +133,16 @@ impl FamilyChange {
         for door in &self.doors {
             let led_to = led_to(table, door.is_forwarded());
             let maybe = |c: &&Chain| led_to.contains(&c.name) || c.rules.iter().any(|r| r.has(DATED));
-            out.extend(others(table).filter(maybe).filter_map(|chain| without_switch(after, table, door, chain, &mut gone)));
+            out.extend(
+                others(table).filter(maybe).filter_map(|chain| without_switch(after, table, door, chain, &mut gone)),
+            );
         }
         out.extend(others(table).filter_map(|chain| {
-            let holds = |rules: &[String]| !rules.is_empty() && rules.iter().map(String::as_str).eq(chain.rules.iter().map(|r| &*r.text));
-            let (new, old) = (self.doors.iter().any(|d| holds(&d.rules)), self.doors.iter().any(|d| holds(&d.old_rules)));
+            let holds = |rules: &[String]| {
+                !rules.is_empty() && rules.iter().map(String::as_str).eq(chain.rules.iter().map(|r| &*r.text))
+            };
+            let (new, old) =
+                (self.doors.iter().any(|d| holds(&d.rules)), self.doors.iter().any(|d| holds(&d.old_rules)));
             if !new && !old {
                 None
             } else if !is_referenced(table, &chain.name, &gone) {
@@ -141,15 +159,18 @@ impl FamilyChange {
 /// The script that takes a switch out that has another name.
 fn without_switch(after: &Ruleset, table: &Table, door: &DoorChange, chain: &Chain, gone: &mut Gone) -> Option<String> {
     let forwarded = door.is_forwarded();
-    let ours: Vec<(&Rule, Dated)> = chain.rules.iter().filter_map(|r| Some((r, of_a_switch(table, &door.switch, r, after.family)?))).collect();
+    let ours: Vec<(&Rule, Dated)> =
+        chain.rules.iter().filter_map(|r| Some((r, of_a_switch(table, &door.switch, r, after.family)?))).collect();
     let whole = ours.len() == chain.rules.len();
-    if ours.is_empty() || ours.iter().all(|(_, dated)| !dated.0) && !(whole && has_jump(table, forwarded, &chain.name)) {
+    if ours.is_empty() || ours.iter().all(|(_, dated)| !dated.0) && !(whole && has_jump(table, forwarded, &chain.name))
+    {
         return None;
     }
     let mut lines = Vec::new();
     if whole {
         let jump = jump(forwarded, &chain.name);
-        let in_force = table.chain(&door.switch).is_some_and(|c| !c.rules.is_empty()) && standing(after, forwarded).jump.is_none();
+        let in_force =
+            table.chain(&door.switch).is_some_and(|c| !c.rules.is_empty()) && standing(after, forwarded).jump.is_none();
         for parent in parents(table, forwarded) {
             for (at, _) in parent.rules.iter().enumerate().filter(|(_, r)| *r.text == *jump) {
                 if in_force && lines.is_empty() {
@@ -181,8 +202,12 @@ mod tests {
 
     /// A host with the first plan kept and the second on trial, both behind INPUT.
     fn on_trial(kept: bool) -> (Ruleset, FamilyChange, Ruleset) {
-        let mut set = iptables_save::read("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
-            :theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 203.0.113.9/32 -j DROP\nCOMMIT\n", Family::V4).0;
+        let mut set = iptables_save::read(
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+            :theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 203.0.113.9/32 -j DROP\nCOMMIT\n",
+            Family::V4,
+        )
+        .0;
         if kept {
             let change = family_change(&set, vec![OURS.to_owned()], Vec::new());
             set.apply(&change.whole_script()).unwrap();
@@ -205,15 +230,20 @@ mod tests {
             let (before, change, running) = on_trial(kept);
             let (new, old) = if kept { ("PORTCULLIS-B", "PORTCULLIS-A") } else { ("PORTCULLIS-A", "PORTCULLIS-B") };
             let ways: [&[(&str, &str)]; 6] = [
-                &[("PORTCULLIS", "x")], &[(new, "y")], &[("PORTCULLIS", "x"), (new, "y")], &[("PORTCULLIS", "PORTCULLIS-OLD")],
-                &[("PORTCULLIS", "x"), (new, "y"), (old, "z")], &[(old, "z")],
+                &[("PORTCULLIS", "x")],
+                &[(new, "y")],
+                &[("PORTCULLIS", "x"), (new, "y")],
+                &[("PORTCULLIS", "PORTCULLIS-OLD")],
+                &[("PORTCULLIS", "x"), (new, "y"), (old, "z")],
+                &[(old, "z")],
             ];
             for names in ways.iter().filter(|w| kept || w.iter().all(|(from, _)| *from != old)) {
                 let mut now = running.clone();
                 rename(&mut now, names);
                 let (seen, found) = named(&now);
                 assert_eq!((standing(&seen, false).fuse, found.len()), (Some(2_000_000_000), names.len()), "{names:?}");
-                // As a revert does: the refill first, whatever it leaves, then what has another name, then what nothing needs.
+                // As a revert does: the refill first, whatever it leaves, then what has another name, then what nothing
+                // needs.
                 now.apply(&change.revert_script()).unwrap();
                 for script in change.renamed_scripts(&now, true) {
                     now.apply(&script).unwrap_or_else(|e| panic!("{names:?}: {e:?}\n{script}"));
@@ -230,7 +260,11 @@ mod tests {
     #[test]
     fn chains_of_others_are_none_of_ours() {
         let (_, change, mut now) = on_trial(true);
-        now.apply("*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-B\n-A theirs -j PORTCULLIS\n-A theirs -m time --datestop 2033-05-18T03:33:20 -j DROP\nCOMMIT\n").unwrap();
+        now.apply(
+            "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-B\n-A theirs -j PORTCULLIS\n-A theirs -m time --datestop \
+            2033-05-18T03:33:20 -j DROP\nCOMMIT\n",
+        )
+        .unwrap();
         assert_eq!(named(&now).1, []);
         assert_eq!(change.renamed_scripts(&now, true), [""; 0]);
         // Who put a rule of his own into a chain that he renamed keeps it.

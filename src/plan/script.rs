@@ -1,5 +1,5 @@
-//! A change as texts that others run: a shell script and a text for iptables-restore. Both may be run again, and bring the
-//! same about whichever of our slots is in force by then.
+//! A change as texts that others run: a shell script and a text for iptables-restore. Both may be run again, and bring
+//! the same about whichever of our slots is in force by then.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,11 @@ use crate::model::{Family, words};
 /// A word for sh(1): names come from the host's own tables, so that nothing in them may be taken for shell.
 pub(super) fn for_shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=%@".contains(c);
-    if word == "!" || (!word.is_empty() && word.chars().all(plain)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word == "!" || (!word.is_empty() && word.chars().all(plain)) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Arguments as iptables-save prints them, for sh(1).
@@ -56,29 +60,36 @@ fn families(change: &Change) -> Vec<&FamilyChange> {
     change.families.iter().filter(|f| !f.doors.is_empty()).collect()
 }
 
-/// What brings the kept state about at once, for `iptables-restore --noflush`, each family for itself. A restore cannot say
-/// "if it is missing": the jump to our chains, and what is not needed any more, are commands in comments behind it.
+/// What brings the kept state about at once, for `iptables-restore --noflush`, each family for itself. A restore cannot
+/// say "if it is missing": the jump to our chains, and what is not needed any more, are commands in comments behind it.
 pub fn restore_texts(change: &Change) -> Vec<(Family, String)> {
-    families(change).into_iter().map(|f| {
-        let tool = f.family().tool("");
-        let mut out = format!("# {}: load this with `{tool}-restore --noflush`, then run the commands below.\n{}", f.family().label(), f.fill_script());
-        for d in &f.doors {
-            let jump = quoted(&d.jump);
-            let is_there = |parent: &str| format!("{tool} -w 5 -C {parent} {jump} 2>/dev/null");
-            if d.new.is_some() {
-                let there: Vec<String> = d.parents().iter().map(|p| is_there(p)).collect();
-                let _ = writeln!(out, "# {} || {tool} -w 5 -I {} 1 {jump}", there.join(" || "), d.parent);
-            } else {
-                for p in d.parents() {
-                    let _ = writeln!(out, "# while {}; do {tool} -w 5 -D {p} {jump} || break; done", is_there(p));
+    families(change)
+        .into_iter()
+        .map(|f| {
+            let tool = f.family().tool("");
+            let mut out = format!(
+                "# {}: load this with `{tool}-restore --noflush`, then run the commands below.\n{}",
+                f.family().label(),
+                f.fill_script()
+            );
+            for d in &f.doors {
+                let jump = quoted(&d.jump);
+                let is_there = |parent: &str| format!("{tool} -w 5 -C {parent} {jump} 2>/dev/null");
+                if d.new.is_some() {
+                    let there: Vec<String> = d.parents().iter().map(|p| is_there(p)).collect();
+                    let _ = writeln!(out, "# {} || {tool} -w 5 -I {} 1 {jump}", there.join(" || "), d.parent);
+                } else {
+                    for p in d.parents() {
+                        let _ = writeln!(out, "# while {}; do {tool} -w 5 -D {p} {jump} || break; done", is_there(p));
+                    }
+                }
+                for chain in d.unused() {
+                    let _ = writeln!(out, "# {tool} -w 5 -X {chain} 2>/dev/null || true");
                 }
             }
-            for chain in d.unused() {
-                let _ = writeln!(out, "# {tool} -w 5 -X {chain} 2>/dev/null || true");
-            }
-        }
-        (f.family(), out)
-    }).collect()
+            (f.family(), out)
+        })
+        .collect()
 }
 
 /// The head of a shell script: what it is, and how it ends when something is missing.
@@ -205,7 +216,11 @@ pub fn shell_script(change: &Change) -> String {
         }
         let _ = writeln!(out, "chains_{tool}='{}'\npattern_{tool}='{pattern}'", chains.join(" "));
         let _ = writeln!(out, "rules_{tool}() {{\n    cat <<'RULES'\n{}RULES\n}}", f.fill_script());
-        let _ = writeln!(out, "jumps_{tool}() {{\n    {}\n}}", if jumps.is_empty() { ":".to_owned() } else { jumps.join(" &&\n        ") });
+        let _ = writeln!(
+            out,
+            "jumps_{tool}() {{\n    {}\n}}",
+            if jumps.is_empty() { ":".to_owned() } else { jumps.join(" &&\n        ") }
+        );
         let _ = writeln!(out, "tidy_{tool}() {{\n    {}\n    :\n}}", tidy.join("\n    "));
     }
     out + ACTS
@@ -219,6 +234,9 @@ mod tests {
     fn nothing_in_a_name_is_taken_for_shell() {
         assert_eq!(for_shell("portcullis: allow a$(reboot)`x`"), "'portcullis: allow a$(reboot)`x`'");
         assert_eq!(for_shell("it's"), r"'it'\''s'");
-        assert_eq!((for_shell("!").as_str(), for_shell("--dport").as_str(), for_shell("").as_str()), ("!", "--dport", "''"));
+        assert_eq!(
+            (for_shell("!").as_str(), for_shell("--dport").as_str(), for_shell("").as_str()),
+            ("!", "--dport", "''")
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::model::names::chains::SWITCHES;
-use crate::model::{Family, Match, Rule, Ruleset, Target};
+use crate::model::{Chain, Family, Match, Rule, Ruleset, Target};
 
 pub(super) const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
 pub(super) const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
@@ -66,7 +66,11 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
             let spec = rule.spec(set.family);
             let Target::Jump(to, _) = &spec.target else { continue };
             let slot = [Slot::A, Slot::B].into_iter().find(|s| s.chain(switch) == *to);
-            match spec.matches.iter().find_map(|m| if let Match::Dates(from, to) = m { Some((*from, *to)) } else { None }) {
+            match spec
+                .matches
+                .iter()
+                .find_map(|m| if let Match::Dates(from, to) = m { Some((*from, *to)) } else { None })
+            {
                 None => {
                     out.kept = slot;
                     shown = shown.or(slot);
@@ -89,11 +93,14 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
     }
     let jump = if forwarded { FORWARD_JUMP } else { INPUT_JUMP };
     // A narrower jump is not ours; what hides the interfaces hides a part of ours as well.
-    let is_ours = |r: &Rule| *r.text == *jump
-        || r.hidden.interfaces && matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch);
-    out.jump = PARENTS[usize::from(forwarded)].iter().filter_map(|p| filter.chain(p)).find_map(|c| {
-        Some((c.name.clone(), c.rules.iter().position(is_ours)? + 1))
-    });
+    let is_ours = |r: &Rule| {
+        *r.text == *jump
+            || r.hidden.interfaces && matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch)
+    };
+    out.jump = PARENTS[usize::from(forwarded)]
+        .iter()
+        .filter_map(|p| filter.chain(p))
+        .find_map(|c| Some((c.name.clone(), c.rules.iter().position(is_ours)? + 1)));
     out
 }
 
@@ -193,7 +200,8 @@ impl FamilyChange {
         self.script(Act::Keep)
     }
 
-    /// Puts the plan in for good at once: what applying and keeping come to. What is unused then, `cleanup_scripts` tells.
+    /// Puts the plan in for good at once: what applying and keeping come to. What is unused then, `cleanup_scripts`
+    /// tells.
     pub fn whole_script(&self) -> String {
         self.script(Act::Whole)
     }
@@ -223,34 +231,52 @@ impl FamilyChange {
         again.apply(&refill).is_ok() && again.same_rules(now)
     }
 
-    /// The doors to whose rules no jump of ours leads: the rules of the new plan, or with `old` those that a revert puts
-    /// back. They decide nothing.
+    /// The doors to whose rules no jump of ours leads: the rules of the new plan, or with `old` those that a revert
+    /// puts back. They decide nothing.
     pub fn without_jump(&self, now: &Ruleset, old: bool) -> Vec<&DoorChange> {
         if now.table("filter").is_some_and(|t| t.unreadable) {
             // Nobody can tell.
             return Vec::new();
         }
-        self.doors.iter().filter(|d| {
-            let slot = if old { d.old } else { d.new };
-            // A jump that the apply added goes with the revert.
-            slot.is_some() && (old && !d.jump_was_there || standing(now, d.is_forwarded()).jump.is_none())
-        }).collect()
+        self.doors
+            .iter()
+            .filter(|d| {
+                let slot = if old { d.old } else { d.new };
+                // A jump that the apply added goes with the revert.
+                slot.is_some() && (old && !d.jump_was_there || standing(now, d.is_forwarded()).jump.is_none())
+            })
+            .collect()
     }
 
     /// The trial that the kernel itself shows, when no file tells of it: back is the old slot.
     pub fn from_kernel(set: &Ruleset) -> Self {
-        let doors = [false, true].into_iter().filter_map(|forwarded| {
-            let now = standing(set, forwarded);
-            let switch = SWITCHES[usize::from(forwarded)];
-            let rules_of = |s: Option<Slot>| s.and_then(|s| set.chain("filter", &s.chain(switch)))
-                .map(|c| c.rules.iter().map(|r| r.text.to_string()).collect()).unwrap_or_default();
-            let new = if now.fuse.is_some() { Some(now.kept.map_or(Slot::A, Slot::other)) } else { now.kept };
-            now.present.then(|| DoorChange {
-                switch: switch.to_owned(), old: now.kept, new, rules: rules_of(new), old_rules: rules_of(now.kept),
-                parent: now.jump.as_ref().map_or(if forwarded { "FORWARD" } else { "INPUT" }, |j| j.0.as_str()).to_owned(),
-                jump: if forwarded { FORWARD_JUMP } else { INPUT_JUMP }.to_owned(), jump_was_there: true,
+        let doors = [false, true]
+            .into_iter()
+            .filter_map(|forwarded| {
+                let now = standing(set, forwarded);
+                let switch = SWITCHES[usize::from(forwarded)];
+                let rules_of = |s: Option<Slot>| {
+                    s.and_then(|s| set.chain("filter", &s.chain(switch)))
+                        .map(|c| c.rules.iter().map(|r| r.text.to_string()).collect())
+                        .unwrap_or_default()
+                };
+                let new = if now.fuse.is_some() { Some(now.kept.map_or(Slot::A, Slot::other)) } else { now.kept };
+                now.present.then(|| DoorChange {
+                    switch: switch.to_owned(),
+                    old: now.kept,
+                    new,
+                    rules: rules_of(new),
+                    old_rules: rules_of(now.kept),
+                    parent: now
+                        .jump
+                        .as_ref()
+                        .map_or(if forwarded { "FORWARD" } else { "INPUT" }, |j| j.0.as_str())
+                        .to_owned(),
+                    jump: if forwarded { FORWARD_JUMP } else { INPUT_JUMP }.to_owned(),
+                    jump_was_there: true,
+                })
             })
-        }).collect();
+            .collect();
         Self { v6: set.family == Family::V6, doors }
     }
 
@@ -262,8 +288,8 @@ impl FamilyChange {
         })
     }
 
-    /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read nobody
-    /// can tell.
+    /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read
+    /// nobody can tell.
     pub fn is_kept_in(&self, set: &Ruleset) -> bool {
         set.table("filter").is_some_and(|t| t.unreadable) || self.is_old_of(&Self::from_kernel(set))
     }
@@ -282,11 +308,15 @@ impl FamilyChange {
         let ours = |name: &str| self.doors.iter().any(|d| name.starts_with(&d.switch));
         let mut out = Vec::new();
         for empty in filter.chains.iter().filter(|c| ours(&c.name) && c.rules.is_empty()) {
-            let rule = filter.chains.iter().filter(|c| !ours(&c.name)).find_map(|c| {
-                c.rules.iter().find(|r| !self.doors.iter().any(|d| *r.text == *d.jump && d.parents().contains(&&*c.name))
-                    && matches!(r.spec(after.family).target, Target::Jump(ref n, _) | Target::Goto(ref n) if *n == empty.name))
-                    .map(|r| r.line_in(&c.name))
-            });
+            let refers = |c: &Chain, r: &Rule| match &r.spec(after.family).target {
+                Target::Jump(n, _) | Target::Goto(n) => {
+                    *n == empty.name
+                        && !self.doors.iter().any(|d| *r.text == *d.jump && d.parents().contains(&&*c.name))
+                }
+                _ => false,
+            };
+            let mut others = filter.chains.iter().filter(|c| !ours(&c.name));
+            let rule = others.find_map(|c| c.rules.iter().find(|r| refers(c, r)).map(|r| r.line_in(&c.name)));
             out.extend(rule.map(|r| (empty.name.clone(), r)));
         }
         out
@@ -302,13 +332,16 @@ impl FamilyChange {
             let switch_empty = filter.chain(&d.switch).is_some_and(|c| c.rules.is_empty());
             if !switch_empty {
                 // Back to a plan that had lost its jump before.
-                if !d.jump_was_there && d.old.is_some() && standing(after, d.is_forwarded()).kept == d.old
+                if !d.jump_was_there
+                    && d.old.is_some()
+                    && standing(after, d.is_forwarded()).kept == d.old
                     && filter.chain(&d.parent).is_some_and(|c| c.rules.iter().any(|r| *r.text == *d.jump))
                 {
                     out.push(format!("*filter\n-D {} {}\nCOMMIT\n", d.parent, d.jump));
                 }
                 for slot in [Slot::A, Slot::B].map(|s| s.chain(&d.switch)) {
-                    let unused = filter.chain(&slot).is_some_and(|c| c.rules.is_empty()) && !filter.is_referenced(&slot, &[]);
+                    let unused =
+                        filter.chain(&slot).is_some_and(|c| c.rules.is_empty()) && !filter.is_referenced(&slot, &[]);
                     if unused {
                         out.push(format!("*filter\n-X {slot}\nCOMMIT\n"));
                     }
@@ -347,7 +380,15 @@ impl DoorChange {
         match act {
             Act::Apply(Some(t)) | Act::Extend(Some(t)) => {
                 self.jump_to(body, &format!("-m time --datestop {} ", stamp(t)), self.new);
-                self.jump_to(body, &format!("-m time --datestart {} --datestop {END_OF_DATES} ", stamp(t + 1)), self.old);
+                self.jump_to(
+                    body,
+                    &format!(
+                        "-m time --datestart {} --datestop \
+                    {END_OF_DATES} ",
+                        stamp(t + 1)
+                    ),
+                    self.old,
+                );
             }
             Act::Apply(None) | Act::Extend(None) | Act::Keep | Act::Whole => self.jump_to(body, "", self.new),
             Act::Revert => self.jump_to(body, "", self.old),

@@ -52,7 +52,10 @@ mod tests {
     fn both_layouts() {
         let (p, _) = read("cassandra\t0.0.0.0:7000-7001->7000-7001/tcp, :::9042->9042/tcp\nidle\t9000/tcp\n");
         assert_eq!(p.iter().map(|p| p.host_port).collect::<Vec<_>>(), [7000, 7001, 9042]);
-        let (p, _) = read("CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES\nabc   dns   \"x\"   2 days ago   Up 2 days   0.0.0.0:53->53/udp   resolver\n");
+        let (p, _) = read(
+            "CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES\nabc   dns   \"x\"   2 days ago   Up 2 \
+                days   0.0.0.0:53->53/udp   resolver\n",
+        );
         assert_eq!((p[0].name.as_str(), p[0].proto, p[0].host_port), ("resolver", Proto::UDP, 53));
     }
 }

@@ -32,7 +32,8 @@ impl Client {
         if let Some(net) = Net::parse_any(&self.name) {
             return Some(if net.mask == net.family.max() { net.ip().to_string() } else { net.to_string() });
         }
-        let host = !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        let host = !self.name.is_empty()
+            && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
             && self.name.contains(|c: char| c.is_ascii_alphabetic());
         host.then(|| self.name.clone())
     }
@@ -75,12 +76,21 @@ pub fn nodes(text: &str) -> (Vec<String>, Vec<Diagnostic>) {
 fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic>) {
     let words = words(line);
     let Some(path) = words.first() else { return };
-    let bsd = path == "V4:" || words.iter().skip(1).any(|w| {
-        ["-alldirs", "-maproot", "-mapall", "-network", "-ro", "-sec", "-quiet"].iter().any(|o| w.starts_with(o))
-    });
+    let bsd = path == "V4:"
+        || words.iter().skip(1).any(|w| {
+            ["-alldirs", "-maproot", "-mapall", "-network", "-ro", "-sec", "-quiet"].iter().any(|o| w.starts_with(o))
+        });
     if bsd {
-        diags.push(Diagnostic::at(n, "the syntax of BSD or macOS, which Linux does not read; only its clients are used"));
-        out.push(Export { path: words.iter().find(|w| w.starts_with('/')).unwrap_or(path).clone(), clients: bsd_clients(&words), line: n });
+        diags.push(Diagnostic::at(
+            n,
+            "the syntax of BSD or macOS, which Linux does not read; only its clients are \
+            used",
+        ));
+        out.push(Export {
+            path: words.iter().find(|w| w.starts_with('/')).unwrap_or(path).clone(),
+            clients: bsd_clients(&words),
+            line: n,
+        });
         return;
     }
     if !path.starts_with('/') {
@@ -99,11 +109,16 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
             diags.push(Diagnostic::at(n, format!("the closing parenthesis is missing: {word}")));
         }
         if name.is_empty() {
-            diags.push(Diagnostic::at(n, "a blank before the parenthesis exports to everybody with these options (exports(5))"));
+            diags.push(Diagnostic::at(
+                n,
+                "a blank before the parenthesis exports to everybody with these options (exports(5))",
+            ));
         }
         let mut all = defaults.clone();
         all.extend(split(options.unwrap_or_default().trim_end_matches(')')));
-        export.clients.push(Client { name: if name.is_empty() { "*".to_owned() } else { name.to_owned() }, options: all });
+        export
+            .clients
+            .push(Client { name: if name.is_empty() { "*".to_owned() } else { name.to_owned() }, options: all });
     }
     if export.clients.is_empty() {
         export.clients.push(Client { name: "*".to_owned(), options: defaults });
@@ -127,15 +142,25 @@ fn split(options: &str) -> Vec<String> {
 
 /// Hosts, and `-network N -mask M` or `-network=N/len`.
 fn bsd_clients(words: &[String]) -> Vec<Client> {
-    let value = |name: &str| words.iter().enumerate().find_map(|(i, w)| {
-        w.strip_prefix(&format!("{name}=")).map(str::to_owned).or_else(|| (w == name).then(|| words.get(i + 1).cloned()).flatten())
-    });
+    let value = |name: &str| {
+        words.iter().enumerate().find_map(|(i, w)| {
+            w.strip_prefix(&format!("{name}="))
+                .map(str::to_owned)
+                .or_else(|| (w == name).then(|| words.get(i + 1).cloned()).flatten())
+        })
+    };
     let network = value("-network").map(|net| match value("-mask") {
         Some(mask) => format!("{net}/{mask}"),
         None => net,
     });
-    let hosts = words.iter().enumerate()
-        .filter(|(i, w)| !w.starts_with(['-', '/']) && *w != "V4:" && !(*i > 0 && matches!(words[i - 1].as_str(), "-network" | "-mask")))
+    let hosts = words
+        .iter()
+        .enumerate()
+        .filter(|(i, w)| {
+            !w.starts_with(['-', '/'])
+                && *w != "V4:"
+                && !(*i > 0 && matches!(words[i - 1].as_str(), "-network" | "-mask"))
+        })
         .map(|(_, w)| w.clone());
     hosts.chain(network).map(|name| Client { name, options: Vec::new() }).collect()
 }
@@ -194,17 +219,27 @@ mod tests {
 
     #[test]
     fn clients_options_and_defaults() {
-        let (exports, diags) = read("# comment\n\"/srv/my data\" -sync,rw 10.0.0.0/255.0.0.0(no_root_squash) node1 \\\n  2001:db8::/32(ro) # trailing\n/a\\040b host(rw, sync)\n");
+        let (exports, diags) = read(
+            "# comment\n\"/srv/my data\" -sync,rw 10.0.0.0/255.0.0.0(no_root_squash) node1 \\\n  2001:db8::/32(ro) # \
+                trailing\n/a\\040b host(rw, sync)\n",
+        );
         assert_eq!(diags, []);
         assert_eq!(exports[0].path, "/srv/my data");
         assert_eq!(exports[0].clients[0].options, ["sync", "rw", "no_root_squash"]);
-        assert_eq!(exports[0].clients.iter().map(|c| c.node().unwrap()).collect::<Vec<_>>(), ["10.0.0.0/8", "node1", "2001:db8::/32"]);
-        assert_eq!((exports[1].path.as_str(), &exports[1].clients[0].options[..]), ("/a b", &["rw".to_owned(), "sync".to_owned()][..]));
+        assert_eq!(
+            exports[0].clients.iter().map(|c| c.node().unwrap()).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "node1", "2001:db8::/32"]
+        );
+        assert_eq!(
+            (exports[1].path.as_str(), &exports[1].clients[0].options[..]),
+            ("/a b", &["rw".to_owned(), "sync".to_owned()][..])
+        );
     }
 
     #[test]
     fn everybody_netgroups_and_wildcards_are_no_nodes() {
-        let (exports, diags) = read("/srv * @trusted *.example.org server[0-20] gss/krb5i(rw)\n/pub\n/x 192.168.0.10/24(rw)\n");
+        let (exports, diags) =
+            read("/srv * @trusted *.example.org server[0-20] gss/krb5i(rw)\n/pub\n/x 192.168.0.10/24(rw)\n");
         let nodes: Vec<_> = exports.iter().flat_map(|e| &e.clients).filter_map(Client::node).collect();
         assert_eq!(nodes, ["192.168.0.0/24"]);
         assert_eq!(diags.len(), 6);
@@ -219,7 +254,11 @@ mod tests {
 
     #[test]
     fn bsd_is_recognised_and_said() {
-        let (exports, diags) = read("/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n/a /b 10.0.0.1 10.0.0.2 -alldirs\n");
+        let (exports, diags) = read(
+            "/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n/a /b 10.0.0.1 \
+                10.0.0.2 \
+                -alldirs\n",
+        );
         assert_eq!(exports[0].clients[0].node().as_deref(), Some("192.168.99.0/24"));
         assert_eq!(exports[2].clients.len(), 2);
         assert_eq!(diags.len(), 3);

@@ -1,7 +1,7 @@
 //! What one line of a paste is: the start or a part of a listing, a command line in front of one, or neither.
 
-use super::listing::{Context, Kind};
 use super::ip;
+use super::listing::{Context, Kind};
 use crate::model::{Family, Proto, Table};
 
 /// The role of one line.
@@ -21,9 +21,25 @@ pub(super) enum Frame {
 
 /// Tools whose command line announces a listing.
 const TOOLS: &[&str] = &[
-    "iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-legacy", "ip6tables-legacy", "iptables-nft",
-    "ip6tables-nft", "iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save", "rpcinfo",
-    "ss", "ipset", "docker", "cat", "exportfs", "ip",
+    "iptables",
+    "ip6tables",
+    "iptables-save",
+    "ip6tables-save",
+    "iptables-legacy",
+    "ip6tables-legacy",
+    "iptables-nft",
+    "ip6tables-nft",
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
+    "iptables-nft-save",
+    "ip6tables-nft-save",
+    "rpcinfo",
+    "ss",
+    "ipset",
+    "docker",
+    "cat",
+    "exportfs",
+    "ip",
 ];
 
 /// `# Chain INPUT (policy ...`: the whole listing is commented out.
@@ -69,7 +85,9 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
             _ => return Frame::Other,
         },
         '[' if counted_rule(line) => return Frame::Part(Kind::Spec),
-        '[' if line.starts_with("[{") || line.starts_with("[ {") => return Frame::Begin(Kind::IpJson, Some("json".to_owned())),
+        '[' if line.starts_with("[{") || line.starts_with("[ {") => {
+            return Frame::Begin(Kind::IpJson, Some("json".to_owned()));
+        }
         ':' if line.len() > 1 => return Frame::Part(Kind::Save),
         '*' if !Table::builtin_chains(line[1..].trim()).is_empty() => {
             return Frame::Begin(Kind::Save, Some(line.to_owned()));
@@ -96,7 +114,11 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
     if is_list_row(line) {
         return Frame::Part(Kind::List);
     }
-    rpc(line, open).or_else(|| sockets(line)).or_else(|| others(line, open)).or_else(|| ip_lines(line)).unwrap_or(Frame::Other)
+    rpc(line, open)
+        .or_else(|| sockets(line))
+        .or_else(|| others(line, open))
+        .or_else(|| ip_lines(line))
+        .unwrap_or(Frame::Other)
 }
 
 /// `[12:345] -A ...`.
@@ -128,13 +150,21 @@ fn command_line(line: &str) -> Option<Context> {
     let args = &words[at + 1..];
     let before = words[..at].iter().rposition(|w| *w != "sudo").map(|i| words[i]);
     let glued = words[at].trim_end_matches(tool).ends_with(['#', '$', '>']);
-    let prompt = before.is_none() || glued || before.is_some_and(|w| w.ends_with(['$', '#', '>', '%', '❯', '➜']) || w.ends_with("sudo"));
+    let prompt = before.is_none()
+        || glued
+        || before.is_some_and(|w| w.ends_with(['$', '#', '>', '%', '❯', '➜']) || w.ends_with("sudo"));
     let lists = match tool {
         "rpcinfo" => args.iter().all(|a| !a.ends_with('.')) && args.len() < 6,
         "ss" => args.first().is_some_and(|a| a.starts_with('-')),
         "ipset" => args.iter().any(|a| matches!(*a, "save" | "list")),
         "docker" => args.first().is_some_and(|a| matches!(*a, "ps" | "container")),
-        "ip" => args.len() < 6 && args.iter().find(|a| !a.starts_with('-')).is_some_and(|a| matches!(*a, "a" | "addr" | "address" | "r" | "ro" | "route")),
+        "ip" => {
+            args.len() < 6
+                && args
+                    .iter()
+                    .find(|a| !a.starts_with('-'))
+                    .is_some_and(|a| matches!(*a, "a" | "addr" | "address" | "r" | "ro" | "route"))
+        }
         "cat" => args.iter().any(|a| a.ends_with("exports")),
         "exportfs" => false,
         t if t.ends_with("-save") => true,
@@ -167,19 +197,26 @@ fn base(word: &str) -> &str {
 
 /// `-L`, `-S`, `--list`, or a bundle of short options that has one of the two (`-vnL`).
 fn lists_rules(arg: &str) -> bool {
-    arg.starts_with("--list-rules") || arg == "--list"
-        || arg.strip_prefix('-').is_some_and(|s| !s.starts_with('-') && s.contains(['L', 'S']) && s.chars().all(|c| c.is_ascii_alphabetic()))
+    arg.starts_with("--list-rules")
+        || arg == "--list"
+        || arg.strip_prefix('-').is_some_and(|s| {
+            !s.starts_with('-') && s.contains(['L', 'S']) && s.chars().all(|c| c.is_ascii_alphabetic())
+        })
 }
 
 fn table_of(args: &[&str]) -> Option<String> {
     args.iter().enumerate().find_map(|(i, a)| match *a {
         "-t" | "--table" => args.get(i + 1).map(|t| (*t).to_owned()),
-        a => a.strip_prefix("--table=").or_else(|| a.strip_prefix("-t").filter(|t| !Table::builtin_chains(t).is_empty())).map(str::to_owned),
+        a => a
+            .strip_prefix("--table=")
+            .or_else(|| a.strip_prefix("-t").filter(|t| !Table::builtin_chains(t).is_empty()))
+            .map(str::to_owned),
     })
 }
 
 fn chain_of(args: &[&str]) -> Option<String> {
-    args.iter().enumerate()
+    args.iter()
+        .enumerate()
         .find(|(_, a)| lists_rules(a))
         .and_then(|(i, _)| args.get(i + 1))
         .filter(|c| c.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) && !c.starts_with('-'))
@@ -196,9 +233,9 @@ fn host_of(words: &[&str]) -> Option<String> {
 /// `Table: nat` (RHEL's service status, also localised), `IPV6 (raw):` (ufw show), `NAT:` (a person).
 fn heading(line: &str) -> Option<Context> {
     let line = line.trim_end_matches(':');
-    let named = line.split_once(": ").filter(|(head, table)| {
-        !head.contains(char::is_whitespace) && !Table::builtin_chains(table.trim()).is_empty()
-    });
+    let named = line
+        .split_once(": ")
+        .filter(|(head, table)| !head.contains(char::is_whitespace) && !Table::builtin_chains(table.trim()).is_empty());
     if let Some((_, table)) = named {
         return Some(Context { table: Some(table.trim().to_owned()), ..Context::default() });
     }
@@ -213,8 +250,7 @@ fn heading(line: &str) -> Option<Context> {
         return Some(Context { family: Some(family), table: Some(table.to_owned()), ..Context::default() });
     }
     let low = line.to_ascii_lowercase();
-    (!Table::builtin_chains(&low).is_empty())
-        .then(|| Context { table: Some(low), ..Context::default() })
+    (!Table::builtin_chains(&low).is_empty()).then(|| Context { table: Some(low), ..Context::default() })
 }
 
 fn is_number(word: &str) -> bool {
@@ -242,15 +278,31 @@ fn rpc(line: &str, open: Kind) -> Option<Frame> {
     let all: Vec<&str> = line.split_whitespace().take(5).collect();
     let netid = |w: &&str| NETIDS.contains(w);
     // program version netid port, perhaps behind a running number or a `grep -n` prefix.
-    let row = all.get(2).is_some_and(netid) && is_number(all[1]) || all.get(3).is_some_and(netid) && is_number(all[2]) && is_number(all[1]);
+    let row = all.get(2).is_some_and(netid) && is_number(all[1])
+        || all.get(3).is_some_and(netid) && is_number(all[2]) && is_number(all[1]);
     if row {
         return Some(Frame::Part(Kind::Rpcinfo));
     }
-    let short = all.len() > 2 && is_number(all[0]) && all[2].split(',').all(|n| NETIDS.contains(&n)) && all[1].split(',').all(is_number);
+    let short = all.len() > 2
+        && is_number(all[0])
+        && all[2].split(',').all(|n| NETIDS.contains(&n))
+        && all[1].split(',').all(is_number);
     (short || open == Kind::RpcinfoShort && is_number(all[0])).then_some(Frame::Part(Kind::RpcinfoShort))
 }
 
-const SOCKET_STATES: &[&str] = &["LISTEN", "UNCONN", "ESTAB", "TIME-WAIT", "CLOSE-WAIT", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "LAST-ACK", "CLOSING"];
+const SOCKET_STATES: &[&str] = &[
+    "LISTEN",
+    "UNCONN",
+    "ESTAB",
+    "TIME-WAIT",
+    "CLOSE-WAIT",
+    "SYN-SENT",
+    "SYN-RECV",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "LAST-ACK",
+    "CLOSING",
+];
 
 fn sockets(line: &str) -> Option<Frame> {
     let words: Vec<&str> = line.split_whitespace().take(7).collect();
@@ -263,21 +315,33 @@ fn sockets(line: &str) -> Option<Frame> {
     // `ss -Htn state established`: two queues and two addresses.
     let address = |w: &&str| w.rsplit_once(':').is_some_and(|(a, p)| !a.is_empty() && (is_number(p) || p == "*"));
     let from = usize::from(words.first().is_some_and(|w| matches!(*w, "tcp" | "udp")));
-    (words.len() >= from + 4 && is_number(words[from]) && is_number(words[from + 1]) && address(&words[from + 2]) && address(&words[from + 3]))
-        .then_some(Frame::Part(Kind::Sockets))
+    (words.len() >= from + 4
+        && is_number(words[from])
+        && is_number(words[from + 1])
+        && address(&words[from + 2])
+        && address(&words[from + 3]))
+    .then_some(Frame::Part(Kind::Sockets))
 }
 
 fn others(line: &str, open: Kind) -> Option<Frame> {
     let mut words = line.split_whitespace();
     let (a, b) = (words.next()?, words.next().unwrap_or_default());
-    if a == "create" && words.next().is_some_and(|t| t.contains(':')) || a == "add" && !b.is_empty() && open == Kind::Ipset {
+    if a == "create" && words.next().is_some_and(|t| t.contains(':'))
+        || a == "add" && !b.is_empty() && open == Kind::Ipset
+    {
         return Some(Frame::Part(Kind::Ipset));
     }
     if line.starts_with("CONTAINER ID") {
         return Some(Frame::Begin(Kind::DockerPs, None));
     }
     let path = line.trim_start_matches('"').starts_with('/');
-    let client = |b: &str| b.contains('(') || b.starts_with(['-', '*', '@', '"']) || b.parse::<std::net::IpAddr>().is_ok() || b.contains('/') || b.contains('.');
+    let client = |b: &str| {
+        b.contains('(')
+            || b.starts_with(['-', '*', '@', '"'])
+            || b.parse::<std::net::IpAddr>().is_ok()
+            || b.contains('/')
+            || b.contains('.')
+    };
     let bsd_root = a == "V4:" && b.starts_with('/');
     // A bare path is an export to everybody (exports(5)), but only among others.
     let export = path && (client(b) || open == Kind::Exports || line.ends_with('\\')) && !a.ends_with([':', '$', '#']);

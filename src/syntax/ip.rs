@@ -32,8 +32,13 @@ struct RouteIn {
 /// Reads `ip -j addr`.
 pub fn addresses(text: &str) -> (Vec<LocalAddr>, Vec<Diagnostic>) {
     let (links, diags) = read::<Link>(text, "ip -j addr");
-    let addrs = links.into_iter()
-        .flat_map(|l| l.addr_info.into_iter().filter_map(move |i| Some(LocalAddr { addr: i.local?, prefix: i.prefixlen, interface: l.ifname.clone() })))
+    let addrs = links
+        .into_iter()
+        .flat_map(|l| {
+            l.addr_info.into_iter().filter_map(move |i| {
+                Some(LocalAddr { addr: i.local?, prefix: i.prefixlen, interface: l.ifname.clone() })
+            })
+        })
         .collect();
     (addrs, diags)
 }
@@ -41,7 +46,8 @@ pub fn addresses(text: &str) -> (Vec<LocalAddr>, Vec<Diagnostic>) {
 /// Reads `ip -j route` of one family.
 pub fn routes(text: &str, family: Family) -> (Vec<Route>, Vec<Diagnostic>) {
     let (routes, diags) = read::<RouteIn>(text, "ip -j route");
-    let routes = routes.into_iter()
+    let routes = routes
+        .into_iter()
         .filter_map(|r| {
             let net = if r.dst == "default" { Net::any(family) } else { Net::parse(&r.dst, family)? };
             Some(Route { net, interface: r.dev? })
@@ -54,8 +60,10 @@ fn read<T: for<'a> Deserialize<'a>>(text: &str, what: &str) -> (Vec<T>, Vec<Diag
     if text.trim().is_empty() {
         return (Vec::new(), Vec::new());
     }
-    serde_json::from_str(text)
-        .map_or_else(|e| (Vec::new(), vec![Diagnostic::at(e.line(), format!("{what} answered something else than its JSON: {e}"))]), |v| (v, Vec::new()))
+    serde_json::from_str(text).map_or_else(
+        |e| (Vec::new(), vec![Diagnostic::at(e.line(), format!("{what} answered something else than its JSON: {e}"))]),
+        |v| (v, Vec::new()),
+    )
 }
 
 /// The family that captured `ip -j route` is of: it does not name it.
@@ -171,7 +179,12 @@ pub(super) fn is_address_line(line: &str) -> bool {
 /// Whether a line has the looks of a route.
 pub(super) fn is_route_line(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().take(8).collect();
-    let of_type = |w: &str| matches!(w, "unreachable" | "blackhole" | "prohibit" | "throw" | "local" | "broadcast" | "multicast" | "anycast");
+    let of_type = |w: &str| {
+        matches!(
+            w,
+            "unreachable" | "blackhole" | "prohibit" | "throw" | "local" | "broadcast" | "multicast" | "anycast"
+        )
+    };
     match words.as_slice() {
         [kind, dst, ..] if of_type(kind) => *dst == "default" || Net::parse_any(dst).is_some(),
         [dst, "via" | "dev" | "proto" | "nhid", _, ..] => *dst == "default" || Net::parse_any(dst).is_some(),
@@ -185,10 +198,17 @@ mod tests {
 
     #[test]
     fn reads_what_ip_prints() {
-        let (a, d) = addresses(r#"[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8}]},{},{"ifname":"eth0","addr_info":[]}]"#);
+        let (a, d) = addresses(
+            r#"[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8}]},
+            {},{"ifname":"eth0","addr_info":[]}]"#,
+        );
         assert!(d.is_empty());
         assert_eq!(a, [LocalAddr { addr: "127.0.0.1".parse().unwrap(), prefix: 8, interface: "lo".into() }]);
-        let (r, _) = routes(r#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"},{"dst":"172.17.0.0/16","dev":"docker0"},{"type":"blackhole","dst":"10.0.0.0/8"}]"#, Family::V4);
+        let (r, _) = routes(
+            r#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"},{"dst":"172.17.0.0/16","dev":"docker0"},
+            {"type":"blackhole","dst":"10.0.0.0/8"}]"#,
+            Family::V4,
+        );
         assert_eq!(r.len(), 2);
         assert_eq!(routes("no json", Family::V4).1.len(), 1);
         assert_eq!(json_family(r#"[{"dst":"default","gateway":"fe80::1","dev":"eth0"}]"#), Family::V6);
@@ -200,25 +220,63 @@ mod tests {
 
     #[test]
     fn addresses_in_each_form_of_text() {
-        let long = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n\
-            \u{20}   inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n    inet6 ::1/128 scope host\n2: eth0@if7: <BROADCAST,UP> mtu 1500\n\
-            \u{20}   inet 192.0.2.1/24 brd 192.0.2.255 scope global dynamic eth0:1\n3: tun0: <POINTOPOINT,UP> mtu 1500\n    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n";
+        let long = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    \
+            link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n\
+            \u{20}   inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n    inet6 ::1/128 \
+            scope host\n2: eth0@if7: <BROADCAST,UP> mtu 1500\n\
+            \u{20}   inet 192.0.2.1/24 brd 192.0.2.255 scope global dynamic eth0:1\n3: tun0: <POINTOPOINT,UP> mtu \
+            1500\n    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n";
         let all = ["lo 127.0.0.1/8", "lo ::1/128", "eth0 192.0.2.1/24", "tun0 10.8.0.2/32"];
         assert_eq!(shown(long), all);
-        assert_eq!(shown("1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n1: lo    inet6 ::1/128 scope host \\\n2: eth0    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0\\\n\
-            3: tun0    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n"), all);
-        assert_eq!(shown("lo               UNKNOWN        127.0.0.1/8 ::1/128 \neth0@if7         UP             192.0.2.1/24 \nifb0             DOWN           \n\
-            tun0             UNKNOWN        10.8.0.2 peer 10.8.0.1/32 \n"), all);
-        assert_eq!(shown("    inet 127.0.0.1/8 scope host lo\n    inet6 ::1/128 scope host\n    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0:1\n"), [all[0], all[2]]);
+        assert_eq!(
+            shown(
+                "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n1: lo    inet6 ::1/128 scope \
+                    host \\\n2: eth0    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0\\\n\
+            3: tun0    inet 10.8.0.2 peer 10.8.0.1/32 scope global tun0\n"
+            ),
+            all
+        );
+        assert_eq!(
+            shown(
+                "lo               UNKNOWN        127.0.0.1/8 ::1/128 \neth0@if7         UP             \
+                    192.0.2.1/24 \nifb0             DOWN           \n\
+            tun0             UNKNOWN        10.8.0.2 peer 10.8.0.1/32 \n"
+            ),
+            all
+        );
+        assert_eq!(
+            shown(
+                "    inet 127.0.0.1/8 scope host lo\n    inet6 ::1/128 scope host\n    inet 192.0.2.1/24 brd \
+                    192.0.2.255 \
+                    scope global eth0:1\n"
+            ),
+            [all[0], all[2]]
+        );
     }
 
     #[test]
     fn routes_in_text() {
-        let shown = |text: &str, told| route_text(text, told).iter().map(|r| format!("{} {}", r.net, r.interface)).collect::<Vec<_>>();
-        assert_eq!(shown("default via 192.168.50.1 dev eth0 \n172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \n10.1.2.3 dev cali1 scope link\n\
-            blackhole 10.0.0.0/8 proto bird\n10.9.0.0/16 dev wg0 table 100\n10.10.0.0/16 \n\tnexthop via 10.0.0.1 dev eth0 weight 1\n", None),
-            ["0.0.0.0/0 eth0", "172.17.0.0/16 docker0", "10.1.2.3/32 cali1"]);
-        assert_eq!(shown("fe80::/64 dev eth0 proto kernel metric 256 pref medium\ndefault dev wg0 metric 1024 pref medium\n", None), ["fe80::/64 eth0", "::/0 wg0"]);
+        let shown = |text: &str, told| {
+            route_text(text, told).iter().map(|r| format!("{} {}", r.net, r.interface)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown(
+                "default via 192.168.50.1 dev eth0 \n172.17.0.0/16 dev docker0 proto kernel scope link src \
+                    172.17.0.1 \n10.1.2.3 dev cali1 scope link\n\
+            blackhole 10.0.0.0/8 proto bird\n10.9.0.0/16 dev wg0 table 100\n10.10.0.0/16 \n\tnexthop via 10.0.0.1 dev \
+            eth0 \
+            weight 1\n",
+                None
+            ),
+            ["0.0.0.0/0 eth0", "172.17.0.0/16 docker0", "10.1.2.3/32 cali1"]
+        );
+        assert_eq!(
+            shown(
+                "fe80::/64 dev eth0 proto kernel metric 256 pref medium\ndefault dev wg0 metric 1024 pref medium\n",
+                None
+            ),
+            ["fe80::/64 eth0", "::/0 wg0"]
+        );
         assert_eq!(shown("default dev wg0 scope link\n", Some(Family::V4)), ["0.0.0.0/0 wg0"]);
     }
 }

@@ -12,7 +12,11 @@ pub fn read(text: &str) -> (Vec<IpSet>, Vec<Diagnostic>) {
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         let mut words = line.splitn(3, char::is_whitespace);
-        let (command, name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default().trim());
+        let (command, name, rest) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default().trim(),
+        );
         match command {
             "" => {}
             c if c.starts_with('#') => {}
@@ -22,7 +26,10 @@ pub fn read(text: &str) -> (Vec<IpSet>, Vec<Diagnostic>) {
             }
             "add" | "-A" if !rest.is_empty() => {
                 let index = *at.entry(name.to_owned()).or_insert_with(|| {
-                    diags.push(Diagnostic::at(n + 1, format!("set {name} is filled but not created in this text; its type is not known")));
+                    diags.push(Diagnostic::at(
+                        n + 1,
+                        format!("set {name} is filled but not created in this text; its type is not known"),
+                    ));
                     sets.push(create(name, ""));
                     sets.len() - 1
                 });
@@ -47,7 +54,13 @@ fn create(name: &str, rest: &str) -> IpSet {
     // IPv4 where nothing is said; bitmap types never say it (ipset(8)).
     let addresses = kind.starts_with("bitmap:ip") || kind.starts_with("hash:");
     let family = family.or_else(|| addresses.then_some(Family::V4));
-    IpSet { name: name.to_owned(), kind, family, options: words.get(1..).unwrap_or_default().join(" "), entries: Vec::new() }
+    IpSet {
+        name: name.to_owned(),
+        kind,
+        family,
+        options: words.get(1..).unwrap_or_default().join(" "),
+        entries: Vec::new(),
+    }
 }
 
 /// Writes sets so that `read` gives them back.
@@ -68,7 +81,9 @@ mod tests {
 
     #[test]
     fn sets_and_entries() {
-        let text = "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked 192.0.2.0/24\nadd blocked 198.51.100.7 timeout 60\n\
+        let text = "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked 192.0.2.0/24\nadd \
+            blocked \
+            198.51.100.7 timeout 60\n\
             create six hash:ip family inet6\ncreate ports bitmap:port range 0-1024\n";
         let (sets, diags) = read(text);
         assert_eq!(diags, []);

@@ -39,7 +39,11 @@ impl Reader {
         match first {
             '#' => self.comment(line, n),
             '*' => self.begin(line[1..].trim(), n),
-            ':' | '[' | '-' if self.closed => self.diags.push(Diagnostic::at(n, "behind COMMIT and in no table; left out")),
+            ':' | '[' | '-' if self.closed => self.diags.push(Diagnostic::at(
+                n,
+                "behind COMMIT and in no table; left \
+                out",
+            )),
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),
             _ if line == "COMMIT" => (self.open, self.closed) = (false, self.closed || self.open),
@@ -59,7 +63,8 @@ impl Reader {
             let mut table = Table::new(name);
             table.unreadable = true;
             self.set.tables.push(table);
-            self.diags.push(Diagnostic::at(n, format!("table {name} cannot be read by iptables; it holds native nft rules")));
+            self.diags
+                .push(Diagnostic::at(n, format!("table {name} cannot be read by iptables; it holds native nft rules")));
         } else if rest.contains("incompatible base-chains") {
             self.diags.push(Diagnostic::at(n, format!("table {name} {FOREIGN_CHAINS}")));
         }
@@ -70,7 +75,13 @@ impl Reader {
             self.diags.push(Diagnostic::at(n, "the table before this line has no COMMIT"));
         }
         if self.set.table(name).is_some() {
-            self.diags.push(Diagnostic::at(n, format!("table {name} appears again; its lines are joined to the first")));
+            self.diags.push(Diagnostic::at(
+                n,
+                format!(
+                    "table {name} appears again; its lines are joined to the \
+                first"
+                ),
+            ));
         }
         self.table = Some(self.place(name));
         (self.open, self.closed) = (true, false);
@@ -117,7 +128,8 @@ impl Reader {
             None => (None, line),
         };
         let mut parts = rest.splitn(3, char::is_whitespace);
-        let (command, chain, args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (command, chain, args) =
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if chain.is_empty() {
             self.diags.push(Diagnostic::at(n, "a command without a chain; left out"));
             return;
@@ -136,7 +148,13 @@ impl Reader {
             "-N" => {
                 self.current(n).chain_or_new(chain);
             }
-            _ => self.diags.push(Diagnostic::at(n, format!("{command} is not a line that iptables-save prints; left out"))),
+            _ => self.diags.push(Diagnostic::at(
+                n,
+                format!(
+                    "{command} is not a line that iptables-save prints; left \
+                out"
+                ),
+            )),
         }
     }
 
@@ -227,7 +245,11 @@ mod tests {
 
     #[test]
     fn what_stands_behind_commit_belongs_to_no_table() {
-        let (set, diags) = read("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n:X - [0:0]\n", Family::V4);
+        let (set, diags) = read(
+            "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n:X - \
+                [0:0]\n",
+            Family::V4,
+        );
         assert!(set.chain("filter", "INPUT").is_some_and(|c| c.rules.is_empty()) && set.chain("nat", "X").is_none());
         assert_eq!(set.chain("nat", "PREROUTING").map(|c| c.rules.len()), Some(1));
         assert_eq!(diags.iter().filter(|d| d.message.contains("behind COMMIT")).count(), 2, "{diags:?}");

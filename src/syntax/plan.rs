@@ -52,22 +52,28 @@ pub fn read(text: &str) -> Result<Plan, Diagnostic> {
 }
 
 fn rule(text: &str, r: RuleIn, resolved: &BTreeMap<String, Vec<IpAddr>>) -> Result<PlanRule, Diagnostic> {
-    let action = Action::parse(r.action.get_ref())
-        .ok_or_else(|| at(text, r.action.span().start, &format!("{} is no action; allow, drop or reject", r.action.get_ref())))?;
+    let action = Action::parse(r.action.get_ref()).ok_or_else(|| {
+        at(text, r.action.span().start, &format!("{} is no action; allow, drop or reject", r.action.get_ref()))
+    })?;
     for (list, what) in [(&r.from, "from"), (&r.to, "to")] {
         if list.get_ref().is_empty() {
             return Err(at(text, list.span().start, &format!("{what} is empty; a rule needs at least one entry")));
         }
     }
-    let from = r.from.into_inner().into_iter()
+    let from = r
+        .from
+        .into_inner()
+        .into_iter()
         .map(|s| match Node::parse(s.get_ref()) {
             Ok(Node::Name(n, _)) => Ok(Node::Name(n.clone(), resolved.get(&n).cloned().unwrap_or_default())),
             other => other.map_err(|e| at(text, s.span().start, &e)),
         })
         .collect::<Result<_, _>>()?;
-    let to = r.to.into_inner().into_iter()
-        .map(|s| Goal::parse(s.get_ref()).map_err(|e| at(text, s.span().start, &e)))
-        .collect::<Result<_, _>>()?;
+    let to =
+        r.to.into_inner()
+            .into_iter()
+            .map(|s| Goal::parse(s.get_ref()).map_err(|e| at(text, s.span().start, &e)))
+            .collect::<Result<_, _>>()?;
     Ok(PlanRule { action, from, to })
 }
 
@@ -81,16 +87,26 @@ fn at(text: &str, offset: usize, message: &str) -> Diagnostic {
 /// Writes a plan; reading it gives the same plan.
 pub fn write(plan: &Plan) -> String {
     let mut resolved = BTreeMap::new();
-    let rule = plan.rules.iter().map(|r| RuleOut {
-        action: r.action.word(),
-        from: r.from.iter().map(|n| {
-            if let Node::Name(name, addrs) = n && !addrs.is_empty() {
-                resolved.insert(name.clone(), addrs.clone());
-            }
-            n.to_string()
-        }).collect(),
-        to: r.to.iter().map(ToString::to_string).collect(),
-    }).collect();
+    let rule = plan
+        .rules
+        .iter()
+        .map(|r| RuleOut {
+            action: r.action.word(),
+            from: r
+                .from
+                .iter()
+                .map(|n| {
+                    if let Node::Name(name, addrs) = n
+                        && !addrs.is_empty()
+                    {
+                        resolved.insert(name.clone(), addrs.clone());
+                    }
+                    n.to_string()
+                })
+                .collect(),
+            to: r.to.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
     toml::to_string(&FileOut { version: 1, rule, resolved }).unwrap_or_default()
 }
 
@@ -98,8 +114,11 @@ pub fn write(plan: &Plan) -> String {
 mod tests {
     use super::*;
 
-    const CURE: &str = "version = 1\n\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"nfs1\"]\nto = [\"portmapper\"]\n\n\
-        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n\n[resolved]\nnfs1 = [\"192.0.2.12\", \"2001:db8::12\"]\n";
+    const CURE: &str = "version = 1\n\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"nfs1\"]\nto = \
+        [\"portmapper\"]\n\n\
+        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
+        [\"portmapper\", \"published:9042/tcp\"]\n\n[resolved]\nnfs1 = \
+        [\"192.0.2.12\", \"2001:db8::12\"]\n";
 
     #[test]
     fn a_plan_comes_back_as_written() {
@@ -115,6 +134,11 @@ mod tests {
         assert!(e.line == 9 && e.message.starts_with("line 9, column 10: dorp is no action"), "{e:?}");
         assert_eq!(read("version = 1\n[[rule]]\nacton = \"drop\"\n").unwrap_err().line, 3);
         assert_eq!(read("version = 2\n").unwrap_err().line, 1);
-        assert!(read("version = 1\n[[rule]]\naction=\"drop\"\nfrom=[]\nto=[\"x\"]").unwrap_err().message.contains("from is empty"));
+        assert!(
+            read("version = 1\n[[rule]]\naction=\"drop\"\nfrom=[]\nto=[\"x\"]")
+                .unwrap_err()
+                .message
+                .contains("from is empty")
+        );
     }
 }

@@ -4,8 +4,16 @@ use crate::model::{Diagnostic, Proto, RpcService};
 
 /// Names of programs that NFS servers register (`/etc/rpc`), for listings that leave the name out.
 const PROGRAMS: &[(u32, &str)] = &[
-    (100_000, "portmapper"), (100_003, "nfs"), (100_004, "ypserv"), (100_005, "mountd"), (100_007, "ypbind"),
-    (100_009, "yppasswdd"), (100_011, "rquotad"), (100_021, "nlockmgr"), (100_024, "status"), (100_227, "nfs_acl"),
+    (100_000, "portmapper"),
+    (100_003, "nfs"),
+    (100_004, "ypserv"),
+    (100_005, "mountd"),
+    (100_007, "ypbind"),
+    (100_009, "yppasswdd"),
+    (100_011, "rquotad"),
+    (100_021, "nlockmgr"),
+    (100_024, "status"),
+    (100_227, "nfs_acl"),
 ];
 
 /// Reads the table; versions of one program on one (protocol, port) are gathered. An error text of
@@ -148,7 +156,8 @@ mod tests {
     use super::*;
 
     const STORY: &str = "   program vers proto   port  service\n    100000    4   tcp    111  portmapper\n    \
-        100000    3   tcp    111  portmapper\n    100000    2   tcp    111  portmapper\n    100000    4   udp    111  portmapper\n";
+        100000    3   tcp    111  portmapper\n    100000    2   tcp    111  portmapper\n    100000    4   udp    111  \
+        portmapper\n";
 
     #[test]
     fn versions_are_gathered() {
@@ -161,21 +170,28 @@ mod tests {
 
     #[test]
     fn universal_addresses_give_ports() {
-        let (services, _) = read("   program version netid     address                service    owner\n    100003    4    tcp6      ::.8.1                 -          superuser\n");
+        let (services, _) = read(
+            "   program version netid     address                service    owner\n    100003    4    tcp6      \
+                ::.8.1                 -          superuser\n",
+        );
         assert_eq!(services.unwrap()[0].port, 2049);
         assert_eq!(universal_port("0.0.0.0.204.34"), Some(52258));
     }
 
     #[test]
     fn an_error_text_is_not_an_empty_table() {
-        let (services, diags) = read("rpcinfo: can't contact portmapper: RPC: Remote system error - Connection refused\n");
+        let (services, diags) = read(
+            "rpcinfo: can't contact portmapper: RPC: Remote system error - Connection \
+            refused\n",
+        );
         assert_eq!(services, None);
         assert_eq!(diags.len(), 1);
     }
 
     #[test]
     fn the_short_form_is_refused_with_a_sentence() {
-        let text = "   program version(s) netid(s)                         service     owner\n    100000  2,3,4     local,udp,tcp,udp6,tcp6          portmapper  superuser\n";
+        let text = "   program version(s) netid(s)                         service     owner\n    100000  2,3,4     \
+            local,udp,tcp,udp6,tcp6          portmapper  superuser\n";
         let (services, diags) = read(text);
         assert_eq!(services, None);
         assert_eq!((diags[0].message.as_str(), diags.len()), (SHORT, 2));
@@ -183,17 +199,33 @@ mod tests {
 
     #[test]
     fn a_table_on_one_line_and_numbered_rows() {
-        let (services, _) = read("program vers proto port 100000 2 tcp 111 portmapper 100000 2 udp 111 portmapper 100003 3 tcp 2049 nfs 100227 3 tcp 2049\n");
-        assert_eq!(services.unwrap().iter().map(|s| (s.program, s.port, s.name.as_str())).collect::<Vec<_>>(),
-            [(100_000, 111, "portmapper"), (100_000, 111, "portmapper"), (100_003, 2049, "nfs"), (100_227, 2049, "nfs_acl")]);
-        let (services, diags) = read("16     100000    2   tcp    111  portmapper\n8:    100024    1   udp  36310  (status)\n9:100021 0 7 5 x\n");
+        let (services, _) = read(
+            "program vers proto port 100000 2 tcp 111 portmapper 100000 2 udp 111 portmapper 100003 3 tcp 2049 nfs \
+                100227 \
+                3 tcp 2049\n",
+        );
+        assert_eq!(
+            services.unwrap().iter().map(|s| (s.program, s.port, s.name.as_str())).collect::<Vec<_>>(),
+            [
+                (100_000, 111, "portmapper"),
+                (100_000, 111, "portmapper"),
+                (100_003, 2049, "nfs"),
+                (100_227, 2049, "nfs_acl")
+            ]
+        );
+        let (services, diags) = read(
+            "16     100000    2   tcp    111  portmapper\n8:    100024    1   udp  36310  (status)\n9:100021 0 7 5 x\n",
+        );
         assert_eq!(services.unwrap().len(), 3);
         assert_eq!(diags, []);
     }
 
     #[test]
     fn gaps_and_cut_rows_are_said() {
-        let (services, diags) = read("    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome prose\n");
+        let (services, diags) = read(
+            "    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome \
+            prose\n",
+        );
         assert_eq!(services.unwrap().len(), 1);
         assert_eq!(diags.iter().map(|d| d.line).collect::<Vec<_>>(), [2, 3, 4]);
     }

@@ -39,10 +39,20 @@ pub fn read(text: &str) -> (Vec<Socket>, Vec<Connection>, Vec<Diagnostic>) {
             continue;
         }
         match row(line, old) {
-            Some(Row::Listens(s)) => if !sockets.contains(&s) { sockets.push(s) },
+            Some(Row::Listens(s)) => {
+                if !sockets.contains(&s) {
+                    sockets.push(s);
+                }
+            }
             Some(Row::Connected(p)) => peers.push(p),
             Some(Row::Other) => {}
-            None => diags.push(Diagnostic::at(n + 1, format!("not a socket that this program reads; left out: {line}"))),
+            None => diags.push(Diagnostic::at(
+                n + 1,
+                format!(
+                    "not a socket that this program reads; left out: \
+                {line}"
+                ),
+            )),
         }
     }
     (sockets, peers, diags)
@@ -80,7 +90,11 @@ fn row(line: &str, old: bool) -> Option<Row> {
         state @ ("LISTEN" | "UNCONN") => {
             let proto = netid.unwrap_or(if state == "LISTEN" { Proto::TCP } else { Proto::UDP });
             let star = local.is_none();
-            let addr = local.unwrap_or(if old { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) });
+            let addr = local.unwrap_or(if old {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            } else {
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            });
             let v6only = match addr {
                 IpAddr::V4(_) => None,
                 IpAddr::V6(a) if old && a.is_unspecified() => None,
@@ -91,7 +105,11 @@ fn row(line: &str, old: bool) -> Option<Row> {
         }
         "ESTAB" => {
             let (addr, _, far) = end(peer, old)?;
-            Some(Row::Connected(Connection { proto: netid.unwrap_or(Proto::TCP), local: (local?, port?), peer: (addr?, far?) }))
+            Some(Row::Connected(Connection {
+                proto: netid.unwrap_or(Proto::TCP),
+                local: (local?, port?),
+                peer: (addr?, far?),
+            }))
         }
         state if state.contains('-') || state == "CLOSING" || state == "CLOSED" => Some(Row::Other),
         _ => None,
@@ -138,7 +156,8 @@ mod tests {
     fn listening_sockets_with_and_without_heading() {
         let text = "Netid State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n\
             udp   UNCONN 0      0      127.0.0.53%lo:53        0.0.0.0:*    users:((\"systemd-resolve\",pid=5,fd=13))\n\
-            tcp   LISTEN 0      4096         0.0.0.0:111       0.0.0.0:*    users:((\"rpcbind\",pid=1,fd=4),(\"systemd\",pid=1,fd=35))\n\
+            tcp   LISTEN 0      4096         0.0.0.0:111       0.0.0.0:*    \
+            users:((\"rpcbind\",pid=1,fd=4),(\"systemd\",pid=1,fd=35))\n\
             tcp   LISTEN 0      128             [::]:22           [::]:*\n\
             tcp   LISTEN 0      511                *:80              *:*\n\
             tcp   LISTEN 0      5   [::ffff:10.0.0.1]:8080           *:*\n";
@@ -153,17 +172,27 @@ mod tests {
 
     #[test]
     fn old_versions_write_stars_for_ipv4() {
-        let (sockets, ..) = read("LISTEN     0      128                       *:22                       *:*\nLISTEN     0      128                      :::sunrpc                    :::*\n");
+        let (sockets, ..) = read(
+            "LISTEN     0      128                       *:22                       *:*\nLISTEN     0      \
+                128                      :::sunrpc                    :::*\n",
+        );
         assert_eq!((sockets[0].local.to_string(), sockets[0].port), ("0.0.0.0".to_owned(), 22));
         assert_eq!((sockets[1].local.to_string(), sockets[1].port, sockets[1].v6only), ("::".to_owned(), 111, None));
     }
 
     #[test]
     fn connections_give_peers() {
-        let (_, peers, diags) = read("0      0      192.0.2.1:22   10.0.0.5:51234\nESTAB 0 0 [2001:db8::1]:2049 [2001:db8::9]:800\ntcp ESTAB 0 0 [::ffff:192.0.2.1]:111 [::ffff:192.0.2.7]:5000\n");
+        let (_, peers, diags) = read(
+            "0      0      192.0.2.1:22   10.0.0.5:51234\nESTAB 0 0 [2001:db8::1]:2049 [2001:db8::9]:800\ntcp ESTAB 0 \
+                0 \
+                [::ffff:192.0.2.1]:111 [::ffff:192.0.2.7]:5000\n",
+        );
         assert_eq!(diags, []);
         let seen: Vec<_> = peers.iter().map(|p| (p.peer.0.to_string(), p.local.1)).collect();
-        assert_eq!(seen, [("10.0.0.5".to_owned(), 22), ("2001:db8::9".to_owned(), 2049), ("192.0.2.7".to_owned(), 111)]);
+        assert_eq!(
+            seen,
+            [("10.0.0.5".to_owned(), 22), ("2001:db8::9".to_owned(), 2049), ("192.0.2.7".to_owned(), 111)]
+        );
     }
 
     #[test]

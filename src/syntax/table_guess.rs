@@ -9,14 +9,22 @@ const MANGLE: &[&str] = &["MARK", "CONNMARK", "TOS", "DSCP", "TTL", "HL", "ECN",
 /// The likely table of these chains, and whether the chains leave no doubt.
 pub fn of(table: &Table) -> (String, bool) {
     let has = |name: &str| table.chain(name).is_some();
-    let uses = |targets: &[&str]| table.chains.iter().flat_map(|c| &c.rules).any(|r| r.jumps_to().is_some_and(|t| targets.contains(&&*t)));
+    let uses = |targets: &[&str]| {
+        table.chains.iter().flat_map(|c| &c.rules).any(|r| r.jumps_to().is_some_and(|t| targets.contains(&&*t)))
+    };
     let (name, sure) = match (has("PREROUTING"), has("INPUT"), has("FORWARD"), has("OUTPUT"), has("POSTROUTING")) {
         (true, _, true, ..) | (_, _, true, _, true) => ("mangle", true),
         _ if uses(NAT) => ("nat", true),
         // Kernels before 2.6.34 have no nat INPUT.
         (true, _, false, true, true) => ("nat", true),
         (true, false, false, true, false) => ("raw", true),
-        (_, _, false, _, true) | (true, _, false, _, false) => if uses(MANGLE) { ("mangle", false) } else { ("nat", false) },
+        (_, _, false, _, true) | (true, _, false, _, false) => {
+            if uses(MANGLE) {
+                ("mangle", false)
+            } else {
+                ("nat", false)
+            }
+        }
         (false, false, false, false, false) => ("filter", false),
         (false, _, _, _, false) => ("filter", true),
     };
@@ -30,7 +38,9 @@ pub fn rename(table: &mut Table, name: &str) {
 
 /// Built-in chains of the table that the listing does not show. `iptables -L` and `-S` print them all.
 pub fn missing_chains(table: &Table) -> Vec<&'static str> {
-    Table::builtin_chains(&table.name).iter().copied()
+    Table::builtin_chains(&table.name)
+        .iter()
+        .copied()
         .filter(|c| table.chain(c).is_none() && !(table.name == "nat" && *c == "INPUT"))
         .collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
 use super::machine::State;
-use super::{By, back, apply, extend, history, keep, record, revert};
+use super::{By, apply, back, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Identity, Tools};
 use crate::model::{Family, Operator, Ruleset};
@@ -77,12 +77,22 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
     let host = machine(false, 0, false);
     let before = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.run(&Cmd::new("iptables-restore", &["--noflush"]).input("*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n")).unwrap();
+    host.run(&Cmd::new("iptables-restore", &["--noflush"]).input(
+        "*filter\n-A INPUT -s 203.0.113.9/32 -j \
+        DROP\nCOMMIT\n",
+    ))
+    .unwrap();
     host.break_tool("iptables-restore --noflush", u32::MAX);
     settled(&host);
     let ended = record::load(&host).unwrap();
     assert_eq!((ended.state, rules(&host)), (State::Reverted, before));
-    assert!(ended.remarks.iter().any(|r| r == "lost with it: -A INPUT -s 203.0.113.9/32 -j DROP"), "{:?}", ended.remarks);
+    assert!(
+        ended.remarks.iter().any(|r| r
+            == "lost with it: -A INPUT -s 203.0.113.9/32 -j \
+        DROP"),
+        "{:?}",
+        ended.remarks
+    );
 }
 
 /// The rules without the chains, of which an empty one decides nothing.
@@ -104,9 +114,11 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                     if by_guard {
                         host.pass(Duration::from_secs(61));
                     }
-                    s.spawn(|| for _ in 0..20 {
-                        host.pause(Duration::from_millis(20));
-                        host.pass(Duration::from_secs(1));
+                    s.spawn(|| {
+                        for _ in 0..20 {
+                            host.pause(Duration::from_millis(20));
+                            host.pass(Duration::from_secs(1));
+                        }
                     });
                     if by_guard {
                         gone(&host, trial.guard);
@@ -115,7 +127,11 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                     }
                 });
                 let ended = record::load(&host).unwrap();
-                assert_eq!((ended.state, ended.by), (State::Reverted, Some(if by_guard { By::Guard } else { By::Operator })), "{what}");
+                assert_eq!(
+                    (ended.state, ended.by),
+                    (State::Reverted, Some(if by_guard { By::Guard } else { By::Operator })),
+                    "{what}"
+                );
                 assert!(ended.unverified.is_some_and(|why| why.contains(family)), "{what}: {:?}", ended.remarks);
                 assert!(host.announced().iter().any(|a| a.contains("but could not be read back")), "{what}");
                 assert_eq!(put_in(&rules(&host)), put_in(&kept), "{what}: the kept plan is in force");
@@ -149,7 +165,8 @@ fn a_reading_that_hangs_does_not_hold_up_the_other_family_or_the_deadline() {
     host.break_tool_so("ip6tables-save", u32::MAX, Breakage::Hangs);
     // The guard sees the second login and reads whether the trial's rules are live.
     host.pass(Duration::from_secs(58));
-    let blocked = |host: &Demo, family| host.loaded(family).chain("filter", "PORTCULLIS-A").is_some_and(|c| !c.rules.is_empty());
+    let blocked =
+        |host: &Demo, family| host.loaded(family).chain("filter", "PORTCULLIS-A").is_some_and(|c| !c.rules.is_empty());
     while Family::BOTH.iter().any(|&f| blocked(&host, f)) {
         let late = host.now().boot.saturating_sub(Duration::from_millis(trial.deadline));
         assert!(late < Duration::from_secs(5), "{late:?}: {:?}", record::load(&host));
@@ -185,7 +202,8 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
                 host.pass(Duration::from_secs(61));
                 gone(&host, trial.guard);
             } else {
-                assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.remarks.iter().any(|m| m.contains("could not be written"))));
+                let Ok(super::Reverted::Trial(r)) = revert(&host) else { panic!("not reverted") };
+                assert!(r.remarks.iter().any(|m| m.contains("could not be written")), "{:?}", r.remarks);
             }
             assert_eq!((rules(&host), record::load(&host).unwrap().state), (before.clone(), State::Running));
             let seen = super::status(&host).trial.unwrap();
@@ -194,7 +212,10 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
             host.read_only(None);
             if !by_guard {
                 // The deadline is still ahead.
-                assert_eq!([keep(&host, true).map(|_| ()), extend(&host).map(|_| ())].map(|r| r.unwrap_err().code), ["not-live"; 2]);
+                assert_eq!(
+                    [keep(&host, true).map(|_| ()), extend(&host).map(|_| ())].map(|r| r.unwrap_err().code),
+                    ["not-live"; 2]
+                );
             }
             assert_eq!((rules(&host), super::status(&host).trial.unwrap().state), (before.clone(), State::Reverted));
             apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
@@ -219,14 +240,21 @@ fn a_revert_that_could_not_write_down_its_end_is_no_cut_off_one() {
 
 #[test]
 fn rules_that_somebody_took_out_are_no_running_trial() {
-    let wipe = |host: &Demo| for family in Family::BOTH {
-        host.run(&Cmd::new(&family.tool("-restore"), &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
+    let wipe = |host: &Demo| {
+        for family in Family::BOTH {
+            host.run(&Cmd::new(&family.tool("-restore"), &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
+        }
     };
     let host = machine(false, 0, false);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     host.run(&Cmd::new("iptables-restore", &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
     let half = super::status(&host).trial.unwrap();
-    assert!(half.state == State::Running && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are not loaded any more")), "{:?}", half.remarks);
+    assert!(
+        half.state == State::Running
+            && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are not loaded any more")),
+        "{:?}",
+        half.remarks
+    );
     wipe(&host);
     assert_eq!(super::status(&host).trial.unwrap().state, State::Reverted, "nothing was there before");
     let host = machine(true, 0, false);
@@ -237,8 +265,19 @@ fn rules_that_somebody_took_out_are_no_running_trial() {
     assert_eq!((seen.phase(), seen.trial.unwrap().state), (Some(crate::model::TrialPhase::Lost), State::Lost));
     assert_eq!(keep(&host, true).unwrap_err().code, "not-live");
     settled(&host);
-    let chains = |set: &Ruleset| set.table("filter").unwrap().chains.iter().filter(|c| c.name.starts_with("PORTCULLIS")).map(|c| c.rules.len()).sum::<usize>();
-    assert_eq!((record::load(&host).unwrap().state, chains(&host.loaded(Family::V4))), (State::Reverted, chains(&kept)));
+    let chains = |set: &Ruleset| {
+        set.table("filter")
+            .unwrap()
+            .chains
+            .iter()
+            .filter(|c| c.name.starts_with("PORTCULLIS"))
+            .map(|c| c.rules.len())
+            .sum::<usize>()
+    };
+    assert_eq!(
+        (record::load(&host).unwrap().state, chains(&host.loaded(Family::V4))),
+        (State::Reverted, chains(&kept))
+    );
 }
 
 #[test]
@@ -262,7 +301,13 @@ fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
     });
     assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before));
     for late in [State::Running, State::Keeping, State::Kept, State::Reverting] {
-        assert!(record::store(&host, &record::Record { state: late, ..trial.clone() }).unwrap_err().contains("it is reverted"), "{late:?}");
+        assert!(
+            record::store(&host, &record::Record { state: late, ..trial.clone() }).unwrap_err().contains(
+                "it is \
+                reverted"
+            ),
+            "{late:?}"
+        );
     }
     assert_eq!(record::load(&host).unwrap().state, State::Reverted);
 }
@@ -276,8 +321,17 @@ fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
     host.break_tool_so("iptables-restore", 4, Breakage::Locked);
     let mut heard = Vec::new();
     super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap();
-    assert!(heard.len() == 1 && heard[0].contains("(`portcullis`) holds the xtables lock; waiting for it up to 1"), "{heard:?}");
-    assert!(heard[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "), "{heard:?}");
+    assert!(
+        heard.len() == 1 && heard[0].contains("(`portcullis`) holds the xtables lock; waiting for it up to 1"),
+        "{heard:?}"
+    );
+    assert!(
+        heard[0].contains(
+            "(the guard goes on trying; the kernel itself goes back to the old rules \
+        in "
+        ),
+        "{heard:?}"
+    );
     assert_eq!((rules(&host), record::load(&host).unwrap().by), (kept.clone(), Some(By::Operator)));
     gone(&host, trial.guard);
     // For too long: the guard goes on, and empties nothing.
@@ -286,7 +340,10 @@ fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
     host.break_tool_so("iptables-restore", u32::MAX, Breakage::Locked);
     host.break_tool_so("ip6tables-restore", u32::MAX, Breakage::Locked);
     let refused = revert(&host).unwrap_err();
-    assert!(refused.what.contains("holds the xtables lock") && refused.hint.starts_with("the guard goes on trying"), "{refused:?}");
+    assert!(
+        refused.what.contains("holds the xtables lock") && refused.hint.starts_with("the guard goes on trying"),
+        "{refused:?}"
+    );
     assert_eq!(rules(&host), running);
     drop(lock);
     host.break_tool("iptables-restore", 0);
@@ -304,9 +361,11 @@ fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
     let lock = record::lock(&other, Duration::ZERO).unwrap().unwrap();
     let mut heard = Vec::new();
     let refused = thread::scope(|s| {
-        s.spawn(|| for _ in 0..16 {
-            host.pause(Duration::from_millis(100));
-            host.pass(Duration::from_secs(1));
+        s.spawn(|| {
+            for _ in 0..16 {
+                host.pause(Duration::from_millis(100));
+                host.pass(Duration::from_secs(1));
+            }
         });
         super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap_err()
     });
@@ -327,8 +386,15 @@ fn a_guard_lets_a_revert_live_that_does_the_same() {
         let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         let other = host.fork();
         let (pid, started) = other.me();
-        let lock = if dies { record::lock(&other, Duration::ZERO) } else { record::lock_to_go_back(&other, Duration::ZERO) }.unwrap().unwrap();
-        record::store(&other, &record::Record { state: kind, holder: Some(record::Who { pid, started }), ..trial.clone() }).unwrap();
+        let lock =
+            if dies { record::lock(&other, Duration::ZERO) } else { record::lock_to_go_back(&other, Duration::ZERO) }
+                .unwrap()
+                .unwrap();
+        record::store(
+            &other,
+            &record::Record { state: kind, holder: Some(record::Who { pid, started }), ..trial.clone() },
+        )
+        .unwrap();
         host.pass(Duration::from_secs(61));
         gone(&host, trial.guard);
         assert_eq!((host.alive(pid, started), rules(&host)), (!dies, before), "{kind:?}");
@@ -390,13 +456,17 @@ fn a_trial_of_another_namespace_that_shares_our_files_is_left_alone() {
     let loaded = Family::BOTH.map(|f| host.loaded(f));
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let other = Demo::new();
-    let copy = |name: &str| other.write(&host.paths().run.join(name), &host.read(&host.paths().run.join(name)).unwrap(), 0o600).unwrap();
+    let copy = |name: &str| {
+        other.write(&host.paths().run.join(name), &host.read(&host.paths().run.join(name)).unwrap(), 0o600).unwrap();
+    };
     for name in host.list(&host.paths().run).iter().filter(|n| *n != "lock") {
         copy(name);
     }
     let there = Mortal::new(&other, 0, false).at_home(Identity { netns: 2, ..host.identity() });
     let refused = [
-        apply(&there, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err(), keep(&there, true).unwrap_err(), revert(&there).unwrap_err(),
+        apply(&there, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err(),
+        keep(&there, true).unwrap_err(),
+        revert(&there).unwrap_err(),
     ];
     for e in refused {
         assert!(e.code == "pending" && e.what.starts_with("a trial is pending in another network namespace"), "{e:?}");
@@ -485,8 +555,18 @@ fn why_a_trial_ended_is_written_down() {
         last.why.unwrap()
     };
     assert_eq!(ended(&|h| h.pass(Duration::from_secs(61))), "nobody kept it before the deadline");
-    assert_eq!(ended(&|h| { keep(h, true).unwrap(); }), "somebody kept it without proof of access");
-    assert_eq!(ended(&|h| { revert(h).unwrap(); }), "somebody asked for the old rules");
+    assert_eq!(
+        ended(&|h| {
+            keep(h, true).unwrap();
+        }),
+        "somebody kept it without proof of access"
+    );
+    assert_eq!(
+        ended(&|h| {
+            revert(h).unwrap();
+        }),
+        "somebody asked for the old rules"
+    );
     let dies = |h: &Demo| {
         // After the locks and the holder: the state.
         let mortal = Mortal::new(h, 4, true);
@@ -567,7 +647,11 @@ fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let held = record::lock(&host, Duration::ZERO).unwrap();
     host.end_process(trial.guard.unwrap().pid);
-    record::store(&host, &record::Record { state: State::Keeping, holder: None, operator: Operator::Ssh([10, 0, 0, 5].into()), ..trial }).unwrap();
+    record::store(
+        &host,
+        &record::Record { state: State::Keeping, holder: None, operator: Operator::Ssh([10, 0, 0, 5].into()), ..trial },
+    )
+    .unwrap();
     drop(held);
     assert!(super::status(&host).cut_short);
     assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");

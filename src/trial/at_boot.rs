@@ -15,7 +15,14 @@ use crate::syntax::iptables_save;
 const NAMED: usize = 4;
 
 /// Why these files must not be written, if so; what else they change is said. `loaded`: what is loaded now.
-pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: &Place, files: &[File], boot: &mut Boot) -> Option<Refusal> {
+pub(super) fn check(
+    host: &dyn Host,
+    mode: SaveMode,
+    loaded: &[Ruleset],
+    place: &Place,
+    files: &[File],
+    boot: &mut Boot,
+) -> Option<Refusal> {
     let fills = fills(files, boot);
     if mode == SaveMode::All && fills.is_none() {
         // Nothing is left out.
@@ -44,9 +51,16 @@ pub(super) fn check(host: &dyn Host, mode: SaveMode, loaded: &[Ruleset], place: 
     let way = ways_in(&now, &then).into_iter().next()?;
     let Access::Worse { why } = &way.access else { return None };
     let hint = match (mode, ours) {
-        (SaveMode::All, _) => "nothing was written; what lets it in is in an ipset that boot fills otherwise: put it into what boot loads".to_owned(),
+        (SaveMode::All, _) => {
+            "nothing was written; what lets it in is in an ipset that boot fills otherwise: put it into what boot loads"
+                .to_owned()
+        }
         (SaveMode::Ours, _) => "nothing was written; put an allow rule for that address into the plan".to_owned(),
-        (_, Some(manager)) => format!("nothing was written; what lets it in is {manager}'s, which this leaves out: `portcullis save --ours` saves portcullis' own chains alone, loaded after {manager}"),
+        (_, Some(manager)) => format!(
+            "nothing was written; what lets it in is {manager}'s, which this leaves out: `portcullis save --ours` \
+                saves \
+                portcullis' own chains alone, loaded after {manager}"
+        ),
         (_, None) => "nothing was written; `portcullis save --all` leaves nothing out".to_owned(),
     };
     Some(Refusal::refused("lockout", format!("boot would cut {}: {why}", way.what()), hint))
@@ -60,7 +74,9 @@ fn fills<'a>(files: &[File], boot: &'a Boot) -> Option<&'a AtBoot> {
 /// The rules of a file as boot leaves them where nobody else adds any.
 fn as_loaded(file: &File) -> Ruleset {
     let mut set = iptables_save::read(&file.text, file.family).0;
-    if file.part && let Ok(part) = Part::read(&file.text, file.family) {
+    if file.part
+        && let Ok(part) = Part::read(&file.text, file.family)
+    {
         set.table_or_new("filter");
         let mut alone = Ruleset::new(file.family);
         alone.table_or_new("filter");
@@ -85,26 +101,31 @@ fn with_rules(now: &View, sets: impl Iterator<Item = Ruleset>) -> View {
     then
 }
 
-/// The managers whose chains stand in these rulesets and that build the way into the host: Docker and its like only forward.
+/// The managers whose chains stand in these rulesets and that build the way into the host: Docker and its like only
+/// forward.
 fn managers(sets: &[Ruleset]) -> Vec<&'static str> {
     let inputs = sets.iter().filter_map(|s| s.chain("filter", "INPUT").map(|c| (s.family, c)));
-    let mut found: Vec<Manager> = inputs.flat_map(|(_, c)| c.rules.iter().filter_map(|r| rule_owner(&c.name, r)))
-        .filter(|m| *m != Manager::Portcullis).collect();
+    let mut found: Vec<Manager> = inputs
+        .flat_map(|(_, c)| c.rules.iter().filter_map(|r| rule_owner(&c.name, r)))
+        .filter(|m| *m != Manager::Portcullis)
+        .collect();
     found.sort_unstable();
     found.dedup();
     found.into_iter().map(Manager::label).collect()
 }
 
-/// What would be closed to senders who get in now, and open to others, a sentence each. Published ports are left out: their
-/// manager makes them anew with all that guards them.
+/// What would be closed to senders who get in now, and open to others, a sentence each. Published ports are left out:
+/// their manager makes them anew with all that guards them.
 fn differences(now: &View, then: &View) -> Vec<String> {
     let (now, then) = (Analysis::new(now), Analysis::new(then));
-    let asked: Vec<Endpoint> = now.endpoints().into_iter().filter(|e| e.kind != EndpointKind::Published && e.listening).collect();
+    let asked: Vec<Endpoint> =
+        now.endpoints().into_iter().filter(|e| e.kind != EndpointKind::Published && e.listening).collect();
     let (mut closed, mut open) = (Vec::new(), Vec::new());
     for e in &asked {
         let [old, new] = [&now, &then].map(|host| Family::BOTH.map(|f| host.exposure(e, f)));
         let of = |change: fn(&Exposure, &Exposure) -> bool| -> Vec<&str> {
-            let both = Family::BOTH.into_iter().filter_map(|f| Some((f, old[f.index()].as_ref()?, new[f.index()].as_ref()?)));
+            let both =
+                Family::BOTH.into_iter().filter_map(|f| Some((f, old[f.index()].as_ref()?, new[f.index()].as_ref()?)));
             both.filter(|(_, old, new)| change(old, new)).map(|(f, ..)| f.label()).collect()
         };
         for (list, families) in [(&mut closed, of(|old, new| gains(new, old))), (&mut open, of(gains))] {
@@ -113,12 +134,27 @@ fn differences(now: &View, then: &View) -> Vec<String> {
             }
         }
     }
-    let line = |list: &[String], what: &str| (!list.is_empty()).then(|| {
-        let more = list.len().saturating_sub(NAMED);
-        let named = list[..list.len().min(NAMED)].join(", ");
-        format!("these rules alone {what}: {named}{}.", if more == 0 { String::new() } else { format!(" and {more} more") })
-    });
-    [line(&closed, "close what is open now"), line(&open, "leave open what is closed now")].into_iter().flatten().collect()
+    let line = |list: &[String], what: &str| {
+        (!list.is_empty()).then(|| {
+            let more = list.len().saturating_sub(NAMED);
+            let named = list[..list.len().min(NAMED)].join(", ");
+            format!(
+                "these rules alone {what}: {named}{}.",
+                if more == 0 { String::new() } else { format!(" and {more} more") }
+            )
+        })
+    };
+    [
+        line(
+            &closed,
+            "close what is open \
+        now",
+        ),
+        line(&open, "leave open what is closed now"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Whether somebody gets in by the new rules who does not by the old ones.

@@ -64,7 +64,8 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
     // One lock keeps both families out.
     seen.failed.dedup();
     record.unverified = (!seen.unseen.is_empty()).then(|| seen.unseen.join("; "));
-    let unverified = record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
+    let unverified =
+        record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
     // Each is said once, however often the guard tries.
     for said in seen.remarks.into_iter().chain(seen.failed.iter().cloned()).chain(unverified) {
         if !record.remarks.contains(&said) {
@@ -80,7 +81,11 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
         // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
         record.holder = None;
         let _ = record::store(host, record);
-        return Err(Refusal::failed("revert-failed", format!("the old rules are not back yet: {}", seen.failed.join("; ")), what_next(host, record)));
+        return Err(Refusal::failed(
+            "revert-failed",
+            format!("the old rules are not back yet: {}", seen.failed.join("; ")),
+            what_next(host, record),
+        ));
     }
     record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
     record.by = Some(by);
@@ -93,7 +98,11 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
     // What boot would load is said, and not written down: it may be mended in a minute.
     record.remarks.extend(written::remarks(host, record));
     let doubt = if record.unverified.is_some() { ", but could not be read back" } else { "" };
-    host.announce(&format!("portcullis: the old firewall rules are back{doubt} (trial {}, by the {})", record.id, by.word()));
+    host.announce(&format!(
+        "portcullis: the old firewall rules are back{doubt} (trial {}, by the {})",
+        record.id,
+        by.word()
+    ));
     Ok(())
 }
 
@@ -112,7 +121,12 @@ pub struct Seen {
 pub fn into_kernel(host: &dyn Host, record: &Record, who: &mut Caller) -> Seen {
     let until = host.now().boot + LOCKED;
     // Every family is refilled before any is read back: a reading may hang.
-    let refills: Vec<Refill> = record.families.iter().zip(&record.revert).map(|(c, script)| refill(host, record, (c, script), until, who)).collect();
+    let refills: Vec<Refill> = record
+        .families
+        .iter()
+        .zip(&record.revert)
+        .map(|(c, script)| refill(host, record, (c, script), until, who))
+        .collect();
     let mut seen = Seen::default();
     let until = host.now().boot + READ_BACK;
     for ((change, script), refill) in record.families.iter().zip(&record.revert).zip(refills) {
@@ -137,7 +151,13 @@ impl Seen {
     }
 }
 
-fn refill(host: &dyn Host, record: &Record, (change, script): (&FamilyChange, &str), until: Duration, who: &mut Caller) -> Refill {
+fn refill(
+    host: &dyn Host,
+    record: &Record,
+    (change, script): (&FamilyChange, &str),
+    until: Duration,
+    who: &mut Caller,
+) -> Refill {
     let mark = kernel::back_mark(&record.id);
     let put = |seconds| kernel::restore_waiting(host, &mark, change.family(), script, seconds);
     let done = match who {
@@ -148,7 +168,11 @@ fn refill(host: &dyn Host, record: &Record, (change, script): (&FamilyChange, &s
             if host.now().boot >= until {
                 return Err(failed);
             }
-            hears(&format!("{why}; waiting for it up to {} s ({})", until.saturating_sub(host.now().boot).as_secs(), what_next(host, record)));
+            hears(&format!(
+                "{why}; waiting for it up to {} s ({})",
+                until.saturating_sub(host.now().boot).as_secs(),
+                what_next(host, record)
+            ));
             let mut last = failed;
             while let (Failed::Locked(_), true) = (&last, host.now().boot < until) {
                 match put(2) {
@@ -172,7 +196,11 @@ fn refill(host: &dyn Host, record: &Record, (change, script): (&FamilyChange, &s
 /// What happens when the old rules do not go in now.
 fn what_next(host: &dyn Host, record: &Record) -> String {
     let guard = guard(host, record).is_some_and(|w| (w.pid, w.started) != host.me());
-    let mut out = if guard { "the guard goes on trying".to_owned() } else { "run `portcullis revert` again: no guard is left that goes on trying".to_owned() };
+    let mut out = if guard {
+        "the guard goes on trying".to_owned()
+    } else {
+        "run `portcullis revert` again: no guard is left that goes on trying".to_owned()
+    };
     let left = record.fuse.map_or(0, |fuse| fuse - host.now().wall + 1);
     if left > 0 {
         out.push_str(&format!("; the kernel itself goes back to the old rules in {left} s"));
@@ -192,7 +220,13 @@ fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, trie
     }
     match snapshot_back(host, id, change) {
         Ok(mut touched) => {
-            touched.remarks.insert(0, format!("{why}; so the whole {} filter table was put back as it was before the trial", change.family().label()));
+            touched.remarks.insert(
+                0,
+                format!(
+                    "{why}; so the whole {} filter table was put back as it was before the trial",
+                    change.family().label()
+                ),
+            );
             Refill::Snapshot(touched)
         }
         Err(e) => Refill::Failed(format!("{why}; {e}")),
@@ -201,7 +235,14 @@ fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, trie
 
 /// Reads one family back and takes out what nothing needs any more. A reading that fails takes nothing back: what the
 /// tool took stands, and only the reading is tried again.
-fn read_back(host: &dyn Host, id: &str, (change, script): (&FamilyChange, &str), until: Duration, tries: u32, seen: &mut Seen) {
+fn read_back(
+    host: &dyn Host,
+    id: &str,
+    (change, script): (&FamilyChange, &str),
+    until: Duration,
+    tries: u32,
+    seen: &mut Seen,
+) {
     loop {
         let left = until.saturating_sub(host.now().boot);
         match kernel::check(host, change, script, left.clamp(ONE_READING, READING)) {
@@ -262,8 +303,11 @@ pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal
 
 /// What is said of a revert that could not be read back.
 pub fn unverified(why: &str) -> Refusal {
-    Refusal::failed("unverified", format!("the old rules were put back, but could not be read back: {why}"),
-        "no trial is pending any more; see why the rules cannot be read, then `portcullis revert` looks again")
+    Refusal::failed(
+        "unverified",
+        format!("the old rules were put back, but could not be read back: {why}"),
+        "no trial is pending any more; see why the rules cannot be read, then `portcullis revert` looks again",
+    )
 }
 
 /// What a whole table that was put back changed besides ours.
@@ -295,9 +339,15 @@ fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Tou
         return Err("the snapshot reads back differently".to_owned());
     }
     let lines = |r: &Ruleset| -> Vec<String> {
-        r.tables.iter().filter(|t| t.name == "filter").flat_map(|t| &t.chains)
+        r.tables
+            .iter()
+            .filter(|t| t.name == "filter")
+            .flat_map(|t| &t.chains)
             .filter(|c| !is_ours(&c.name))
-            .flat_map(|c| c.rules.iter().filter(|r| !r.jumps_to().is_some_and(|to| is_ours(&to))).map(|r| r.line_in(&c.name))).collect()
+            .flat_map(|c| {
+                c.rules.iter().filter(|r| !r.jumps_to().is_some_and(|to| is_ours(&to))).map(|r| r.line_in(&c.name))
+            })
+            .collect()
     };
     let Some(before) = before.as_ref().map(lines) else { return Ok(Touched { remarks: not_known(), unseen: None }) };
     let after = lines(&now);

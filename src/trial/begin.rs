@@ -12,9 +12,9 @@ use super::machine::{Event, State, step};
 use super::moved;
 use super::record::{self, By, Record, Who};
 use super::refusal::Refusal;
+use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use super::undoers::undoers;
 use super::written;
-use super::rehearse::{Failed, Rehearsal, difference, rehearse};
 use crate::analyse::{Access, Entrant, WayIn, ways_in};
 use crate::host::Host;
 use crate::model::{Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
@@ -41,7 +41,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { confirm_within: Duration::from_mins(1), replace: false, allow_lockout: false, without_fuse: false, without_rehearsal: false, seen: None }
+        Self {
+            confirm_within: Duration::from_mins(1),
+            replace: false,
+            allow_lockout: false,
+            without_fuse: false,
+            without_rehearsal: false,
+            seen: None,
+        }
     }
 }
 
@@ -57,10 +64,16 @@ fn same_rules(a: &View, b: &View) -> bool {
 /// Gives every name of the plan its addresses. Those that were stored with it stay.
 pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
     for node in plan.rules.iter_mut().flat_map(|r| &mut r.from) {
-        if let Node::Name(name, addrs) = node && addrs.is_empty() {
+        if let Node::Name(name, addrs) = node
+            && addrs.is_empty()
+        {
             *addrs = host.resolve(name).unwrap_or_default();
             if addrs.is_empty() {
-                return Err(Refusal::failed("unresolved", format!("{name} does not resolve to an address"), "check the spelling, or write the address itself"));
+                return Err(Refusal::failed(
+                    "unresolved",
+                    format!("{name} does not resolve to an address"),
+                    "check the spelling, or write the address itself",
+                ));
             }
         }
     }
@@ -68,16 +81,31 @@ pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
 }
 
 /// Begins a trial and returns when it runs. `progress` hears what is being done.
-pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Record, Refusal> {
+pub fn apply(
+    host: &dyn Host,
+    plan: &Plan,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Record, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root());
     }
     let seconds = options.confirm_within.as_secs();
     if !(TRIAL_LIMITS.0..=TRIAL_LIMITS.1).contains(&seconds) {
-        return Err(Refusal::failed("limits", format!("a trial of {seconds} s is not possible"), "10 s to 1 h, e.g. --confirm-within 60s"));
+        return Err(Refusal::failed(
+            "limits",
+            format!("a trial of {seconds} s is not possible"),
+            "10 s to 1 h, e.g. --confirm-within 60s",
+        ));
     }
     let _lock = record::lock(host, Duration::from_secs(2))
-        .map_err(|e| Refusal::refused("run-dir", e, "nothing was changed; see that the disk is not full and the directory belongs to root"))?
+        .map_err(|e| {
+            Refusal::refused(
+                "run-dir",
+                e,
+                "nothing was changed; see that the disk is not full and the directory belongs to root",
+            )
+        })?
         .ok_or_else(|| Refusal::busy(host))?;
     refuse_pending(host)?;
     for said in half_saved::recover(host) {
@@ -100,8 +128,14 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
     for (suffix, text) in &texts {
-        history::write_snapshot(host, &id, suffix, text)
-            .map_err(|e| Refusal::refused("snapshot", e, "nothing was changed; free some space in the state directory"))?;
+        history::write_snapshot(host, &id, suffix, text).map_err(|e| {
+            Refusal::refused(
+                "snapshot",
+                e,
+                "nothing was changed; free some space in the state \
+                directory",
+            )
+        })?;
     }
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
     record.remarks.extend(rehearsal.left_out.iter().map(|l| format!("not part of the rehearsal: {l}")));
@@ -114,7 +148,9 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
         record.remarks.push(format!("what is old in the history was not taken out: {e}"));
     }
-    if !options.without_rehearsal && let Err(moved) = still_the_same(host, &change) {
+    if !options.without_rehearsal
+        && let Err(moved) = still_the_same(host, &change)
+    {
         // The guard sees that there is nothing to watch.
         record.state = State::Failed;
         record.why = Some(moved.what.clone());
@@ -125,15 +161,26 @@ pub fn apply(host: &dyn Host, plan: &Plan, options: &Options, progress: &mut dyn
     if let Err(why) = put_in(host, &mut record, options) {
         record.remarks.push(why.clone());
         let undone = undo(host, &mut record);
-        return Err(Refusal::failed("apply-failed", format!("the plan was not applied: {why}{undone}"), "nothing of the plan is live"));
+        return Err(Refusal::failed(
+            "apply-failed",
+            format!("the plan was not applied: {why}{undone}"),
+            "nothing of the plan is live",
+        ));
     }
     record.state = step(record.state, Event::Applied).map_or(record.state, |s| s.0);
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     if let Err(e) = record::store(host, &record) {
         let undone = undo(host, &mut record);
-        return Err(Refusal::failed("run-dir", format!("the plan was not applied: {e}{undone}"), "free some space and apply again"));
+        return Err(Refusal::failed(
+            "run-dir",
+            format!("the plan was not applied: {e}{undone}"),
+            "free some space and apply again",
+        ));
     }
-    host.announce(&format!("portcullis: new firewall rules on trial for {seconds} s (by {}); `portcullis revert` takes them back", record.operator));
+    host.announce(&format!(
+        "portcullis: new firewall rules on trial for {seconds} s (by {}); `portcullis revert` takes them back",
+        record.operator
+    ));
     // Said, and not written down: a save mends some of it.
     record.remarks.extend(undone);
     Ok(record)
@@ -148,10 +195,17 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
         None => Ok(()),
         Some(r) => {
             let what = match r.state {
-                State::Expired => "a trial has expired: the kernel switched back by itself, its rules are still to be taken out".to_owned(),
+                State::Expired => {
+                    "a trial has expired: the kernel switched back by itself, its rules are still to be taken out"
+                        .to_owned()
+                }
                 state => format!("a trial is pending ({}, {} s left)", state.word(), status.left),
             };
-            Err(Refusal::refused("pending", what, "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it"))
+            Err(Refusal::refused(
+                "pending",
+                what,
+                "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it",
+            ))
         }
     }
 }
@@ -167,12 +221,21 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, set, _) = firewall::rules_checked(host, family, view.backend, true)
-            .map_err(|e| Refusal::refused("unreadable", format!("the {} rules could not be read: {e}", family.label()), "both families are changed or neither; install what is missing"))?;
+        let (text, set, _) = firewall::rules_checked(host, family, view.backend, true).map_err(|e| {
+            Refusal::refused(
+                "unreadable",
+                format!("the {} rules could not be read: {e}", family.label()),
+                "both families are changed or neither; install what is missing",
+            )
+        })?;
         let filter = set.table("filter");
         if filter.is_none_or(|t| t.unreadable || t.partial) {
-            return Err(Refusal::refused("unreadable", format!("iptables cannot read the {} filter table whole", family.label()),
-                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its own"));
+            return Err(Refusal::refused(
+                "unreadable",
+                format!("iptables cannot read the {} filter table whole", family.label()),
+                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its \
+                    own",
+            ));
         }
         texts.push((suffix, text));
         match family {
@@ -185,7 +248,13 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
 
 /// Taking everything out where nothing of ours is loaded any more, though a plan was kept: there is nothing to try, and
 /// from now on nothing has to be in force.
-fn taken_out(host: &dyn Host, change: &Change, plan: &Plan, options: &Options, view: &View) -> Option<Result<Record, Refusal>> {
+fn taken_out(
+    host: &dyn Host,
+    change: &Change,
+    plan: &Plan,
+    options: &Options,
+    view: &View,
+) -> Option<Result<Record, Refusal>> {
     if !plan.rules.is_empty() || !change.is_nothing() {
         return None;
     }
@@ -194,7 +263,11 @@ fn taken_out(host: &dyn Host, change: &Change, plan: &Plan, options: &Options, v
     record.state = State::Kept;
     record.by = Some(By::Operator);
     record.ended = Some(record.began);
-    record.why = Some(format!("nothing of trial {}, kept before, was loaded any more: it counts as taken out", lost.trial));
+    record.why = Some(format!(
+        "nothing of trial {}, kept before, was loaded any more: it counts as taken \
+        out",
+        lost.trial
+    ));
     let stored = record::store(host, &record).and_then(|()| history::write(host, &record));
     Some(stored.map(|()| record).map_err(|e| Refusal::failed("run-dir", e, "free some space and try again")))
 }
@@ -209,18 +282,28 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>,
     if let Some(seen) = options.seen.as_ref().filter(|s| !same_rules(s, view)) {
         let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
         let what = moved::what(rules(seen), rules(view));
-        return Err(Refusal::refused("moved", format!("the firewall changed since you looked at it{what}"), "look at the preview again; it shows the rules as they are now"));
+        return Err(Refusal::refused(
+            "moved",
+            format!("the firewall changed since you looked at it{what}"),
+            "look at the preview again; it shows the rules as they are now",
+        ));
     }
     if change.is_nothing() {
         return Err(Refusal::failed("nothing", "this plan is already what is kept", "change the plan, or leave it"));
     }
     if !change.taken_away.is_empty() && !options.replace {
         let first = &change.taken_away[0];
-        return Err(Refusal::refused("replace", format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
-            "a plan is the whole content of our chains: add those rules to it, or say --replace"));
+        return Err(Refusal::refused(
+            "replace",
+            format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
+            "a plan is the whole content of our chains: add those rules to it, or say --replace",
+        ));
     }
     let ways = ways_in(&change.before, &change.after);
-    if !options.allow_lockout && let Some(way) = ways.first() && let Access::Worse { why } = &way.access {
+    if !options.allow_lockout
+        && let Some(way) = ways.first()
+        && let Access::Worse { why } = &way.access
+    {
         // Each needs a rule of its own.
         let cut = ways.iter().filter(|w| w.peer() != way.peer() && matches!(w.access, Access::Worse { .. }));
         let mut others: Vec<String> = cut.filter_map(|w| Some(w.peer()?.to_string())).collect();
@@ -230,10 +313,17 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>,
         let hint = match &way.who {
             Entrant::Operator(_) => "put an allow rule for that address first, or say --allow-lockout".to_owned(),
             Entrant::Login(_) => {
-                format!("{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout", nobody(view))
+                format!(
+                    "{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout",
+                    nobody(view)
+                )
             }
             Entrant::Anyone(_) => {
-                format!("{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout", nobody(view))
+                format!(
+                    "{}, and no login: leave the SSH ports open to whom they are, or say \
+                    --allow-lockout",
+                    nobody(view)
+                )
             }
         };
         return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}{others}", way.what()), hint));
@@ -264,23 +354,38 @@ fn whose_way_in(ways: &[WayIn], view: &View) -> Option<String> {
 
 /// Only a rehearsal that went well, or the operator's word that none can be had, leads on.
 fn rehearsed(
-    host: &dyn Host, change: &Change, texts: &[(&'static str, String)], options: &Options, progress: &mut dyn FnMut(&str),
+    host: &dyn Host,
+    change: &Change,
+    texts: &[(&'static str, String)],
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Refusal> {
-    let no_fuse = |why: &str| Refusal::refused("no-fuse", format!("the kernel cannot end a trial by itself: {why}"),
-        "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone");
+    let no_fuse = |why: &str| {
+        Refusal::refused(
+            "no-fuse",
+            format!("the kernel cannot end a trial by itself: {why}"),
+            "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone",
+        )
+    };
     if options.without_rehearsal {
         if !options.without_fuse && fuse_is_missing(host) {
             return Err(no_fuse("it takes no rule with a date"));
         }
         return Ok(Rehearsal::default());
     }
-    let loaded: Vec<(Family, &str)> = texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
+    let loaded: Vec<(Family, &str)> =
+        texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
     let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
     rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
-        Failed::NoPlace(why) => Refusal::refused("no-rehearsal", format!("the change cannot be rehearsed: {why}"),
-            "nothing was changed; --without-rehearsal goes on without"),
+        Failed::NoPlace(why) => Refusal::refused(
+            "no-rehearsal",
+            format!("the change cannot be rehearsed: {why}"),
+            "nothing was changed; --without-rehearsal goes on without",
+        ),
         Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => no_fuse(&why),
-        Failed::Ours(why) => Refusal::failed("rehearsal", format!("the rehearsal failed: {why}"), "nothing was changed on this host"),
+        Failed::Ours(why) => {
+            Refusal::failed("rehearsal", format!("the rehearsal failed: {why}"), "nothing was changed on this host")
+        }
     })
 }
 
@@ -298,7 +403,14 @@ fn fuse_is_missing(host: &dyn Host) -> bool {
     refuses("-m time --datestop 2030-01-01T00:00:00 ") && !refuses("")
 }
 
-fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange>, options: &Options, view: &View) -> Record {
+fn new_record(
+    host: &dyn Host,
+    id: &str,
+    plan: &Plan,
+    families: Vec<FamilyChange>,
+    options: &Options,
+    view: &View,
+) -> Record {
     let now = host.now();
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let deadline = millis(now.boot + options.confirm_within);
@@ -335,7 +447,14 @@ fn new_record(host: &dyn Host, id: &str, plan: &Plan, families: Vec<FamilyChange
 
 /// Writes the state file, starts the guard and waits until it says that it is ready.
 fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
-    let refused = |what: String| Refusal::refused("no-guard", what, "nothing was changed; see that the run directory can be written");
+    let refused = |what: String| {
+        Refusal::refused(
+            "no-guard",
+            what,
+            "nothing was changed; see that the run directory can be \
+            written",
+        )
+    };
     record::store(host, record).map_err(refused)?;
     super::guard::start(host, record).map_err(|why| {
         record.state = State::Failed;
@@ -348,11 +467,20 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
 /// meanwhile.
 fn still_the_same(host: &dyn Host, change: &Change) -> Result<(), Refusal> {
     for family in change.families.iter().map(FamilyChange::family) {
-        let now = kernel::read(host, family, None)
-            .map_err(|e| Refusal::refused("unreadable", format!("the {} rules could not be read: {e}", family.label()), "nothing was applied"))?;
+        let now = kernel::read(host, family, None).map_err(|e| {
+            Refusal::refused(
+                "unreadable",
+                format!("the {} rules could not be read: {e}", family.label()),
+                "nothing was applied",
+            )
+        })?;
         if let Some(odd) = change.before.rules(family).and_then(|before| difference(&now, before)) {
-            return Err(Refusal::refused("moved", format!("somebody changed the {} rules while the plan was rehearsed{odd}", family.label()),
-                "nothing was applied; look at the preview again, or apply again: it begins with the rules as they are now"));
+            return Err(Refusal::refused(
+                "moved",
+                format!("somebody changed the {} rules while the plan was rehearsed{odd}", family.label()),
+                "nothing was applied; look at the preview again, or apply again: it begins with the rules as they are \
+                    now",
+            ));
         }
     }
     Ok(())
@@ -396,8 +524,15 @@ mod tests {
             v
         };
         let loaded = of("*filter\n:INPUT ACCEPT [0:0]\n[1:2] -A INPUT -j ACCEPT\nCOMMIT\n");
-        assert!(same_rules(&of("*filter\n:INPUT ACCEPT [7:9]\n[3:4] -A INPUT -j ACCEPT\nCOMMIT\n*nat\n:INPUT ACCEPT [5:5]\nCOMMIT\n"), &loaded));
-        for other in [":INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j ACCEPT", ":INPUT DROP [0:0]\n-A INPUT -j ACCEPT", ":INPUT ACCEPT [0:0]\n-A INPUT -j DROP"] {
+        assert!(same_rules(
+            &of("*filter\n:INPUT ACCEPT [7:9]\n[3:4] -A INPUT -j ACCEPT\nCOMMIT\n*nat\n:INPUT ACCEPT [5:5]\nCOMMIT\n"),
+            &loaded
+        ));
+        for other in [
+            ":INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j ACCEPT",
+            ":INPUT DROP [0:0]\n-A INPUT -j ACCEPT",
+            ":INPUT ACCEPT [0:0]\n-A INPUT -j DROP",
+        ] {
             assert!(!same_rules(&of(&format!("*filter\n{other}\nCOMMIT\n")), &loaded), "{other}");
         }
     }
@@ -408,9 +543,18 @@ mod tests {
         let host = Demo::new();
         let seen = Some(Arc::new(live::observe(&host)));
         kernel::restore(&host, "test", Family::V4, "*filter\n-I INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n").unwrap();
-        let plan = plan_file::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7001/tcp\"]\n").unwrap();
+        let plan = plan_file::read(
+            "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
+                [\"7001/tcp\"]\n",
+        )
+        .unwrap();
         let refused = apply(&host, &plan, &Options { seen, ..Options::default() }, &mut |_| {}).unwrap_err();
-        assert_eq!((refused.code, refused.what.as_str()),
-            ("moved", "the firewall changed since you looked at it: new is IPv4 filter: -A INPUT -s 203.0.113.9/32 -j DROP"));
+        assert_eq!(
+            (refused.code, refused.what.as_str()),
+            (
+                "moved",
+                "the firewall changed since you looked at it: new is IPv4 filter: -A INPUT -s 203.0.113.9/32 -j DROP"
+            )
+        );
     }
 }

@@ -18,7 +18,9 @@ use crate::observe::others;
 pub use self::sets::AtBoot;
 
 /// What is said in any case, for later.
-const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; restart those then.";
+const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; \
+    restart those \
+        then.";
 
 /// The way that fits beside whoever builds the firewall.
 const OURS: &str = "`portcullis save --ours` saves and loads portcullis' own chains alone";
@@ -32,7 +34,8 @@ pub struct Boot {
     loaders: Vec<(Family, Option<String>)>,
     /// Something else keeps the files from being loaded.
     in_the_way: bool,
-    /// The sets that are made before the file of each family is loaded, and those that its rules name and nothing makes.
+    /// The sets that are made before the file of each family is loaded, and those that its rules name and nothing
+    /// makes.
     sets: Vec<(Family, AtBoot, Vec<String>)>,
     /// What makes boot have those.
     sets_remedy: String,
@@ -73,7 +76,10 @@ impl Boot {
 
     /// The sets that the rules of a family name and boot does not make, and what makes it have them.
     pub(super) fn lacks(&self, family: Family) -> Option<(&[String], &str)> {
-        self.sets.iter().find(|(f, _, lacking)| *f == family && !lacking.is_empty()).map(|(.., lacking)| (&lacking[..], self.sets_remedy.as_str()))
+        self.sets
+            .iter()
+            .find(|(f, _, lacking)| *f == family && !lacking.is_empty())
+            .map(|(.., lacking)| (&lacking[..], self.sets_remedy.as_str()))
     }
 
     /// Something to know.
@@ -137,10 +143,21 @@ impl Place {
         let mut out: Vec<(Family, PathBuf)> = Vec::new();
         for family in Family::BOTH {
             let of = family.index();
-            let running = layout::LAYOUTS.iter().filter(|l| l.services[of].start(host, &self.units) == Start::Runs).map(|l| l.files(host)[of].clone());
+            let running = layout::LAYOUTS
+                .iter()
+                .filter(|l| l.services[of].start(host, &self.units) == Start::Runs)
+                .map(|l| l.files(host)[of].clone());
             // A command names its programs, too.
-            let by_hand = self.units.restores(family).map(|(_, file)| file).filter(|f| !f.iter().any(|part| part == "bin" || part == "sbin"));
-            for file in [self.file(family).to_owned(), super::load::path(host, family)].into_iter().chain(running).chain(by_hand) {
+            let by_hand = self
+                .units
+                .restores(family)
+                .map(|(_, file)| file)
+                .filter(|f| !f.iter().any(|part| part == "bin" || part == "sbin"));
+            for file in [self.file(family).to_owned(), super::load::path(host, family)]
+                .into_iter()
+                .chain(running)
+                .chain(by_hand)
+            {
                 if !out.iter().any(|(_, known)| *known == file) {
                     out.push((family, file));
                 }
@@ -149,12 +166,16 @@ impl Place {
         out
     }
 
-    /// The file of each family that is loaded again at a restart, with the service that does it, whether it runs at boot or not.
+    /// The file of each family that is loaded again at a restart, with the service that does it, whether it runs at
+    /// boot or not.
     pub fn reloaded(&self, host: &dyn Host) -> Vec<(Family, PathBuf, String)> {
-        Family::BOTH.into_iter().filter_map(|family| {
-            let found = self.found(host, family);
-            Some((family, self.file(family).to_owned(), found.by.or_else(|| found.off.map(Service::name))?))
-        }).collect()
+        Family::BOTH
+            .into_iter()
+            .filter_map(|family| {
+                let found = self.found(host, family);
+                Some((family, self.file(family).to_owned(), found.by.or_else(|| found.off.map(Service::name))?))
+            })
+            .collect()
     }
 
     /// Whether the next start runs a unit of systemd.
@@ -184,24 +205,33 @@ impl Place {
     /// Who loads the file of a family.
     fn found(&self, host: &dyn Host, family: Family) -> Found {
         let file = self.file(family);
-        let services = layout::LAYOUTS.iter().filter(|l| l.files(host)[family.index()] == file).map(|l| (l, l.services[family.index()]));
+        let services = layout::LAYOUTS
+            .iter()
+            .filter(|l| l.files(host)[family.index()] == file)
+            .map(|l| (l, l.services[family.index()]));
         // Two lines of the table may name the same file and service: the host's own comes first.
         let mut services: Vec<(&Layout, Service)> = services.collect();
         services.sort_by_key(|(l, _)| self.layout.is_none_or(|own| own.of != l.of));
-        let starts: Vec<(&Layout, Service, Start)> = services.into_iter().map(|(l, s)| (l, s, s.start(host, &self.units))).collect();
+        let starts: Vec<(&Layout, Service, Start)> =
+            services.into_iter().map(|(l, s)| (l, s, s.start(host, &self.units))).collect();
         if let Some((_, service, _)) = starts.iter().find(|(.., start)| *start == Start::Runs) {
             return Found { by: Some(service.name()), unit: service.unit().map(str::to_owned), off: None };
         }
         if let Some(unit) = self.units.loader(family, file) {
             return Found { by: Some(unit.to_owned()), unit: Some(unit.to_owned()), off: None };
         }
-        let off = starts.iter().find(|(l, _, start)| *start == Start::Off && self.layout.is_some_and(|own| own.of == l.of)).map(|(_, s, _)| *s);
+        let off = starts
+            .iter()
+            .find(|(l, _, start)| *start == Start::Off && self.layout.is_some_and(|own| own.of == l.of))
+            .map(|(_, s, _)| *s);
         Found { by: None, unit: None, off }
     }
 
     fn say_who(&self, host: &dyn Host, families: &[Family], found: &[Found], out: &mut Boot) {
-        let loaded: Vec<(Family, &str)> = families.iter().zip(found).filter_map(|(f, l)| Some((*f, l.by.as_deref()?))).collect();
-        let left: Vec<(Family, Option<Service>)> = families.iter().zip(found).filter(|(_, l)| l.by.is_none()).map(|(f, l)| (*f, l.off)).collect();
+        let loaded: Vec<(Family, &str)> =
+            families.iter().zip(found).filter_map(|(f, l)| Some((*f, l.by.as_deref()?))).collect();
+        let left: Vec<(Family, Option<Service>)> =
+            families.iter().zip(found).filter(|(_, l)| l.by.is_none()).map(|(f, l)| (*f, l.off)).collect();
         let mut who: Vec<&str> = loaded.iter().map(|(_, by)| *by).collect();
         who.dedup();
         let verb = if who.len() == 1 { "loads" } else { "load" };
@@ -212,36 +242,69 @@ impl Place {
         if let [(family, by)] = loaded[..] {
             out.says(format!("{by} loads {} at boot.", self.file(family).display()));
         }
-        let files = if loaded.is_empty() && self.is_usual(host) { "these files".to_owned() } else {
+        let files = if loaded.is_empty() && self.is_usual(host) {
+            "these files".to_owned()
+        } else {
             left.iter().map(|(f, _)| self.file(*f).display().to_string()).collect::<Vec<_>>().join(" and ")
         };
-        let tools = left.iter().map(|(f, _)| if *f == Family::V4 { "iptables-restore" } else { "ip6tables-restore" }).collect::<Vec<_>>().join(" and ");
-        let by_hand = format!("enable a unit that runs {tools} on {} before the network is up", if left.len() == 1 { "it" } else { "them" });
+        let tools = left
+            .iter()
+            .map(|(f, _)| if *f == Family::V4 { "iptables-restore" } else { "ip6tables-restore" })
+            .collect::<Vec<_>>()
+            .join(" and ");
+        let by_hand = format!(
+            "enable a unit that runs {tools} on {} before the network is up",
+            if left.len() == 1 { "it" } else { "them" }
+        );
         let off: Vec<Service> = left.iter().filter_map(|(_, off)| *off).collect();
         if !off.is_empty() {
             let mut names: Vec<String> = off.iter().map(|s| s.name()).collect();
             names.dedup();
             let (is, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
-            out.asks(format!("{} {is} installed but will not run at boot: {} makes {them} load {files}.", names.join(" and "), Service::enable(&off)));
+            out.asks(format!(
+                "{} {is} installed but will not run at boot: {} makes {them} load {files}.",
+                names.join(" and "),
+                Service::enable(&off)
+            ));
             if off.len() == left.len() {
                 return;
             }
         }
-        let ours = self.layout.filter(|l| l.of == self.distro && left.iter().all(|(f, _)| l.files(host)[f.index()] == self.file(*f)));
+        let ours = self
+            .layout
+            .filter(|l| l.of == self.distro && left.iter().all(|(f, _)| l.files(host)[f.index()] == self.file(*f)));
         out.asks(match ours {
             // Nothing that would take the place of who builds the firewall.
-            _ if self.in_charge(host).is_some() => format!("Nothing loads {files} at boot, and nothing that does belongs beside {}: {OURS}.",
-                self.in_charge(host).map_or("it", Manager::label)),
+            _ if self.in_charge(host).is_some() => format!(
+                "Nothing loads {files} at boot, and nothing that does belongs \
+                beside {}: {OURS}.",
+                self.in_charge(host).map_or("it", Manager::label)
+            ),
             Some(l) if self.distro == Distro::Debian && has_ufw(host) => format!(
-                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. {OURS}, or {by_hand}.", l.packages),
+                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. {OURS}, or \
+                    {by_hand}.",
+                l.packages
+            ),
             Some(l) if self.distro == Distro::Debian => format!(
-                "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or {by_hand}; {OURS} without a package.", l.packages, self.distro.install(host, l.packages)),
+                "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or \
+                    {by_hand}; \
+                    {OURS} without a package.",
+                l.packages,
+                self.distro.install(host, l.packages)
+            ),
             Some(l) => {
                 let services: Vec<Service> = left.iter().map(|(f, _)| l.services[f.index()]).collect();
-                format!("Nothing loads {files} at boot: {} and {}, or {by_hand}.", self.distro.install(host, l.packages), Service::enable(&services))
+                format!(
+                    "Nothing loads {files} at boot: {} and {}, or \
+                    {by_hand}.",
+                    self.distro.install(host, l.packages),
+                    Service::enable(&services)
+                )
             }
             None if self.distro == Distro::Suse => format!(
-                "Nothing loads {files} at boot: SUSE has no service for iptables rules of its own, only firewalld (SuSEfirewall2 before Leap 15); {by_hand}."),
+                "Nothing loads {files} at boot: SUSE has no service for iptables rules of its own, only firewalld \
+                    (SuSEfirewall2 before Leap 15); {by_hand}."
+            ),
             None => format!("Nothing that portcullis knows loads {files} at boot: {by_hand}."),
         });
         self.say_elsewhere(host, families, out);
@@ -257,10 +320,19 @@ impl Place {
         let mut said = Vec::new();
         for family in families {
             let service = self.layout.map(|l| (l.services[family.index()], l.files(host)[family.index()].clone()));
-            let mut loaded: Vec<(String, PathBuf)> = self.units.restores(*family).map(|(unit, file)| (unit.to_owned(), file)).collect();
-            loaded.extend(service.filter(|(s, _)| s.start(host, &self.units) == Start::Runs).map(|(s, file)| (s.name(), file)));
+            let mut loaded: Vec<(String, PathBuf)> =
+                self.units.restores(*family).map(|(unit, file)| (unit.to_owned(), file)).collect();
+            loaded.extend(
+                service.filter(|(s, _)| s.start(host, &self.units) == Start::Runs).map(|(s, file)| (s.name(), file)),
+            );
             let other = loaded.into_iter().find(|(_, file)| file != self.file(*family) && units::is_file(host, file));
-            said.extend(other.map(|(by, file)| format!("{by} loads {0}: PORTCULLIS_RULES_{1}={0} would write there.", file.display(), if *family == Family::V4 { "V4" } else { "V6" })));
+            said.extend(other.map(|(by, file)| {
+                format!(
+                    "{by} loads {0}: PORTCULLIS_RULES_{1}={0} would write there.",
+                    file.display(),
+                    if *family == Family::V4 { "V4" } else { "V6" }
+                )
+            }));
         }
         for line in said {
             out.says(line);
@@ -270,21 +342,34 @@ impl Place {
     /// Services that write what is loaded over the files when they stop.
     fn say_at_stop(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
         let Some(layout) = self.layout.filter(|_| self.is_usual(host)) else { return };
-        let mut set: Vec<(&str, &str)> = families.iter().map(|f| layout.saved_at_stop[f.index()])
-            .filter(|(file, name)| is_yes(host, file, name)).collect();
+        let mut set: Vec<(&str, &str)> = families
+            .iter()
+            .map(|f| layout.saved_at_stop[f.index()])
+            .filter(|(file, name)| is_yes(host, file, name))
+            .collect();
         set.dedup();
         if !set.is_empty() {
             let where_set: Vec<String> = set.iter().map(|(file, name)| format!("{name} in {file}")).collect();
-            out.says(format!("At each shutdown what is loaded then is written over these files ({}).", where_set.join(", ")));
+            out.says(format!(
+                "At each shutdown what is loaded then is written over these files ({}).",
+                where_set.join(", ")
+            ));
         }
     }
 
     /// Units that exclude the loader: systemd would start one of the two.
     fn say_exclusions(&self, host: &dyn Host, found: &[Found], out: &mut Boot) {
-        let mut pairs: Vec<(&str, &str)> = found.iter().filter_map(|f| f.unit.as_deref()).filter_map(|u| Some((u, self.units.excluded_by(host, u)?))).collect();
+        let mut pairs: Vec<(&str, &str)> = found
+            .iter()
+            .filter_map(|f| f.unit.as_deref())
+            .filter_map(|u| Some((u, self.units.excluded_by(host, u)?)))
+            .collect();
         pairs.dedup();
         for (unit, other) in pairs {
-            out.stops(format!("{unit} and {other} exclude each other, and both are enabled: only one of them runs at boot. Disable the other."));
+            out.stops(format!(
+                "{unit} and {other} exclude each other, and both are enabled: only one of them runs at boot. \
+                Disable the other."
+            ));
         }
     }
 
@@ -310,18 +395,29 @@ impl Place {
         out.sets_remedy = sets::remedy(host, layout, &self.units, &lacking);
         let families: Vec<&str> = out.sets.iter().filter(|(.., l)| !l.is_empty()).map(|(f, ..)| f.label()).collect();
         let sets = if lacking.len() == 1 { "the ipset" } else { "the ipsets" };
-        out.stops(format!("Boot loads none of the {} rules unless {sets} {} {} there before: {}.", families.join(" and "), lacking.join(", "),
-            if lacking.len() == 1 { "is" } else { "are" }, out.sets_remedy));
+        out.stops(format!(
+            "Boot loads none of the {} rules unless {sets} {} {} there before: {}.",
+            families.join(" and "),
+            lacking.join(", "),
+            if lacking.len() == 1 { "is" } else { "are" },
+            out.sets_remedy
+        ));
     }
 
     /// Managers that load rules of their own at boot, before or after these.
     fn say_others(&self, host: &dyn Host, backend: Option<Backend>, found: &[Found], out: &mut Boot) {
         if let Some(manager) = self.in_charge(host).filter(|_| found.iter().any(|f| f.by.is_some())) {
-            out.asks(format!("{0} is enabled and builds its own rules at boot, over these or wiping them: {OURS}, after {0}.", manager.label()));
+            out.asks(format!(
+                "{0} is enabled and builds its own rules at boot, over these or wiping them: {OURS}, after {0}.",
+                manager.label()
+            ));
         }
         // What wipes nft's rules leaves those of iptables-legacy.
         if let Some(file) = self.wiped_by(host).filter(|_| backend != Some(Backend::Legacy)) {
-            let line = format!("nftables.service is enabled and {file} has `flush ruleset`: it wipes these rules when it runs after them");
+            let line = format!(
+                "nftables.service is enabled and {file} has `flush ruleset`: it wipes these rules when it runs after \
+                    them"
+            );
             let ordered = |f: &Found| f.unit.as_ref().is_some_and(|u| self.units.in_order("nftables.service", u));
             if found.iter().all(ordered) {
                 out.says(format!("{line}; it runs before."));
@@ -343,24 +439,48 @@ impl Place {
                 Some(n) => format!("{n} {label} rules of {whose} are loaded beside these"),
             };
             let restore = save.replace("-save", "-restore");
-            let by = self.units.commands().find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore))).map(|(unit, _)| unit.to_owned());
+            let by = self
+                .units
+                .commands()
+                .find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore)))
+                .map(|(unit, _)| unit.to_owned());
             match by {
-                Some(unit) => out.says(format!("{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows them).")),
-                None => out.asks(format!("{what} and not in the files, and nothing that portcullis knows loads them at boot: take over what you need \
-                    (`{save}` shows them), or have a unit run {restore} on what `{save}` prints now.")),
+                Some(unit) => out.says(format!(
+                    "{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows \
+                    them)."
+                )),
+                None => out.asks(format!(
+                    "{what} and not in the files, and nothing that portcullis knows loads them at \
+                    boot: take over what you need \
+                    (`{save}` shows them), or have a unit run {restore} on what `{save}` prints now."
+                )),
             }
         }
         let native = others::native_tables(host);
         if !native.is_empty() {
-            out.says(format!("Not in these files: the native nft tables {}. What made them has to make them at boot.", native.join(", ")));
+            out.says(format!(
+                "Not in these files: the native nft tables {}. What made them has to make them at boot.",
+                native.join(", ")
+            ));
         }
     }
 
     /// The file by which nftables.service wipes everything.
     pub fn wiped_by(&self, host: &dyn Host) -> Option<String> {
-        let lines = self.units.commands().filter(|(unit, _)| *unit == "nftables.service").map(|(_, line)| line).collect::<Vec<_>>();
+        let lines = self
+            .units
+            .commands()
+            .filter(|(unit, _)| *unit == "nftables.service")
+            .map(|(_, line)| line)
+            .collect::<Vec<_>>();
         let files = lines.iter().flat_map(|l| words(l)).filter(|w| w.starts_with('/')).chain(["/etc/nftables.conf"]);
-        let wipes = |file: &&str| text(host, Path::new(file)).lines().any(|l| l.trim().trim_end_matches(';') == "flush ruleset");
+        let wipes = |file: &&str| {
+            text(host, Path::new(file)).lines().any(|l| {
+                l.trim().trim_end_matches(';')
+                    == "flush \
+                ruleset"
+            })
+        };
         files.map(str::to_owned).find(|f| wipes(&f.as_str())).filter(|_| self.units.has("nftables.service"))
     }
 }
@@ -413,20 +533,38 @@ mod tests {
     #[test]
     fn who_loads_the_files_at_boot() {
         let usual = said(|_| ());
-        assert_eq!((usual.loads(), usual.to_do(), usual.lines().next()), (true, None, Some("netfilter-persistent loads these files at boot.")));
+        assert_eq!(
+            (usual.loads(), usual.to_do(), usual.lines().next()),
+            (true, None, Some("netfilter-persistent loads these files at boot."))
+        );
         let disabled = said(|h| h.remove(Path::new(&format!("{WANTS}netfilter-persistent.service"))).unwrap());
-        assert!(!disabled.loads() && text_of(&disabled).contains("`systemctl enable netfilter-persistent` makes it load these files"), "{disabled:?}");
+        assert!(
+            !disabled.loads()
+                && text_of(&disabled).contains("`systemctl enable netfilter-persistent` makes it load these files"),
+            "{disabled:?}"
+        );
         let masked = said(|h| put(h, "/etc/systemd/system/netfilter-persistent.service", ""));
         assert!(!masked.loads() && text_of(&masked).contains("will not run at boot"), "{masked:?}");
         let missing = said(|h| {
             h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/15-ip4tables")).unwrap();
             h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap();
         });
-        assert!(!missing.loads() && text_of(&missing).contains("(`apt install iptables-persistent`, and say no"), "{missing:?}");
+        assert!(
+            !missing.loads() && text_of(&missing).contains("(`apt install iptables-persistent`, and say no"),
+            "{missing:?}"
+        );
         assert_eq!(missing.to_do().as_deref(), missing.lines().next());
         let half = said(|h| h.remove(Path::new("/usr/share/netfilter-persistent/plugins.d/25-ip6tables")).unwrap());
-        assert_eq!((half.loads(), half.loader(Family::V4), half.loader(Family::V6)), (false, Some("netfilter-persistent"), None));
-        assert!(text_of(&half).starts_with("netfilter-persistent loads /etc/iptables/rules.v4 at boot.\nNothing loads /etc/iptables/rules.v6"), "{half:?}");
+        assert_eq!(
+            (half.loads(), half.loader(Family::V4), half.loader(Family::V6)),
+            (false, Some("netfilter-persistent"), None)
+        );
+        assert!(
+            text_of(&half).starts_with(
+                "netfilter-persistent loads /etc/iptables/rules.v4 at boot.\nNothing loads /etc/iptables/rules.v6"
+            ),
+            "{half:?}"
+        );
         let ufw = said(|h| put(h, "/etc/ufw/ufw.conf", "LOGLEVEL=low\nENABLED=yes\n"));
         assert!(text_of(&ufw).contains("ufw is enabled"), "{ufw:?}");
         let firewalld = said(|h| put(h, &format!("{WANTS}firewalld.service"), "x"));
@@ -435,30 +573,60 @@ mod tests {
 
     #[test]
     fn what_wipes_or_excludes_the_loader_is_in_its_way() {
-        let nft = |unit: &str, loader: &str| said(|h| {
-            put(h, "/etc/systemd/system/sysinit.target.wants/nftables.service", unit);
-            put(h, &format!("{WANTS}netfilter-persistent.service"), loader);
-            put(h, "/etc/nftables.conf", "#!/usr/sbin/nft -f\nflush ruleset\n");
-        });
+        let nft = |unit: &str, loader: &str| {
+            said(|h| {
+                put(h, "/etc/systemd/system/sysinit.target.wants/nftables.service", unit);
+                put(h, &format!("{WANTS}netfilter-persistent.service"), loader);
+                put(h, "/etc/nftables.conf", "#!/usr/sbin/nft -f\nflush ruleset\n");
+            })
+        };
         let wiped = nft("[Unit]\nBefore=network-pre.target\n", "[Unit]\nBefore=network-pre.target\n");
-        assert!(!wiped.loads() && text_of(&wiped).contains("it wipes these rules when it runs after them, and nothing orders the two"), "{wiped:?}");
+        assert!(
+            !wiped.loads()
+                && text_of(&wiped).contains("it wipes these rules when it runs after them, and nothing orders the two"),
+            "{wiped:?}"
+        );
         assert!(nft("[Unit]\n", "[Unit]\nAfter=local-fs.target nftables.service\n").loads());
-        let excluded = said(|h| put(h, &format!("{WANTS}firewalld.service"), "[Unit]\nConflicts=iptables.service netfilter-persistent.service\n"));
-        assert!(!excluded.loads() && text_of(&excluded).contains("netfilter-persistent.service and firewalld.service exclude each other"), "{excluded:?}");
+        let excluded = said(|h| {
+            put(
+                h,
+                &format!("{WANTS}firewalld.service"),
+                "[Unit]\nConflicts=iptables.service netfilter-persistent.service\n",
+            );
+        });
+        assert!(
+            !excluded.loads()
+                && text_of(&excluded).contains("netfilter-persistent.service and firewalld.service exclude each other"),
+            "{excluded:?}"
+        );
     }
 
     #[test]
     fn rules_with_sets_need_them_at_boot() {
-        let set = iptables_save::read("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n", Family::V4).0;
+        let set = iptables_save::read(
+            "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n",
+            Family::V4,
+        )
+        .0;
         let host = Demo::new();
         let said = |h: &Demo| Place::look(h).boot(h, &[set.clone(), Ruleset::new(Family::V6)], None);
         let without = said(&host);
-        assert!(!without.loads() && text_of(&without).contains("none of the IPv4 rules unless the ipset bad is there before: `apt install ipset-persistent`, and `ipset save bad >> /etc/iptables/ipsets`."), "{without:?}");
+        assert!(
+            !without.loads()
+                && text_of(&without).contains(
+                    "none of the IPv4 rules unless the ipset bad is there \
+            before: `apt install ipset-persistent`, and `ipset save bad >> /etc/iptables/ipsets`."
+                ),
+            "{without:?}"
+        );
         assert!(without.lacks(Family::V4).is_some() && without.lacks(Family::V6).is_none());
         put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\n");
         // That something loads sets is not enough: it is looked for by name.
         put(&host, "/etc/iptables/ipsets", "create good hash:ip\nadd bad 192.0.2.1\n");
-        assert!(text_of(&said(&host)).contains("the ipset bad is there before: `ipset save bad >> /etc/iptables/ipsets`."));
+        assert!(text_of(&said(&host)).contains(
+            "the ipset bad is there before: `ipset save bad >> \
+            /etc/iptables/ipsets`."
+        ));
         put(&host, "/etc/iptables/ipsets", "create bad hash:ip family inet\n");
         assert!(said(&host).loads() && said(&host).to_do().is_none());
     }
@@ -466,8 +634,12 @@ mod tests {
     /// A host of another distribution: nothing of Debian's, and these files.
     fn dressed(files: &[(&str, &str)]) -> Demo {
         let host = Demo::new();
-        for gone in ["/usr/share/netfilter-persistent/plugins.d/15-ip4tables", "/usr/share/netfilter-persistent/plugins.d/25-ip6tables",
-            "/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", "/etc/os-release"] {
+        for gone in [
+            "/usr/share/netfilter-persistent/plugins.d/15-ip4tables",
+            "/usr/share/netfilter-persistent/plugins.d/25-ip6tables",
+            "/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service",
+            "/etc/os-release",
+        ] {
             host.remove(Path::new(gone)).unwrap();
         }
         for (path, text) in files {
@@ -493,16 +665,43 @@ mod tests {
     #[test]
     fn each_distribution_has_its_files_and_its_service() {
         let red_hat = ["/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables"].map(str::to_owned);
-        let (files, boot) = of(&[ROCKY, (&format!("{WANTS}iptables.service"), INIT), (&format!("{WANTS}ip6tables.service"), INIT)]);
-        assert_eq!((files, boot.loads(), boot.lines().next()), (red_hat.clone(), true, Some("iptables.service and ip6tables.service load these files at boot.")));
-        let (files, boot) = of(&[ROCKY, ("/usr/lib/systemd/system/iptables.service", INIT), ("/usr/lib/systemd/system/ip6tables.service", INIT)]);
-        assert!(files == red_hat && !boot.loads() && text_of(&boot).contains("`systemctl enable iptables ip6tables` makes them load"), "{boot:?}");
+        let (files, boot) =
+            of(&[ROCKY, (&format!("{WANTS}iptables.service"), INIT), (&format!("{WANTS}ip6tables.service"), INIT)]);
+        assert_eq!(
+            (files, boot.loads(), boot.lines().next()),
+            (red_hat.clone(), true, Some("iptables.service and ip6tables.service load these files at boot."))
+        );
+        let (files, boot) = of(&[
+            ROCKY,
+            ("/usr/lib/systemd/system/iptables.service", INIT),
+            ("/usr/lib/systemd/system/ip6tables.service", INIT),
+        ]);
+        assert!(
+            files == red_hat
+                && !boot.loads()
+                && text_of(&boot).contains("`systemctl enable iptables ip6tables` makes them load"),
+            "{boot:?}"
+        );
         let (files, boot) = of(&[ROCKY]);
-        assert!(files == red_hat && !boot.loads() && text_of(&boot).contains("`dnf install iptables-services` and `systemctl enable iptables ip6tables`"), "{boot:?}");
+        assert!(
+            files == red_hat
+                && !boot.loads()
+                && text_of(&boot).contains("`dnf install iptables-services` and `systemctl enable iptables ip6tables`"),
+            "{boot:?}"
+        );
 
         let arch = ["/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"].map(str::to_owned);
-        let units = [("/usr/lib/systemd/system/iptables.service", RESTORE4), ("/usr/lib/systemd/system/ip6tables.service", RESTORE6)];
-        let (files, boot) = of(&[ARCH, units[0], units[1], (&format!("{WANTS}iptables.service"), RESTORE4), (&format!("{WANTS}ip6tables.service"), RESTORE6)]);
+        let units = [
+            ("/usr/lib/systemd/system/iptables.service", RESTORE4),
+            ("/usr/lib/systemd/system/ip6tables.service", RESTORE6),
+        ];
+        let (files, boot) = of(&[
+            ARCH,
+            units[0],
+            units[1],
+            (&format!("{WANTS}iptables.service"), RESTORE4),
+            (&format!("{WANTS}ip6tables.service"), RESTORE6),
+        ]);
         assert!(files == arch && boot.loads(), "{boot:?}");
         let (files, boot) = of(&[ARCH, units[0], units[1]]);
         assert!(files == arch && !boot.loads() && text_of(&boot).contains("systemctl enable iptables"), "{boot:?}");
@@ -510,47 +709,96 @@ mod tests {
 
         let level = |name: &str| format!("/etc/runlevels/default/{name}");
         let (v4, v6) = (level("iptables"), level("ip6tables"));
-        let scripts = [("/etc/init.d/iptables", "#!/sbin/openrc-run\n"), ("/etc/init.d/ip6tables", "#!/sbin/openrc-run\n")];
+        let scripts =
+            [("/etc/init.d/iptables", "#!/sbin/openrc-run\n"), ("/etc/init.d/ip6tables", "#!/sbin/openrc-run\n")];
         let stop = ("/etc/conf.d/iptables", "IPTABLES_SAVE=\"/etc/iptables/rules-save\"\nSAVE_ON_STOP=\"yes\"\n");
         let (files, boot) = of(&[ALPINE, scripts[0], scripts[1], (&v4, ""), (&v6, ""), stop]);
-        assert_eq!((files, boot.loads()), (["/etc/iptables/rules-save", "/etc/iptables/rules6-save"].map(str::to_owned), true));
-        assert!(text_of(&boot).contains("At each shutdown what is loaded then is written over these files (SAVE_ON_STOP in /etc/conf.d/iptables)"), "{boot:?}");
+        assert_eq!(
+            (files, boot.loads()),
+            (["/etc/iptables/rules-save", "/etc/iptables/rules6-save"].map(str::to_owned), true)
+        );
+        assert!(
+            text_of(&boot).contains(
+                "At each shutdown what is loaded then is written over these files (SAVE_ON_STOP in \
+                    /etc/conf.d/iptables)"
+            ),
+            "{boot:?}"
+        );
         let (_, boot) = of(&[ALPINE, scripts[0], scripts[1], (&v4, "")]);
-        assert!(boot.loader(Family::V4) == Some("OpenRC's iptables") && !boot.loads() && text_of(&boot).contains("`rc-update add ip6tables` makes it load /etc/iptables/rules6-save"), "{boot:?}");
+        assert!(
+            boot.loader(Family::V4) == Some("OpenRC's iptables")
+                && !boot.loads()
+                && text_of(&boot).contains("`rc-update add ip6tables` makes it load /etc/iptables/rules6-save"),
+            "{boot:?}"
+        );
         // The links of a package that was taken out lead nowhere.
         let (files, boot) = of(&[ALPINE, (&v4, "")]);
-        assert!(files[0] == "/etc/iptables/rules-save" && !boot.loads() && text_of(&boot).contains("`apk add iptables iptables-openrc`"), "{boot:?}");
-        let named = [("/etc/conf.d/iptables", "IPTABLES_SAVE=/srv/rules4\n"), ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE='/srv/rules6'\n")];
-        let (files, boot) = of(&[("/etc/os-release", "ID=gentoo\n"), scripts[0], scripts[1], (&v4, ""), (&v6, ""), named[0], named[1]]);
+        assert!(
+            files[0] == "/etc/iptables/rules-save"
+                && !boot.loads()
+                && text_of(&boot).contains("`apk add iptables iptables-openrc`"),
+            "{boot:?}"
+        );
+        let named = [
+            ("/etc/conf.d/iptables", "IPTABLES_SAVE=/srv/rules4\n"),
+            ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE='/srv/rules6'\n"),
+        ];
+        let (files, boot) =
+            of(&[("/etc/os-release", "ID=gentoo\n"), scripts[0], scripts[1], (&v4, ""), (&v6, ""), named[0], named[1]]);
         assert_eq!((files, boot.loads()), (["/srv/rules4", "/srv/rules6"].map(str::to_owned), true));
 
         let (_, boot) = of(&[("/etc/os-release", "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n")]);
-        assert!(!boot.loads() && text_of(&boot).contains("SUSE has no service for iptables rules of its own"), "{boot:?}");
+        assert!(
+            !boot.loads()
+                && text_of(&boot).contains(
+                    "SUSE has no service for iptables rules of its \
+            own"
+                ),
+            "{boot:?}"
+        );
         let (files, boot) = of(&[("/etc/os-release", "ID=strange\n")]);
-        assert!(files[0] == "/etc/iptables/rules.v4" && !boot.loads() && text_of(&boot).contains("Nothing that portcullis knows loads these files"), "{boot:?}");
+        assert!(
+            files[0] == "/etc/iptables/rules.v4"
+                && !boot.loads()
+                && text_of(&boot).contains("Nothing that portcullis knows loads these files"),
+            "{boot:?}"
+        );
     }
 
     #[test]
     fn what_is_there_counts_where_the_distribution_has_nothing() {
-        // Arch's way on a Debian without its own; a name alone is no sign, as netfilter-persistent is also iptables.service.
+        // Arch's way on a Debian without its own; a name alone is no sign, as netfilter-persistent is also
+        // iptables.service.
         let debian = ("/etc/os-release", "ID=debian\n");
-        let (files, boot) = of(&[debian, (&format!("{WANTS}iptables.service"), RESTORE4), (&format!("{WANTS}ip6tables.service"), RESTORE6)]);
+        let (files, boot) = of(&[
+            debian,
+            (&format!("{WANTS}iptables.service"), RESTORE4),
+            (&format!("{WANTS}ip6tables.service"), RESTORE6),
+        ]);
         assert!(files[0] == "/etc/iptables/iptables.rules" && boot.loads(), "{boot:?}");
         let (files, boot) = of(&[debian, (&format!("{WANTS}iptables.service"), "[Service]\nExecStart=/bin/true\n")]);
         assert!(files[0] == "/etc/iptables/rules.v4" && !boot.loads(), "{boot:?}");
         // A unit of the administrator's for the usual files, and one for others.
         let by = |tool: &str, file: &str| format!("[Service]\nExecStart=/usr/sbin/{tool} {file}\n");
-        let fw = (format!("{WANTS}fw.service"), by("iptables-restore", "/etc/iptables/rules.v4") + "ExecStart=/usr/sbin/ip6tables-restore /etc/iptables/rules.v6\n");
+        let fw = (
+            format!("{WANTS}fw.service"),
+            by("iptables-restore", "/etc/iptables/rules.v4")
+                + "ExecStart=/usr/sbin/ip6tables-restore /etc/iptables/rules.v6\n",
+        );
         let (_, boot) = of(&[debian, (&fw.0, &fw.1)]);
         assert_eq!((boot.loads(), boot.lines().next()), (true, Some("fw.service loads these files at boot.")));
         let other = (format!("{WANTS}fw.service"), by("iptables-restore", "/etc/fw"));
         let (_, boot) = of(&[debian, (&other.0, &other.1), ("/etc/fw", "*filter\nCOMMIT\n")]);
-        assert!(text_of(&boot).contains("fw.service loads /etc/fw: PORTCULLIS_RULES_V4=/etc/fw would write there."), "{boot:?}");
+        assert!(
+            text_of(&boot).contains("fw.service loads /etc/fw: PORTCULLIS_RULES_V4=/etc/fw would write there."),
+            "{boot:?}"
+        );
     }
 
     #[test]
     fn ufw_is_not_removed_for_a_hint() {
-        let (_, boot) = of(&[("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n"), ("/etc/ufw/ufw.conf", "ENABLED=no\n")]);
+        let (_, boot) =
+            of(&[("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n"), ("/etc/ufw/ufw.conf", "ENABLED=no\n")]);
         assert!(!text_of(&boot).contains("apt install") && text_of(&boot).contains("apt would remove ufw"), "{boot:?}");
     }
 }

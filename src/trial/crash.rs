@@ -14,7 +14,9 @@ use super::machine::State;
 use super::{Options, apply, extend, guard, half_saved, keep, record, revert, save};
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
-use crate::host::{Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools};
+use crate::host::{
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools,
+};
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
@@ -36,7 +38,14 @@ pub(super) struct Mortal {
 
 impl Mortal {
     pub(super) fn new(host: &Demo, dies_at: u32, after: bool) -> Self {
-        Self { host: host.fork(), left: AtomicU32::new(dies_at), after, done: AtomicU32::new(0), home: host.identity(), stops: None }
+        Self {
+            host: host.fork(),
+            left: AtomicU32::new(dies_at),
+            after,
+            done: AtomicU32::new(0),
+            home: host.identity(),
+            stops: None,
+        }
     }
 
     /// One that is stopped (SIGSTOP) before a step until `go`.
@@ -92,20 +101,42 @@ impl Tools for Mortal {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         if cmd.tool.ends_with("-restore") { self.step(|| self.host.run(cmd)) } else { self.host.run(cmd) }
     }
-    fn lock_holders(&self, path: &Path) -> Vec<Holder> { self.host.lock_holders(path) }
+    fn lock_holders(&self, path: &Path) -> Vec<Holder> {
+        self.host.lock_holders(path)
+    }
 }
 
 impl Host for Mortal {
-    fn source(&self) -> Source { self.host.source() }
-    fn name(&self) -> String { self.host.name() }
-    fn is_root(&self) -> bool { true }
-    fn paths(&self) -> &Paths { self.host.paths() }
-    fn identity(&self) -> Identity { self.home.clone() }
-    fn now(&self) -> Now { self.host.now() }
-    fn pause(&self, time: Duration) { self.host.pause(time); }
-    fn throwaway(&self) -> Result<Box<dyn Tools>, String> { self.host.throwaway() }
-    fn find(&self, tool: &str) -> Option<PathBuf> { self.host.find(tool) }
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> { self.host.read(path) }
+    fn source(&self) -> Source {
+        self.host.source()
+    }
+    fn name(&self) -> String {
+        self.host.name()
+    }
+    fn is_root(&self) -> bool {
+        true
+    }
+    fn paths(&self) -> &Paths {
+        self.host.paths()
+    }
+    fn identity(&self) -> Identity {
+        self.home.clone()
+    }
+    fn now(&self) -> Now {
+        self.host.now()
+    }
+    fn pause(&self, time: Duration) {
+        self.host.pause(time);
+    }
+    fn throwaway(&self) -> Result<Box<dyn Tools>, String> {
+        self.host.throwaway()
+    }
+    fn find(&self, tool: &str) -> Option<PathBuf> {
+        self.host.find(tool)
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.host.read(path)
+    }
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         // As the live host writes: beside it first, under a name with the process in it.
         let (pid, started) = self.me();
@@ -113,29 +144,68 @@ impl Host for Mortal {
         let half = || self.host.write(&temporary, &bytes[..bytes.len() / 2], mode).unwrap();
         self.step_or(half, || self.host.write(path, bytes, mode))
     }
-    fn stands(&self, path: &Path) -> io::Result<Stands> { self.host.stands(path) }
-    fn sweep(&self, dir: &Path) -> Vec<PathBuf> { self.host.sweep(dir) }
-    fn remove(&self, path: &Path) -> io::Result<()> { self.step(|| self.host.remove(path)) }
-    fn list(&self, dir: &Path) -> Vec<String> { self.host.list(dir) }
-    fn make_dir(&self, dir: &Path) -> io::Result<()> { self.host.make_dir(dir) }
-    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> { self.step(|| self.host.lock(path, wait)) }
-    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> { self.host.resolve(name) }
-    fn ssh_peer(&self) -> Option<(IpAddr, u16)> { self.host.ssh_peer() }
-    fn operator(&self) -> Operator { self.host.operator() }
-    fn logins(&self) -> Logins { self.host.logins() }
-    fn ssh_sessions(&self) -> Vec<SshSession> { self.host.ssh_sessions() }
-    fn guard_homes(&self) -> Vec<Home> { self.host.guard_homes() }
-    fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> { self.step(|| self.host.start_guard(id, home)) }
-    fn alive(&self, pid: u32, started: u64) -> bool { self.host.alive(pid, started) }
-    fn me(&self) -> (u32, u64) { self.host.me() }
-    fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]) { self.host.end_leftovers(trial, holders); }
-    fn announce(&self, text: &str) { self.host.announce(text); }
-    fn log(&self, text: &str) { self.host.log(text); }
+    fn stands(&self, path: &Path) -> io::Result<Stands> {
+        self.host.stands(path)
+    }
+    fn sweep(&self, dir: &Path) -> Vec<PathBuf> {
+        self.host.sweep(dir)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step(|| self.host.remove(path))
+    }
+    fn list(&self, dir: &Path) -> Vec<String> {
+        self.host.list(dir)
+    }
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.host.make_dir(dir)
+    }
+    fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
+        self.step(|| self.host.lock(path, wait))
+    }
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.host.resolve(name)
+    }
+    fn ssh_peer(&self) -> Option<(IpAddr, u16)> {
+        self.host.ssh_peer()
+    }
+    fn operator(&self) -> Operator {
+        self.host.operator()
+    }
+    fn logins(&self) -> Logins {
+        self.host.logins()
+    }
+    fn ssh_sessions(&self) -> Vec<SshSession> {
+        self.host.ssh_sessions()
+    }
+    fn guard_homes(&self) -> Vec<Home> {
+        self.host.guard_homes()
+    }
+    fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop> {
+        self.step(|| self.host.start_guard(id, home))
+    }
+    fn alive(&self, pid: u32, started: u64) -> bool {
+        self.host.alive(pid, started)
+    }
+    fn me(&self) -> (u32, u64) {
+        self.host.me()
+    }
+    fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]) {
+        self.host.end_leftovers(trial, holders);
+    }
+    fn announce(&self, text: &str) {
+        self.host.announce(text);
+    }
+    fn log(&self, text: &str) {
+        self.host.log(text);
+    }
 }
 
 pub(super) fn cure(node: &str) -> Plan {
-    plan::read(&format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
-        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n")).unwrap()
+    plan::read(&format!(
+        "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
+        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n"
+    ))
+    .unwrap()
 }
 
 /// The operation that dies.
@@ -172,7 +242,10 @@ pub(super) fn machine(second: bool, guard_dies_at: u32, after: bool) -> Demo {
 
 pub(super) fn rules(host: &Demo) -> String {
     let text = Family::BOTH.map(|f| iptables_save::write(&host.loaded(f), false)).concat();
-    text.lines().map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l }).flat_map(|l| [l, "\n"]).collect()
+    text.lines()
+        .map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l })
+        .flat_map(|l| [l, "\n"])
+        .collect()
 }
 
 /// Waits until no guard lives, letting a second pass every few milliseconds.
@@ -224,7 +297,11 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
     let now = rules(&host);
     match state {
         Some(State::Kept) => {
-            assert!(matches!(op, Op::Keep) && !now.contains("--date") && now.contains("192.0.2.11/32"), "{what}: {now}");
+            assert!(
+                matches!(op, Op::Keep) && !now.contains("--date") && now.contains("192.0.2.11/32"),
+                "{what}: \
+                {now}"
+            );
         }
         // A revert that died after the kernel was done and before that was written leaves nothing to do either.
         Some(State::Reverted | State::Failed) | None => assert_eq!(now, before, "{what}: {state:?}"),
@@ -233,7 +310,10 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
             assert!(matches!(other, Some(State::Armed)) && now == before, "{what}: {other:?}\n{now}");
             // A guard that was just started may still find that it has nothing to do: until then the next one waits.
             let begun = (0..500).find_map(|_| match begin(&host) {
-                Err(e) if e.code == "pending" => { host.pause(Duration::from_millis(10)); None }
+                Err(e) if e.code == "pending" => {
+                    host.pause(Duration::from_millis(10));
+                    None
+                }
                 done => Some(done),
             });
             assert!(matches!(begun, Some(Ok(_))), "{what}: {begun:?}");
@@ -253,7 +333,9 @@ fn whoever_dies_at_whatever_step_the_trial_comes_to_its_end() {
             cases.extend((1..=steps).flat_map(|n| [(op, second, n, false), (op, second, n, true)]));
         }
     }
-    in_parallel(&cases, |&(op, second, n, after)| { one(op, second, n, after); });
+    in_parallel(&cases, |&(op, second, n, after)| {
+        one(op, second, n, after);
+    });
 }
 
 /// The guard dies as soon as the trial runs, and whoever ends the trial dies at one step; how many steps that has.
@@ -278,7 +360,11 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
     if late {
         host.pass(Duration::from_secs(70));
     }
-    let what = format!("{op:?} {} step {dies_at}, then {finish:?}, late: {late}", if after { "after" } else { "before" });
+    let what = format!(
+        "{op:?} {} step {dies_at}, then {finish:?}, late: \
+        {late}",
+        if after { "after" } else { "before" }
+    );
     let seen = super::status(&host);
     let found = seen.trial.unwrap();
     assert_eq!(seen.cut_short, matches!(found.state, State::Keeping | State::Reverting), "{what}");
@@ -307,17 +393,27 @@ fn when_the_guard_and_whoever_ends_the_trial_die_either_end_can_still_be_had() {
         let steps = both_die(op, 0, false, false, op);
         assert!(steps > 4, "{op:?} does {steps} things");
         for n in 1..=steps {
-            cases.extend([Op::Keep, Op::Revert].into_iter().flat_map(|f| [(op, n, false, false, f), (op, n, true, false, f), (op, n, true, true, f)]));
+            cases.extend(
+                [Op::Keep, Op::Revert]
+                    .into_iter()
+                    .flat_map(|f| [(op, n, false, false, f), (op, n, true, false, f), (op, n, true, true, f)]),
+            );
         }
     }
-    in_parallel(&cases, |&(op, n, after, late, finish)| { both_die(op, n, after, late, finish); });
+    in_parallel(&cases, |&(op, n, after, late, finish)| {
+        both_die(op, n, after, late, finish);
+    });
 }
 
 fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicU32::new(0);
     thread::scope(|s| {
         for _ in 0..16 {
-            s.spawn(|| while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed) as usize) { work(case) });
+            s.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    work(case);
+                }
+            });
         }
     });
 }
@@ -329,8 +425,17 @@ fn guard_dies(second: bool, dies_at: u32, after: bool) {
     let before = rules(&host);
     let verdicts = |host: &Demo| -> Vec<String> {
         let view = observe(host);
-        ["192.0.2.11", "192.0.2.99", "203.0.113.9", "2001:db8::11", "2001:db8:ffff::9"].iter().flat_map(|src| [(Proto::TCP, 111), (Proto::UDP, 111), (Proto::TCP, 9042)]
-            .map(|(proto, port)| Analysis::new(&view).trace(&Packet::new(src.parse().unwrap(), proto, Some(port))).verdict.to_string())).collect()
+        ["192.0.2.11", "192.0.2.99", "203.0.113.9", "2001:db8::11", "2001:db8:ffff::9"]
+            .iter()
+            .flat_map(|src| {
+                [(Proto::TCP, 111), (Proto::UDP, 111), (Proto::TCP, 9042)].map(|(proto, port)| {
+                    Analysis::new(&view)
+                        .trace(&Packet::new(src.parse().unwrap(), proto, Some(port)))
+                        .verdict
+                        .to_string()
+                })
+            })
+            .collect()
     };
     let usual = verdicts(&host);
     let begun = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {});
@@ -356,8 +461,10 @@ fn guard_dies(second: bool, dies_at: u32, after: bool) {
 
 #[test]
 fn when_the_guard_dies_the_kernel_switches_and_the_next_one_cleans_up() {
-    let cases: Vec<(bool, u32, bool)> = [false, true].into_iter()
-        .flat_map(|second| (1..=24).flat_map(move |n| [(second, n, false), (second, n, true)])).collect();
+    let cases: Vec<(bool, u32, bool)> = [false, true]
+        .into_iter()
+        .flat_map(|second| (1..=24).flat_map(move |n| [(second, n, false), (second, n, true)]))
+        .collect();
     in_parallel(&cases, |&(second, n, after)| guard_dies(second, n, after));
 }
 
@@ -370,12 +477,15 @@ fn file(host: &Demo, path: &str) -> Option<String> {
 
 /// Everything that lies where a save writes.
 fn lying_about(host: &Demo) -> Vec<String> {
-    ["/etc/iptables", "/var/lib/portcullis"].iter().flat_map(|d| host.list(Path::new(d)))
-        .filter(|n| n.starts_with(".portcullis-") || n == "saving.json").collect()
+    ["/etc/iptables", "/var/lib/portcullis"]
+        .iter()
+        .flat_map(|d| host.list(Path::new(d)))
+        .filter(|n| n.starts_with(".portcullis-") || n == "saving.json")
+        .collect()
 }
 
-/// A save that dies at one step, then a command that dies at one of its own, if any, then one that lives. How many steps the
-/// first two have.
+/// A save that dies at one step, then a command that dies at one of its own, if any, then one that lives. How many
+/// steps the first two have.
 fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) -> (u32, u32) {
     let host = machine(true, 0, false);
     let olds: Vec<Option<String>> = RULES.iter().map(|p| there.then(|| format!("# the old {p}\n"))).collect();
@@ -388,18 +498,33 @@ fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) ->
     let saved = catch_unwind(AssertUnwindSafe(|| save::save(&first, &shown).map(|_| ())));
     let steps = first.done.load(Ordering::Relaxed);
     first.host.end();
-    let what = format!("save {} step {dies_at} of {steps}, files there before: {there}, then {next:?} {again_at}", if after { "after" } else { "before" });
+    let what = format!(
+        "save {} step {dies_at} of {steps}, files there before: {there}, then {next:?} {again_at}",
+        if after { "after" } else { "before" }
+    );
     let now = || RULES.iter().map(|p| file(&host, p)).collect::<Vec<_>>();
-    assert!(dies_at != 0 || (saved.is_ok_and(|s| s.is_ok()) && now() == news && lying_about(&host).is_empty()), "{what}");
+    assert!(
+        dies_at != 0 || (saved.is_ok_and(|s| s.is_ok()) && now() == news && lying_about(&host).is_empty()),
+        "{what}"
+    );
     // Only what does not belong together is said, and nothing is said for ever.
     let mixed = now() != news && now() != olds;
     assert_eq!(half_saved(&host).is_some(), mixed, "{what}");
-    assert!(!mixed || save::preview(&host, save::Mode::All).unwrap().to_do().is_some_and(|t| t.contains("a save was cut short")), "{what}");
+    assert!(
+        !mixed
+            || save::preview(&host, save::Mode::All).unwrap().to_do().is_some_and(|t| t.contains(
+                "a save was cut \
+                short"
+            )),
+        "{what}"
+    );
     let goes_on = |host: &dyn Host| match next {
-        Op::Keep => {
-            apply(host, &cure("192.0.2.11"), &options(), &mut |_| {}).map(|_| ()).and_then(|()| keep(host, true).map(|_| ()))
-        }
-        Op::Revert => apply(host, &cure("192.0.2.11"), &options(), &mut |_| {}).map(|_| ()).and_then(|()| revert(host).map(|_| ())),
+        Op::Keep => apply(host, &cure("192.0.2.11"), &options(), &mut |_| {})
+            .map(|_| ())
+            .and_then(|()| keep(host, true).map(|_| ())),
+        Op::Revert => apply(host, &cure("192.0.2.11"), &options(), &mut |_| {})
+            .map(|_| ())
+            .and_then(|()| revert(host).map(|_| ())),
         _ => save::prepare(host, save::Mode::All).map(|_| ()),
     };
     let second = Mortal::new(&host, again_at, after);
@@ -435,5 +560,7 @@ fn a_save_that_dies_at_whatever_step_leaves_both_families_new_or_both_old() {
             }
         }
     }
-    in_parallel(&cases, |&(there, n, after, m, next)| { save_dies(there, n, after, m, next); });
+    in_parallel(&cases, |&(there, n, after, m, next)| {
+        save_dies(there, n, after, m, next);
+    });
 }

@@ -22,7 +22,8 @@ use crate::plan::InForce;
 /// The fuse burns this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
 
-/// How long a guard without its state file may read whether its trial is over: to revert once more harms less than to wait.
+/// How long a guard without its state file may read whether its trial is over: to revert once more harms less than to
+/// wait.
 const IS_OVER: Duration = Duration::from_secs(2);
 
 /// What is said of a trial whose file says that it runs though it does not.
@@ -38,7 +39,10 @@ fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<Act, Refu
 }
 
 fn no_trial(last: Option<&Record>) -> Refusal {
-    let what = last.map_or_else(|| "no trial is pending".to_owned(), |r| format!("no trial is pending; the last one was {}", r.state.word()));
+    let what = last.map_or_else(
+        || "no trial is pending".to_owned(),
+        |r| format!("no trial is pending; the last one was {}", r.state.word()),
+    );
     Refusal::failed("no-trial", what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
 }
 
@@ -65,9 +69,11 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
 fn found(host: &dyn Host) -> Result<Record, Refusal> {
     match record::load(host) {
         Some(r) if r.state.is_pending() && r.is_here(host) => Ok(r),
-        other if unrecorded(host, host.now()).is_some() => {
-            Err(Refusal { what: "the kernel holds a trial that no file here tells of".to_owned(), hint: "`portcullis revert` ends it; it also ends by itself".to_owned(), ..no_trial(other.as_ref()) })
-        }
+        other if unrecorded(host, host.now()).is_some() => Err(Refusal {
+            what: "the kernel holds a trial that no file here tells of".to_owned(),
+            hint: "`portcullis revert` ends it; it also ends by itself".to_owned(),
+            ..no_trial(other.as_ref())
+        }),
         other => Err(elsewhere(host).map_or_else(|| no_trial(other.as_ref()), |r| Refusal::elsewhere(r.state))),
     }
 }
@@ -85,13 +91,24 @@ fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Optio
             Ok(Some(lock)) => return Ok(Some(lock)),
             Ok(None) if host.now().boot < until => {
                 if let Some(holder) = record::holder(host).filter(|_| !said) {
-                    hears(&format!("{holder} is changing the firewall right now; waiting for it up to {} s", WAITS.as_secs()));
+                    hears(&format!(
+                        "{holder} is changing the firewall right now; waiting for it up to {} s",
+                        WAITS.as_secs()
+                    ));
                 }
                 said = true;
             }
             Ok(None) => match record::plan_holders(host).first() {
                 None => return Ok(None),
-                Some(holder) => return Err(Refusal { hint: format!("`kill -KILL {}` ends it, then revert again; at the deadline the guard does both", holder.pid), ..Refusal::busy(host) }),
+                Some(holder) => {
+                    return Err(Refusal {
+                        hint: format!(
+                            "`kill -KILL {}` ends it, then revert again; at the deadline the guard does both",
+                            holder.pid
+                        ),
+                        ..Refusal::busy(host)
+                    });
+                }
             },
             Err(e) => {
                 hears(&format!("{e}; going on without it"));
@@ -104,22 +121,37 @@ fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Optio
 /// Why a trial cannot be kept now, if so.
 fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
     if record.state == State::Reverting {
-        return Err(Refusal::refused("too-late", "the trial is being reverted, or that was cut short", "`portcullis revert` finishes it; then apply the plan again"));
+        return Err(Refusal::refused(
+            "too-late",
+            "the trial is being reverted, or that was cut short",
+            "`portcullis revert` finishes it; then apply the plan again",
+        ));
     }
     let now = host.now();
     // Nobody but the operator ends a keep that was cut short: it may go on at any time.
     let in_time = is_cut_short(host, record) && guard(host, record).is_none();
     let burns = record.fuse.map_or(u64::MAX, |f| u64::try_from(f - now.wall).unwrap_or(0));
-    if !in_time && (burns < KEEP_MARGIN || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0 || record.state == State::Expired) {
-        return Err(Refusal::refused("too-late", "the trial is about to be reverted, too late to keep it", "wait for the revert, then apply the plan again"));
+    if !in_time
+        && (burns < KEEP_MARGIN
+            || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0
+            || record.state == State::Expired)
+    {
+        return Err(Refusal::refused(
+            "too-late",
+            "the trial is about to be reverted, too late to keep it",
+            "wait for the revert, then apply the plan again",
+        ));
     }
     if record.proof.is_none() && !without_proof && record.operator.needs_proof() {
         let why = match record.operator {
             Operator::Unattended => ", and the job that began the trial has no terminal",
             _ => "; this session was open before",
         };
-        return Err(Refusal::refused("no-proof", format!("no new SSH login has shown yet that the way in is open{why}"),
-            "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without"));
+        return Err(Refusal::refused(
+            "no-proof",
+            format!("no new SSH login has shown yet that the way in is open{why}"),
+            "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without",
+        ));
     }
     Ok(())
 }
@@ -133,7 +165,10 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let mut shown = false;
     for change in &record.families {
         let now = kernel::read(host, change.family(), None).map_err(|why| not_live(&why))?;
-        kernel::renamed(change, &now).map_or(Ok(()), Err).and_then(|()| kernel::need_jump(change, &now)).map_err(|why| not_live(&why))?;
+        kernel::renamed(change, &now)
+            .map_or(Ok(()), Err)
+            .and_then(|()| kernel::need_jump(change, &now))
+            .map_err(|why| not_live(&why))?;
         shown |= evidence::family(change, &now, record.fuse) == Shown::Live;
     }
     if record.state == State::Running && !shown {
@@ -142,11 +177,23 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     // Reading many rules took its time.
     refuse_keep(host, &record, without_proof)?;
     enter(host, &mut record, Event::Keep)?;
-    record::store(host, &record)
-        .map_err(|e| Refusal::failed("run-dir", format!("nothing was kept: {e}"), "free some space and keep again; the clock still runs"))?;
+    record::store(host, &record).map_err(|e| {
+        Refusal::failed(
+            "run-dir",
+            format!(
+                "nothing was kept: \
+            {e}"
+            ),
+            "free some space and keep again; the clock still runs",
+        )
+    })?;
     let mut done = Ok(());
     for change in &record.families {
-        done = done.and_then(|()| kernel::restore_and_check(host, &record.id, change, &change.keep_script()).map_err(String::from).and_then(|now| kernel::need_jump(change, &now)));
+        done = done.and_then(|()| {
+            kernel::restore_and_check(host, &record.id, change, &change.keep_script())
+                .map_err(String::from)
+                .and_then(|now| kernel::need_jump(change, &now))
+        });
     }
     if let Err(why) = done {
         enter(host, &mut record, Event::KeepFailed)?;
@@ -154,15 +201,26 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         record.remarks.push(format!("keeping failed: {why}"));
         put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(&mut |_| {}))?;
         let back = if record.unverified.is_some() { "were put back, but could not be read back" } else { "are back" };
-        return Err(Refusal::failed("keep-failed", format!("keeping failed and the old rules {back}: {why}"), "apply the plan again"));
+        return Err(Refusal::failed(
+            "keep-failed",
+            format!("keeping failed and the old rules {back}: {why}"),
+            "apply the plan again",
+        ));
     }
     record.state = step(record.state, Event::KeepDone).map_or(State::Kept, |s| s.0);
     record.by = Some(By::Operator);
-    record.why = Some(record.proof.as_ref().map_or_else(|| "somebody kept it without proof of access".to_owned(),
-        |p| format!("somebody kept it after a new login of {} from {}", p.user, p.peer)));
+    record.why = Some(record.proof.as_ref().map_or_else(
+        || "somebody kept it without proof of access".to_owned(),
+        |p| format!("somebody kept it after a new login of {} from {}", p.user, p.peer),
+    ));
     record.ended = Some(host.now().wall);
-    record::store(host, &record)
-        .map_err(|e| Refusal::failed("run-dir", format!("the plan is live but not marked as kept, so it will be reverted: {e}"), "free some space and keep again"))?;
+    record::store(host, &record).map_err(|e| {
+        Refusal::failed(
+            "run-dir",
+            format!("the plan is live but not marked as kept, so it will be reverted: {e}"),
+            "free some space and keep again",
+        )
+    })?;
     let mut seen = [None, None];
     for change in &record.families {
         let Ok(now) = kernel::read(host, change.family(), None) else { continue };
@@ -188,7 +246,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     Ok(record)
 }
 
-/// What is to be said of a plan that was kept just now: that it is void, what will undo it, and what boot has of its trial.
+/// What is to be said of a plan that was kept just now: that it is void, what will undo it, and what boot has of its
+/// trial.
 fn kept_how(host: &dyn Host, record: &Record, seen: [Option<Ruleset>; 2]) -> Vec<String> {
     let [v4, v6] = seen;
     let view = View { v4, v6, ..View::empty(host.source(), "") };
@@ -208,24 +267,35 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
         return Err(Refusal::refused("too-long", "a trial lasts one hour at most", "keep it or let it be reverted"));
     }
     if record.left(now.boot) == 0 || record.state == State::Expired {
-        return Err(Refusal::refused("too-late", "the trial is about to be reverted", "wait for the revert, then apply the plan again"));
+        return Err(Refusal::refused(
+            "too-late",
+            "the trial is about to be reverted",
+            "wait for the revert, then apply the plan again",
+        ));
     }
     if matches!(evidence::of(host, &record, &Loaded::fresh(host)), Evidence::Back | Evidence::Gone) {
         return Err(Refusal::refused("not-live", NOT_SHOWN, "`portcullis revert`, then apply the plan again"));
     }
     enter(host, &mut record, Event::Extend)?;
-    // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after it.
+    // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after
+    // it.
     record::store(host, &record).map_err(|e| Refusal::failed("run-dir", e, "the first deadline still holds"))?;
-    let left = i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
+    let left =
+        i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
     let first = record.clone();
     for (done, change) in record.families.iter().enumerate() {
-        let extended = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse)).map_err(String::from)
+        let extended = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse))
+            .map_err(String::from)
             .and_then(|now| kernel::renamed(change, &now).map_or(Ok(()), Err));
         if let Err(why) = extended {
             // Also in the family that failed: what its tool did is not known.
             let back = fuses_back(host, &first, done + 1);
-            return Err(Refusal::failed("extend-failed", format!("the time was not extended: {why}{back}"), "the first deadline still holds"));
+            return Err(Refusal::failed(
+                "extend-failed",
+                format!("the time was not extended: {why}{back}"),
+                "the first deadline still holds",
+            ));
         }
     }
     record.fuse = fuse;
@@ -234,7 +304,11 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     if let Err(e) = record::store(host, &record) {
         let back = fuses_back(host, &first, first.families.len());
-        return Err(Refusal::failed("run-dir", format!("the guard does not know of the extension: {e}{back}"), "the first deadline still holds"));
+        return Err(Refusal::failed(
+            "run-dir",
+            format!("the guard does not know of the extension: {e}{back}"),
+            "the first deadline still holds",
+        ));
     }
     let _ = history::write(host, &record);
     Ok(record)
@@ -242,9 +316,18 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
 
 /// Puts the fuse of the state file back in the first families; what does not go is said.
 fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
-    record.families.iter().take(families)
-        .filter_map(|c| kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse)).err().map(|e| (c, String::from(e))))
-        .map(|(c, e)| format!("; the {} rules may have dates a minute later than the guard's deadline: {e}", c.family().label()))
+    record
+        .families
+        .iter()
+        .take(families)
+        .filter_map(|c| {
+            kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse))
+                .err()
+                .map(|e| (c, String::from(e)))
+        })
+        .map(|(c, e)| {
+            format!("; the {} rules may have dates a minute later than the guard's deadline: {e}", c.family().label())
+        })
         .collect()
 }
 
@@ -321,7 +404,12 @@ pub enum ByGuard {
 
 /// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
 /// in vain before; `why`: for what reason, if not for the deadline.
-pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Option<&str>) -> Result<ByGuard, Refusal> {
+pub fn revert_by_guard(
+    host: &dyn Host,
+    record: &mut Record,
+    tries: u32,
+    why: Option<&str>,
+) -> Result<ByGuard, Refusal> {
     let lock = record::lock_to_go_back(host, Duration::from_secs(3));
     // Who cannot be waited for is no holder that hangs.
     let hangs = matches!(lock, Ok(None));
@@ -329,8 +417,10 @@ pub fn revert_by_guard(host: &dyn Host, record: &mut Record, tries: u32, why: Op
     if is_over(host, record, lock.is_some()) {
         return Ok(ByGuard::Over);
     }
-    let refresh = |record: &mut Record| if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
-        *record = fresh;
+    let refresh = |record: &mut Record| {
+        if let Some(fresh) = record::load(host).filter(|r| r.id == record.id) {
+            *record = fresh;
+        }
     };
     refresh(record);
     if record.state.is_pending() {
@@ -366,8 +456,14 @@ fn who_hangs(host: &dyn Host, record: &Record) -> Vec<(u32, u64)> {
 pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
     match record::load(host).filter(|r| r.is_here(host)) {
         Some(last) => last.id != record.id,
-        None => (record.state == State::Running || locked && record.state == State::Armed) && record.fuse.is_some()
-            && record.families.iter().all(|c| kernel::read_within(host, c.family(), IS_OVER).is_ok_and(|now| dated(&now).is_none())),
+        None => {
+            (record.state == State::Running || locked && record.state == State::Armed)
+                && record.fuse.is_some()
+                && record
+                    .families
+                    .iter()
+                    .all(|c| kernel::read_within(host, c.family(), IS_OVER).is_ok_and(|now| dated(&now).is_none()))
+        }
     }
 }
 
@@ -375,12 +471,19 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
 fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
     let Some(found) = unrecorded(host, host.now()) else {
         let last = record::load(host).ok_or(none)?;
-        return back::verify(host, &last).map_or_else(|| Ok(Reverted::EndedBefore(Box::new(last))), |again| again.map(|r| Reverted::Trial(Box::new(r))));
+        return back::verify(host, &last).map_or_else(
+            || Ok(Reverted::EndedBefore(Box::new(last))),
+            |again| again.map(|r| Reverted::Trial(Box::new(r))),
+        );
     };
     let seen = back::into_kernel(host, &found, &mut Caller::Somebody(hears));
     if !seen.failed.is_empty() {
         return Err(Refusal::failed("revert-failed", seen.failed.join("; "), "run `portcullis revert` again"));
     }
     history::end_lost(host, Some(By::Operator), "its state file was lost; what the kernel showed of it was reverted");
-    if seen.unseen.is_empty() { Ok(Reverted::Unrecorded(seen.remarks)) } else { Err(back::unverified(&seen.unseen.join("; "))) }
+    if seen.unseen.is_empty() {
+        Ok(Reverted::Unrecorded(seen.remarks))
+    } else {
+        Err(back::unverified(&seen.unseen.join("; ")))
+    }
 }

@@ -1,4 +1,5 @@
-//! What the kernel shows of a trial that a file tells of: a file that could not be written any more says what is not so.
+//! What the kernel shows of a trial that a file tells of: a file that could not be written any more says what is not
+//! so.
 
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
         }
     }
     if shown.iter().any(|(_, s)| *s == Shown::Live) {
-        let without = shown.iter().filter(|(_, s)| *s != Shown::Live)
-            .map(|(c, _)| format!("the {} rules of the trial are not loaded any more: somebody took them out", c.family().label()));
+        let without = shown.iter().filter(|(_, s)| *s != Shown::Live).map(|(c, _)| {
+            format!("the {} rules of the trial are not loaded any more: somebody took them out", c.family().label())
+        });
         remarks.extend(without);
         return Evidence::Live(remarks);
     }
@@ -71,11 +73,13 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
 /// Whether each switch of ours shows the trial: `iptables -S CHAIN` costs little however many rules others have.
 fn quickly(host: &dyn Host, change: &FamilyChange, fuse: Option<i64>) -> bool {
     let tool = change.family().tool("");
-    fuse.is_some() && change.doors.iter().all(|d| {
-        host.run(&Cmd::new(&tool, &["-S", &d.switch]).within(LOOK)).is_ok_and(|out| {
-            out.status == 0 && standing(&iptables_save::read(&out.text(), change.family()).0, d.is_forwarded()).fuse == fuse
+    fuse.is_some()
+        && change.doors.iter().all(|d| {
+            host.run(&Cmd::new(&tool, &["-S", &d.switch]).within(LOOK)).is_ok_and(|out| {
+                out.status == 0
+                    && standing(&iptables_save::read(&out.text(), change.family()).0, d.is_forwarded()).fuse == fuse
+            })
         })
-    })
 }
 
 /// What a reading of one family shows.

@@ -1,17 +1,17 @@
-//! What ought to be in force on this host (the plan on trial, or the one that was kept last), and whether it is; and what
-//! boot would load instead. Read once for all that is asked.
+//! What ought to be in force on this host (the plan on trial, or the one that was kept last), and whether it is; and
+//! what boot would load instead. Read once for all that is asked.
 
 use std::cell::OnceCell;
 
-use super::{history, load};
 use super::machine::State;
 use super::record::{self, Record};
 use super::status::{self, Status};
 use super::written;
+use super::{history, load};
 use crate::host::Host;
 use crate::model::{Family, Ruleset, View};
 use crate::observe::{firewall, live};
-use crate::plan::{FamilyChange, Force, InForce, Enforced, judge, something_before};
+use crate::plan::{Enforced, FamilyChange, Force, InForce, judge, something_before};
 
 /// The loaded rules of both families, read when they are first asked for, or by an earlier look.
 pub(super) enum Loaded<'a> {
@@ -27,7 +27,10 @@ impl<'a> Loaded<'a> {
     pub(super) fn rules(&self) -> [Option<&Ruleset>; 2] {
         match self {
             // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
-            Self::Fresh(host, sets) => sets.get_or_init(|| Family::BOTH.map(|f| firewall::rules(*host, f, None, false).ok().map(|r| r.1))).each_ref().map(Option::as_ref),
+            Self::Fresh(host, sets) => sets
+                .get_or_init(|| Family::BOTH.map(|f| firewall::rules(*host, f, None, false).ok().map(|r| r.1)))
+                .each_ref()
+                .map(Option::as_ref),
             Self::Seen(view) => Family::BOTH.map(|f| view.rules(f)),
         }
     }
@@ -44,7 +47,12 @@ impl<'a> Loaded<'a> {
 
 /// Judges by rules that were read just now; what else is to be known of the host is asked only where something stands
 /// before ours.
-pub(super) fn of_rules(host: &dyn Host, families: &[FamilyChange], on_trial: bool, rules: [Option<Ruleset>; 2]) -> Force {
+pub(super) fn of_rules(
+    host: &dyn Host,
+    families: &[FamilyChange],
+    on_trial: bool,
+    rules: [Option<Ruleset>; 2],
+) -> Force {
     let mut view = View::empty(host.source(), "");
     view.at = host.now().wall;
     let [v4, v6] = rules;
@@ -55,8 +63,9 @@ pub(super) fn of_rules(host: &dyn Host, families: &[FamilyChange], on_trial: boo
     judge(families, on_trial, &view)
 }
 
-/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both. Where
-/// the trial goes on meanwhile, file and rules are of two moments and say together what was never so: both are read again.
+/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both.
+/// Where the trial goes on meanwhile, file and rules are of two moments and say together what was never so: both are
+/// read again.
 pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
     let stands = || record::load(host).map(|r| (r.id, r.state));
     let mut looks = 0;
@@ -181,7 +190,11 @@ mod tests {
         let other = Mortal::new(&host, 0, false).at_home(Identity { netns: 2, ..host.identity() });
         assert_eq!(extent(&other), None);
         let said = enforced(&later).1.findings();
-        assert!(said[0].code == "not-in-force" && said[0].message.contains("our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6"), "{said:?}");
+        assert!(
+            said[0].code == "not-in-force"
+                && said[0].message.contains("our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6"),
+            "{said:?}"
+        );
         // There is nothing to take out, and yet it can be said that it is to stay out.
         let done = apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap();
         assert_eq!((done.state, extent(&later)), (State::Kept, Some((false, Extent::Whole))));
@@ -203,7 +216,14 @@ mod tests {
         load(&host, "iptables-restore", "-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
         let kept = keep(&host, true).unwrap();
         let said = kept.remarks.iter().find(|r| r.contains("in force in part only"));
-        assert!(said.is_some_and(|r| r.contains("`-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")), "{:?}", kept.remarks);
+        assert!(
+            said.is_some_and(|r| r.contains(
+                "`-A INPUT -p tcp -m tcp --dport 111 -j \
+            ACCEPT`"
+            )),
+            "{:?}",
+            kept.remarks
+        );
         assert!(!record::load(&host).unwrap().remarks.iter().any(|r| r.contains("in force")));
     }
 }

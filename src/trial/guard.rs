@@ -54,7 +54,11 @@ pub(super) fn start(host: &dyn Host, record: &mut Record) -> Result<(), String> 
         if stored.is_err() {
             stop();
         } else {
-            history::end_lost(host, None, "nobody wrote down how it ended; nothing of it was left when the next trial began");
+            history::end_lost(
+                host,
+                None,
+                "nobody wrote down how it ended; nothing of it was left when the next trial began",
+            );
             if let Err(e) = history::write(host, record) {
                 record.remarks.push(e);
             }
@@ -102,7 +106,10 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));
     }
     if again && trial.state.is_pending() {
-        host.log(&format!("portcullis: the guard of trial {id} was started again, {} s are left", trial.left(host.now().boot)));
+        host.log(&format!(
+            "portcullis: the guard of trial {id} was started again, {} s are left",
+            trial.left(host.now().boot)
+        ));
     }
     let mut tries = 0_u32;
     // The deadline needs no reason.
@@ -184,10 +191,15 @@ fn abandoned(host: &dyn Host, trial: &Record) -> bool {
 fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let now = host.now();
     let offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
-    let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else { return true };
+    let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else {
+        return true;
+    };
     // Somebody changes the trial right now: the next tick sees to it.
     let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return true };
-    if end::is_over(host, trial, true) || record::load(host).is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset)) {
+    if end::is_over(host, trial, true)
+        || record::load(host)
+            .is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset))
+    {
         return true;
     }
     let moved = fuse + offset - trial.offset;
@@ -195,10 +207,11 @@ fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
         let script = c.extend_script(Some(moved));
         // What the tool took stands, seen or not; no reading may last beyond the deadline.
         let limit = READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
-        kernel::restore(host, &trial.id, c.family(), &script).is_ok() && match kernel::check(host, c, &script, limit) {
-            Ok(now) => kernel::renamed(c, &now).is_none(),
-            Err(doubt) => !matches!(doubt, Doubt::Differs(_)),
-        }
+        kernel::restore(host, &trial.id, c.family(), &script).is_ok()
+            && match kernel::check(host, c, &script, limit) {
+                Ok(now) => kernel::renamed(c, &now).is_none(),
+                Err(doubt) => !matches!(doubt, Doubt::Differs(_)),
+            }
     };
     if !trial.families.iter().all(follows) {
         return false;

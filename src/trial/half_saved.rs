@@ -1,6 +1,6 @@
-//! The mark of a save under way. A save that dies between two files leaves IPv4 new and IPv6 old: the mark tells the next
-//! start, which takes back what was done by half. Where every file was written the save was done, and where none was there is
-//! nothing to take back.
+//! The mark of a save under way. A save that dies between two files leaves IPv4 new and IPv6 old: the mark tells the
+//! next start, which takes back what was done by half. Where every file was written the save was done, and where none
+//! was there is nothing to take back.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ struct Sum {
 impl Sum {
     /// FNV-1a, which stays the same from version to version.
     fn of(bytes: &[u8]) -> Self {
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        let hash =
+            bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
         Self { length: bytes.len(), hash }
     }
 }
@@ -76,13 +77,17 @@ fn load(host: &dyn Host) -> Option<Mark> {
     serde_json::from_slice(&host.read(&place(host)).ok()?).ok()
 }
 
-/// Writes these files, all or none, each old one kept beside. What was done, a sentence each; the error is one sentence.
+/// Writes these files, all or none, each old one kept beside. What was done, a sentence each; the error is one
+/// sentence.
 pub(super) fn write(host: &dyn Host, changes: &[Change]) -> Result<Vec<String>, String> {
     let (pid, started) = host.me();
-    let files = changes.iter().map(|c| {
-        let old = c.old.as_ref().map(|old| beside(host, &c.path, old)).transpose()?;
-        Ok(Marked { path: c.path.clone(), old, new: Sum::of(c.text.as_bytes()) })
-    }).collect::<Result<Vec<_>, String>>()?;
+    let files = changes
+        .iter()
+        .map(|c| {
+            let old = c.old.as_ref().map(|old| beside(host, &c.path, old)).transpose()?;
+            Ok(Marked { path: c.path.clone(), old, new: Sum::of(c.text.as_bytes()) })
+        })
+        .collect::<Result<Vec<_>, String>>()?;
     let mark = Mark { version: 1, home: host.identity(), holder: Who { pid, started }, files };
     put_mark(host, &mark)?;
     let mut done = Vec::new();
@@ -100,14 +105,19 @@ pub(super) fn write(host: &dyn Host, changes: &[Change]) -> Result<Vec<String>, 
 fn put_mark(host: &dyn Host, mark: &Mark) -> Result<(), String> {
     let state = host.paths().state.clone();
     let bytes = serde_json::to_vec(mark).map_err(|e| e.to_string())?;
-    host.make_dir(&state).and_then(|()| host.write(&place(host), &bytes, 0o600))
+    host.make_dir(&state)
+        .and_then(|()| host.write(&place(host), &bytes, 0o600))
         .map_err(|e| format!("that files are being written could not be noted in {}: {e}", state.display()))
 }
 
 /// The files belong together again.
 pub(super) fn forget(host: &dyn Host) -> Result<(), String> {
     match host.remove(&place(host)) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!("{} could not be removed: {e}", place(host).display())),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!(
+            "{} could not be removed: \
+            {e}",
+            place(host).display()
+        )),
         _ => Ok(()),
     }
 }
@@ -120,15 +130,18 @@ fn put(host: &dyn Host, change: &Change, file: &Marked) -> Result<String, String
     let mut kept = String::new();
     if let (Some(old), Some(bytes)) = (&file.old, &change.old) {
         if old.made {
-            host.write(&old.beside, bytes, 0o600).map_err(|e| format!("the old {} could not be kept: {e}", path.display()))?;
+            host.write(&old.beside, bytes, 0o600)
+                .map_err(|e| format!("the old {} could not be kept: {e}", path.display()))?;
         }
         kept = format!("; the old one is {}", old.beside.display());
     }
-    host.rewrite(path, change.text.as_bytes(), 0o640).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
+    host.rewrite(path, change.text.as_bytes(), 0o640)
+        .map_err(|e| format!("{} could not be written: {e}", path.display()))?;
     Ok(format!("wrote {}{kept}", path.display()))
 }
 
-/// Where an old file is kept: beside itself under the first name that is free or holds it already. No earlier one is lost.
+/// Where an old file is kept: beside itself under the first name that is free or holds it already. No earlier one is
+/// lost.
 fn beside(host: &dyn Host, path: &Path, old: &[u8]) -> Result<Old, String> {
     for n in 0..1000_u32 {
         let mut name = path.to_owned().into_os_string();
@@ -163,8 +176,8 @@ fn holds(host: &dyn Host, file: &Marked) -> Holds {
     }
 }
 
-/// Puts the old files back where the new ones stand, and removes what was kept of them only for this save. What does not go,
-/// a sentence each; else the mark is gone, too.
+/// Puts the old files back where the new ones stand, and removes what was kept of them only for this save. What does
+/// not go, a sentence each; else the mark is gone, too.
 fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
     let mut failed = Vec::new();
     for file in &mark.files {
@@ -172,8 +185,16 @@ fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
         if holds(host, file) == Holds::New {
             let done = match &file.old {
                 None => host.remove(&file.path).map_err(|e| e.to_string()),
-                Some(old) => host.read(&old.beside).map_err(|e| e.to_string())
-                    .and_then(|bytes| if Sum::of(&bytes) == old.sum { Ok(bytes) } else { Err(format!("{} holds something else", old.beside.display())) })
+                Some(old) => host
+                    .read(&old.beside)
+                    .map_err(|e| e.to_string())
+                    .and_then(|bytes| {
+                        if Sum::of(&bytes) == old.sum {
+                            Ok(bytes)
+                        } else {
+                            Err(format!("{} holds something else", old.beside.display()))
+                        }
+                    })
                     .and_then(|bytes| host.rewrite(&file.path, &bytes, 0o640).map_err(|e| e.to_string())),
             };
             if let Err(e) = done {
@@ -181,9 +202,13 @@ fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
                 continue;
             }
         }
-        if let Some(old) = file.old.as_ref().filter(|o| o.made && holds(host, file) == Holds::Old && host.read(&o.beside).is_ok()) {
+        if let Some(old) =
+            file.old.as_ref().filter(|o| o.made && holds(host, file) == Holds::Old && host.read(&o.beside).is_ok())
+        {
             // The same stands in its place: nothing is lost with it.
-            failed.extend(host.remove(&old.beside).err().map(|e| format!("{} could not be removed: {e}", old.beside.display())));
+            failed.extend(
+                host.remove(&old.beside).err().map(|e| format!("{} could not be removed: {e}", old.beside.display())),
+            );
         }
     }
     if failed.is_empty() {
@@ -199,7 +224,8 @@ pub fn half_saved(host: &dyn Host) -> Option<String> {
     if mark.home == host.identity() && host.alive(mark.holder.pid, mark.holder.started) {
         return None;
     }
-    let found: Vec<(Holds, String)> = mark.files.iter().map(|f| (holds(host, f), f.path.display().to_string())).collect();
+    let found: Vec<(Holds, String)> =
+        mark.files.iter().map(|f| (holds(host, f), f.path.display().to_string())).collect();
     if found.iter().all(|(h, _)| *h == Holds::New) || found.iter().all(|(h, _)| *h == Holds::Old) {
         return None;
     }
@@ -207,9 +233,21 @@ pub fn half_saved(host: &dyn Host) -> Option<String> {
         let files: Vec<&str> = found.iter().filter(|(h, _)| *h == what).map(|(_, p)| p.as_str()).collect();
         (!files.is_empty()).then(|| format!("{} {verb}", files.join(" and ")))
     };
-    let now: Vec<String> = [of(Holds::New, "new"), of(Holds::Old, "old"), of(Holds::Other, "changed by somebody since")].into_iter().flatten().collect();
-    let next = if found.iter().any(|(h, _)| *h == Holds::Other) { "`portcullis save` writes them anew" } else { "the next command that changes something puts the old ones back" };
-    Some(format!("a save was cut short, so the files that boot loads do not belong together ({}); {next}", now.join(", ")))
+    let now: Vec<String> =
+        [of(Holds::New, "new"), of(Holds::Old, "old"), of(Holds::Other, "changed by somebody since")]
+            .into_iter()
+            .flatten()
+            .collect();
+    let next = if found.iter().any(|(h, _)| *h == Holds::Other) {
+        "`portcullis save` writes them anew"
+    } else {
+        "the next command that changes something puts the old ones back"
+    };
+    Some(format!(
+        "a save was cut short, so the files that boot loads do not belong together ({}); \
+        {next}",
+        now.join(", ")
+    ))
 }
 
 /// Takes back what a save that was cut short left half done, and what died writes left; says so. Our lock is held.
@@ -231,11 +269,21 @@ pub(super) fn recover(host: &dyn Host) -> Vec<String> {
         // Whose the files are now is not ours to say.
         return half_saved(host).into_iter().collect();
     }
-    let back: Vec<String> = mark.files.iter().zip(&found).filter(|(_, h)| **h == Holds::New).map(|(f, _)| f.path.display().to_string()).collect();
+    let back: Vec<String> = mark
+        .files
+        .iter()
+        .zip(&found)
+        .filter(|(_, h)| **h == Holds::New)
+        .map(|(f, _)| f.path.display().to_string())
+        .collect();
     let failed = take_back(host, &mark);
     let mut said = Vec::new();
     if !back.is_empty() {
-        let what = if failed.is_empty() { format!("{} holds its old rules again; save anew", back.join(" and ")) } else { failed.join("; ") };
+        let what = if failed.is_empty() {
+            format!("{} holds its old rules again; save anew", back.join(" and "))
+        } else {
+            failed.join("; ")
+        };
         said.push(format!("an earlier save was cut short before all its files were written: {what}"));
     }
     said
@@ -274,8 +322,19 @@ mod tests {
         }
         let changes = [V4, V6].map(|p| Change { path: p.into(), old: Some(b"# old\n".to_vec()), text: "# new\n" });
         let died = host.fork();
-        let files = changes.iter().map(|c| Marked { path: c.path.clone(), old: Some(beside(&host, &c.path, b"# old\n").unwrap()), new: Sum::of(b"# new\n") }).collect();
-        put_mark(&died, &Mark { version: 1, home: died.identity(), holder: Who { pid: died.me().0, started: died.me().1 }, files }).unwrap();
+        let files = changes
+            .iter()
+            .map(|c| Marked {
+                path: c.path.clone(),
+                old: Some(beside(&host, &c.path, b"# old\n").unwrap()),
+                new: Sum::of(b"# new\n"),
+            })
+            .collect();
+        put_mark(
+            &died,
+            &Mark { version: 1, home: died.identity(), holder: Who { pid: died.me().0, started: died.me().1 }, files },
+        )
+        .unwrap();
         let mark = load(&host).unwrap();
         put(&died, &changes[0], &mark.files[0]).unwrap();
         assert_eq!(half_saved(&host), None, "it is under way");
@@ -289,8 +348,15 @@ mod tests {
         let said = half_saved(&host).unwrap();
         assert!(said.contains("(/etc/iptables/rules.v4 new, /etc/iptables/rules.v6 old); the next command"), "{said}");
         assert!(preview(&host, Mode::All).unwrap().boot.to_do().is_some_and(|t| t.contains("a save was cut short")));
-        assert_eq!(take_back_half_saved(&host), ["an earlier save was cut short before all its files were written: /etc/iptables/rules.v4 holds its old rules again; save anew"]);
-        assert_eq!((text(&host, V4).as_str(), half_saved(&host), host.list(Path::new("/etc/iptables"))), ("# old\n", None, ["rules.v4", "rules.v6"].map(str::to_owned).to_vec()));
+        assert_eq!(
+            take_back_half_saved(&host),
+            ["an earlier save was cut short before all its files were written: /etc/iptables/rules.v4 holds its old \
+                    rules again; save anew"]
+        );
+        assert_eq!(
+            (text(&host, V4).as_str(), half_saved(&host), host.list(Path::new("/etc/iptables"))),
+            ("# old\n", None, ["rules.v4", "rules.v6"].map(str::to_owned).to_vec())
+        );
         assert!(take_back_half_saved(&host).is_empty());
     }
 
@@ -298,7 +364,10 @@ mod tests {
     fn what_somebody_changed_since_is_left_alone_until_it_is_saved_anew() {
         let host = half();
         host.write(Path::new(V6), b"# mine\n", 0o640).unwrap();
-        assert!(take_back_half_saved(&host)[0].contains("/etc/iptables/rules.v6 changed by somebody since); `portcullis save` writes them anew"));
+        assert!(
+            take_back_half_saved(&host)[0]
+                .contains("/etc/iptables/rules.v6 changed by somebody since); `portcullis save` writes them anew")
+        );
         assert_eq!((text(&host, V4).as_str(), text(&host, V6).as_str()), ("# new\n", "# mine\n"));
         save(&host, &preview(&host, Mode::All).unwrap()).unwrap();
         assert_eq!((half_saved(&host), load(&host).is_none()), (None, true));

@@ -45,7 +45,8 @@ fn put(host: &dyn Host, record: &Record) -> Result<(), String> {
 }
 
 fn read(host: &dyn Host) -> impl Iterator<Item = Record> {
-    host.list(&host.paths().state.join("history")).into_iter()
+    host.list(&host.paths().state.join("history"))
+        .into_iter()
         .filter_map(move |n| serde_json::from_slice(&host.read(&file(host, n.strip_suffix(".json")?)).ok()?).ok())
 }
 
@@ -53,7 +54,8 @@ fn read(host: &dyn Host) -> impl Iterator<Item = Record> {
 pub(super) fn ended_by_boot(mut record: Record) -> Record {
     record.state = State::Reverted;
     record.by = Some(By::Boot);
-    let deadline = jiff::Timestamp::from_second(record.deadline_on_the_wall()).map(|t| format!(" ({t})")).unwrap_or_default();
+    let deadline =
+        jiff::Timestamp::from_second(record.deadline_on_the_wall()).map(|t| format!(" ({t})")).unwrap_or_default();
     record.why = Some(format!("the machine went down before the deadline{deadline}; boot loads nothing of a trial"));
     record
 }
@@ -96,8 +98,8 @@ impl Kept {
     }
 }
 
-/// The trials that were kept, the last one first: by the state file, whatever the wall clock said, or if the history could
-/// not be written.
+/// The trials that were kept, the last one first: by the state file, whatever the wall clock said, or if the history
+/// could not be written.
 fn kept_ones(host: &dyn Host) -> Vec<Record> {
     let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state == State::Kept).collect();
     if let Some(last) = record::load(host).filter(|r| r.state == State::Kept) {
@@ -114,13 +116,18 @@ pub(super) fn kept_last(host: &dyn Host) -> Option<Record> {
     kept_ones(host).into_iter().find(|r| r.home.boot_id != here.boot_id || r.home.netns == here.netns)
 }
 
-/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a boot.
+/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a
+/// boot.
 pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
     let kept = kept_ones(host);
     // A trial without dates stands there as if it were kept; what it goes back to is.
     let undated = record::load(host).filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
-    let back_to = |f: &FamilyChange| undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t));
-    let stands = |r: &Record| r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set) || back_to(f)));
+    let back_to = |f: &FamilyChange| {
+        undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t))
+    };
+    let stands = |r: &Record| {
+        r.families.iter().all(|f| rules[f.family().index()].is_none_or(|set| f.is_kept_in(set) || back_to(f)))
+    };
     let holds = |r: &&Record| r.families.iter().any(|f| f.doors.iter().any(|d| d.new.is_some()));
     let lost = kept.first().filter(|r| !stands(r)).filter(holds).map(|r| r.id.clone());
     Kept { trial: kept.into_iter().find(stands), lost }
@@ -137,19 +144,32 @@ pub(super) fn saved(host: &dyn Host, files: &[Ruleset]) -> Result<(), String> {
         }
         put(host, &record)?;
     }
-    kept.lost.map_or(Ok(()), |id| Err(format!("trial {id}, kept last, is not loaded, so it was not saved; the cockpit's History takes its plan up again")))
+    kept.lost.map_or(Ok(()), |id| {
+        Err(format!(
+            "trial {id}, kept last, is not loaded, so it was not saved; the cockpit's History takes its plan up again"
+        ))
+    })
 }
 
 /// Writes what is loaded before a trial, reads it back and compares.
 pub fn write_snapshot(host: &dyn Host, id: &str, suffix: &str, text: &str) -> Result<(), String> {
     let dir = host.paths().state.join("snapshots");
     let path = dir.join(format!("{id}.{suffix}"));
-    let back = host.make_dir(&host.paths().state)
+    let back = host
+        .make_dir(&host.paths().state)
         .and_then(|()| host.make_dir(&dir))
         .and_then(|()| host.write(&path, text.as_bytes(), 0o600))
         .and_then(|()| host.read(&path))
         .map_err(|e| format!("the snapshot {} could not be written: {e}", path.display()))?;
-    if back == text.as_bytes() { Ok(()) } else { Err(format!("the snapshot {} reads back differently", path.display())) }
+    if back == text.as_bytes() {
+        Ok(())
+    } else {
+        Err(format!(
+            "the snapshot {} reads back \
+        differently",
+            path.display()
+        ))
+    }
 }
 
 /// The snapshot of a trial, `v4` or `v6`.
@@ -164,26 +184,44 @@ fn began(id: &str) -> Option<i64> {
     (millis.len() == 4 && millis.bytes().all(|b| b.is_ascii_digit())).then(|| second.parse().ok()).flatten()
 }
 
-/// Takes out of the history what is neither among the last trials nor of the last days, with its snapshots, and snapshots
-/// that belong to no trial any more. What is kept, was saved last or is still pending stays, however old it is; so does
-/// what is none of ours. Only for the holder of the lock; `rules`: what is loaded.
+/// Takes out of the history what is neither among the last trials nor of the last days, with its snapshots, and
+/// snapshots that belong to no trial any more. What is kept, was saved last or is still pending stays, however old it
+/// is; so does what is none of ours. Only for the holder of the lock; `rules`: what is loaded.
 pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result<()> {
     let records: Vec<Record> = read(host).collect();
     let kept = kept(host, rules);
-    let newest = |of: fn(&Record) -> bool| records.iter().filter(|r| of(r)).max_by_key(|r| r.began).map(|r| r.id.clone());
-    let needed: HashSet<String> = kept.trial.map(|r| r.id).into_iter().chain(kept.lost)
+    let newest =
+        |of: fn(&Record) -> bool| records.iter().filter(|r| of(r)).max_by_key(|r| r.began).map(|r| r.id.clone());
+    let needed: HashSet<String> = kept
+        .trial
+        .map(|r| r.id)
+        .into_iter()
+        .chain(kept.lost)
         .chain(record::load(host).map(|r| r.id))
-        .chain(newest(|r| r.state == State::Kept)).chain(newest(|r| r.saved.is_some()))
-        .chain(records.iter().filter(|r| r.state.is_pending() && r.home.boot_id == host.identity().boot_id).map(|r| r.id.clone()))
+        .chain(newest(|r| r.state == State::Kept))
+        .chain(newest(|r| r.saved.is_some()))
+        .chain(
+            records
+                .iter()
+                .filter(|r| r.state.is_pending() && r.home.boot_id == host.identity().boot_id)
+                .map(|r| r.id.clone()),
+        )
         .collect();
     // Also what this version cannot read has its time in its name.
-    let mut all: Vec<(i64, String)> = host.list(&host.paths().state.join("history")).iter()
-        .filter_map(|n| n.strip_suffix(".json")).filter_map(|id| Some((began(id)?, id.to_owned()))).collect();
+    let mut all: Vec<(i64, String)> = host
+        .list(&host.paths().state.join("history"))
+        .iter()
+        .filter_map(|n| n.strip_suffix(".json"))
+        .filter_map(|id| Some((began(id)?, id.to_owned())))
+        .collect();
     all.sort_by_key(|a| Reverse(a.clone()));
     let oldest = host.now().wall - DAYS_KEPT * 24 * 3600;
-    let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().enumerate()
+    let (gone, left): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .enumerate()
         .partition(|(i, (began, id))| *i >= LAST_KEPT && *began < oldest && !needed.contains(id));
-    let left: HashSet<&str> = left.iter().map(|(_, (_, id))| id.as_str()).chain(needed.iter().map(String::as_str)).collect();
+    let left: HashSet<&str> =
+        left.iter().map(|(_, (_, id))| id.as_str()).chain(needed.iter().map(String::as_str)).collect();
     let snapshots = host.paths().state.join("snapshots");
     for name in host.list(&snapshots) {
         let orphan = name.split_once('.').is_some_and(|(id, _)| began(id).is_some() && !left.contains(id));
@@ -222,10 +260,17 @@ mod tests {
 
     #[test]
     fn the_last_trials_and_those_of_the_last_days_stay() {
-        let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
+        let host = Demo::new().with_guard(|host, id| {
+            let _ = guard::watch(&host, id, &AtomicBool::new(false));
+        });
         let dir = host.paths().state.clone();
         let snapshots = || host.list(&dir.join("snapshots"));
-        let ids = || host.list(&dir.join("history")).iter().filter_map(|n| n.strip_suffix(".json").map(str::to_owned)).collect::<Vec<_>>();
+        let ids = || {
+            host.list(&dir.join("history"))
+                .iter()
+                .filter_map(|n| n.strip_suffix(".json").map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
         let (kept, plan) = keeps(&host, "192.0.2.11");
         saves(&host);
         // As if so many had been reverted since, one a day.
@@ -233,7 +278,8 @@ mod tests {
         let now = host.now().wall;
         let past = |day: i64| {
             let mut r = last.clone();
-            (r.id, r.began, r.state, r.saved) = (format!("{}-0001", now - day * 86_400 - 60), now - day * 86_400 - 60, State::Reverted, None);
+            (r.id, r.began, r.state, r.saved) =
+                (format!("{}-0001", now - day * 86_400 - 60), now - day * 86_400 - 60, State::Reverted, None);
             put(&host, &r).unwrap();
             for suffix in ["v4", "v6"] {
                 write_snapshot(&host, &r.id, suffix, "*filter\nCOMMIT\n").unwrap();
@@ -270,23 +316,29 @@ mod tests {
         all.extend([new.id.clone(), old.clone(), "notes".into()]);
         all.sort();
         assert_eq!(ids(), all);
-        let mut left: Vec<String> = all.iter().filter(|i| *i != "notes").flat_map(|i| ["v4", "v6"].map(|s| format!("{i}.{s}"))).collect();
+        let mut left: Vec<String> =
+            all.iter().filter(|i| *i != "notes").flat_map(|i| ["v4", "v6"].map(|s| format!("{i}.{s}"))).collect();
         left.extend(["README".into(), "before-the-move.v4".into()]);
         left.sort();
         assert_eq!(snapshots(), left);
         revert(&host).unwrap();
         assert_eq!(now_kept(&host), (plan.clone(), None));
         // Within the days more than so many stay.
-        let recent: Vec<String> = (0..80).map(|i| {
-            let mut r = last.clone();
-            (r.id, r.began, r.state) = (format!("{}-{i:04}", now - 1000 - i), now - 1000 - i, State::Reverted);
-            put(&host, &r).unwrap();
-            r.id
-        }).collect();
+        let recent: Vec<String> = (0..80)
+            .map(|i| {
+                let mut r = last.clone();
+                (r.id, r.began, r.state) = (format!("{}-{i:04}", now - 1000 - i), now - 1000 - i, State::Reverted);
+                put(&host, &r).unwrap();
+                r.id
+            })
+            .collect();
         let new = apply(&host, &plan::read(text).unwrap(), &options, &mut |_| {}).unwrap();
         let left = ids();
         assert!(recent.iter().chain([&new.id, &old]).all(|i| left.contains(i)), "{left:?}");
-        assert!(left.iter().filter_map(|i| began(i)).filter(|b| *b < now - DAYS_KEPT * 86_400).count() == 1, "{left:?}");
+        assert!(
+            left.iter().filter_map(|i| began(i)).filter(|b| *b < now - DAYS_KEPT * 86_400).count() == 1,
+            "{left:?}"
+        );
         revert(&host).unwrap();
         assert_eq!(now_kept(&host), (plan, None));
     }
@@ -301,7 +353,9 @@ mod tests {
 
     #[test]
     fn what_is_not_loaded_is_not_called_kept() {
-        let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
+        let host = Demo::new().with_guard(|host, id| {
+            let _ = guard::watch(&host, id, &AtomicBool::new(false));
+        });
         let boot = Family::BOTH.map(|f| host.loaded(f));
         let (first, plan) = keeps(&host, "192.0.2.11");
         assert_eq!(now_kept(&host), (plan, None));

@@ -63,12 +63,13 @@ pub fn replace_tables(host: &dyn Tools, mark: &str, family: Family, script: &str
 
 fn run(host: &dyn Tools, mark: &str, family: Family, args: &[&str], script: &str) -> Result<(), Failed> {
     let tool = family.tool("-restore");
-    let cmd = Cmd::new(&tool, args)
-        .input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", mark);
-    let ask = |cmd: &Cmd| host.run(cmd).map_err(|e| match e {
-        ToolError::Missing { .. } => Failed::Refused(e.to_string()),
-        ToolError::TimedOut { .. } | ToolError::Broken { .. } => Failed::Unknown(e.to_string()),
-    });
+    let cmd = Cmd::new(&tool, args).input(script).within(Duration::from_secs(20)).with_env("PORTCULLIS_TRIAL", mark);
+    let ask = |cmd: &Cmd| {
+        host.run(cmd).map_err(|e| match e {
+            ToolError::Missing { .. } => Failed::Refused(e.to_string()),
+            ToolError::TimedOut { .. } | ToolError::Broken { .. } => Failed::Unknown(e.to_string()),
+        })
+    };
     let mut out = ask(&cmd)?;
     if out.status != 0 && out.says(NO_LOCK_FILE) {
         // Nobody can hold what nobody can open.
@@ -136,7 +137,10 @@ pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Durat
         Ok(now)
     } else if filter.is_some_and(|t| t.unreadable) {
         let tool = change.family().tool("");
-        Err(Doubt::Unseen(format!("{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list ruleset`)")))
+        Err(Doubt::Unseen(format!(
+            "{tool} cannot read the {label} filter table any more: somebody put a native nft rule into it (`nft list \
+                ruleset`)"
+        )))
     } else if filter.is_none_or(|t| t.partial) {
         Err(Doubt::Unseen(format!("{} printed only a part of the {label} filter table", change.family().tool("-save"))))
     } else {
@@ -146,8 +150,20 @@ pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Durat
 
 /// What is to be said when no jump leads to the new plan's rules, or with `old` to those that a revert put back.
 pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<String> {
-    let lost: Vec<String> = change.without_jump(now, old).iter().map(|d| format!("`-A {} {}`", d.parent, d.jump)).collect();
-    (!lost.is_empty()).then(|| format!("the {} rules decide nothing: our jump to them is gone: {}", change.family().label(), lost.join(", ")))
+    let lost: Vec<String> = change
+        .without_jump(now, old)
+        .iter()
+        .map(|d| {
+            format!(
+                "`-A {} \
+        {}`",
+                d.parent, d.jump
+            )
+        })
+        .collect();
+    (!lost.is_empty()).then(|| {
+        format!("the {} rules decide nothing: our jump to them is gone: {}", change.family().label(), lost.join(", "))
+    })
 }
 
 /// The same as an error.
@@ -156,7 +172,13 @@ pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
 }
 
 /// Takes out what of ours somebody gave another name, after a refill. What was found so, and a fresh reading.
-pub fn end_renamed(host: &dyn Tools, mark: &str, change: &FamilyChange, now: Ruleset, reverted: bool) -> Result<(Ruleset, Vec<String>), String> {
+pub fn end_renamed(
+    host: &dyn Tools,
+    mark: &str,
+    change: &FamilyChange,
+    now: Ruleset,
+    reverted: bool,
+) -> Result<(Ruleset, Vec<String>), String> {
     let scripts = change.renamed_scripts(&now, reverted);
     if scripts.is_empty() {
         return Ok((now, Vec::new()));
@@ -183,7 +205,8 @@ pub fn renamed(change: &FamilyChange, now: &Ruleset) -> Option<String> {
 /// neutral.
 pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
     let scripts = change.cleanup_scripts(now);
-    let mut said: Vec<String> = scripts.iter().filter_map(|s| restore(host, mark, change.family(), s).err().map(String::from)).collect();
+    let mut said: Vec<String> =
+        scripts.iter().filter_map(|s| restore(host, mark, change.family(), s).err().map(String::from)).collect();
     if !said.is_empty() && read(host, change.family(), None).is_ok_and(|now| change.cleanup_scripts(&now).is_empty()) {
         // Somebody else took it out at the same time, as another revert does.
         said.clear();
@@ -197,6 +220,8 @@ pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Rules
 /// Whether the tool would take a whole file, without changing anything.
 pub fn test(host: &dyn Tools, family: Family, text: &str) -> Result<(), String> {
     let tool = family.tool("-restore");
-    let out = host.run(&Cmd::new(&tool, &["--test", "-w", &LOCK_WAIT.to_string()]).input(text).within(Duration::from_secs(20))).map_err(|e| e.to_string())?;
+    let out = host
+        .run(&Cmd::new(&tool, &["--test", "-w", &LOCK_WAIT.to_string()]).input(text).within(Duration::from_secs(20)))
+        .map_err(|e| e.to_string())?;
     if out.status == 0 { Ok(()) } else { Err(format!("{tool} would refuse the file: {}", out.complaint())) }
 }

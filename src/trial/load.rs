@@ -18,12 +18,13 @@ use crate::plan::{BadPart, FamilyChange, Part};
 /// What our processes are marked with while they load.
 const MARK: &str = "load";
 
-/// How long Docker may take to begin and to make its chain, and how often that is looked for: it makes the chain before it
-/// starts containers, whose ports are open until our jump stands there.
+/// How long Docker may take to begin and to make its chain, and how often that is looked for: it makes the chain before
+/// it starts containers, whose ports are open until our jump stands there.
 const DOCKER_WAIT: Duration = Duration::from_mins(15);
 const DOCKER_LOOK: Duration = Duration::from_millis(100);
 
-/// How long the chain is looked for once Docker is up: it may be told to make none, or be at it, as when firewalld was reloaded.
+/// How long the chain is looked for once Docker is up: it may be told to make none, or be at it, as when firewalld was
+/// reloaded.
 const DOCKER_IS_UP: Duration = Duration::from_secs(5);
 
 /// How long firewalld may take to load its own rules. Its unit counts as started before it has.
@@ -45,16 +46,38 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
         let text = match host.read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            Err(e) => return Err(Refusal::failed("unreadable", format!("{} cannot be read: {e}", path.display()), "nothing was loaded; see what stands there")),
+            Err(e) => {
+                return Err(Refusal::failed(
+                    "unreadable",
+                    format!("{} cannot be read: {e}", path.display()),
+                    "nothing was loaded; see what stands there",
+                ));
+            }
         };
         let hint = "nothing was loaded; `portcullis save --ours` writes it anew";
         parts.push(Part::read(&text, family).map_err(|bad| match bad {
-            BadPart::Dated => Refusal::refused("dated", format!("{} holds the dates of a trial, which nobody kept", path.display()), hint),
-            BadPart::Foreign(what) => Refusal::refused("foreign", format!("{} holds something that portcullis did not write: {what}", path.display()), hint),
+            BadPart::Dated => Refusal::refused(
+                "dated",
+                format!(
+                    "{} holds the dates of a trial, which nobody \
+                    kept",
+                    path.display()
+                ),
+                hint,
+            ),
+            BadPart::Foreign(what) => Refusal::refused(
+                "foreign",
+                format!("{} holds something that portcullis did not write: {what}", path.display()),
+                hint,
+            ),
         })?);
     }
     if parts.is_empty() {
-        return Err(Refusal::failed("nothing-saved", format!("there is nothing to load in {}", host.paths().etc.display()), "`portcullis save --ours` writes it"));
+        return Err(Refusal::failed(
+            "nothing-saved",
+            format!("there is nothing to load in {}", host.paths().etc.display()),
+            "`portcullis save --ours` writes it",
+        ));
     }
     Ok(parts)
 }
@@ -71,8 +94,8 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     let mut failed = Vec::new();
     let later = kept_later(host, &parts);
     said.extend(later.iter().cloned());
-    // A family that fails takes the other one not with it: at boot nothing of ours stands that one could go back to, and half
-    // a guard is more than none. The unit has failed then, and says so.
+    // A family that fails takes the other one not with it: at boot nothing of ours stands that one could go back to,
+    // and half a guard is more than none. The unit has failed then, and says so.
     for part in &parts {
         let label = part.family.label();
         if part.family == Family::V6 && !live::has_ipv6(host) {
@@ -93,7 +116,11 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if failed.is_empty() {
         return Ok(said);
     }
-    Err(Refusal::failed("load-failed", format!("not loaded: {}", failed.join("; ")), "what could be loaded is in force; `portcullis load` tries again"))
+    Err(Refusal::failed(
+        "load-failed",
+        format!("not loaded: {}", failed.join("; ")),
+        "what could be loaded is in force; `portcullis load` tries again",
+    ))
 }
 
 /// Puts in the jump from Docker's own chain, as soon as that is there.
@@ -124,20 +151,38 @@ fn docker(host: &dyn Host) -> Docker {
     }
 }
 
-/// Waits until Docker has made its chain in each family whose published ports were jumped to from there, and puts the jump in.
+/// Waits until Docker has made its chain in each family whose published ports were jumped to from there, and puts the
+/// jump in.
 fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refusal> {
     let begun = host.now().boot;
     let mut up = None;
-    let failed = |family: Family, why: String| Refusal::failed("load-failed", format!("{}: {why}", family.label()), "`portcullis load` tries again");
+    let failed = |family: Family, why: String| {
+        Refusal::failed("load-failed", format!("{}: {why}", family.label()), "`portcullis load` tries again")
+    };
     let mut said = Vec::new();
-    for family in parts.iter().filter(|p| !p.forward.is_empty() && (p.family == Family::V4 || live::has_ipv6(host))).map(|p| p.family) {
+    for family in parts
+        .iter()
+        .filter(|p| !p.forward.is_empty() && (p.family == Family::V4 || live::has_ipv6(host)))
+        .map(|p| p.family)
+    {
         let awaited = parts.iter().any(|p| p.family == family && p.docker);
         // Each reading is a fresh one.
-        while awaited && kernel::read(host, family, None).map_err(|why| failed(family, why))?.chain("filter", DOCKER_USER).is_none() {
+        while awaited
+            && kernel::read(host, family, None)
+                .map_err(|why| failed(family, why))?
+                .chain("filter", DOCKER_USER)
+                .is_none()
+        {
             let (state, now) = (docker(host), host.now().boot);
             up = up.filter(|_| state == Docker::Up).or_else(|| (state == Docker::Up).then_some(now));
-            if state == Docker::Failed || now >= begun + DOCKER_WAIT || up.is_some_and(|since| now >= since + DOCKER_IS_UP) {
-                said.push(format!("{}: Docker has not made {DOCKER_USER}: published ports are guarded from FORWARD", family.label()));
+            if state == Docker::Failed
+                || now >= begun + DOCKER_WAIT
+                || up.is_some_and(|since| now >= since + DOCKER_IS_UP)
+            {
+                said.push(format!(
+                    "{}: Docker has not made {DOCKER_USER}: published ports are guarded from FORWARD",
+                    family.label()
+                ));
                 break;
             }
             host.pause(DOCKER_LOOK);
@@ -145,60 +190,81 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
         let _lock = locked(host)?;
         refuse_pending(host, false)?;
         // What is loaded may have been kept since it was saved: what matters is what stands behind the jump.
-        let done = jump_to_what_stands(host, family, &mut |time| host.pause(time)).map_err(|why| failed(family, why))?;
+        let done =
+            jump_to_what_stands(host, family, &mut |time| host.pause(time)).map_err(|why| failed(family, why))?;
         said.extend(done.into_iter().map(|what| format!("{}: {what}", family.label())));
     }
     Ok(said)
 }
 
 fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
-    record::lock(host, Duration::from_secs(10)).map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?.ok_or_else(|| Refusal::busy(host))
+    record::lock(host, Duration::from_secs(10))
+        .map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?
+        .ok_or_else(|| Refusal::busy(host))
 }
 
 /// Whether what is saved as our part is the plan of these changes: then our unit puts it in again.
 pub(super) fn holds(host: &dyn Host, families: &[FamilyChange]) -> bool {
     let holds = |parts: &[Part], change: &FamilyChange| {
-        let rules = |forwarded| change.doors.iter().find(|d| d.is_forwarded() == forwarded).map_or(&[][..], |d| &d.rules);
-        rules(false).is_empty() && rules(true).is_empty() || parts.iter().any(|p| p.family == change.family() && p.input == rules(false) && p.forward == rules(true))
+        let rules =
+            |forwarded| change.doors.iter().find(|d| d.is_forwarded() == forwarded).map_or(&[][..], |d| &d.rules);
+        rules(false).is_empty() && rules(true).is_empty()
+            || parts.iter().any(|p| p.family == change.family() && p.input == rules(false) && p.forward == rules(true))
     };
     saved(host).is_ok_and(|parts| families.iter().all(|c| holds(&parts, c)))
 }
 
-/// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing saved
-/// during a trial, is ended by what is loaded now (`whole`); that is said.
+/// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing
+/// saved during a trial, is ended by what is loaded now (`whole`); that is said.
 fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> {
     if let Some(other) = elsewhere(host) {
         return Err(Refusal::elsewhere(other.state));
     }
     match status(host).trial.filter(|t| t.state.is_pending()) {
         None => Ok(Vec::new()),
-        Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec!["the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned()]),
-        Some(t) => Err(Refusal::refused("pending", format!("a trial is pending ({})", t.state.word()), "nothing was loaded; `portcullis keep` or `portcullis revert` ends it")),
+        Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec![
+            "the dates of a trial that no file tells of were in the kernel: what is loaded now ends \
+                it"
+            .to_owned(),
+        ]),
+        Some(t) => Err(Refusal::refused(
+            "pending",
+            format!("a trial is pending ({})", t.state.word()),
+            "nothing was loaded; `portcullis keep` or `portcullis revert` ends it",
+        )),
     }
 }
 
 /// Whether the guard of some trial lives: its state file may be gone, it is not.
 fn guarded(host: &dyn Host) -> bool {
-    host.list(&host.paths().run).iter().filter_map(|name| name.strip_prefix("guard-")?.strip_suffix(".json"))
+    host.list(&host.paths().run)
+        .iter()
+        .filter_map(|name| name.strip_prefix("guard-")?.strip_suffix(".json"))
         .any(|id| super::guard::ready(host, id).is_some_and(|w| host.alive(w.pid, w.started)))
 }
 
-/// A plan that was kept later than what is saved stays: whoever restarts a manager has not asked for the older one. One that
-/// is not loaded any more is no reason.
+/// A plan that was kept later than what is saved stays: whoever restarts a manager has not asked for the older one. One
+/// that is not loaded any more is no reason.
 fn kept_later(host: &dyn Host, parts: &[Part]) -> Option<String> {
     let now: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| kernel::read(host, f, None).ok()).collect();
     let of = |f: Family| now.iter().find(|set| set.family == f);
     let other = |part: &Part| of(part.family).is_some_and(|set| !Part::of(set).same_rules(part));
-    if now.iter().all(|set| Part::of(set).is_empty()) || now.iter().any(|set| dated(set).is_some()) || !parts.iter().any(other) {
+    if now.iter().all(|set| Part::of(set).is_empty())
+        || now.iter().any(|set| dated(set).is_some())
+        || !parts.iter().any(other)
+    {
         return None;
     }
     let kept = history::kept(host, Family::BOTH.map(of));
     let trial = kept.trial.filter(|_| kept.lost.is_none())?;
-    Some(format!("trial {}, kept later than what is saved, is loaded and stays; `portcullis save --ours` saves it", trial.id))
+    Some(format!(
+        "trial {}, kept later than what is saved, is loaded and stays; `portcullis save --ours` saves it",
+        trial.id
+    ))
 }
 
-/// firewalld flushes what others have loaded while it starts, and its unit counts as started before: it answers when it is
-/// through.
+/// firewalld flushes what others have loaded while it starts, and its unit counts as started before: it answers when it
+/// is through.
 fn wait_for_firewalld(host: &dyn Host) {
     if host.find("firewall-cmd").is_some() {
         let _ = host.run(&Cmd::new("firewall-cmd", &["--state"]).within(FIREWALLD_WAIT));
@@ -209,7 +275,9 @@ fn wait_for_firewalld(host: &dyn Host) {
 pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
     let mut now = kernel::read(tools, part.family, None)?;
     if now.table("filter").is_some_and(|t| t.unreadable) {
-        return Err("iptables cannot read the filter table: somebody put a native nft rule into it (`nft list ruleset`)".to_owned());
+        return Err("iptables cannot read the filter table: somebody put a native nft rule into it (`nft list \
+                ruleset`)"
+            .to_owned());
     }
     let mut said = Vec::new();
     if !part.stands(&now) {
@@ -234,7 +302,11 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
 }
 
 /// Puts in each jump to what stands in our chains now that is missing.
-fn jump_to_what_stands(tools: &dyn Tools, family: Family, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
+fn jump_to_what_stands(
+    tools: &dyn Tools,
+    family: Family,
+    pause: &mut dyn FnMut(Duration),
+) -> Result<Vec<String>, String> {
     let now = kernel::read(tools, family, None)?;
     jump(tools, &Part::of(&now), &now, pause)
 }
@@ -244,12 +316,20 @@ fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Dur
     let mut said = Vec::new();
     for script in part.jumps(now) {
         patiently(pause, || kernel::restore(tools, MARK, part.family, &script))?;
-        said.extend(script.lines().filter_map(|l| l.strip_prefix("-I ")).map(|l| format!("put in the jump {}", l.replacen(" 1 ", " ", 1))));
+        said.extend(
+            script
+                .lines()
+                .filter_map(|l| l.strip_prefix("-I "))
+                .map(|l| format!("put in the jump {}", l.replacen(" 1 ", " ", 1))),
+        );
     }
     if !said.is_empty() {
         let after = kernel::read(tools, part.family, None)?;
         if let Some(still) = part.jumps(&after).first() {
-            return Err(format!("the jump is not there although it was put in: {}", still.lines().nth(1).unwrap_or_default()));
+            return Err(format!(
+                "the jump is not there although it was put in: {}",
+                still.lines().nth(1).unwrap_or_default()
+            ));
         }
     }
     Ok(said)
@@ -278,13 +358,18 @@ mod tests {
     use crate::trial::{Options, apply, guard, keep, revert};
 
     fn host() -> Demo {
-        Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); })
+        Demo::new().with_guard(|host, id| {
+            let _ = guard::watch(&host, id, &AtomicBool::new(false));
+        })
     }
 
     fn begin(host: &Demo, node: &str) {
-        let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
-            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n");
-        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {}).unwrap();
+        let text = format!(
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
+            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n"
+        );
+        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {})
+            .unwrap();
     }
 
     fn keeps(host: &Demo, node: &str) {
@@ -327,14 +412,25 @@ mod tests {
         assert!(said.contains("IPv4: put in the jump DOCKER-USER -j PORTCULLIS-FWD"), "{said}");
         assert!(same(&all(&host), &kept));
         let once = all(&host);
-        assert_eq!(load(&host).unwrap(), ["IPv4: everything was loaded already", "IPv6: everything was loaded already"]);
+        assert_eq!(
+            load(&host).unwrap(),
+            [
+                "IPv4: everything was loaded \
+            already",
+                "IPv6: everything was loaded already"
+            ]
+        );
         assert_eq!(all(&host), once);
         // Somebody took a jump out, somebody else flushed a chain.
         for odd in ["-D INPUT ! -i lo -j PORTCULLIS", "-F PORTCULLIS-A", "-F PORTCULLIS-FWD"] {
             kernel::restore(&host, "test", Family::V4, &format!("*filter\n{odd}\nCOMMIT\n")).unwrap();
             load(&host).unwrap();
             assert_eq!(Part::of(&host.loaded(Family::V4)), Part::of(&kept[0]), "{odd}");
-            assert!(Part::of(&kept[0]).stands(&host.loaded(Family::V4)) && Part::of(&kept[0]).jumps(&host.loaded(Family::V4)).is_empty(), "{odd}");
+            assert!(
+                Part::of(&kept[0]).stands(&host.loaded(Family::V4))
+                    && Part::of(&kept[0]).jumps(&host.loaded(Family::V4)).is_empty(),
+                "{odd}"
+            );
         }
     }
 
@@ -350,7 +446,11 @@ mod tests {
         // A manager is restarted, and takes our jump out: nobody asked for the older plan.
         kernel::restore(&host, "test", Family::V4, "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n").unwrap();
         let said = load(&host).unwrap();
-        assert!(said[0].contains("kept later than what is saved") && said[1..] == ["IPv4: put in the jump INPUT ! -i lo -j PORTCULLIS"], "{said:?}");
+        assert!(
+            said[0].contains("kept later than what is saved")
+                && said[1..] == ["IPv4: put in the jump INPUT ! -i lo -j PORTCULLIS"],
+            "{said:?}"
+        );
         assert!(same(&all(&host), &later));
         // Gone is gone: the next best is what is saved.
         boot(&host, &bare);
@@ -425,7 +525,15 @@ mod tests {
         store(&host);
         let mut early = all(&host);
         let filter = early[0].table_mut("filter").unwrap();
-        for chain in ["DOCKER-USER", "PORTCULLIS", "PORTCULLIS-A", "PORTCULLIS-B", "PORTCULLIS-FWD", "PORTCULLIS-FWD-A", "PORTCULLIS-FWD-B"] {
+        for chain in [
+            "DOCKER-USER",
+            "PORTCULLIS",
+            "PORTCULLIS-A",
+            "PORTCULLIS-B",
+            "PORTCULLIS-FWD",
+            "PORTCULLIS-FWD-A",
+            "PORTCULLIS-FWD-B",
+        ] {
             filter.remove(chain);
         }
         for chain in &mut filter.chains {
@@ -438,12 +546,26 @@ mod tests {
         let docker = host.fork();
         let starts = std::thread::spawn(move || {
             docker.pause(Duration::from_millis(300));
-            kernel::restore(&docker, "docker", Family::V4, "*filter\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\nCOMMIT\n").unwrap();
+            kernel::restore(
+                &docker,
+                "docker",
+                Family::V4,
+                "*filter\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\nCOMMIT\n",
+            )
+            .unwrap();
         });
         let said = published(&host).unwrap();
         starts.join().unwrap();
         assert_eq!(said, ["IPv4: put in the jump DOCKER-USER -j PORTCULLIS-FWD"]);
-        let texts = |chain: &str| host.loaded(Family::V4).chain("filter", chain).unwrap().rules.iter().map(|r| r.text.to_string()).collect::<Vec<_>>();
+        let texts = |chain: &str| {
+            host.loaded(Family::V4)
+                .chain("filter", chain)
+                .unwrap()
+                .rules
+                .iter()
+                .map(|r| r.text.to_string())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(texts("DOCKER-USER"), ["-j PORTCULLIS-FWD", "-j RETURN"]);
         assert!(!texts("FORWARD").contains(&"-j PORTCULLIS-FWD".to_owned()));
         assert!(published(&host).unwrap().is_empty());

@@ -23,7 +23,8 @@ pub enum State {
     Expired,
     /// Nothing was changed, or what was changed was undone at once.
     Failed,
-    /// Somebody else took the trial's rules out, and with them those that were kept before; only ever found, never written.
+    /// Somebody else took the trial's rules out, and with them those that were kept before; only ever found, never
+    /// written.
     Lost,
 }
 
@@ -113,10 +114,28 @@ impl State {
 mod tests {
     use super::*;
 
-    const STATES: [State; 9] = [State::Armed, State::Running, State::Keeping, State::Kept, State::Reverting, State::Reverted, State::Expired, State::Failed, State::Lost];
+    const STATES: [State; 9] = [
+        State::Armed,
+        State::Running,
+        State::Keeping,
+        State::Kept,
+        State::Reverting,
+        State::Reverted,
+        State::Expired,
+        State::Failed,
+        State::Lost,
+    ];
     const EVENTS: [Event; 10] = [
-        Event::Applied, Event::ApplyFailed, Event::Extend, Event::Keep, Event::KeepDone, Event::KeepFailed, Event::Revert,
-        Event::RevertDone, Event::Deadline, Event::FusePassed,
+        Event::Applied,
+        Event::ApplyFailed,
+        Event::Extend,
+        Event::Keep,
+        Event::KeepDone,
+        Event::KeepFailed,
+        Event::Revert,
+        Event::RevertDone,
+        Event::Deadline,
+        Event::FusePassed,
     ];
 
     #[test]
@@ -161,7 +180,9 @@ mod tests {
         while let Some(&s) = seen.get(at) {
             at += 1;
             for e in EVENTS {
-                if let Some((n, _)) = step(s, e) && !seen.contains(&n) {
+                if let Some((n, _)) = step(s, e)
+                    && !seen.contains(&n)
+                {
                     seen.push(n);
                 }
             }

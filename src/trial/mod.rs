@@ -1,8 +1,11 @@
 //! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
 //! state file), [`rehearse`], [`begin`], [`guard`], [`mod@proof`], [`end`],
-//! [`back`], [`evidence`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what somebody saved
-//! meanwhile). Only this station changes the firewall or the saved rules.
+//! [`back`], [`evidence`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what
+//! somebody saved meanwhile). Only this station changes the firewall or the saved rules.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod adversity_tests;
 mod at_boot;
 mod back;
 mod begin;
@@ -20,9 +23,6 @@ mod kernel;
 pub mod load;
 mod machine;
 mod moved;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-mod adversity_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod operators;
@@ -46,5 +46,5 @@ pub use ours::usual_mode;
 pub use proof::{Proof, proof};
 pub use record::{By, Record, Who};
 pub use refusal::Refusal;
-pub use undoers::undoers;
 pub use status::{Status, status};
+pub use undoers::undoers;

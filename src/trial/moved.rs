@@ -58,12 +58,23 @@ mod tests {
     fn what_came_and_what_went_is_named() {
         let of = |rules: &str| read(&format!("*filter\n:INPUT {rules}COMMIT\n"), Family::V4).0;
         let said = |a: &str, b: &str| what([&of(a)], [&of(b)]);
-        let (a, b, c) = ("-A INPUT -s 192.0.2.1/32 -j DROP\n", "-A INPUT -s 192.0.2.2/32 -j DROP\n", "-A INPUT -s 192.0.2.3/32 -j DROP\n");
+        let (a, b, c) = (
+            "-A INPUT -s 192.0.2.1/32 -j DROP\n",
+            "-A INPUT -s 192.0.2.2/32 -j DROP\n",
+            "-A INPUT -s 192.0.2.3/32 -j DROP\n",
+        );
         let policy = "ACCEPT [0:0]\n";
         assert_eq!(said(policy, &format!("{policy}{a}")), ": new is IPv4 filter: -A INPUT -s 192.0.2.1/32 -j DROP");
         assert_eq!(said(&format!("DROP [1:2]\n{a}"), &format!("{policy}{a}")), ": gone is IPv4 filter: -P INPUT DROP");
         let changed = said(&format!("{policy}{c}"), &format!("{policy}{a}{b}"));
-        assert_eq!(changed, ": new is IPv4 filter: -A INPUT -s 192.0.2.1/32 -j DROP; gone is IPv4 filter: -A INPUT -s 192.0.2.3/32 -j DROP; and 1 more");
-        assert_eq!(said(&format!("{policy}{a}{b}"), &format!("{policy}{b}{a}")), ": the order of rules, or a double of one");
+        assert_eq!(
+            changed,
+            ": new is IPv4 filter: -A INPUT -s 192.0.2.1/32 -j DROP; gone is IPv4 filter: -A INPUT -s 192.0.2.3/32 -j \
+                DROP; and 1 more"
+        );
+        assert_eq!(
+            said(&format!("{policy}{a}{b}"), &format!("{policy}{b}{a}")),
+            ": the order of rules, or a double of one"
+        );
     }
 }

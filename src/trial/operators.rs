@@ -44,7 +44,10 @@ fn a_job_must_not_cut_who_is_logged_in_nor_the_last_who_was() {
         );
         let all = refused(&host, &of(&[("drop", "any", "22/tcp")]));
         assert!(
-            all.what.starts_with("the plan would cut a new SSH login from 198.51.100.7 (root, logged in now) to port 22: "),
+            all.what.starts_with(
+                "the plan would cut a new SSH login from 198.51.100.7 (root, logged in now) to port \
+                22: "
+            ),
             "{}",
             all.what
         );
@@ -105,8 +108,13 @@ fn where_no_login_is_known_the_ssh_ports_keep_every_sender() {
 #[test]
 fn a_login_that_gets_in_no_more_tells_nothing() {
     let host = host(Operator::Unattended, Vec::new());
-    apply(&host, &of(&[("drop", "203.0.113.0/24", "22/tcp")]), &Options { allow_lockout: true, ..options() }, &mut |_| {})
-        .unwrap();
+    apply(
+        &host,
+        &of(&[("drop", "203.0.113.0/24", "22/tcp")]),
+        &Options { allow_lockout: true, ..options() },
+        &mut |_| {},
+    )
+    .unwrap();
     keep(&host, true).unwrap();
     let host = host.used_by(Operator::Unattended, vec![login(LAST, None, Some(9), LoginSource::Journal)]);
     let refused = refused(&host, &of(&[("drop", "203.0.113.0/24", "22/tcp"), ("drop", "192.0.2.0/24", "22/tcp")]));

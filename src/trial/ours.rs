@@ -47,8 +47,12 @@ pub(super) fn boot(host: &dyn Host, place: &Place, loaded: &[Ruleset]) -> Boot {
     place.say_later(host, &mut out);
     let left = left_out(loaded);
     if let Some(first) = left.first().filter(|_| !place.boot(host, &Family::BOTH.map(Ruleset::new), None).loads()) {
-        let (rules, are) = if left.len() == 1 { ("1 rule".to_owned(), "is") } else { (format!("{} rules", left.len()), "are") };
-        out.asks(format!("{rules} that neither portcullis nor a manager made {are} not in these files, the first is {first}: whatever loads them today has to do so at boot as well."));
+        let (rules, are) =
+            if left.len() == 1 { ("1 rule".to_owned(), "is") } else { (format!("{} rules", left.len()), "are") };
+        out.asks(format!(
+            "{rules} that neither portcullis nor a manager made {are} not in these files, the first is \
+            {first}: whatever loads them today has to do so at boot as well."
+        ));
     }
     out
 }
@@ -61,12 +65,16 @@ fn left_out(loaded: &[Ruleset]) -> Vec<String> {
         let firewalld = set.tables.iter().flat_map(|t| &t.chains).any(|c| owner(&c.name) == Some(Manager::Firewalld));
         let mut rest = set.clone();
         leave_managed_out(&mut rest);
-        for chain in rest.tables.iter().flat_map(|t| &t.chains).filter(|c| c.name != "DOCKER-USER" && owner(&c.name).is_none()) {
+        for chain in
+            rest.tables.iter().flat_map(|t| &t.chains).filter(|c| c.name != "DOCKER-USER" && owner(&c.name).is_none())
+        {
             let ours = |to: &str| owner(to).is_some();
             if firewalld && chain.policy.is_some() {
                 continue;
             }
-            let rules = chain.rules.iter().filter(|r| !matches!(r.spec(set.family).target, Target::Jump(ref to, _) | Target::Goto(ref to) if ours(to)));
+            let rules = chain.rules.iter().filter(
+                |r| !matches!(r.spec(set.family).target, Target::Jump(ref to, _) | Target::Goto(ref to) if ours(to)),
+            );
             out.extend(rules.map(|r| format!("{} `{}`", set.family.label(), r.line_in(&chain.name))));
         }
     }
@@ -76,7 +84,13 @@ fn left_out(loaded: &[Ruleset]) -> Vec<String> {
 /// Loads a file of ours into a fresh namespace as boot would, twice, and reads it back.
 pub(super) fn proven(host: &dyn Host, file: &File) -> Result<String, Refusal> {
     let path = file.path.display();
-    let refused = |why: String| Refusal::failed("unproven", format!("{path} would not load at boot: {why}"), "nothing was written; apply the plan again");
+    let refused = |why: String| {
+        Refusal::failed(
+            "unproven",
+            format!("{path} would not load at boot: {why}"),
+            "nothing was written; apply the plan again",
+        )
+    };
     let part = Part::read(&file.text, file.family).map_err(|e| refused(format!("{e:?}")))?;
     let stage = match host.throwaway() {
         Ok(stage) => stage,
@@ -100,8 +114,13 @@ pub(super) fn start(host: &dyn Host) -> Option<String> {
 /// Makes boot load our part, if it does not yet; says what was done.
 pub(super) fn install(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     match unit::way(host) {
-        Way::Install(files) => unit::install(host, &files).map_err(|why| Refusal::failed("unit", format!("the files are written, but boot does not load them: {why}"),
-            "see to that, then save again")),
+        Way::Install(files) => unit::install(host, &files).map_err(|why| {
+            Refusal::failed(
+                "unit",
+                format!("the files are written, but boot does not load them: {why}"),
+                "see to that, then save again",
+            )
+        }),
         Way::Enabled | Way::ByHand(_) => Ok(Vec::new()),
     }
 }
@@ -119,16 +138,24 @@ mod tests {
     use crate::trial::save::{Preview, preview, save};
     use crate::trial::{Options, apply, guard, keep, kernel, load};
 
-    const UFW: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-before-input - [0:0]\n:ufw-user-input - [0:0]\n\
-        -A INPUT -j ufw-before-input\n-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A ufw-before-input -j ufw-user-input\n\
-        -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
-    const FIREWALLD: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:INPUT_ZONES - [0:0]\n:IN_public_allow - [0:0]\n\
-        -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT\n-A INPUT -j INPUT_ZONES\n-A INPUT -j REJECT --reject-with icmp-host-prohibited\n\
+    const UFW: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-before-input - \
+        [0:0]\n:ufw-user-input - [0:0]\n\
+        -A INPUT -j ufw-before-input\n-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A \
+        ufw-before-input -j ufw-user-input\n\
+        -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 111 -j \
+        ACCEPT\nCOMMIT\n";
+    const FIREWALLD: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:INPUT_ZONES - \
+        [0:0]\n:IN_public_allow - [0:0]\n\
+        -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT\n-A INPUT -j INPUT_ZONES\n-A INPUT -j \
+        REJECT \
+        --reject-with icmp-host-prohibited\n\
         -A INPUT_ZONES -j IN_public_allow\n-A IN_public_allow -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n";
 
     /// A host with these rules, without what loads whole files, and with a plan that is kept.
     fn host(rules: &str, files: &[(&str, &str)]) -> Demo {
-        let host = Demo::new().with_guard(|host, id| { let _ = guard::watch(&host, id, &AtomicBool::new(false)); });
+        let host = Demo::new().with_guard(|host, id| {
+            let _ = guard::watch(&host, id, &AtomicBool::new(false));
+        });
         host.remove(Path::new("/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service")).unwrap();
         for plugin in ["15-ip4tables", "25-ip6tables"] {
             host.remove(&Path::new("/usr/share/netfilter-persistent/plugins.d").join(plugin)).unwrap();
@@ -137,16 +164,28 @@ mod tests {
             host.write(Path::new(path), text.as_bytes(), 0o644).unwrap();
         }
         for family in Family::BOTH {
-            kernel::replace_tables(&host, "test", family, &rules.replace("icmp-host-prohibited", if family == Family::V4 { "icmp-host-prohibited" } else { "icmp6-adm-prohibited" })).unwrap();
+            kernel::replace_tables(
+                &host,
+                "test",
+                family,
+                &rules.replace(
+                    "icmp-host-prohibited",
+                    if family == Family::V4 { "icmp-host-prohibited" } else { "icmp6-adm-prohibited" },
+                ),
+            )
+            .unwrap();
         }
         keeps(&host, "192.0.2.11");
         host
     }
 
     fn keeps(host: &Demo, node: &str) {
-        let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"111\"]\n\
-            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
-        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {}).unwrap();
+        let text = format!(
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"111\"]\n\
+            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n"
+        );
+        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {})
+            .unwrap();
         keep(host, true).unwrap();
     }
 
@@ -155,7 +194,8 @@ mod tests {
     }
 
     const UFW_ON: (&str, &str) = ("/etc/ufw/ufw.conf", "ENABLED=yes\n");
-    const FIREWALLD_ON: (&str, &str) = ("/etc/systemd/system/multi-user.target.wants/firewalld.service", "[Unit]\nBefore=network-pre.target\n");
+    const FIREWALLD_ON: (&str, &str) =
+        ("/etc/systemd/system/multi-user.target.wants/firewalld.service", "[Unit]\nBefore=network-pre.target\n");
 
     #[test]
     fn what_leaves_the_managers_accepts_out_is_refused_and_ours_is_offered() {
@@ -164,15 +204,32 @@ mod tests {
             assert_eq!(usual_mode(&host), SaveMode::Ours);
             let shown = preview(&host, SaveMode::Unmanaged).unwrap();
             let refused = save(&host, &shown).unwrap_err();
-            assert_eq!((refused.code, refused.exit, Some(&refused)), ("lockout", 3, shown.refused.as_ref()), "{manager}");
+            assert_eq!(
+                (refused.code, refused.exit, Some(&refused)),
+                ("lockout", 3, shown.refused.as_ref()),
+                "{manager}"
+            );
             assert!(refused.what.contains("would cut a new SSH login from 10.0.0.5 to port 22"), "{}", refused.what);
-            assert!(refused.hint.contains(&format!("`portcullis save --ours` saves portcullis' own chains alone, loaded after {manager}")), "{}", refused.hint);
+            assert!(
+                refused.hint.contains(&format!(
+                    "`portcullis save --ours` saves portcullis' own chains alone, loaded after {manager}"
+                )),
+                "{}",
+                refused.hint
+            );
             assert!(host.read(Path::new("/etc/iptables/rules.v4")).is_err());
             // No package takes the manager's place, and the difference is said.
             let said = lines(&shown);
             assert!(!said.contains("install"), "{said}");
-            assert!(said.contains(&format!("Until {manager} has built its own, these rules alone close what is open now: sshd 22/tcp (IPv4, IPv6)"))
-                || said.contains(&format!("Until {manager} has built its own, these rules alone close what is open now: portmapper")), "{said}");
+            assert!(
+                said.contains(&format!(
+                    "Until {manager} has built its own, these rules alone close what is open now: sshd 22/tcp (IPv4, \
+                        IPv6)"
+                )) || said.contains(&format!(
+                    "Until {manager} has built its own, these rules alone close what is open now: portmapper"
+                )),
+                "{said}"
+            );
         }
     }
 
@@ -180,13 +237,31 @@ mod tests {
     fn our_part_is_saved_with_the_units_that_load_it() {
         let host = host(UFW, &[UFW_ON]);
         let shown = preview(&host, SaveMode::Ours).unwrap();
-        assert_eq!((shown.boot.loads(), shown.to_do(), shown.refused.as_ref()), (true, None, None), "{}", lines(&shown));
-        assert!(lines(&shown).contains("portcullis-rules.service will be written to /etc/systemd/system and enabled with them: it loads these files at boot, after ufw."), "{}", lines(&shown));
+        assert_eq!(
+            (shown.boot.loads(), shown.to_do(), shown.refused.as_ref()),
+            (true, None, None),
+            "{}",
+            lines(&shown)
+        );
+        assert!(
+            lines(&shown).contains(
+                "portcullis-rules.service will be written to /etc/systemd/system and enabled with \
+            them: it loads these files at boot, after ufw."
+            ),
+            "{}",
+            lines(&shown)
+        );
         let done = save(&host, &shown).unwrap().join("\n");
-        for part in ["wrote /etc/portcullis/rules.v4", "/etc/portcullis/rules.v6 was loaded into a fresh namespace", "enabled portcullis-rules.service", "portcullis-rules.service ran"] {
+        for part in [
+            "wrote /etc/portcullis/rules.v4",
+            "/etc/portcullis/rules.v6 was loaded into a fresh namespace",
+            "enabled portcullis-rules.service",
+            "portcullis-rules.service ran",
+        ] {
             assert!(done.contains(part), "{part}: {done}");
         }
-        let unit = |name: &str| String::from_utf8(host.read(&Path::new("/etc/systemd/system").join(name)).unwrap()).unwrap();
+        let unit =
+            |name: &str| String::from_utf8(host.read(&Path::new("/etc/systemd/system").join(name)).unwrap()).unwrap();
         assert!(unit("portcullis-rules.service").contains("ExecStart=/usr/bin/portcullis load\n"));
         assert!(unit("docker.service.wants/portcullis-rules-docker.service").contains("load --published"));
         assert!(load::load(&host).unwrap().iter().all(|l| l.ends_with("everything was loaded already")));
@@ -214,13 +289,22 @@ mod tests {
         let (lines, to_do) = said(FIREWALLD, &[FIREWALLD_ON]);
         assert!(lines.contains("`firewall-cmd --reload` takes out") && to_do.is_empty(), "{lines}\n{to_do}");
         let (_, to_do) = said(&UFW.replace("COMMIT", "-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT"), &[UFW_ON]);
-        assert!(to_do.contains("2 rules that neither portcullis nor a manager made are not in these files, the first is IPv4 `-A INPUT -s 198.51.100.0/24 -j DROP`"), "{to_do}");
+        assert!(
+            to_do.contains(
+                "2 rules that neither portcullis nor a manager made are not in these files, the first is \
+            IPv4 `-A INPUT -s 198.51.100.0/24 -j DROP`"
+            ),
+            "{to_do}"
+        );
         // Nothing runs the unit.
         let host = host(UFW, &[UFW_ON]);
         host.remove(Path::new("/run/systemd/system/.keep")).unwrap();
         let shown = preview(&host, SaveMode::Ours).unwrap();
         assert!(!shown.boot.loads() && shown.to_do().unwrap().contains("have the boot run `portcullis load`"));
-        assert!(save(&host, &shown).unwrap().iter().all(|l| !l.contains("enabled")) && host.read(Path::new("/etc/systemd/system/portcullis-rules.service")).is_err());
+        assert!(
+            save(&host, &shown).unwrap().iter().all(|l| !l.contains("enabled"))
+                && host.read(Path::new("/etc/systemd/system/portcullis-rules.service")).is_err()
+        );
         host.write(Path::new("/run/systemd/system/.keep"), b"", 0o644).unwrap();
         host.write(Path::new("/etc/systemd/system/portcullis-rules.service"), b"", 0o644).unwrap();
         assert!(preview(&host, SaveMode::Ours).unwrap().to_do().unwrap().contains("is masked"));
@@ -228,7 +312,16 @@ mod tests {
 
     #[test]
     fn a_unit_of_a_package_is_enabled_and_one_of_ours_follows_the_program() {
-        let host = host(UFW, &[UFW_ON, ("/usr/lib/systemd/system/portcullis-rules.service", "# theirs\n[Service]\nExecStart=/usr/bin/portcullis load\n[Install]\nWantedBy=multi-user.target\n")]);
+        let host = host(
+            UFW,
+            &[
+                UFW_ON,
+                (
+                    "/usr/lib/systemd/system/portcullis-rules.service",
+                    "# theirs\n[Service]\nExecStart=/usr/bin/portcullis load\n[Install]\nWantedBy=multi-user.target\n",
+                ),
+            ],
+        );
         save(&host, &preview(&host, SaveMode::Ours).unwrap()).unwrap();
         assert!(host.read(Path::new("/etc/systemd/system/portcullis-rules.service")).is_err());
         assert!(host.read(Path::new("/etc/systemd/system/multi-user.target.wants/portcullis-rules.service")).is_ok());
@@ -244,10 +337,21 @@ mod tests {
     fn a_plan_that_shuts_its_operator_out_alone_is_not_saved() {
         // He gets in by a rule that somebody put before ours, and that is not saved with ours.
         let host = host(UFW, &[UFW_ON]);
-        let plan = plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n").unwrap();
-        apply(&host, &plan, &Options { replace: true, allow_lockout: true, ..Options::default() }, &mut |_| {}).unwrap();
+        let plan = plan::read(
+            "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
+            [\"22/tcp\"]\n",
+        )
+        .unwrap();
+        apply(&host, &plan, &Options { replace: true, allow_lockout: true, ..Options::default() }, &mut |_| {})
+            .unwrap();
         keep(&host, true).unwrap();
-        kernel::restore(&host, "test", Family::V4, "*filter\n-I INPUT 1 -s 10.0.0.5/32 -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n").unwrap();
+        kernel::restore(
+            &host,
+            "test",
+            Family::V4,
+            "*filter\n-I INPUT 1 -s 10.0.0.5/32 -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n",
+        )
+        .unwrap();
         let refused = save(&host, &preview(&host, SaveMode::Ours).unwrap()).unwrap_err();
         assert!(refused.code == "lockout" && refused.hint.contains("into the plan"), "{refused:?}");
     }

@@ -59,7 +59,9 @@ pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
         return known;
     }
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let mut new: Vec<Proof> = host.ssh_sessions().into_iter()
+    let mut new: Vec<Proof> = host
+        .ssh_sessions()
+        .into_iter()
         .map(|s| Proof { user: s.user, peer: s.peer, port: s.port, began: millis(s.began) })
         .filter(|p| p.began > trial.applied && Some(p) != known.as_ref())
         // One of the operator's own is better than another's; among others the first stays.
@@ -102,8 +104,8 @@ fn live(host: &dyn Host, trial: &Record) -> Option<View> {
     Some(view)
 }
 
-/// Whether the rules of the trial themselves are sure to stop a new connection of the login. What others' rules stop they
-/// stopped before: it came around them, by NAT.
+/// Whether the rules of the trial themselves are sure to stop a new connection of the login. What others' rules stop
+/// they stopped before: it came around them, by NAT.
 fn is_shut_out(live: &View, login: &Proof) -> bool {
     let new = Analysis::new(live).trace(&Packet::new(login.peer, Proto::TCP, Some(login.port)));
     matches!(new.verdict, Verdict::Drop | Verdict::Reject) && new.rule.is_some_and(|r| is_ours(&r.chain))

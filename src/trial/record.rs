@@ -99,7 +99,8 @@ pub struct Record {
     /// Wall clock when what was kept was written for the next boot.
     #[serde(default)]
     pub saved: Option<i64>,
-    /// Why the old rules could not be read back after a revert had put them in; `None`: they were, or there was no revert.
+    /// Why the old rules could not be read back after a revert had put them in; `None`: they were, or there was no
+    /// revert.
     #[serde(default)]
     pub unverified: Option<String>,
     /// What the files that boot loads held when it began.
@@ -138,7 +139,9 @@ pub fn load(host: &dyn Host) -> Option<Record> {
 /// Writes the state file and reads it back. A trial that has ended stays so: somebody who was stopped half-way must not
 /// write over what others did meanwhile.
 pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
-    if let Some(last) = ended(host, record).filter(|last| record.state.is_pending() || record.state == State::Kept && last.state != State::Kept) {
+    if let Some(last) = ended(host, record)
+        .filter(|last| record.state.is_pending() || record.state == State::Kept && last.state != State::Kept)
+    {
         return Err(format!("trial {} was ended meanwhile: it is {}", last.id, last.state.word()));
     }
     let path = file(host);

@@ -30,18 +30,35 @@ impl Refusal {
 
     /// Only root may.
     pub fn not_root() -> Self {
-        Self::refused("not-root", "only root can look at or change a trial and the firewall", "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root")
+        Self::refused(
+            "not-root",
+            "only root can look at or change a trial and the firewall",
+            "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root",
+        )
     }
 
     /// The files tell of a trial that is not ours to touch.
     pub fn elsewhere(state: State) -> Self {
-        Self::refused("pending", format!("a trial is pending in another network namespace that shares this run directory ({})", state.word()),
-            "end it there with `portcullis keep` or `portcullis revert`, or give this namespace a PORTCULLIS_RUN_DIR of its own")
+        Self::refused(
+            "pending",
+            format!(
+                "a trial is pending in another network namespace that shares this run directory \
+                ({})",
+                state.word()
+            ),
+            "end it there with `portcullis keep` or `portcullis revert`, or give this namespace a PORTCULLIS_RUN_DIR \
+                of \
+                its own",
+        )
     }
 
     /// Another of us is at work.
     pub fn busy(host: &dyn Host) -> Self {
         let who = record::holder(host).map_or_else(|| "another portcullis".to_owned(), |h| h.to_string());
-        Self::refused("busy", format!("{who} is changing the firewall right now"), "try again in a few seconds; `portcullis status` shows what is going on")
+        Self::refused(
+            "busy",
+            format!("{who} is changing the firewall right now"),
+            "try again in a few seconds; `portcullis status` shows what is going on",
+        )
     }
 }

@@ -22,7 +22,11 @@ const LARGE: usize = 2_000;
 
 /// Rehearses the change of each family. `fuse` is far enough in the future for all of it.
 pub fn rehearse(
-    host: &dyn Host, changes: &[FamilyChange], loaded: &[(Family, &str)], fuse: Option<i64>, progress: &mut dyn FnMut(&str),
+    host: &dyn Host,
+    changes: &[FamilyChange],
+    loaded: &[(Family, &str)],
+    fuse: Option<i64>,
+    progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Failed> {
     progress("rehearsing in a throw-away namespace");
     let stage = host.throwaway().map_err(Failed::NoPlace)?;
@@ -32,8 +36,10 @@ pub fn rehearse(
         let family = change.family();
         let text = loaded.iter().find(|(f, _)| *f == family).map_or("", |(_, t)| *t);
         let rules = text.lines().filter(|l| l.starts_with(['-', '['])).count();
-        let mut step = |what: &str| if rules > LARGE {
-            progress(&format!("rehearsing, {rules} {} rules: {what}", family.label()));
+        let mut step = |what: &str| {
+            if rules > LARGE {
+                progress(&format!("rehearsing, {rules} {} rules: {what}", family.label()));
+            }
         };
         step("loading them");
         out.left_out.extend(load(&*stage, family, text));
@@ -56,8 +62,8 @@ fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut 
     step("reading them back");
     let before = read()?;
     let mut expected = before.clone();
-    // That the dates switch by themselves no reading shows: the rules are the same before and after the fuse's second. The
-    // tests on real kernels send packets for that; here the dates are only loaded.
+    // That the dates switch by themselves no reading shows: the rules are the same before and after the fuse's second.
+    // The tests on real kernels send packets for that; here the dates are only loaded.
     let apply = change.apply_script(fuse);
     expected.apply(&apply).map_err(|e| e.message)?;
     step("applying the plan");
@@ -73,9 +79,12 @@ fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut 
 /// next change takes it along.
 fn without_leftovers(mut rules: Ruleset) -> Ruleset {
     for table in rules.tables.iter_mut().filter(|t| t.name == "filter") {
-        let left: Vec<String> = table.chains.iter()
+        let left: Vec<String> = table
+            .chains
+            .iter()
             .filter(|c| is_ours(&c.name) && c.rules.is_empty() && !table.is_referenced(&c.name, &[]))
-            .map(|c| c.name.clone()).collect();
+            .map(|c| c.name.clone())
+            .collect();
         for name in left {
             table.remove(&name);
         }
@@ -98,7 +107,8 @@ pub(super) fn difference(now: &Ruleset, expected: &Ruleset) -> Option<String> {
 /// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.
 pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
     if let Ok(sets) = host.run(&Cmd::new("ipset", &["save"]))
-        && sets.status == 0 && !sets.stdout.is_empty()
+        && sets.status == 0
+        && !sets.stdout.is_empty()
     {
         make_sets(stage, sets.stdout);
     }
@@ -106,7 +116,8 @@ pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
 
 /// Makes sets as boot does; what cannot be made makes its rules fail.
 pub(super) fn make_sets(stage: &dyn Tools, script: impl Into<Vec<u8>>) {
-    let _ = stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(std::time::Duration::from_secs(30)));
+    let _ =
+        stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(std::time::Duration::from_secs(30)));
 }
 
 /// Loads a snapshot; lines that the tool names as bad are left out and returned.
@@ -116,18 +127,24 @@ pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String>
     let mut left_out = Vec::new();
     while left_out.len() < LEFT_OUT_AT_MOST {
         let input = lines.iter().flat_map(|l| [l.as_bytes(), b"\n"]).flatten().copied().collect::<Vec<u8>>();
-        let Ok(out) = stage.run(&Cmd::new(&tool, &["-c"]).input(input).within(std::time::Duration::from_secs(30))) else { break };
+        let Ok(out) = stage.run(&Cmd::new(&tool, &["-c"]).input(input).within(std::time::Duration::from_secs(30)))
+        else {
+            break;
+        };
         if out.status == 0 {
             return left_out;
         }
         let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
-        match bad_line(&complaint).filter(|&n| lines.get(n - 1).is_some_and(|l| l.starts_with("-A") || l.starts_with('['))) {
+        match bad_line(&complaint)
+            .filter(|&n| lines.get(n - 1).is_some_and(|l| l.starts_with("-A") || l.starts_with('[')))
+        {
             Some(n) => left_out.push(lines.remove(n - 1).to_owned()),
             None => break,
         }
     }
     // What is left is the frame that our change needs: the chains without rules.
-    let frame: String = text.lines().filter(|l| !l.starts_with('[') && !l.starts_with("-A")).flat_map(|l| [l, "\n"]).collect();
+    let frame: String =
+        text.lines().filter(|l| !l.starts_with('[') && !l.starts_with("-A")).flat_map(|l| [l, "\n"]).collect();
     let _ = stage.run(&Cmd::new(&tool, &[]).input(frame));
     left_out.push(format!("all {} rules: they could not be loaded together", family.label()));
     left_out
@@ -136,7 +153,8 @@ pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String>
 /// The line that `iptables-restore` names: `Error occurred at line: 5`, `line 5: RULE_APPEND failed`, `line 7 failed`.
 fn bad_line(complaint: &str) -> Option<usize> {
     let at = complaint.find("line")?;
-    let digits: String = complaint.get(at..)?.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let digits: String =
+        complaint.get(at..)?.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.parse().ok().filter(|n| *n > 0)
 }
 
@@ -146,9 +164,17 @@ mod tests {
 
     #[test]
     fn the_bad_line_of_both_backends() {
-        assert_eq!(bad_line("iptables-restore v1.8.9 (nf_tables): \nline 5: RULE_APPEND failed (No such file): rule in chain INPUT"), Some(5));
+        assert_eq!(
+            bad_line(
+                "iptables-restore v1.8.9 (nf_tables): \nline 5: RULE_APPEND failed (No such file): rule in chain INPUT"
+            ),
+            Some(5)
+        );
         assert_eq!(bad_line("iptables-restore: line 7 failed"), Some(7));
-        assert_eq!(bad_line("iptables-restore v1.8.9 (nf_tables): Set x doesn't exist.\n\nError occurred at line: 3"), Some(3));
+        assert_eq!(
+            bad_line("iptables-restore v1.8.9 (nf_tables): Set x doesn't exist.\n\nError occurred at line: 3"),
+            Some(3)
+        );
         assert_eq!(bad_line("Another app is currently holding the xtables lock"), None);
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use similar::TextDiff;
 
-use super::refusal::Refusal;
-use super::status::status;
 use super::boot::{AtBoot, Boot, Place};
 use super::half_saved::{self, Change};
+use super::refusal::Refusal;
+use super::status::status;
 use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
@@ -62,7 +62,11 @@ impl Preview {
             return Ok(());
         }
         let files: Vec<String> = self.files.iter().map(|f| f.path.display().to_string()).collect();
-        Err(Refusal::refused("not-loaded", format!("boot would not load {}", files.join(" and ")), format!("nothing was written. {}", self.to_do().unwrap_or_default())))
+        Err(Refusal::refused(
+            "not-loaded",
+            format!("boot would not load {}", files.join(" and ")),
+            format!("nothing was written. {}", self.to_do().unwrap_or_default()),
+        ))
     }
 
     /// What is left to be done so that boot loads the files; `None`: nothing.
@@ -88,7 +92,11 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     }
     let now = status(host);
     if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
-        return Err(Refusal::refused("pending", "a trial is pending; only what was kept is saved", "`portcullis keep` or `portcullis revert` ends the trial"));
+        return Err(Refusal::refused(
+            "pending",
+            "a trial is pending; only what was kept is saved",
+            "`portcullis keep` or `portcullis revert` ends the trial",
+        ));
     }
     let backend = firewall::version(host).1;
     let (mut loaded, mut sets) = (Vec::new(), Vec::new());
@@ -96,17 +104,28 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| Refusal::failed("unreadable",
-            format!("the {} rules could not be read: {e}", family.label()), "nothing was written; both families are saved or neither"))?;
+        let (text, set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| {
+            Refusal::failed(
+                "unreadable",
+                format!("the {} rules could not be read: {e}", family.label()),
+                "nothing was written; both families are saved or neither",
+            )
+        })?;
         if set.tables.iter().any(|t| t.unreadable) {
-            return Err(Refusal::refused("unreadable", format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()), "see `nft list ruleset`; nothing was written"));
+            return Err(Refusal::refused(
+                "unreadable",
+                format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()),
+                "see `nft list ruleset`; nothing was written",
+            ));
         }
         loaded.push((family, text));
         sets.push(set);
     }
     let place = Place::look(host);
     let mut files = Vec::new();
-    let mut boot = if mode == Mode::Ours { ours::boot(host, &place, &sets) } else {
+    let mut boot = if mode == Mode::Ours {
+        ours::boot(host, &place, &sets)
+    } else {
         let mut whole = sets.clone();
         for set in &mut whole {
             if mode == Mode::Unmanaged {
@@ -137,7 +156,11 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
 fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
     files.iter().filter(|f| !f.part && !f.diff.is_empty()).find_map(|f| {
         let ((lacking, remedy), by) = (boot.lacks(f.family)?, boot.loader(f.family)?);
-        let what = format!("{by} would load none of the {} rules at boot: they name {}, which nothing makes before", f.family.label(), lacking.join(", "));
+        let what = format!(
+            "{by} would load none of the {} rules at boot: they name {}, which nothing makes before",
+            f.family.label(),
+            lacking.join(", ")
+        );
         Some(Refusal::refused("sets", what, format!("nothing was written; {remedy}, then save again")))
     })
 }
@@ -146,23 +169,40 @@ fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
 fn file(host: &dyn Host, family: Family, path: &Path, text: String, part: bool) -> Result<File, Refusal> {
     let old = old_text(host, path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
     let header = path.display().to_string();
-    let diff = if old == text { String::new() } else {
-        TextDiff::from_lines(old.as_str(), text.as_str()).unified_diff().context_radius(2).header(&header, &format!("{header} after saving")).to_string()
+    let diff = if old == text {
+        String::new()
+    } else {
+        TextDiff::from_lines(old.as_str(), text.as_str())
+            .unified_diff()
+            .context_radius(2)
+            .header(&header, &format!("{header} after saving"))
+            .to_string()
     };
     Ok(File { family, path: path.to_owned(), text, diff, part })
 }
 
-/// What a file holds now; `None` when it is not there. Only a regular file is ever replaced, or a link that leads to one.
+/// What a file holds now; `None` when it is not there. Only a regular file is ever replaced, or a link that leads to
+/// one.
 fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
-    let unreadable = |e| Refusal::failed("save", format!("{} cannot be read: {e}", path.display()), "nothing was written; see what stands there");
+    let unreadable = |e| {
+        Refusal::failed(
+            "save",
+            format!("{} cannot be read: {e}", path.display()),
+            "nothing was written; see what stands there",
+        )
+    };
     match host.stands(path).map_err(unreadable)? {
         Stands::Nothing => Ok(None),
         Stands::File { .. } => host.read(path).map(Some).map_err(unreadable),
         Stands::Other(what) => {
             let end = host.real(path);
             let leads = if end == path { format!("is {what}") } else { format!("leads to {}, {what}", end.display()) };
-            Err(Refusal::refused("no-file", format!("{} {leads}: rules are written to a regular file only", path.display()),
-                "nothing was written; put a regular file there, or name another place by PORTCULLIS_RULES_V4 and PORTCULLIS_RULES_V6"))
+            Err(Refusal::refused(
+                "no-file",
+                format!("{} {leads}: rules are written to a regular file only", path.display()),
+                "nothing was written; put a regular file there, or name another place by PORTCULLIS_RULES_V4 and \
+                    PORTCULLIS_RULES_V6",
+            ))
         }
     }
 }
@@ -170,9 +210,18 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
 /// That a file has other names, which would go on holding the old rules.
 fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
     for f in files.iter().filter(|f| !f.diff.is_empty()) {
-        if let Ok(Stands::File { names, .. }) = host.stands(&f.path) && names > 1 {
-            let others = if names == 2 { "another name (a hard link)".to_owned() } else { format!("{} other names (hard links)", names - 1) };
-            boot.says(format!("{} has {others}: the old rules stay there, the new ones are a file of their own.", f.path.display()));
+        if let Ok(Stands::File { names, .. }) = host.stands(&f.path)
+            && names > 1
+        {
+            let others = if names == 2 {
+                "another name (a hard link)".to_owned()
+            } else {
+                format!("{} other names (hard links)", names - 1)
+            };
+            boot.says(format!(
+                "{} has {others}: the old rules stay there, the new ones are a file of their own.",
+                f.path.display()
+            ));
         }
     }
 }
@@ -184,7 +233,13 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     }
     // Nobody begins a trial while we write.
     let lock = record::lock(host, Duration::from_secs(5))
-        .map_err(|e| Refusal::failed("run-dir", e, "nothing was written; see that the disk is not full and the directory belongs to root"))?
+        .map_err(|e| {
+            Refusal::failed(
+                "run-dir",
+                e,
+                "nothing was written; see that the disk is not full and the directory belongs to root",
+            )
+        })?
         .ok_or_else(|| Refusal::busy(host))?;
     let mut remarks = half_saved::recover(host);
     let now = preview(host, shown.mode)?;
@@ -193,7 +248,11 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
             Some((f, _)) => format!(": {} holds something else", f.path.display()),
             None => moved::what(&shown.rules(), &now.rules()),
         };
-        return Err(Refusal::refused("moved", format!("the firewall or the files changed since you looked at the difference{what}"), "nothing was written; look at it again"));
+        return Err(Refusal::refused(
+            "moved",
+            format!("the firewall or the files changed since you looked at the difference{what}"),
+            "nothing was written; look at it again",
+        ));
     }
     if shown.boot.loads() {
         // Somebody may have switched the service off meanwhile.
@@ -207,22 +266,34 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
             remarks.push(ours::proven(host, file)?);
             continue;
         }
-        let hint = if now.mode == Mode::All { "nothing was written; the rules are loaded here, so boot lacks something that they need" } else { "nothing was written; `portcullis save --all` leaves nothing out" };
+        let hint = if now.mode == Mode::All {
+            "nothing was written; the rules are loaded here, so boot lacks something that they need"
+        } else {
+            "nothing was written; `portcullis save --all` leaves nothing out"
+        };
         let loaded = now.loaded.iter().find(|(f, _)| *f == file.family).map_or("", |(_, text)| text);
         remarks.extend(proven(host, file, loaded, now.boot.sets(file.family), hint)?);
     }
     let changed: Vec<&File> = now.files.iter().filter(|f| !f.diff.is_empty()).collect();
-    let changes = changed.iter().map(|f| {
-        let path = host.real(&f.path);
-        Ok(Change { old: old_text(host, &path)?, path, text: &f.text })
-    }).collect::<Result<Vec<_>, Refusal>>()?;
+    let changes = changed
+        .iter()
+        .map(|f| {
+            let path = host.real(&f.path);
+            Ok(Change { old: old_text(host, &path)?, path, text: &f.text })
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
     let mut done = Vec::new();
     if changes.is_empty() {
         // A save that was cut short earlier is made good by what stands there now.
         remarks.extend(half_saved::forget(host).err());
     } else {
-        done = half_saved::write(host, &changes)
-            .map_err(|e| Refusal::failed("save", e, "the files hold what they held before, unless another file is named; check the disk and the directory"))?;
+        done = half_saved::write(host, &changes).map_err(|e| {
+            Refusal::failed(
+                "save",
+                e,
+                "the files hold what they held before, unless another file is named; check the disk and the directory",
+            )
+        })?;
     }
     done.extend(remarks);
     if done.is_empty() {
@@ -238,30 +309,53 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     Ok(done)
 }
 
-/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace that has
-/// no more than what boot has before (`sets`), and read back. Lines that cannot load there, but are loaded here (a cgroup, a pinned program), are returned as remarks.
-fn proven(host: &dyn Host, file: &File, loaded: &str, sets: Option<&AtBoot>, hint: &str) -> Result<Vec<String>, Refusal> {
+/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace
+/// that has no more than what boot has before (`sets`), and read back. Lines that cannot load there, but are loaded
+/// here (a cgroup, a pinned program), are returned as remarks.
+fn proven(
+    host: &dyn Host,
+    file: &File,
+    loaded: &str,
+    sets: Option<&AtBoot>,
+    hint: &str,
+) -> Result<Vec<String>, Refusal> {
     let label = file.family.label();
-    let refused = |why: String| Refusal::failed("unproven", format!("{} would not load at boot: {why}", file.path.display()), hint);
+    let refused = |why: String| {
+        Refusal::failed(
+            "unproven",
+            format!(
+                "{} would not load at boot: \
+            {why}",
+                file.path.display()
+            ),
+            hint,
+        )
+    };
     let as_now = |stage: &dyn Tools| rehearse::load_sets(host, stage);
     let as_boot = |stage: &dyn Tools| match sets {
         Some(sets) => rehearse::make_sets(stage, sets.script.as_str()),
         // Nobody is known who loads the file: whoever will has to make the sets.
         None => as_now(stage),
     };
-    let (stage, control) = match (host.throwaway().inspect(|s| as_boot(&**s)), host.throwaway().inspect(|s| as_now(&**s))) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(why), _) | (_, Err(why)) => {
-            kernel::test(host, file.family, &file.text).map_err(refused)?;
-            return Ok(vec![format!("not proven by loading {} into a fresh namespace: {why}", file.path.display())]);
-        }
-    };
+    let (stage, control) =
+        match (host.throwaway().inspect(|s| as_boot(&**s)), host.throwaway().inspect(|s| as_now(&**s))) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(why), _) | (_, Err(why)) => {
+                kernel::test(host, file.family, &file.text).map_err(refused)?;
+                return Ok(vec![format!(
+                    "not proven by loading {} into a fresh namespace: {why}",
+                    file.path.display()
+                )]);
+            }
+        };
     let left_out = rehearse::load(&*stage, file.family, &file.text);
     let mut excused = if left_out.is_empty() { Vec::new() } else { rehearse::load(&*control, file.family, loaded) };
     for line in &left_out {
         // The same line, with counters before it, fails there too: the namespace's own reason.
         match excused.iter().position(|e| e == line || e.ends_with(&format!("] {line}"))) {
-            Some(at) => { excused.swap_remove(at); }
+            Some(at) => {
+                excused.swap_remove(at);
+            }
             None => return Err(refused(format!("a fresh namespace refuses {line}"))),
         }
     }
@@ -287,20 +381,30 @@ pub(super) fn leave_managed_out(set: &mut Ruleset) {
     let family = set.family;
     let rebuilt = |m: Option<Manager>| m.is_some_and(Manager::rebuilds);
     for table in &mut set.tables {
-        let managed: Vec<String> = table.chains.iter()
+        let managed: Vec<String> = table
+            .chains
+            .iter()
             .filter(|c| c.policy.is_none() && c.name != DOCKER_USER && rebuilt(owner(&c.name)))
-            .map(|c| c.name.clone()).collect();
+            .map(|c| c.name.clone())
+            .collect();
         let filter = table.name == "filter";
         for chain in &mut table.chains {
             let (own, built_in) = (chain.name.clone(), chain.policy.is_some());
             chain.rules.retain(|r| {
                 let spec = r.spec(family);
                 match spec.target {
-                    Target::Jump(ref to, _) | Target::Goto(ref to) => own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to),
+                    Target::Jump(ref to, _) | Target::Goto(ref to) => {
+                        own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to)
+                    }
                     // What blocks stays in any case: to lose it would open something.
                     Target::Drop | Target::Reject => true,
                     // Docker writes nothing there: a rule about its bridge is the administrator's.
-                    _ if filter && matches!(own.as_str(), "INPUT" | "OUTPUT") && rule_owner(&own, r) == Some(Manager::Docker) => true,
+                    _ if filter
+                        && matches!(own.as_str(), "INPUT" | "OUTPUT")
+                        && rule_owner(&own, r) == Some(Manager::Docker) =>
+                    {
+                        true
+                    }
                     // A container that reaches its own published port: Docker's again.
                     Target::Snat if built_in && to_itself(&spec) => false,
                     _ => !(built_in && rebuilt(rule_owner(&own, r))),
@@ -353,19 +457,35 @@ mod tests {
     fn what_managers_rebuild_stays_out_and_nothing_else() {
         let mut set = iptables_save::read(
             "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n:mine - [0:0]\n\
-             -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT\n-A FORWARD -j DOCKER-USER\n\
-             -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP\n\
+             -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j \
+             ACCEPT\n-A \
+             FORWARD -j DOCKER-USER\n\
+             -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d \
+             192.0.2.0/24 -j DROP\n\
              -A DOCKER -d 172.17.0.2/32 -j ACCEPT\n-A DOCKER-USER -j mine\n-A mine -j RETURN\nCOMMIT\n\
-             *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\n\
+             *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport \
+             80 -j \
+             MASQUERADE\n\
              -A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE\n\
-             -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n", Family::V4).0;
+             -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n",
+            Family::V4,
+        )
+        .0;
         leave_managed_out(&mut set);
-        let left: Vec<String> = iptables_save::write(&set, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect();
-        assert_eq!(left, [
-            "-A INPUT -m comment --comment DOCKER -j ACCEPT", "-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT",
-            "-A FORWARD -j DOCKER-USER", "-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP", "-A DOCKER-USER -j mine", "-A mine -j RETURN",
-            "-A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE",
-            "-A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE",
-        ]);
+        let left: Vec<String> =
+            iptables_save::write(&set, false).lines().filter(|l| l.starts_with("-A")).map(str::to_owned).collect();
+        assert_eq!(
+            left,
+            [
+                "-A INPUT -m comment --comment DOCKER -j ACCEPT",
+                "-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j ACCEPT",
+                "-A FORWARD -j DOCKER-USER",
+                "-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP",
+                "-A DOCKER-USER -j mine",
+                "-A mine -j RETURN",
+                "-A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE",
+                "-A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE",
+            ]
+        );
     }
 }

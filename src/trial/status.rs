@@ -63,12 +63,20 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let mut trial = record::load(host);
     let unread = || -> Vec<Family> {
         let rules = loaded.rules();
-        Family::BOTH.into_iter().filter(|f| rules[f.index()].is_none() && (*f == Family::V4 || live::has_ipv6(host))).collect()
+        Family::BOTH
+            .into_iter()
+            .filter(|f| rules[f.index()].is_none() && (*f == Family::V4 || live::has_ipv6(host)))
+            .collect()
     };
     let mut unknown = Vec::new();
     if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
         let holder = r.holder.is_some_and(|w| host.alive(w.pid, w.started));
-        if r.state == State::Armed && !holder && guard(host, r).is_none() && shown_by(host, now, loaded).is_none() && unread().is_empty() {
+        if r.state == State::Armed
+            && !holder
+            && guard(host, r).is_none()
+            && shown_by(host, now, loaded).is_none()
+            && unread().is_empty()
+        {
             // Whoever was about to apply died before a guard was there: the kernel was not touched.
             r.state = State::Failed;
         }
@@ -91,20 +99,30 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let cut_short = trial.as_ref().is_some_and(|r| guard.is_none() && is_cut_short(host, r));
     if let Some(r) = trial.as_mut().filter(|_| cut_short) {
         let what = if r.state == State::Keeping {
-            "the keep was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis keep` finishes it, `portcullis revert` brings the old rules back"
+            "the keep was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis keep` \
+                finishes it, `portcullis revert` brings the old rules back"
         } else {
-            "the revert was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis revert` finishes it"
+            "the revert was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis \
+                revert` \
+                finishes it"
         };
         r.remarks.push(what.to_owned());
     }
-    let left = trial.as_ref().filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short).map_or(0, |r| r.left(now.boot));
+    let left = trial
+        .as_ref()
+        .filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short)
+        .map_or(0, |r| r.left(now.boot));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
     Status { trial, left, cut_short, guard, proof, unread: unknown }
 }
 
 /// The truth is the kernel's: what the file says of a trial that nobody works at now is held against what is loaded.
 fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
-    let Some(r) = trial.as_mut().filter(|r| matches!(r.state, State::Running | State::Expired) || r.state == State::Reverting && is_cut_short(host, r)) else { return };
+    let Some(r) = trial.as_mut().filter(|r| {
+        matches!(r.state, State::Running | State::Expired) || r.state == State::Reverting && is_cut_short(host, r)
+    }) else {
+        return;
+    };
     let evidence = evidence::of(host, r, loaded);
     if let Some(meanwhile) = record::load(host).filter(|m| m.id != r.id || !m.state.is_pending()) {
         // It has just been ended, and written down.
@@ -114,13 +132,20 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
     match evidence {
         Evidence::Live(remarks) => r.remarks.extend(remarks),
         Evidence::Back => {
-            r.why = Some(format!("the kernel shows the old rules, though the state file says {}: it could not be written, or somebody else took the trial's rules out", r.state.word()));
+            r.why = Some(format!(
+                "the kernel shows the old rules, though the state file says {}: it could not be written, or somebody \
+                    else \
+                    took the trial's rules out",
+                r.state.word()
+            ));
             (r.state, r.by) = (State::Reverted, None);
         }
         // Of a revert that was cut short it is said already that it has to be finished.
         Evidence::Gone if r.state != State::Reverting => (r.state, r.by) = (State::Lost, None),
         Evidence::Gone => {}
-        Evidence::Unseen(why) => r.remarks.push(format!("this is what the state file says; the rules could not be read: {why}")),
+        Evidence::Unseen(why) => {
+            r.remarks.push(format!("this is what the state file says; the rules could not be read: {why}"));
+        }
     }
 }
 
@@ -133,7 +158,8 @@ pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
 /// guard lives: those files are all that ends it.
 pub(super) fn elsewhere(host: &dyn Host) -> Option<Record> {
     let here = host.identity();
-    record::load(host).filter(|r| r.state.is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
+    record::load(host)
+        .filter(|r| r.state.is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
         .filter(|r| r.left(host.now().boot) > 0 || guard(host, r).is_some())
 }
 
@@ -144,7 +170,9 @@ pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
 
 /// A passed fuse has switched the kernel back: that is never shown as running.
 pub(super) fn expire(r: &mut Record, now: Now) {
-    if r.fuse.is_some_and(|f| now.wall > f) && let Some((state, _)) = step(r.state, Event::FusePassed) {
+    if r.fuse.is_some_and(|f| now.wall > f)
+        && let Some((state, _)) = step(r.state, Event::FusePassed)
+    {
         r.state = state;
         r.by = Some(By::Fuse);
     }
@@ -158,16 +186,37 @@ pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
 fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
     let rules: Vec<Ruleset> = loaded.rules().into_iter().flatten().map(|r| named(r).0).collect();
     let fuse = rules.iter().filter_map(dated).max()?;
-    let families: Vec<FamilyChange> = rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
+    let families: Vec<FamilyChange> =
+        rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let mut r = Record {
-        version: 1, id: UNRECORDED.to_owned(), state: State::Running, by: None, why: None, home: host.identity(), began: now.wall, ended: None,
+        version: 1,
+        id: UNRECORDED.to_owned(),
+        state: State::Running,
+        by: None,
+        why: None,
+        home: host.identity(),
+        began: now.wall,
+        ended: None,
         // The guard that knows of it may come before the fuse; the fuse is what is certain.
-        deadline: millis(boot + fuse - now.wall), applied: u64::MAX, latest: 0, fuse: Some(fuse), offset: now.wall - boot,
-        revert: families.iter().map(FamilyChange::revert_script).collect(), families, plan: plan_file::write(&Plan::default()),
-        operator: Operator::Unknown, holder: None, guard: None, guard_home: None, proof: None, saved: None, unverified: None,
-        boot_files: Vec::new(), remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
+        deadline: millis(boot + fuse - now.wall),
+        applied: u64::MAX,
+        latest: 0,
+        fuse: Some(fuse),
+        offset: now.wall - boot,
+        revert: families.iter().map(FamilyChange::revert_script).collect(),
+        families,
+        plan: plan_file::write(&Plan::default()),
+        operator: Operator::Unknown,
+        holder: None,
+        guard: None,
+        guard_home: None,
+        proof: None,
+        saved: None,
+        unverified: None,
+        boot_files: Vec::new(),
+        remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
     };
     expire(&mut r, now);
     Some(r)
@@ -205,8 +254,14 @@ mod tests {
 
     #[test]
     fn only_what_ends_by_itself_has_a_clock() {
-        let host = Demo::new().with_guard(|host, id| { let _ = crate::trial::guard::watch(&host, id, &AtomicBool::new(false)); });
-        let plan = plan_file::read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"portmapper\"]\n").unwrap();
+        let host = Demo::new().with_guard(|host, id| {
+            let _ = crate::trial::guard::watch(&host, id, &AtomicBool::new(false));
+        });
+        let plan = plan_file::read(
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = \
+                [\"portmapper\"]\n",
+        )
+        .unwrap();
         apply(&host, &plan, &Options::default(), &mut |_| {}).unwrap();
         let now = status(&host);
         revert(&host).unwrap();
@@ -214,7 +269,15 @@ mod tests {
         let with = |state, fuse: bool, guarded: bool, left| {
             let r = now.trial.as_ref().unwrap();
             let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
-            Status { trial: Some(trial), left, guard: now.guard.filter(|_| guarded), cut_short: !guarded, proof: None, unread: Vec::new() }.phase()
+            Status {
+                trial: Some(trial),
+                left,
+                guard: now.guard.filter(|_| guarded),
+                cut_short: !guarded,
+                proof: None,
+                unread: Vec::new(),
+            }
+            .phase()
         };
         assert_eq!(with(State::Running, true, false, 9), Some(TrialPhase::Running(9)));
         assert_eq!(with(State::Running, false, true, 9), Some(TrialPhase::Running(9)));

@@ -1,5 +1,5 @@
-//! What on this host will undo a plan: managers and services that load their own rules over ours, told from the files that
-//! decide it and from the rules that they left. Said when a plan is applied and when it is kept.
+//! What on this host will undo a plan: managers and services that load their own rules over ours, told from the files
+//! that decide it and from the rules that they left. Said when a plan is applied and when it is kept.
 
 use std::path::{Path, PathBuf};
 
@@ -46,18 +46,37 @@ enum Undoer {
 impl Undoer {
     /// One sentence, without its full stop. `saved`: our own unit holds the plan.
     fn says(&self, saved: bool) -> String {
-        let again = if saved { "`systemctl restart portcullis-rules` puts it in again" } else { "apply it again after each" };
+        let again =
+            if saved { "`systemctl restart portcullis-rules` puts it in again" } else { "apply it again after each" };
         match self {
-            Self::Firewalld { runs } => format!("firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this plan; {again}",
-                if *runs { "runs here" } else { "starts at boot" }),
-            Self::UfwBuiltins => format!("ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this plan out; \
-                set it to no in /etc/default/ufw, or {again}"),
-            Self::UfwFile { file, chain } => format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: {again}"),
-            Self::Nftables { file } => format!("nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every rule out, also this plan"),
+            Self::Firewalld { runs } => format!(
+                "firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this \
+                    plan; \
+                    {again}",
+                if *runs { "runs here" } else { "starts at boot" }
+            ),
+            Self::UfwBuiltins => format!(
+                "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this \
+                    plan \
+                    out; \
+                set it to no in /etc/default/ufw, or {again}"
+            ),
+            Self::UfwFile { file, chain } => {
+                format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: {again}")
+            }
+            Self::Nftables { file } => format!(
+                "nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every \
+                    rule \
+                    out, also this plan"
+            ),
             Self::OldFiles { by, files } => {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
                 let load = if by.contains(" and ") { "load" } else { "loads" };
-                format!("{by} {load} {}, without this plan, at each restart: `portcullis save` sees to that once it is kept", names.join(" and "))
+                format!(
+                    "{by} {load} {}, without this plan, at each restart: `portcullis save` sees to that once it is \
+                        kept",
+                    names.join(" and ")
+                )
             }
         }
     }
@@ -86,7 +105,9 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<S
     }
     out.extend(ufw(host, families));
     // What wipes nft's rules leaves those of iptables-legacy.
-    out.extend(place.wiped_by(host).filter(|_| view.backend != Some(Backend::Legacy)).map(|file| Undoer::Nftables { file }));
+    out.extend(
+        place.wiped_by(host).filter(|_| view.backend != Some(Backend::Legacy)).map(|file| Undoer::Nftables { file }),
+    );
     out.extend(old_files(host, &place, families));
     let saved = load::holds(host, families) && place.runs(RULES);
     out.retain(|u| !(saved && u.is_followed()));
@@ -95,15 +116,21 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<S
 
 /// firewalld takes its rules out when it ends: where they stand, it runs.
 fn firewalld_runs(host: &dyn Host, view: &View) -> bool {
-    let chains = || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
+    let chains =
+        || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
     let tables = || host.run(&Cmd::new("nft", &["list", "tables"])).map(|o| o.text()).unwrap_or_default();
-    chains().any(|c| owner(&c.name) == Some(Manager::Firewalld)) || tables().lines().any(|l| l.split_whitespace().eq(["table", "inet", "firewalld"]))
+    chains().any(|c| owner(&c.name) == Some(Manager::Firewalld))
+        || tables().lines().any(|l| l.split_whitespace().eq(["table", "inet", "firewalld"]))
 }
 
 /// The files of ufw's that iptables-restore reads (ufw-framework(8)).
 const UFW_FILES: [(&str, Family); 6] = [
-    ("/etc/ufw/before.rules", Family::V4), ("/etc/ufw/user.rules", Family::V4), ("/etc/ufw/after.rules", Family::V4),
-    ("/etc/ufw/before6.rules", Family::V6), ("/etc/ufw/user6.rules", Family::V6), ("/etc/ufw/after6.rules", Family::V6),
+    ("/etc/ufw/before.rules", Family::V4),
+    ("/etc/ufw/user.rules", Family::V4),
+    ("/etc/ufw/after.rules", Family::V4),
+    ("/etc/ufw/before6.rules", Family::V6),
+    ("/etc/ufw/user6.rules", Family::V6),
+    ("/etc/ufw/after6.rules", Family::V6),
 ];
 
 fn ufw(host: &dyn Host, families: &[FamilyChange]) -> Vec<Undoer> {
@@ -117,12 +144,17 @@ fn ufw(host: &dyn Host, families: &[FamilyChange]) -> Vec<Undoer> {
     for (file, family) in UFW_FILES {
         let Some(change) = families.iter().find(|c| c.family() == family) else { continue };
         let rules = text(host, file);
-        let mut chains: Vec<&str> = change.doors.iter().filter(|d| d.new.is_some()).flat_map(|d| {
-            [d.parent.as_str(), if d.is_forwarded() { "FORWARD" } else { "INPUT" }, d.switch.as_str()]
-        }).collect();
+        let mut chains: Vec<&str> = change
+            .doors
+            .iter()
+            .filter(|d| d.new.is_some())
+            .flat_map(|d| [d.parent.as_str(), if d.is_forwarded() { "FORWARD" } else { "INPUT" }, d.switch.as_str()])
+            .collect();
         chains.sort_unstable();
         chains.dedup();
-        out.extend(chains.into_iter().filter(|c| empties(&rules, c)).map(|c| Undoer::UfwFile { file, chain: c.to_owned() }));
+        out.extend(
+            chains.into_iter().filter(|c| empties(&rules, c)).map(|c| Undoer::UfwFile { file, chain: c.to_owned() }),
+        );
     }
     out
 }
@@ -142,14 +174,21 @@ fn empties(rules: &str, chain: &str) -> bool {
 
 /// Files that are loaded again at boot and at a restart, and that do not hold the plan.
 fn old_files(host: &dyn Host, place: &Place, families: &[FamilyChange]) -> Option<Undoer> {
-    let old: Vec<(Family, PathBuf, String)> = place.reloaded(host).into_iter().filter(|(family, path, _)| {
-        let change = families.iter().find(|c| c.family() == *family);
-        let set = host.read(path).ok().map(|b| iptables_save::read(&String::from_utf8_lossy(&b), *family).0);
-        change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set))
-    }).collect();
+    let old: Vec<(Family, PathBuf, String)> = place
+        .reloaded(host)
+        .into_iter()
+        .filter(|(family, path, _)| {
+            let change = families.iter().find(|c| c.family() == *family);
+            let set = host.read(path).ok().map(|b| iptables_save::read(&String::from_utf8_lossy(&b), *family).0);
+            change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set))
+        })
+        .collect();
     let mut by: Vec<&str> = old.iter().map(|(.., by)| by.as_str()).collect();
     by.dedup();
-    (!old.is_empty()).then(|| Undoer::OldFiles { by: by.join(" and "), files: old.iter().map(|(_, file, _)| file.clone()).collect() })
+    (!old.is_empty()).then(|| Undoer::OldFiles {
+        by: by.join(" and "),
+        files: old.iter().map(|(_, file, _)| file.clone()).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +201,8 @@ mod tests {
     use crate::plan;
     use crate::syntax::plan as plan_file;
 
-    const PLAN: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n";
+    const PLAN: &str =
+        "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n";
 
     fn said(change: impl Fn(&Demo)) -> Vec<String> {
         let host = Demo::new();
@@ -179,33 +219,70 @@ mod tests {
     #[test]
     fn what_undoes_a_plan_is_named() {
         assert_eq!(said(|_| ()), [""; 0]);
-        let wants = |h: &Demo, unit: &str| put(h, &format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "[Unit]\n");
-        assert!(said(|h| wants(h, "firewalld.service"))[0].starts_with("firewalld starts at boot: `firewall-cmd --reload`"));
+        let wants =
+            |h: &Demo, unit: &str| put(h, &format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "[Unit]\n");
+        assert!(
+            said(|h| wants(h, "firewalld.service"))[0].starts_with("firewalld starts at boot: `firewall-cmd --reload`")
+        );
         let nft = |h: &Demo| put(h, "/etc/nftables.conf", "#!/usr/sbin/nft -f\n\nflush ruleset\n");
         assert_eq!(said(nft), [""; 0], "nothing loads it");
-        assert!(said(|h| { nft(h); wants(h, "nftables.service"); })[0].contains("/etc/nftables.conf flushes the ruleset"));
-        assert_eq!(said(|h| { put(h, "/etc/nftables.conf", "# flush ruleset\n"); wants(h, "nftables.service"); }), [""; 0]);
+        assert!(
+            said(|h| {
+                nft(h);
+                wants(h, "nftables.service");
+            })[0]
+                .contains("/etc/nftables.conf flushes the ruleset")
+        );
+        assert_eq!(
+            said(|h| {
+                put(h, "/etc/nftables.conf", "# flush ruleset\n");
+                wants(h, "nftables.service");
+            }),
+            [""; 0]
+        );
         let old = said(|h| put(h, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"));
-        assert_eq!(old, ["netfilter-persistent loads /etc/iptables/rules.v4, without this plan, at each restart: \
-            `portcullis save` sees to that once it is kept"]);
+        assert_eq!(
+            old,
+            ["netfilter-persistent loads /etc/iptables/rules.v4, without this plan, at each restart: \
+            `portcullis save` sees to that once it is kept"]
+        );
     }
 
     #[test]
     fn ufw_undoes_a_plan_by_its_files_and_its_settings() {
-        let ufw = |enabled: &str, file: &str, text: &str| said(|h| {
-            put(h, "/etc/ufw/ufw.conf", &format!("# ENABLED=yes\nENABLED={enabled}\nLOGLEVEL=low\n"));
-            put(h, file, text);
-        });
-        let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j ufw-user-forward\nCOMMIT\n";
-        assert_eq!(ufw("yes", "/etc/ufw/after.rules", docker),
-            ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: apply it again after each"]);
+        let ufw = |enabled: &str, file: &str, text: &str| {
+            said(|h| {
+                put(h, "/etc/ufw/ufw.conf", &format!("# ENABLED=yes\nENABLED={enabled}\nLOGLEVEL=low\n"));
+                put(h, file, text);
+            })
+        };
+        let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER \
+            -j \
+            ufw-user-forward\nCOMMIT\n";
+        assert_eq!(
+            ufw("yes", "/etc/ufw/after.rules", docker),
+            ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: \
+                apply \
+                    it again after each"]
+        );
         assert_eq!(ufw("no", "/etc/ufw/after.rules", docker), [""; 0]);
         // In the other family nothing of ours stands in such a chain.
         assert_eq!(ufw("yes", "/etc/ufw/after6.rules", docker), [""; 0]);
         // A built-in chain keeps its rules when it is declared (seen with iptables 1.8.9, nft and legacy).
         assert_eq!(ufw("yes", "/etc/ufw/before.rules", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"), [""; 0]);
-        assert!(ufw("yes", "/etc/ufw/before.rules", "*filter\n-F INPUT\nCOMMIT\n")[0].contains("empties the chain INPUT"));
-        assert!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=\"yes\"\n")[0].starts_with("ufw is enabled with MANAGE_BUILTINS=yes"));
+        assert!(
+            ufw(
+                "yes",
+                "/etc/ufw/before.rules",
+                "*filter\n-F \
+            INPUT\nCOMMIT\n"
+            )[0]
+            .contains("empties the chain INPUT")
+        );
+        assert!(
+            ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=\"yes\"\n")[0]
+                .starts_with("ufw is enabled with MANAGE_BUILTINS=yes")
+        );
         assert_eq!(ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=no\n"), [""; 0]);
     }
 
@@ -218,15 +295,25 @@ mod tests {
         put(&host, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
         wants("firewalld.service");
         let before = undoers(&host, &view, &families);
-        assert!(before.len() == 2 && before[0].ends_with("apply it again after each") && before[1].contains("netfilter-persistent loads"), "{before:?}");
+        assert!(
+            before.len() == 2
+                && before[0].ends_with("apply it again after each")
+                && before[1].contains("netfilter-persistent loads"),
+            "{before:?}"
+        );
         for change in &families {
-            let rules = |forwarded| change.doors.iter().find(|d| d.is_forwarded() == forwarded).map(|d| d.rules.clone()).unwrap_or_default();
+            let rules = |forwarded| {
+                change.doors.iter().find(|d| d.is_forwarded() == forwarded).map(|d| d.rules.clone()).unwrap_or_default()
+            };
             let part = plan::Part { family: change.family(), input: rules(false), forward: rules(true), docker: true };
             put(&host, load::path(&host, change.family()).to_str().unwrap(), &part.write());
         }
         assert_eq!(undoers(&host, &view, &families), before, "nothing loads it");
         wants(RULES);
         let saved = undoers(&host, &view, &families);
-        assert!(saved.len() == 1 && saved[0].ends_with("`systemctl restart portcullis-rules` puts it in again"), "{saved:?}");
+        assert!(
+            saved.len() == 1 && saved[0].ends_with("`systemctl restart portcullis-rules` puts it in again"),
+            "{saved:?}"
+        );
     }
 }

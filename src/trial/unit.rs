@@ -1,5 +1,5 @@
-//! The units that load our part at boot, in the real order of systemd: after whoever builds the rest of the firewall, before
-//! the network. Where they are not installed by a package, `save --ours` writes and enables them.
+//! The units that load our part at boot, in the real order of systemd: after whoever builds the rest of the firewall,
+//! before the network. Where they are not installed by a package, `save --ours` writes and enables them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +12,16 @@ pub(super) const RULES: &str = "portcullis-rules.service";
 /// The units as a package ships them, and the link of each that shows that it is enabled.
 const UNITS: [(&str, &str, &str); 3] = [
     (RULES, include_str!("../../assets/portcullis-rules.service"), "multi-user.target.wants"),
-    ("portcullis-rules-firewalld.service", include_str!("../../assets/portcullis-rules-firewalld.service"), "firewalld.service.wants"),
-    ("portcullis-rules-docker.service", include_str!("../../assets/portcullis-rules-docker.service"), "docker.service.wants"),
+    (
+        "portcullis-rules-firewalld.service",
+        include_str!("../../assets/portcullis-rules-firewalld.service"),
+        "firewalld.service.wants",
+    ),
+    (
+        "portcullis-rules-docker.service",
+        include_str!("../../assets/portcullis-rules-docker.service"),
+        "docker.service.wants",
+    ),
 ];
 
 /// The program in them.
@@ -39,9 +47,14 @@ pub(super) enum Way {
 
 /// Looks at what is there.
 pub(super) fn way(host: &dyn Host) -> Way {
-    let systemd = host.list(Path::new("/run/systemd")).iter().any(|n| n == "system") && host.find("systemctl").is_some();
+    let systemd =
+        host.list(Path::new("/run/systemd")).iter().any(|n| n == "system") && host.find("systemctl").is_some();
     if !systemd {
-        return Way::ByHand("Nothing loads these files at boot, for systemd does not run here: have the boot run `portcullis load` after the firewall's own start.".to_owned());
+        return Way::ByHand(
+            "Nothing loads these files at boot, for systemd does not run here: have the boot run \
+            `portcullis load` after the firewall's own start."
+                .to_owned(),
+        );
     }
     if let Some((name, ..)) = UNITS.iter().find(|(name, ..)| is_masked(host, name)) {
         return Way::ByHand(format!("{name} is masked: `systemctl unmask {name}`, then save again."));
@@ -49,23 +62,37 @@ pub(super) fn way(host: &dyn Host) -> Way {
     let mut files = Vec::new();
     for (name, text, _) in UNITS {
         match there(host, name) {
-            Some((path, old)) if !path.starts_with(ADMIN) || !is_ours(&old, text) || program_of(&old).is_some_and(|p| stands(host, Path::new(&p))) => {}
+            Some((path, old))
+                if !path.starts_with(ADMIN)
+                    || !is_ours(&old, text)
+                    || program_of(&old).is_some_and(|p| stands(host, Path::new(&p))) => {}
             _ => {
                 let Some(program) = host.program() else {
-                    return Way::ByHand("Nothing loads these files at boot: portcullis is not where it was started from any more. Install it, then save again.".to_owned());
+                    return Way::ByHand(
+                        "Nothing loads these files at boot: portcullis is not where it was started from any \
+                        more. Install it, then save again."
+                            .to_owned(),
+                    );
                 };
                 files.push((Path::new(ADMIN).join(name), text.replace(PROGRAM, &program.to_string_lossy())));
             }
         }
     }
-    if files.is_empty() && UNITS.iter().all(|(name, _, by)| host.list(&Path::new(ADMIN).join(by)).iter().any(|n| n == name)) { Way::Enabled } else { Way::Install(files) }
+    if files.is_empty()
+        && UNITS.iter().all(|(name, _, by)| host.list(&Path::new(ADMIN).join(by)).iter().any(|n| n == name))
+    {
+        Way::Enabled
+    } else {
+        Way::Install(files)
+    }
 }
 
 /// Writes, enables and starts the units. The error is one sentence.
 pub(super) fn install(host: &dyn Host, files: &[(PathBuf, String)]) -> Result<Vec<String>, String> {
     let mut done = Vec::new();
     for (path, text) in files {
-        host.write(path, text.as_bytes(), 0o644).map_err(|e| format!("{} could not be written: {e}", path.display()))?;
+        host.write(path, text.as_bytes(), 0o644)
+            .map_err(|e| format!("{} could not be written: {e}", path.display()))?;
         done.push(format!("wrote {}", path.display()));
     }
     let names = UNITS.map(|(name, ..)| name);

@@ -1,5 +1,5 @@
-//! Whether somebody wrote to the files that boot loads while a trial ran (`netfilter-persistent save`, an upgrade, another
-//! administrator): compared with what they held when it began, and with what a trial is made of.
+//! Whether somebody wrote to the files that boot loads while a trial ran (`netfilter-persistent save`, an upgrade,
+//! another administrator): compared with what they held when it began, and with what a trial is made of.
 
 use std::path::PathBuf;
 
@@ -30,26 +30,36 @@ fn digest(bytes: &[u8]) -> u64 {
 
 /// What the files that boot loads hold now.
 pub(super) fn marks(host: &dyn Host) -> Vec<Mark> {
-    Place::look(host).files(host).into_iter().map(|(family, path)| {
-        Mark { v6: family == Family::V6, digest: host.read(&path).ok().map(|b| digest(&b)), path }
-    }).collect()
+    Place::look(host)
+        .files(host)
+        .into_iter()
+        .map(|(family, path)| Mark {
+            v6: family == Family::V6,
+            digest: host.read(&path).ok().map(|b| digest(&b)),
+            path,
+        })
+        .collect()
 }
 
 /// The files that boot loads and that hold a trial, or that changed since `trial`, which is pending, began.
 pub fn look(host: &dyn Host, trial: Option<&Record>) -> Vec<BootFile> {
     // Which files boot loads is found out once a trial: while it runs this is asked every second.
     let known = trial.map(|t| &t.boot_files).filter(|marks| !marks.is_empty());
-    let files = known.map_or_else(|| Place::look(host).files(host), |marks| {
-        marks.iter().map(|m| (if m.v6 { Family::V6 } else { Family::V4 }, m.path.clone())).collect()
-    });
-    files.into_iter().filter_map(|(family, path)| {
-        let bytes = host.read(&path).ok();
-        let before = trial.and_then(|t| t.boot_files.iter().find(|m| m.path == path));
-        let changed = before.is_some_and(|m| m.digest != bytes.as_deref().map(digest));
-        let holds = bytes.and_then(|b| holds(family, &String::from_utf8_lossy(&b), trial.filter(|_| changed)));
-        let holds = holds.or_else(|| changed.then_some(BootHolds::Other))?;
-        Some(BootFile { path: path.display().to_string(), holds })
-    }).collect()
+    let files = known.map_or_else(
+        || Place::look(host).files(host),
+        |marks| marks.iter().map(|m| (if m.v6 { Family::V6 } else { Family::V4 }, m.path.clone())).collect(),
+    );
+    files
+        .into_iter()
+        .filter_map(|(family, path)| {
+            let bytes = host.read(&path).ok();
+            let before = trial.and_then(|t| t.boot_files.iter().find(|m| m.path == path));
+            let changed = before.is_some_and(|m| m.digest != bytes.as_deref().map(digest));
+            let holds = bytes.and_then(|b| holds(family, &String::from_utf8_lossy(&b), trial.filter(|_| changed)));
+            let holds = holds.or_else(|| changed.then_some(BootHolds::Other))?;
+            Some(BootFile { path: path.display().to_string(), holds })
+        })
+        .collect()
 }
 
 /// What of a trial stands in a listing; `trial`: the one whose plan is looked for, too.
@@ -79,8 +89,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::host::demo::Demo;
     use crate::host::Host;
+    use crate::host::demo::Demo;
     use crate::model::SaveMode;
     use crate::trial::crash::{cure, machine, options};
     use crate::trial::{Options, Reverted, apply, enforced, keep, record, revert, save};
@@ -105,8 +115,18 @@ mod tests {
         somebody_saves(&host);
         assert_eq!(found(&host), [(V4.to_owned(), BootHolds::Trial)]);
         let Reverted::Trial(ended) = revert(&host).unwrap() else { panic!("it ran") };
-        assert!(!record::load(&host).unwrap().remarks.iter().any(|r| r.contains("rules.v4")), "it may be mended in a minute");
-        assert!(ended.remarks.iter().any(|r| r.contains("rules.v4 holds rules of a trial") && r.contains("`portcullis save` writes it anew")), "{:?}", ended.remarks);
+        assert!(
+            !record::load(&host).unwrap().remarks.iter().any(|r| r.contains("rules.v4")),
+            "it may be mended in a minute"
+        );
+        assert!(
+            ended.remarks.iter().any(|r| r.contains(
+                "rules.v4 holds rules of a \
+                    trial"
+            ) && r.contains("`portcullis save` writes it anew")),
+            "{:?}",
+            ended.remarks
+        );
         // At the next start, too.
         host.remove(&host.paths().run.join("trial.json")).unwrap();
         assert_eq!(found(&host), [(V4.to_owned(), BootHolds::Trial)]);

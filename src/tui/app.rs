@@ -1,6 +1,7 @@
 //! State and update of the whole cockpit: which screen, which popups, what a key does.
 
 mod draw;
+mod reply;
 
 use std::collections::VecDeque;
 
@@ -8,15 +9,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::config::Config;
 use super::input::Input;
 use super::keymap::{Action, Binding, Place};
 use super::notes;
 use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
-use super::shared::{Asked, Draft, Note, Open, Proposal, Reply, Request, Shared};
-use super::config::Config;
-use crate::model::{BootFile, Plan};
+use super::shared::{Asked, Draft, Open, Request, Shared};
 use crate::syntax::plan as plan_file;
 
 /// The smallest screen that can be used.
@@ -85,8 +85,22 @@ impl App {
             shared.opens.push(Open::Tell { title: "Not understood in your configuration".into(), lines });
         }
         Self {
-            shared, tab: Tab::Services, services: Services::default(), chains: Chains::default(),
-            plan: PlanScreen::default(), history: History::default(), popups: Vec::new(), screen_search: None, later: VecDeque::new(), tabs_at: Vec::new(), keys_at: Vec::new(), head_at: Vec::new(), started: false, told: false, guide, draft: None,
+            shared,
+            tab: Tab::Services,
+            services: Services::default(),
+            chains: Chains::default(),
+            plan: PlanScreen::default(),
+            history: History::default(),
+            popups: Vec::new(),
+            screen_search: None,
+            later: VecDeque::new(),
+            tabs_at: Vec::new(),
+            keys_at: Vec::new(),
+            head_at: Vec::new(),
+            started: false,
+            told: false,
+            guide,
+            draft: None,
         }
     }
 
@@ -108,10 +122,21 @@ impl App {
         let sh = &self.shared;
         match action {
             // These work also while the host is still being looked at.
-            Action::Quit | Action::Suspend | Action::Help | Action::Palette | Action::Refresh | Action::ToServices | Action::ToChains
-            | Action::ToPlan | Action::ToHistory | Action::NextTab | Action::PreviousTab => Some(Ok(())),
+            Action::Quit
+            | Action::Suspend
+            | Action::Help
+            | Action::Palette
+            | Action::Refresh
+            | Action::ToServices
+            | Action::ToChains
+            | Action::ToPlan
+            | Action::ToHistory
+            | Action::NextTab
+            | Action::PreviousTab => Some(Ok(())),
             Action::Notes if sh.seen.is_none() => Some(Err("the host is still being looked at".into())),
-            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => Some(Err("who gets in is still being worked out".into())),
+            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => {
+                Some(Err("who gets in is still being worked out".into()))
+            }
             Action::Trial if sh.trial.is_none() => Some(Err("no trial was begun here".into())),
             Action::Undo if sh.before.is_empty() => Some(Err("nothing was changed yet".into())),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing.is_some() => {
@@ -157,14 +182,18 @@ impl App {
     fn key(&mut self, key: KeyEvent) -> Turn {
         self.shared.note = None;
         if self.too_small() {
-            let leaves = key.code == KeyCode::Char('q') || (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL);
+            let leaves = key.code == KeyCode::Char('q')
+                || (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL);
             return if leaves { Turn::Quit } else { Turn::On };
         }
-        if let Some(p) = self.popups.last_mut() && p.path_key(key, &mut self.shared) {
+        if let Some(p) = self.popups.last_mut()
+            && p.path_key(key, &mut self.shared)
+        {
             return self.settle();
         }
         let typing = self.typing();
-        let plain = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let plain = matches!(key.code, KeyCode::Char(_))
+            && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
         match self.shared.keys.lookup(self.place(), key).map(|b| b.action) {
             Some(action) if !(typing && plain) => self.act(action),
             _ => {
@@ -186,7 +215,10 @@ impl App {
         let (places, KeyCode::Char(c)) = (self.shared.keys.places_of(key), key.code) else { return };
         if !places.is_empty() {
             let more = if places.len() > 3 { " and others" } else { "" };
-            self.shared.complain(format!("{c} does nothing here; it is a key of {}{more}", places[..places.len().min(3)].join(", ")));
+            self.shared.complain(format!(
+                "{c} does nothing here; it is a key of {}{more}",
+                places[..places.len().min(3)].join(", ")
+            ));
         }
     }
 
@@ -218,7 +250,9 @@ impl App {
     fn closed(&mut self) {
         if let Some(Popup::Find(_)) = self.popups.pop() {
             match self.popups.last_mut() {
-                Some(below) if !self.shared.search.is_empty() => { below.act(Action::NextMatch, &mut self.shared); }
+                Some(below) if !self.shared.search.is_empty() => {
+                    below.act(Action::NextMatch, &mut self.shared);
+                }
                 None if self.tab == Tab::Chains => self.chains.found(&mut self.shared),
                 _ => {}
             }
@@ -239,10 +273,16 @@ impl App {
             Action::Cancel if self.tab != Tab::Chains => sh.search.clear(),
             Action::Trial => sh.opens.push(Open::Trial),
             Action::Guide => sh.opens.push(Open::Guide),
-            Action::Notes => if let Some(seen) = &sh.seen {
-                let text = notes::text(seen, &sh.enforced, usize::from(sh.area.width.saturating_sub(8)));
-                sh.opens.push(Open::Text { title: "What to know about this host".into(), text: text.clone(), export: ("notes.txt".into(), text) });
-            },
+            Action::Notes => {
+                if let Some(seen) = &sh.seen {
+                    let text = notes::text(seen, &sh.enforced, usize::from(sh.area.width.saturating_sub(8)));
+                    sh.opens.push(Open::Text {
+                        title: "What to know about this host".into(),
+                        text: text.clone(),
+                        export: ("notes.txt".into(), text),
+                    });
+                }
+            }
             Action::Preview => sh.opens.push(Open::Preview),
             Action::Undo => sh.undo(),
             Action::Refresh => {
@@ -260,7 +300,9 @@ impl App {
 
     /// Does what screens and popups wished for.
     fn settle(&mut self) -> Turn {
-        if let Some(Popup::Nodes(n)) = self.popups.last() && n.ready() {
+        if let Some(Popup::Nodes(n)) = self.popups.last()
+            && n.ready()
+        {
             return self.act(Action::Accept);
         }
         if let Some(tab) = self.shared.go.take() {
@@ -284,14 +326,18 @@ impl App {
         for open in std::mem::take(&mut self.shared.opens) {
             self.open(open);
         }
-        while !self.typing() && let Some(open) = self.later.pop_front() {
+        while !self.typing()
+            && let Some(open) = self.later.pop_front()
+        {
             self.open(open);
         }
         if let Some(open) = self.ask_about_draft() {
             self.open(open);
         }
         for r in &self.shared.requests {
-            if let Request::Change(change) = r && let Some(doing) = change.doing() {
+            if let Request::Change(change) = r
+                && let Some(doing) = change.doing()
+            {
                 self.shared.changing = Some(doing.into());
             }
         }
@@ -312,7 +358,11 @@ impl App {
         let draft = self.draft.take()?;
         let plan = &draft.plan;
         // A plan that was kept just now is not yet among what is seen.
-        let just_kept = sh.trial.as_ref().filter(|t| t.state == "kept" && sh.void_since_kept(&t.id).is_none()).and_then(|t| plan_file::read(&t.plan).ok());
+        let just_kept = sh
+            .trial
+            .as_ref()
+            .filter(|t| t.state == "kept" && sh.void_since_kept(&t.id).is_none())
+            .and_then(|t| plan_file::read(&t.plan).ok());
         if *plan == sh.plan || *plan == seen.kept || just_kept.as_ref() == Some(plan) {
             return None;
         }
@@ -320,10 +370,17 @@ impl App {
         let state = match plan.rules.len() - kept {
             0 => "All its rules are kept, but others beside them, or in another order.".to_owned(),
             _ if kept == 0 => "None of its rules is kept.".to_owned(),
-            rest => format!("Not all of it is live: {kept} of its rules {} kept, {rest} {} not.", if kept == 1 { "is" } else { "are" }, if rest == 1 { "is" } else { "are" }),
+            rest => format!(
+                "Not all of it is live: {kept} of its rules {} kept, {rest} {} not.",
+                if kept == 1 { "is" } else { "are" },
+                if rest == 1 { "is" } else { "are" }
+            ),
         };
-        let mut lines = vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule")), draft.whence()];
-        let (title, yes) = if draft.origin.is_own() { ("A draft from before", "Stage it again") } else {
+        let mut lines =
+            vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule")), draft.whence()];
+        let (title, yes) = if draft.origin.is_own() {
+            ("A draft from before", "Stage it again")
+        } else {
             lines.push("It lies where somebody else may write: look at its rules before you apply it.".into());
             ("A draft that is not your own", "Stage it, to look at its rules")
         };
@@ -354,18 +411,40 @@ impl App {
         let mut out: Vec<Entry> = Vec::new();
         let screens = std::iter::once(self.tab).chain(Tab::ALL.into_iter().filter(|t| *t != self.tab));
         let mut add = |place: Place, row: &Binding, why: Option<String>| {
-            let moves = matches!(row.action, Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom | Action::Palette);
+            let moves = matches!(
+                row.action,
+                Action::Up
+                    | Action::Down
+                    | Action::PageUp
+                    | Action::PageDown
+                    | Action::Top
+                    | Action::Bottom
+                    | Action::Palette
+            );
             if !moves && !out.iter().any(|e| e.row.help == row.help) {
                 out.push(Entry { place, row: row.clone(), why });
             }
         };
         for tab in screens {
-            self.shared.keys.rows(tab.place()).for_each(|row| add(tab.place(), row, self.on_tab(tab, row.action).err()));
+            self.shared
+                .keys
+                .rows(tab.place())
+                .for_each(|row| add(tab.place(), row, self.on_tab(tab, row.action).err()));
         }
-        for row in self.shared.keys.rows(Place::Trial).filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend)) {
+        for row in self
+            .shared
+            .keys
+            .rows(Place::Trial)
+            .filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend))
+        {
             add(Place::Trial, row, self.shared.may_end(row.action).err());
         }
-        for row in self.shared.keys.rows(Place::Preview).filter(|r| matches!(r.action, Action::NextView | Action::Export | Action::Copy)) {
+        for row in self
+            .shared
+            .keys
+            .rows(Place::Preview)
+            .filter(|r| matches!(r.action, Action::NextView | Action::Export | Action::Copy))
+        {
             add(Place::Preview, row, self.plan.available(Action::Preview, &self.shared).err());
         }
         out
@@ -418,148 +497,6 @@ impl App {
             Tab::History => self.history.click(y, &self.shared),
         }
         self.settle()
-    }
-
-    /// Takes an answer of the worker.
-    pub fn reply(&mut self, reply: Reply) {
-        for p in &mut self.popups {
-            p.reply(&reply, &mut self.shared);
-        }
-        let sh = &mut self.shared;
-        if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(..) | Reply::Refused { .. }) {
-            sh.changing = None;
-        }
-        match reply {
-            Reply::Seen(seen) => {
-                sh.busy = None;
-                let untouched = sh.seen.as_ref().map_or(Plan::default(), |s| s.kept.clone()) == sh.plan;
-                if untouched && sh.plan != seen.kept {
-                    sh.plan = seen.kept.clone();
-                    sh.before.clear();
-                }
-                let judging = seen.judging;
-                sh.seen = Some(seen);
-                if !judging {
-                    sh.requests.push(Request::Work(sh.plan.clone()));
-                    if !std::mem::replace(&mut self.started, true) && self.guide {
-                        sh.opens.push(Open::Guide);
-                    }
-                }
-            }
-            Reply::Planned(p) => sh.planned = Some(p),
-            Reply::Traced(t) => sh.lit = Some(t),
-            Reply::Resolved { .. } | Reply::SavePreview { .. } => {}
-            Reply::Progress(what) => sh.busy = Some(what),
-            Reply::Changing(what) => sh.changing = Some(what),
-            Reply::Rates(r) => if sh.rates.is_some() {
-                sh.rates = Some(r);
-            },
-            Reply::Trial(t) => self.trial(t),
-            // What was found out of a trial that has ended meanwhile is no news.
-            Reply::Enforced(j) => if sh.trial_runs() || !j.in_force.as_ref().is_some_and(|p| p.on_trial) {
-                sh.enforced = j;
-            },
-            Reply::Began(t) => {
-                sh.trial = Some(t);
-                if sh.untouched && !self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
-                    self.popups.clear();
-                }
-                self.show_trial();
-            }
-            Reply::Past(past) => sh.past = past,
-            Reply::Snapshot { id, diff, whole } => {
-                let text = if diff.is_empty() { "Nothing differs: what is loaded now is what was loaded before this trial.".into() } else { diff };
-                sh.opens.push(Open::Text { title: format!("From before trial {id} to now"), text, export: (format!("before-{id}.rules"), whole) });
-            }
-            Reply::Draft(draft) => self.draft = Some(draft),
-            Reply::Done(text) | Reply::Written(text) => sh.say(text),
-            Reply::Saved(text, to_do) => {
-                sh.note = Some(Note { bad: to_do.is_some(), text });
-                sh.boot_to_do = to_do;
-            }
-            Reply::Failed { what, hint, code } => {
-                // Only a look that died leaves its sign behind; the others do not set it.
-                if code == "defect" {
-                    sh.busy = None;
-                }
-                if code == "rates" {
-                    sh.rates = None;
-                }
-                sh.complain(format!("{what}; {hint}"));
-            }
-            Reply::Refused { what, hint, code } => match sh.proposed.clone().and_then(|p| Some(Proposal { allowed: p.allowed.and(code)?, said: p.allowed, ..p })) {
-                Some(proposal) => {
-                    let mut lines = vec![format!("{what}.")];
-                    lines.extend((proposal.plan != sh.plan).then(|| "What was staged since is not part of it.".into()));
-                    lines.extend((code == "lockout").then(|| super::screens::plan::allow_first(sh)));
-                    sh.opens.push(Open::Ask {
-                        title: "The change was refused; nothing was changed".into(), lines,
-                        yes: "To apply all the same".into(), then: Asked::Apply(proposal),
-                    });
-                }
-                None => sh.complain(format!("{what}; {hint}")),
-            },
-        }
-        // Nobody asked just now for what an answer opens: it does not take the keys of somebody who types.
-        if self.typing() {
-            for open in std::mem::take(&mut self.shared.opens) {
-                if let Open::Ask { title, then, .. } = &open {
-                    let text = format!("{title}: more when this is closed");
-                    self.shared.note = Some(Note { bad: matches!(then, Asked::Apply(_)), text });
-                }
-                self.later.push_back(open);
-            }
-        }
-        let _ = self.settle();
-    }
-
-    /// Opens the trial by itself only where no key can be meant for something else: one of its keys keeps, one reverts.
-    fn show_trial(&mut self) {
-        let sh = &mut self.shared;
-        if sh.untouched {
-            sh.opens.push(Open::Trial);
-        } else {
-            sh.say(format!("the trial runs: {} shows it, to keep or to revert it", sh.key(Place::Services, Action::Trial)));
-        }
-    }
-
-    fn trial(&mut self, t: Option<super::shared::TrialSeen>) {
-        let sh = &mut self.shared;
-        let ran = sh.trial_runs();
-        sh.trial = t;
-        // What became of the last trial is said at the start.
-        let first = !std::mem::replace(&mut self.told, true);
-        let files: Vec<String> = BootFile::say(&sh.enforced.boot_files).into_iter().map(|(_, said)| said).collect();
-        if first && sh.trial.is_none() && !files.is_empty() {
-            sh.complain(files.join(". "));
-        }
-        if first && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
-            let void = sh.void_since_kept(&t.id).map(|p| p.force.extent().says());
-            let unsaved = t.state == "kept" && void.is_none() && t.saved.is_none();
-            let lost = void.map(|how| format!(", but it is {how}"));
-            let text = format!("the last trial, begun {}, ended: {}{}{}; {} shows it", t.began, t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")),
-                lost.as_deref().unwrap_or(if unsaved { ", but not saved for the next boot" } else { "" }), sh.key(Place::Services, Action::ToHistory));
-            let text = if unsaved { format!("{text}, and {} there saves it", sh.key(Place::History, Action::Save)) } else { text };
-            let good = t.state == "kept" && void.is_none() && !unsaved && files.is_empty();
-            sh.note = Some(Note { bad: !good, text: [vec![text], files].concat().join(". ") });
-        }
-        // What ends by a key of ours is said when that is done.
-        if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {
-            let text = format!("the trial has ended: {}{}", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}")));
-            if t.state == "kept" { sh.say(text) } else { sh.complain(text) }
-            sh.requests.push(Request::Look);
-        }
-        if !ran && sh.trial_runs() {
-            // A trial was pending when we came, or another login began it.
-            for p in &mut self.popups {
-                if let Popup::Guide(g) = p {
-                    g.trial_runs();
-                }
-            }
-            if self.popups.is_empty() {
-                self.show_trial();
-            }
-        }
     }
 
     fn too_small(&self) -> bool {

@@ -1,5 +1,5 @@
-//! `config.toml`: the operator's own keys and looks. What is not understood is said with its line; the rest holds. That of
-//! the machine is read first, the operator's own holds over it.
+//! `config.toml`: the operator's own keys and looks. What is not understood is said with its line; the rest holds. That
+//! of the machine is read first, the operator's own holds over it.
 //!
 //! ```toml
 //! theme = "light"          # auto, dark, light, 16, none
@@ -67,8 +67,15 @@ impl Config {
     /// What holds without a file, and the base for one.
     pub fn usual(theme: Theme) -> Self {
         Self {
-            theme, keys: Keymap::default(), mouse: true, trial: Duration::from_mins(1), trial_from: None, remarks: Vec::new(), of_others: Vec::new(),
-            usual: theme, looks: Looks::default(),
+            theme,
+            keys: Keymap::default(),
+            mouse: true,
+            trial: Duration::from_mins(1),
+            trial_from: None,
+            remarks: Vec::new(),
+            of_others: Vec::new(),
+            usual: theme,
+            looks: Looks::default(),
         }
     }
 
@@ -94,7 +101,10 @@ impl Config {
         let top: BTreeMap<Spanned<String>, Spanned<Value>> = match toml::from_str(text) {
             Ok(t) => t,
             Err(e) => {
-                c.remark(line(text, e.span().map_or(0, |s| s.start)), format!("this is not TOML: {}", e.message().trim().replace('\n', "; ")));
+                c.remark(
+                    line(text, e.span().map_or(0, |s| s.start)),
+                    format!("this is not TOML: {}", e.message().trim().replace('\n', "; ")),
+                );
                 return;
             }
         };
@@ -109,10 +119,14 @@ impl Config {
             let at = line(text, name.span().start);
             match (keymap::action_named(name.get_ref()), value.get_ref().as_str()) {
                 (None, _) => {
-                    let near = keymap::near(name.get_ref()).map_or_else(|| "the manual page lists them".to_owned(), |n| format!("did you mean {n}?"));
+                    let near = keymap::near(name.get_ref())
+                        .map_or_else(|| "the manual page lists them".to_owned(), |n| format!("did you mean {n}?"));
                     c.remark(at, format!("{} is no action; {near}", name.get_ref()));
                 }
-                (_, None) => c.remark(at, format!("the keys of {} must be text, e.g. {} = \"x ctrl-x\"", name.get_ref(), name.get_ref())),
+                (_, None) => c.remark(
+                    at,
+                    format!("the keys of {} must be text, e.g. {} = \"x ctrl-x\"", name.get_ref(), name.get_ref()),
+                ),
                 (Some(action), Some(text)) => given.push((at, action, text.to_owned())),
             }
         }
@@ -141,7 +155,13 @@ impl Config {
             ("keys", Value::Table(_)) => {}
             ("theme", v) => match v.as_str().filter(|t| self.usual.clone().choose(t)) {
                 Some(name) => self.looks.theme = Some(name.to_owned()),
-                None => self.remark(at, format!("theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" or \"none\"")),
+                None => self.remark(
+                    at,
+                    format!(
+                        "theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" \
+                        or \"none\""
+                    ),
+                ),
             },
             ("ascii", Value::Boolean(ascii)) => self.looks.ascii = Some(*ascii),
             ("screen-reader", Value::Boolean(reader)) => self.looks.reader = Some(*reader),
@@ -150,8 +170,16 @@ impl Config {
                 Some(Ok(time)) => (self.trial, self.trial_from) = (time, Some(file.to_owned())),
                 _ => self.remark(at, format!("trial = {v} is not {}", "a time from 10s to 1h, like \"60s\" or \"5m\"")),
             },
-            ("ascii" | "screen-reader" | "mouse", _) if flag.is_none() => self.remark(at, format!("{name} must be true or false")),
-            _ => self.remark(at, format!("{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] are")),
+            ("ascii" | "screen-reader" | "mouse", _) if flag.is_none() => {
+                self.remark(at, format!("{name} must be true or false"));
+            }
+            _ => self.remark(
+                at,
+                format!(
+                    "{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] \
+                    are"
+                ),
+            ),
         }
     }
 }
@@ -180,7 +208,10 @@ mod tests {
         assert_eq!(does(&c, Place::Services, 'o'), Some(Action::Protect));
         assert_eq!(does(&c, Place::Services, 'p'), None);
         // Arrows stay what they are.
-        assert_eq!(c.keys.lookup(Place::Services, KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)).map(|b| b.action), Some(Action::Up));
+        assert_eq!(
+            c.keys.lookup(Place::Services, KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)).map(|b| b.action),
+            Some(Action::Up)
+        );
         assert_eq!(does(&c, Place::Services, 'z'), Some(Action::Up));
     }
 
@@ -188,12 +219,23 @@ mod tests {
     fn the_operators_own_file_holds_over_that_of_the_machine() {
         let usual = Theme::from_env(|n| (n == "TERM").then(|| "xterm-256color".to_owned()));
         let mut c = Config::usual(usual);
-        c.take("/etc/portcullis/config.toml", "theme = \"none\"\nascii = true\nscreen-reader = true\nmouse = false\ntrial = \"5m\"\nasci = 1\n[keys]\nprotect = \"o\"\n");
+        c.take(
+            "/etc/portcullis/config.toml",
+            "theme = \"none\"\nascii = true\nscreen-reader = true\nmouse = false\ntrial \
+            = \"5m\"\nasci = 1\n[keys]\nprotect = \"o\"\n",
+        );
         assert!(c.theme.depth == Depth::Mono && !c.theme.unicode && c.theme.reader && !c.mouse);
         assert_eq!((c.trial.as_secs(), c.trial_from.as_deref()), (300, Some("/etc/portcullis/config.toml")));
-        c.take("config.toml", "theme = \"auto\"\nascii = false\nscreen-reader = false\nmouse = true\n[keys]\nprotect = \"P\"\nfind = \"o\"\nx = \"y\"\n");
+        c.take(
+            "config.toml",
+            "theme = \"auto\"\nascii = false\nscreen-reader = false\nmouse = true\n[keys]\nprotect \
+            = \"P\"\nfind = \"o\"\nx = \"y\"\n",
+        );
         assert!(c.theme.depth == usual.depth && c.theme.unicode && !c.theme.reader && c.mouse);
-        assert_eq!((does(&c, Place::Services, 'P'), does(&c, Place::Services, 'o')), (Some(Action::Protect), Some(Action::Find)));
+        assert_eq!(
+            (does(&c, Place::Services, 'P'), does(&c, Place::Services, 'o')),
+            (Some(Action::Protect), Some(Action::Find))
+        );
         // What it says nothing about stays.
         assert_eq!(c.trial.as_secs(), 300);
         let said: Vec<&str> = c.remarks.iter().map(|d| d.message.split(": ").next().unwrap()).collect();
@@ -204,9 +246,14 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named_with_its_line() {
-        let c = read("theme = \"pink\"\nasci = true\nmouse = 3\n\n[keys]\nprotct = \"o\"\ndrop-all = \"p\"\ntrace = \"hyper-x\"\nfind = 7\nguide = \"enter\"\n");
+        let c = read(
+            "theme = \"pink\"\nasci = true\nmouse = 3\n\n[keys]\nprotct = \"o\"\ndrop-all = \"p\"\ntrace \
+                = \"hyper-x\"\nfind = 7\nguide = \"enter\"\n",
+        );
         let said: Vec<(usize, String)> = c.remarks.iter().map(|d| (d.line, d.message.clone())).collect();
-        let has = |line: usize, part: &str| assert!(said.iter().any(|(l, m)| *l == line && m.contains(part)), "{line} {part}: {said:#?}");
+        let has = |line: usize, part: &str| {
+            assert!(said.iter().any(|(l, m)| *l == line && m.contains(part)), "{line} {part}: {said:#?}");
+        };
         has(1, "theme = \"pink\"");
         has(2, "asci is not known");
         has(3, "true or false");

@@ -37,8 +37,7 @@ pub fn pump<E: From<Input>>(mut tty: impl Read + AsFd, to: &Sender<E>) {
     let mut decoder = Decoder::default();
     let mut bytes = [0u8; 4096];
     loop {
-        let wait = decoder.waits_for_escape()
-            .then_some(Timespec { tv_sec: 0, tv_nsec: ESCAPE_WAIT_MS * 1_000_000 });
+        let wait = decoder.waits_for_escape().then_some(Timespec { tv_sec: 0, tv_nsec: ESCAPE_WAIT_MS * 1_000_000 });
         let ready = poll(&mut [PollFd::from_borrowed_fd(tty.as_fd(), PollFlags::IN)], wait.as_ref());
         let events = match ready {
             Ok(0) => decoder.rest(),
@@ -80,7 +79,10 @@ enum Front {
 impl Decoder {
     /// Takes bytes; gives what is complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Input> {
-        if std::mem::take(&mut self.after_escape) && bytes.len() > 1 && matches!(bytes[0], b'[' | b'O' | b']' | b'P' | b'_' | b'^') {
+        if std::mem::take(&mut self.after_escape)
+            && bytes.len() > 1
+            && matches!(bytes[0], b'[' | b'O' | b']' | b'P' | b'_' | b'^')
+        {
             self.held.push(0x1b);
         }
         self.held.extend_from_slice(bytes);
@@ -164,7 +166,9 @@ fn character(b: &[u8]) -> Front {
     if good < len - 1 {
         return if b.len() > good + 1 { Front::Done(good + 1, None) } else { Front::More };
     }
-    let event = std::str::from_utf8(&b[..len]).ok().and_then(|s| s.chars().next())
+    let event = std::str::from_utf8(&b[..len])
+        .ok()
+        .and_then(|s| s.chars().next())
         .filter(|c| !c.is_control())
         .map(|c| key(KeyCode::Char(c), if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE }));
     Front::Done(len, event)
@@ -180,14 +184,19 @@ fn escape(b: &[u8]) -> Front {
         },
         // Operating system command, device control, privacy message, application command: up to BEL or ST.
         Some(b']' | b'P' | b'^' | b'_' | b'X') => {
-            let end = b.iter().position(|&c| c == 0x07).map(|n| n + 1)
+            let end = b
+                .iter()
+                .position(|&c| c == 0x07)
+                .map(|n| n + 1)
                 .or_else(|| b.windows(2).skip(1).position(|w| w == b"\x1b\\").map(|n| n + 3));
             end.map_or(Front::More, |n| Front::Done(n, None))
         }
         Some(0x1b) => Front::Done(1, Some(key(KeyCode::Esc, KeyModifiers::NONE))),
         Some(_) => match front(&b[1..]) {
             Front::More => Front::More,
-            Front::Done(n, Some(Input::Key(k))) => Front::Done(n + 1, Some(key(k.code, k.modifiers | KeyModifiers::ALT))),
+            Front::Done(n, Some(Input::Key(k))) => {
+                Front::Done(n + 1, Some(key(k.code, k.modifiers | KeyModifiers::ALT)))
+            }
             Front::Done(n, other) => Front::Done(n + 1, other),
         },
     }
@@ -207,7 +216,8 @@ fn control_sequence(b: &[u8]) -> Front {
     if let Some(bad) = body.iter().position(|c| !(0x20..=0x3f).contains(c)) {
         return Front::Done(bad + 2, None);
     }
-    let params: Vec<u16> = String::from_utf8_lossy(body).trim_start_matches('<').split(';').map(|p| p.parse().unwrap_or(0)).collect();
+    let params: Vec<u16> =
+        String::from_utf8_lossy(body).trim_start_matches('<').split(';').map(|p| p.parse().unwrap_or(0)).collect();
     let first = params.first().copied().unwrap_or(0);
     let event = match b[end] {
         _ if body.first() == Some(&b'<') => mouse(&params, b[end]),
@@ -278,12 +288,19 @@ mod tests {
     use super::*;
 
     fn codes(bytes: &[u8]) -> Vec<KeyCode> {
-        Decoder::default().feed(bytes).into_iter().filter_map(|e| if let Input::Key(k) = e { Some(k.code) } else { None }).collect()
+        Decoder::default()
+            .feed(bytes)
+            .into_iter()
+            .filter_map(|e| if let Input::Key(k) = e { Some(k.code) } else { None })
+            .collect()
     }
 
     #[test]
     fn keys_mouse_and_paste() {
-        assert_eq!(codes(b"a\x1b[A\x1bOB\x1b[5~\r\x7f"), [KeyCode::Char('a'), KeyCode::Up, KeyCode::Down, KeyCode::PageUp, KeyCode::Enter, KeyCode::Backspace]);
+        assert_eq!(
+            codes(b"a\x1b[A\x1bOB\x1b[5~\r\x7f"),
+            [KeyCode::Char('a'), KeyCode::Up, KeyCode::Down, KeyCode::PageUp, KeyCode::Enter, KeyCode::Backspace]
+        );
         assert_eq!(codes(b"\x1bOP\x1bOS\x1b[15~\x1b[17~\x1b[24~\x1b[[A"), [1, 4, 5, 6, 12, 1].map(KeyCode::F));
         assert_eq!(codes("ä€".as_bytes()), [KeyCode::Char('ä'), KeyCode::Char('€')]);
         let mut d = Decoder::default();
@@ -294,7 +311,14 @@ mod tests {
 
     #[test]
     fn answers_of_the_terminal_are_never_input() {
-        for answer in [&b"\x1b[?62;22c"[..], b"\x1b[>0;276;0c", b"\x1b[24;80R", b"\x1b]11;rgb:0000/0000/0000\x07", b"\x1bP1+r544e\x1b\\", b"\x1b[?2026;2$y"] {
+        for answer in [
+            &b"\x1b[?62;22c"[..],
+            b"\x1b[>0;276;0c",
+            b"\x1b[24;80R",
+            b"\x1b]11;rgb:0000/0000/0000\x07",
+            b"\x1bP1+r544e\x1b\\",
+            b"\x1b[?2026;2$y",
+        ] {
             for cut in 0..answer.len() {
                 let mut d = Decoder::default();
                 let mut seen = d.feed(&answer[..cut]);

@@ -8,17 +8,17 @@ pub mod app;
 pub mod config;
 pub mod input;
 pub mod keymap;
-mod search;
 mod notes;
 mod planned;
 mod popups;
 mod screens;
+mod search;
 mod sentence;
 pub mod shared;
 pub mod terminal;
-pub mod theme;
 #[cfg(test)]
 mod tests;
+pub mod theme;
 mod widgets;
 pub mod worker;
 
@@ -35,8 +35,8 @@ pub use config::Config;
 use input::Input;
 use shared::Reply;
 use terminal::Terminal;
-use worker::Worker;
 pub use worker::Subject;
+use worker::Worker;
 
 /// Who leaves waits at most so long for a change that is under way, and for a draft that is written.
 const CHANGE_WAIT: Duration = Duration::from_secs(20);
@@ -105,7 +105,8 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
     let ending = worker.leave();
     let changed = ending.changed(UNSEEN);
     if !changed || !ending.written(UNSEEN) {
-        let what = if changed { "storing the plan as a draft" } else { app.shared.changing.as_deref().unwrap_or("changing") };
+        let what =
+            if changed { "storing the plan as a draft" } else { app.shared.changing.as_deref().unwrap_or("changing") };
         app.shared.say(format!("leaving as soon as this is done: {what}"));
         let picture = app.draw();
         // Nobody may be there to see it.
@@ -113,7 +114,10 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
     }
     if !ending.changed(CHANGE_WAIT) {
         left.notes.push("a change was still under way and was cut off: `portcullis status` says what holds now".into());
-    } else if lives_on && (app.shared.trial_runs() || app.shared.changing.is_some()) && let Some(t) = ending.trial().filter(|t| t.pending) {
+    } else if lives_on
+        && (app.shared.trial_runs() || app.shared.changing.is_some())
+        && let Some(t) = ending.trial().filter(|t| t.pending)
+    {
         left.notes.extend(t.phase.map(|p| {
             let how = if p.left().is_some() { "goes on".to_owned() } else { format!("is {}", t.state) };
             format!("the trial {how}: {}; {}", p.says(), p.commands())

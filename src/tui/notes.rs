@@ -10,7 +10,12 @@ pub fn gaps(seen: &Seen) -> Vec<&str> {
     // On a host every diagnostic is a tool that is missing, fails or is not permitted; in captured text most are
     // words around the listings.
     let tools = seen.view.diagnostics.iter().filter(|_| seen.view.source == Source::Live).map(|d| d.message.as_str());
-    let rules = seen.report.warnings.iter().filter(|w| w.endpoint.is_none() && w.code != "never-matches").map(|w| w.message.as_str());
+    let rules = seen
+        .report
+        .warnings
+        .iter()
+        .filter(|w| w.endpoint.is_none() && w.code != "never-matches")
+        .map(|w| w.message.as_str());
     tools.chain(rules).collect()
 }
 
@@ -44,7 +49,10 @@ pub fn text(seen: &Seen, enforced: &Enforced, cells: usize) -> String {
             None => once.push((w.message.clone(), w.endpoint.as_deref().into_iter().collect())),
         }
     }
-    part("What stands out", once.into_iter().map(|(m, of)| if of.is_empty() { m } else { format!("{}: {m}", of.join(", ")) }).collect());
+    part(
+        "What stands out",
+        once.into_iter().map(|(m, of)| if of.is_empty() { m } else { format!("{}: {m}", of.join(", ")) }).collect(),
+    );
     part("What could not be read", seen.view.diagnostics.iter().map(crate::model::Diagnostic::placed).collect());
     part("What was assumed", seen.report.assumptions.iter().map(crate::model::Diagnostic::placed).collect());
     part("What no answer here takes into account", vec![seen.report.not_judged.join(", ")]);

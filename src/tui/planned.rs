@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::shared::{ChainRow, Check, Planned, Seen};
-use crate::analyse::{self, Access, Analysis, EndpointKind, Entrant, Judged, Packet, Report, RuleRef, Shadow, Verdict, WayIn, alone, owner, ways_in};
+use crate::analyse::{
+    self, Access, Analysis, EndpointKind, Entrant, Judged, Packet, Report, RuleRef, Shadow, Verdict, WayIn, alone,
+    owner, ways_in,
+};
 use crate::model::names::chains::is_ours;
 use crate::model::{Action, Family, Goal, Match, Node, Operator, Plan, PortSet, Proto, Rule, Source, Target, View};
 use crate::plan::{self, Change};
@@ -23,23 +26,43 @@ pub fn outlined(view: Arc<View>, kept: Plan) -> Seen {
 }
 
 fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> Seen {
-    let chains = Family::BOTH.map(|f| view.rules(f).map(|set| {
-        let mut rows: Vec<ChainRow> = set.tables.iter().flat_map(|t| t.chains.iter().map(move |c| ChainRow {
-            table: t.name.clone(), chain: c.name.clone(), owner: owner(&c.name), rules: c.rules.len(),
-        })).collect();
-        // filter first: that is where one looks; built-in chains, then by owner, each in the order of the source.
-        let order = |t: &str| ["filter", "nat", "mangle", "raw", "security"].iter().position(|n| *n == t).unwrap_or(9);
-        let built_in = |r: &ChainRow| crate::model::Table::builtin_chains(&r.table).contains(&r.chain.as_str());
-        rows.sort_by_key(|r| (order(&r.table), !built_in(r), r.owner.map_or("", analyse::Manager::label)));
-        rows
-    }).unwrap_or_default());
-    let shadowed = report.shadowed.iter().filter_map(|s| {
-        Some(((s.at.family, s.at.table.clone(), s.at.chain.clone(), s.at.rule?), s.by.first()?.rule?))
-    }).collect();
+    let chains = Family::BOTH.map(|f| {
+        view.rules(f)
+            .map(|set| {
+                let mut rows: Vec<ChainRow> = set
+                    .tables
+                    .iter()
+                    .flat_map(|t| {
+                        t.chains.iter().map(move |c| ChainRow {
+                            table: t.name.clone(),
+                            chain: c.name.clone(),
+                            owner: owner(&c.name),
+                            rules: c.rules.len(),
+                        })
+                    })
+                    .collect();
+                // filter first: that is where one looks; built-in chains, then by owner, each in the order of the
+                // source.
+                let order =
+                    |t: &str| ["filter", "nat", "mangle", "raw", "security"].iter().position(|n| *n == t).unwrap_or(9);
+                let built_in = |r: &ChainRow| crate::model::Table::builtin_chains(&r.table).contains(&r.chain.as_str());
+                rows.sort_by_key(|r| (order(&r.table), !built_in(r), r.owner.map_or("", analyse::Manager::label)));
+                rows
+            })
+            .unwrap_or_default()
+    });
+    let shadowed = report
+        .shadowed
+        .iter()
+        .filter_map(|s| Some(((s.at.family, s.at.table.clone(), s.at.chain.clone(), s.at.rule?), s.by.first()?.rule?)))
+        .collect();
     // A host is read with its counters; captured text shows them for policies, but for rules only if it was taken so.
-    let counted = Family::BOTH.map(|f| view.rules(f).is_some_and(|set| {
-        view.source != Source::Capture || set.tables.iter().flat_map(|t| &t.chains).any(|c| c.rules.iter().any(|r| r.packets > 0))
-    }));
+    let counted = Family::BOTH.map(|f| {
+        view.rules(f).is_some_and(|set| {
+            view.source != Source::Capture
+                || set.tables.iter().flat_map(|t| &t.chains).any(|c| c.rules.iter().any(|r| r.packets > 0))
+        })
+    });
     Seen { view, report, judging, chains, shadowed, kept, kept_by: None, counted }
 }
 
@@ -47,14 +70,29 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
 pub fn work(seen: &Seen, plan: &Plan) -> Planned {
     let view: &View = &seen.view;
     let empty = Planned {
-        plan: plan.clone(), view: seen.view.clone(), error: None, after: None, checks: Vec::new(), commands: Vec::new(), scripts: String::new(), diff: String::new(),
-        shell: String::new(), takes_away: false, nothing: false, lockout: false, families: Vec::new(),
+        plan: plan.clone(),
+        view: seen.view.clone(),
+        error: None,
+        after: None,
+        checks: Vec::new(),
+        commands: Vec::new(),
+        scripts: String::new(),
+        diff: String::new(),
+        shell: String::new(),
+        takes_away: false,
+        nothing: false,
+        lockout: false,
+        families: Vec::new(),
     };
     match plan::build(view, plan) {
         Err(e) => Planned { error: Some((e.what, e.hint)), ..empty },
         Ok(change) => {
             let nothing = change.is_nothing();
-            let (world, after) = if nothing { (view, seen.report.clone()) } else { (&change.after, Arc::new(Analysis::new(&change.after).report())) };
+            let (world, after) = if nothing {
+                (view, seen.report.clone())
+            } else {
+                (&change.after, Arc::new(Analysis::new(&change.after).report()))
+            };
             let overruled = after.shadowed.iter().filter_map(|s| overruled(world, s)).collect();
             let scripts = plan::restore_texts(&change).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
             let ways = ways_in(&change.before, &change.after);
@@ -80,8 +118,12 @@ pub fn concerns(goals: &[Goal], j: &Judged) -> bool {
     let e = &j.endpoint;
     goals.iter().any(|g| match g {
         Goal::Service(name) => e.kind == EndpointKind::Rpc && e.name == *name,
-        Goal::Port(proto, port) => e.kind != EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto),
-        Goal::Published(proto, port) => e.kind == EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto),
+        Goal::Port(proto, port) => {
+            e.kind != EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto)
+        }
+        Goal::Published(proto, port) => {
+            e.kind == EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto)
+        }
     })
 }
 
@@ -89,7 +131,10 @@ pub fn concerns(goals: &[Goal], j: &Judged) -> bool {
 fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
     // What is published is guarded as a port of the host as well.
     let doors: &[bool] = if matches!(goal, Goal::Published(..)) { &[true, false] } else { &[false] };
-    plan::ports(view, goal).into_iter().flat_map(|(proto, port)| doors.iter().map(move |published| (*published, proto, port))).collect()
+    plan::ports(view, goal)
+        .into_iter()
+        .flat_map(|(proto, port)| doors.iter().map(move |published| (*published, proto, port)))
+        .collect()
 }
 
 /// Whether rules for one goal decide about all ports of another: rules for that one behind them could never match.
@@ -108,7 +153,9 @@ pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
     };
     let (peer, port) = view.ssh_peer.or_else(maybe)?;
     let is_peer = |n: &Node| n.nets(Family::of(peer)).is_none_or(|nets| nets.iter().any(|n| n.contains(peer)));
-    let first = plan.rules.iter().position(|r| r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port))))?;
+    let first = plan.rules.iter().position(|r| {
+        r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port)))
+    })?;
     (plan.rules[first].action != Action::Allow).then_some(first)
 }
 
@@ -145,7 +192,13 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
             (Entrant::Operator(_), Access::Worse { why }) => {
                 say(Some(false), format!("your SSH session: a new login would be blocked by {why}"));
             }
-            (Entrant::Operator(_), Access::Unknown { why }) => say(None, format!("your SSH session: not certain, {why}")),
+            (Entrant::Operator(_), Access::Unknown { why }) => say(
+                None,
+                format!(
+                    "your SSH session: not certain, \
+                {why}"
+                ),
+            ),
             (_, Access::Same) => {}
             (_, Access::Worse { why }) => {
                 say(Some(false), format!("no SSH session of yours was found; {} would be cut: {why}", way.what()));
@@ -173,7 +226,12 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
         if six {
             say(Some(true), "IPv6 is covered, and nodes with IPv6 are allowed".into());
         } else {
-            say(None, "IPv6 is covered; none of the nodes has an IPv6 address here, so nobody is allowed over IPv6".into());
+            say(
+                None,
+                "IPv6 is covered; none of the nodes has an IPv6 address here, so nobody is allowed over \
+                IPv6"
+                    .into(),
+            );
         }
     }
     cut_peers(change, &mut say);
@@ -185,16 +243,31 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
         say(None, format!("{}: whether they are among the nodes is not known", d.message));
     }
     for text in overruled {
-        say(Some(false), format!("a rule of this plan can never match, the rules before it take all its packets: {text}. Move it up"));
+        say(
+            Some(false),
+            format!(
+                "a rule of this plan can never match, the rules before it take all its packets: {text}. Move it \
+                up"
+            ),
+        );
     }
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
-    let mut moving: Vec<String> = Analysis::new(view).endpoints().into_iter()
+    let mut moving: Vec<String> = Analysis::new(view)
+        .endpoints()
+        .into_iter()
         .filter(|e| e.moves && concerns(&goals, &Judged { endpoint: e.clone(), exposure: [None, None] }))
-        .map(|e| e.name).collect();
+        .map(|e| e.name)
+        .collect();
     moving.sort();
     moving.dedup();
     if !moving.is_empty() {
-        say(Some(false), format!("the ports move when the services restart: {} (pin them in /etc/nfs.conf, then plan again)", moving.join(", ")));
+        say(
+            Some(false),
+            format!(
+                "the ports move when the services restart: {} (pin them in /etc/nfs.conf, then plan again)",
+                moving.join(", ")
+            ),
+        );
     }
     if let Some(better) = plan::closing_is_better(view) {
         say(None, better.to_owned());
@@ -206,7 +279,14 @@ fn checks(view: &View, plan: &Plan, change: &Change, ways: &[WayIn], overruled: 
         say(None, n.clone());
     }
     if !change.taken_away.is_empty() {
-        say(Some(false), format!("{} rules of the plan that is loaded go away, the first: {}", change.taken_away.len(), change.taken_away[0]));
+        say(
+            Some(false),
+            format!(
+                "{} rules of the plan that is loaded go away, the first: {}",
+                change.taken_away.len(),
+                change.taken_away[0]
+            ),
+        );
     }
     out
 }
@@ -258,17 +338,28 @@ fn cut_peers(change: &Change, say: &mut impl FnMut(Option<bool>, String)) {
     let (before, after) = (alone(&change.before), alone(&change.after));
     let (before, after) = (Analysis::new(&before), Analysis::new(&after));
     let blocked = |v| matches!(v, Verdict::Drop | Verdict::Reject);
-    let cut: Vec<String> = peers.iter().take(MOST_PEERS).filter(|(addr, port, proto)| {
-        let packet = Packet::new(*addr, Proto(*proto), Some(*port));
-        // Rules of ours decide early; those before the plan may be very many.
-        blocked(after.trace(&packet).verdict) && !blocked(before.trace(&packet).verdict)
-    }).map(|(addr, port, _)| format!("{addr} (port {port})")).collect();
+    let cut: Vec<String> = peers
+        .iter()
+        .take(MOST_PEERS)
+        .filter(|(addr, port, proto)| {
+            let packet = Packet::new(*addr, Proto(*proto), Some(*port));
+            // Rules of ours decide early; those before the plan may be very many.
+            blocked(after.trace(&packet).verdict) && !blocked(before.trace(&packet).verdict)
+        })
+        .map(|(addr, port, _)| format!("{addr} (port {port})"))
+        .collect();
     if !cut.is_empty() {
         let more = if cut.len() > 3 { format!(" and {} more", cut.len() - 3) } else { String::new() };
         say(Some(false), format!("{CUT}: {}{more}", cut[..cut.len().min(3)].join(", ")));
     }
     if peers.len() > MOST_PEERS {
-        say(None, format!("{} connected now to ports of this plan: only the first {MOST_PEERS} were looked at", count(peers.len(), "client")));
+        say(
+            None,
+            format!(
+                "{} connected now to ports of this plan: only the first {MOST_PEERS} were looked at",
+                count(peers.len(), "client")
+            ),
+        );
     } else if cut.is_empty() {
         say(Some(true), format!("{} connected now: none of them would be cut", count(all.len(), "client")));
     }
@@ -293,7 +384,11 @@ mod tests {
     fn clients_that_exports_do_not_name_are_not_vouched_for() {
         let mut view = observe(&Demo::new());
         view.diagnostics.extend(crate::syntax::exports::nodes("/srv *.example.org(ro)\n").1);
-        let plan = read("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"nfs\"]\n").unwrap();
+        let plan = read(
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = \
+            [\"nfs\"]\n",
+        )
+        .unwrap();
         let checks = work(&Arc::new(seen(Arc::new(view), Plan::default())), &plan).checks;
         assert!(checks.iter().any(|c| c.good.is_none() && c.text.contains("*.example.org")), "{checks:?}");
     }
@@ -303,7 +398,14 @@ mod tests {
         let peer = std::net::IpAddr::from([198, 51, 100, 7]);
         let login = Login { user: "root".into(), peer, port: None, at: None, seen: LoginSource::Utmp };
         let told = |host: Demo, rules: &str| {
-            let planned = work(&seen(Arc::new(observe(&host)), Plan::default()), &read(&format!("version = 1\n{rules}")).unwrap());
+            let planned = work(
+                &seen(Arc::new(observe(&host)), Plan::default()),
+                &read(&format!(
+                    "version = \
+                    1\n{rules}"
+                ))
+                .unwrap(),
+            );
             let first = planned.checks.first().unwrap();
             (planned.lockout, first.good, first.text.clone())
         };
@@ -311,10 +413,16 @@ mod tests {
         let mosh = || Demo::new().used_by(Operator::Unknown, vec![login.clone()]);
         let cut = told(mosh(), drop);
         assert!(cut.0 && cut.1 == Some(false), "{cut:?}");
-        assert!(cut.2.contains("a new SSH login from 198.51.100.7 (root, logged in now) to port 22 would be cut"), "{cut:?}");
+        assert!(
+            cut.2.contains("a new SSH login from 198.51.100.7 (root, logged in now) to port 22 would be cut"),
+            "{cut:?}"
+        );
         assert_eq!(shuts_out(&observe(&mosh()), &read(&format!("version = 1\n{drop}")).unwrap()), Some(0));
         let kept = told(mosh(), &drop.replace("22/tcp", "111"));
-        assert!(!kept.0 && kept.1 == Some(true) && kept.2.contains("as before: a new SSH login from 198.51.100.7"), "{kept:?}");
+        assert!(
+            !kept.0 && kept.1 == Some(true) && kept.2.contains("as before: a new SSH login from 198.51.100.7"),
+            "{kept:?}"
+        );
         let console = told(Demo::new().used_by(Operator::Console, Vec::new()), drop);
         assert!(!console.0 && console.2.starts_with("you sit at a console of the machine"), "{console:?}");
     }
@@ -340,18 +448,31 @@ mod tests {
             view.peers = (0..strangers).map(|n| peer(0x0a00_0000 + n, to)).collect();
             view.peers.push(peer(0xc633_6401, 111));
             if filters {
-                let other = || OtherFilter { family: Family::V4, what: "nft".into(), see: "nft list ruleset".into(), rewrites: true };
+                let other = || OtherFilter {
+                    family: Family::V4,
+                    what: "nft".into(),
+                    see: "nft list ruleset".into(),
+                    rewrites: true,
+                };
                 view.other_filters.push(other());
             }
             let rules = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"portmapper\"]\n\
                 [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
             let planned = work(&seen(Arc::new(view), Plan::default()), &read(rules).unwrap());
-            planned.checks.into_iter().filter(|c| c.text.contains("connected now")).map(|c| (c.good, c.text)).collect::<Vec<_>>()
+            planned
+                .checks
+                .into_iter()
+                .filter(|c| c.text.contains("connected now"))
+                .map(|c| (c.good, c.text))
+                .collect::<Vec<_>>()
         };
         let cut = (Some(false), format!("{CUT}: 198.51.100.1 (port 111)"));
         assert_eq!(told(400, 22, false), std::slice::from_ref(&cut));
         // What is not known of other filters hides nothing of what the plan does.
         assert_eq!(told(3, 111, true), [cut]);
-        assert_eq!(told(400, 111, false), [(None, "401 clients connected now to ports of this plan: only the first 300 were looked at".to_owned())]);
+        assert_eq!(
+            told(400, 111, false),
+            [(None, "401 clients connected now to ports of this plan: only the first 300 were looked at".to_owned())]
+        );
     }
 }

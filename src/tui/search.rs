@@ -59,14 +59,22 @@ impl Search {
             return true;
         }
         if let Some(net) = self.net {
-            return words(&rule.text).filter(|w| w.contains('/')).filter_map(|w| Net::parse_any(&w)).any(|n| n.mask != 0 && n.contains(net.ip()));
+            return words(&rule.text)
+                .filter(|w| w.contains('/'))
+                .filter_map(|w| Net::parse_any(&w))
+                .any(|n| n.mask != 0 && n.contains(net.ip()));
         }
         // Only a range can hold a port that is not written out.
-        self.number.is_some_and(|port| rule.text.contains(':') && rule.spec(family).matches.iter().any(|m| match m {
-            Match::DestinationPorts(false, set) | Match::SourcePorts(false, set) | Match::EitherPorts(false, set) => set.contains(port),
-            Match::CtOrigDstPort(false, range) => range.contains(&port),
-            _ => false,
-        }))
+        self.number.is_some_and(|port| {
+            rule.text.contains(':')
+                && rule.spec(family).matches.iter().any(|m| match m {
+                    Match::DestinationPorts(false, set)
+                    | Match::SourcePorts(false, set)
+                    | Match::EitherPorts(false, set) => set.contains(port),
+                    Match::CtOrigDstPort(false, range) => range.contains(&port),
+                    _ => false,
+                })
+        })
     }
 }
 
@@ -92,10 +100,19 @@ mod tests {
     fn text_ports_and_addresses() {
         assert!(Search::new("  ").is_none());
         assert!(finds("drop", "-s 10.0.0.0/8 -j DROP"));
-        assert!(finds("22", "-p tcp -m tcp --dport 22 -j ACCEPT") && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT"));
+        assert!(
+            finds(
+                "22",
+                "-p tcp -m tcp --dport 22 -j \
+            ACCEPT"
+            ) && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT")
+        );
         assert!(!finds("22", "-s 10.22.0.1/32 -j ACCEPT"));
         assert!(finds("9042", "-j DNAT --to-destination 172.17.0.2:9042"));
-        assert!(finds("9042", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT") && !finds("9101", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT"));
+        assert!(
+            finds("9042", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT")
+                && !finds("9101", "-p tcp -m tcp --dport 9000:9100 -j ACCEPT")
+        );
         assert!(finds("10.1.2.3", "-s 10.0.0.0/8 -j DROP") && !finds("11.1.2.3", "-s 10.0.0.0/8 -j DROP"));
         assert!(!finds("10.1.2.3", "-s 0.0.0.0/0 -j DROP"), "a rule for everybody is no answer to an address");
     }
@@ -103,7 +120,15 @@ mod tests {
     #[test]
     fn a_pattern_is_taken_as_one() {
         let rule = "-d 172.17.0.2/32 -i cali1 -p tcp -m tcp --dport 9042 -j ACCEPT";
-        assert!(finds("dport (22|9042)", rule) && finds("^-d 172", rule) && finds("ACCEPT$", rule) && !finds("^ACCEPT", rule));
+        assert!(
+            finds(
+                "dport \
+                (22|9042)",
+                rule
+            ) && finds("^-d 172", rule)
+                && finds("ACCEPT$", rule)
+                && !finds("^ACCEPT", rule)
+        );
         assert!(finds("CALI\\d", rule) && !finds("cali\\d\\d", rule));
         // What is none is text: half a pattern, a name with a plus.
         assert!(finds("(", "a (b") && finds("[0:0]", ":INPUT [0:0]") && finds("cali+", "-i cali+ -j DROP"));

@@ -28,8 +28,11 @@ fn not(n: bool) -> &'static str {
 }
 
 fn ports(set: &PortSet) -> String {
-    set.ranges().take(8).map(|r| if r.start() == r.end() { r.start().to_string() } else { format!("{}-{}", r.start(), r.end()) })
-        .collect::<Vec<_>>().join(",")
+    set.ranges()
+        .take(8)
+        .map(|r| if r.start() == r.end() { r.start().to_string() } else { format!("{}-{}", r.start(), r.end()) })
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The columns of a rule.
@@ -86,7 +89,14 @@ pub fn leads_to(rule: &Rule, family: Family) -> Option<String> {
 }
 
 fn nat(to: &NatTo) -> String {
-    let addr = to.addrs.map_or_else(|| "the same address".to_owned(), |(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
+    let addr = to.addrs.map_or_else(
+        || {
+            "the same \
+            address"
+                .to_owned()
+        },
+        |(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") },
+    );
     match &to.ports {
         Some(p) if p.start() == p.end() => format!("{addr} port {}", p.start()),
         Some(p) => format!("{addr} ports {}-{}", p.start(), p.end()),
@@ -113,7 +123,9 @@ fn short(m: &Match) -> Option<String> {
         Match::Range(n, e, a, b) => format!("{}{} {a}-{b}", not(*n), side(*e)),
         Match::AddrType(n, e, kinds, _) => format!("{}{} type {}", not(*n), side(*e), kinds.join(",")),
         Match::PktType(n, t) => format!("{}packet type {t}", not(*n)),
-        Match::Set(n, name, ends) => format!("{}{} in set {name}", not(*n), ends.iter().map(|e| side(*e)).collect::<Vec<_>>().join(",")),
+        Match::Set(n, name, ends) => {
+            format!("{}{} in set {name}", not(*n), ends.iter().map(|e| side(*e)).collect::<Vec<_>>().join(","))
+        }
         Match::Mark(n, v, mask) => marked("mark", *n, *v, *mask),
         Match::ConnMark(n, v, mask) => marked("connection mark", *n, *v, *mask),
         Match::CtState(n, states) => format!("{}state {}", not(*n), states.join(",")),
@@ -140,14 +152,17 @@ fn marked(name: &str, n: bool, value: u32, mask: u32) -> String {
     let is = if n { "is not" } else { "is" };
     match mask {
         u32::MAX => format!("{name} {is} {value:#x}"),
-        bit if bit.is_power_of_two() && value & !bit == 0 => format!("{name} bit {bit:#x} {}", if (value == bit) == n { "not set" } else { "set" }),
+        bit if bit.is_power_of_two() && value & !bit == 0 => {
+            format!("{name} bit {bit:#x} {}", if (value == bit) == n { "not set" } else { "set" })
+        }
         _ => format!("{name} & {mask:#x} {is} {value:#x}"),
     }
 }
 
 /// An instant as text, UTC.
 pub fn utc(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// A rule as one plain sentence.
@@ -170,7 +185,10 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
         who = format!("{who} {}", clause("from", &c.source));
     }
     // The port belongs to the address, where both are meant as they stand.
-    let port = spec.matches.iter().find_map(|m| match m { Match::DestinationPorts(false, s) => Some(ports(s)), _ => None });
+    let port = spec.matches.iter().find_map(|m| match m {
+        Match::DestinationPorts(false, s) => Some(ports(s)),
+        _ => None,
+    });
     match (c.destination.as_str(), &port) {
         ("", None) => {}
         ("", Some(port)) => who = format!("{who} to port {port}"),
@@ -178,13 +196,21 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
         (d, Some(port)) => who = format!("{who} {}, to port {port}", clause("to", d)),
         (d, None) => who = format!("{who} {}", clause("to", d)),
     }
-    let ways = [("arriving on", &c.input), ("leaving on", &c.output)].into_iter().filter(|(_, v)| !v.is_empty()).map(|(w, v)| clause(w, v));
+    let ways = [("arriving on", &c.input), ("leaving on", &c.output)]
+        .into_iter()
+        .filter(|(_, v)| !v.is_empty())
+        .map(|(w, v)| clause(w, v));
     let mut more: Vec<String> = ways.collect();
     let only_way = more.len() == 1;
     more.extend(spec.matches.iter().filter_map(|m| match m {
         Match::DestinationPorts(true, s) => Some(format!("not to port {}", ports(s))),
-        Match::DestinationPorts(false, _) | Match::Comment(_) | Match::Source(..) | Match::Destination(..) | Match::InInterface(..)
-        | Match::OutInterface(..) | Match::Protocol(..) => None,
+        Match::DestinationPorts(false, _)
+        | Match::Comment(_)
+        | Match::Source(..)
+        | Match::Destination(..)
+        | Match::InInterface(..)
+        | Match::OutInterface(..)
+        | Match::Protocol(..) => None,
         other => short(other).map(|s| s.strip_prefix('!').map_or(s.clone(), |r| format!("not {r}"))),
     }));
     match more.as_slice() {
@@ -203,7 +229,9 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
         Target::Redirect(_) => "is redirected to this host".into(),
         Target::Snat => "gets a new source address on its way out".into(),
         Target::Netmap(to) => format!("gets a new destination: the same host in {to}"),
-        Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => "is marked and goes on".into(),
+        Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => {
+            "is marked and goes on".into()
+        }
         Target::NoTrack => "is not tracked and goes on".into(),
         Target::Continue(w) => format!("is handled by {} and goes on", w.split(' ').next().unwrap_or_default()),
         Target::Jump(n, _) => format!("goes through chain {n}"),
@@ -234,23 +262,71 @@ mod tests {
 
     #[test]
     fn rules_read_as_sentences() {
-        assert_eq!(say("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT"), "Every TCP packet from 192.0.2.11/32 to port 111 is accepted.");
+        assert_eq!(
+            say("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT"),
+            "Every TCP packet from 192.0.2.11/32 to port 111 is accepted."
+        );
         assert_eq!(say("! -i lo -j PORTCULLIS"), "Every packet not arriving on lo goes through chain PORTCULLIS.");
-        assert_eq!(say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "Every packet, state RELATED,ESTABLISHED, is accepted.");
-        assert_eq!(say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"), "Every TCP packet to port 9042 gets a new destination: 172.17.0.2 port 9042.");
-        assert_eq!(say("-m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP"),
-            "Every packet, mark bit 0x40000 set, -m rpfilter --validmark --invert, is dropped without an answer.");
-        assert_eq!(say("-m recent --set --name seen --rsource -j DROP"), "Every packet, -m recent --set --name seen --rsource, is dropped without an answer.");
-        let mark = |args: &str| say(&format!("-m {args} -j DROP")).replace("Every packet, ", "").replace(", is dropped without an answer.", "");
-        assert_eq!(["mark --mark 0x4000", "mark ! --mark 0x4000", "mark --mark 0x0/0x4000", "mark ! --mark 0x0/0x4000", "mark ! --mark 0x4000/0x4000", "connmark --mark 0x200/0xf00"]
-            .map(mark), ["mark is 0x4000", "mark is not 0x4000", "mark bit 0x4000 not set", "mark bit 0x4000 set", "mark bit 0x4000 not set", "connection mark & 0xf00 is 0x200"]);
-        assert_eq!(say("-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT"),
-            "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted.");
-        assert_eq!(say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),
-            "Every UDP packet not to 192.0.2.0/24, not to port 53, is dropped without an answer.");
+        assert_eq!(
+            say("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+            "Every packet, state RELATED,ESTABLISHED, is accepted."
+        );
+        assert_eq!(
+            say("-p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042"),
+            "Every TCP packet to port 9042 gets a new destination: 172.17.0.2 port 9042."
+        );
+        assert_eq!(
+            say("-m mark --mark 0x40000/0x40000 -m rpfilter --validmark --invert -j DROP"),
+            "Every packet, mark bit 0x40000 set, -m rpfilter --validmark --invert, is dropped without an answer."
+        );
+        assert_eq!(
+            say("-m recent --set --name seen --rsource -j DROP"),
+            "Every packet, -m recent --set --name seen --rsource, is dropped without an answer."
+        );
+        let mark = |args: &str| {
+            say(&format!(
+                "-m {args} -j \
+                DROP"
+            ))
+            .replace("Every packet, ", "")
+            .replace(", is dropped without an answer.", "")
+        };
+        assert_eq!(
+            [
+                "mark --mark 0x4000",
+                "mark ! --mark 0x4000",
+                "mark --mark 0x0/0x4000",
+                "mark ! --mark 0x0/0x4000",
+                "mark ! --mark 0x4000/0x4000",
+                "connmark --mark 0x200/0xf00"
+            ]
+            .map(mark),
+            [
+                "mark is 0x4000",
+                "mark is not 0x4000",
+                "mark bit 0x4000 not set",
+                "mark bit 0x4000 set",
+                "mark bit 0x4000 not set",
+                "connection mark & 0xf00 is 0x200"
+            ]
+        );
+        assert_eq!(
+            say("-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT"),
+            "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted."
+        );
+        assert_eq!(
+            say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),
+            "Every UDP packet not to 192.0.2.0/24, not to port 53, is dropped without an answer."
+        );
         let target = |text: &str| columns(&Rule::new(text), Family::V4).target;
-        assert_eq!((target("-o eth0 -j MASQUERADE").as_str(), target("-j SNAT --to-source 192.0.2.1").as_str()), ("MASQUERADE", "SNAT"));
-        let c = columns(&Rule::new("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -m comment --comment \"the mail\" -j ACCEPT"), Family::V4);
+        assert_eq!(
+            (target("-o eth0 -j MASQUERADE").as_str(), target("-j SNAT --to-source 192.0.2.1").as_str()),
+            ("MASQUERADE", "SNAT")
+        );
+        let c = columns(
+            &Rule::new("-s 192.0.2.11/32 -p tcp -m tcp --dport 111 -m comment --comment \"the mail\" -j ACCEPT"),
+            Family::V4,
+        );
         assert_eq!((c.rest.as_str(), c.comment.as_str()), ("port 111", "/* the mail */"));
         assert!(say("-m time --datestop 2026-11-23T22:18:34 -j X").contains("until 2026-11-23 22:18:34 UTC"));
     }

@@ -168,7 +168,10 @@ pub enum Request {
     Rates(bool),
     /// What was loaded before a trial, beside what is loaded now.
     Snapshot(String),
-    Export { path: String, text: String },
+    Export {
+        path: String,
+        text: String,
+    },
     StoreDraft(Plan),
     Stop,
 }
@@ -177,13 +180,22 @@ pub enum Request {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each is one word of the screens")]
 pub enum Change {
-    Apply { what: Proposal, within: Duration },
-    Keep { without_proof: bool },
+    Apply {
+        what: Proposal,
+        within: Duration,
+    },
+    Keep {
+        without_proof: bool,
+    },
     Revert,
     Extend,
     /// Without a mode, that which is usual on the host.
-    SavePreview { mode: Option<SaveMode> },
-    Save { mode: SaveMode },
+    SavePreview {
+        mode: Option<SaveMode>,
+    },
+    Save {
+        mode: SaveMode,
+    },
 }
 
 impl Change {
@@ -206,7 +218,10 @@ pub enum Reply {
     Seen(Arc<Seen>),
     Planned(Arc<Planned>),
     Traced(Arc<Trace>),
-    Resolved { name: String, addrs: Result<Vec<IpAddr>, String> },
+    Resolved {
+        name: String,
+        addrs: Result<Vec<IpAddr>, String>,
+    },
     /// How far a look is.
     Progress(String),
     /// How far a change is.
@@ -214,12 +229,19 @@ pub enum Reply {
     /// Whether what ought to be in force is, and what boot would load instead.
     Enforced(Enforced),
     Rates(Arc<Rates>),
-    Snapshot { id: String, diff: String, whole: String },
+    Snapshot {
+        id: String,
+        diff: String,
+        whole: String,
+    },
     Trial(Option<TrialSeen>),
     Began(TrialSeen),
     Past(Vec<TrialSeen>),
     Draft(Draft),
-    SavePreview { mode: SaveMode, text: String },
+    SavePreview {
+        mode: SaveMode,
+        text: String,
+    },
     /// A change was done.
     Done(String),
     /// What boot loads was written: what was done, and what is left to be done so that boot loads it.
@@ -227,9 +249,17 @@ pub enum Reply {
     /// A file was written; a change may still be under way.
     Written(String),
     /// What was looked for or written did not work out.
-    Failed { what: String, hint: String, code: &'static str },
+    Failed {
+        what: String,
+        hint: String,
+        code: &'static str,
+    },
     /// A change was not done.
-    Refused { what: String, hint: String, code: &'static str },
+    Refused {
+        what: String,
+        hint: String,
+        code: &'static str,
+    },
 }
 
 /// A message at the foot of the screen.
@@ -268,13 +298,17 @@ impl Allowed {
         (self != before).then_some(self)
     }
 
-    /// The words that must be typed before it is done, beside those that were typed before; `None`: a plain yes is enough.
+    /// The words that must be typed before it is done, beside those that were typed before; `None`: a plain yes is
+    /// enough.
     pub fn phrase(self, before: Self) -> Option<&'static str> {
         [
             (self.lockout && !before.lockout, "lock me out"),
             (self.without_fuse && !before.without_fuse, "without fuse"),
             (self.without_rehearsal && !before.without_rehearsal, "without rehearsal"),
-        ].into_iter().find(|(asked, _)| *asked).map(|(_, words)| words)
+        ]
+        .into_iter()
+        .find(|(asked, _)| *asked)
+        .map(|(_, words)| words)
     }
 }
 
@@ -415,10 +449,36 @@ pub struct Shared {
 impl Shared {
     /// Nothing seen yet.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
-        Self { proposed: None, trial_time: Duration::from_mins(1),
-            theme, keys: Arc::new(keys), area, seen: None, plan: Plan::default(), before: Vec::new(), planned: None, trial: None, past: Vec::new(),
-            enforced: Enforced::default(), busy: None, changing: None, untouched: true, note: None, search: String::new(), counts: std::cell::Cell::default(), rates: None, requests: Vec::new(), opens: Vec::new(), go: None, plan_rule: None, show_rule: None,
-            lit: None, boot_to_do: None, guide: None, copy: None, act: None,
+        Self {
+            proposed: None,
+            trial_time: Duration::from_mins(1),
+            theme,
+            keys: Arc::new(keys),
+            area,
+            seen: None,
+            plan: Plan::default(),
+            before: Vec::new(),
+            planned: None,
+            trial: None,
+            past: Vec::new(),
+            enforced: Enforced::default(),
+            busy: None,
+            changing: None,
+            untouched: true,
+            note: None,
+            search: String::new(),
+            counts: std::cell::Cell::default(),
+            rates: None,
+            requests: Vec::new(),
+            opens: Vec::new(),
+            go: None,
+            plan_rule: None,
+            show_rule: None,
+            lit: None,
+            boot_to_do: None,
+            guide: None,
+            copy: None,
+            act: None,
         }
     }
 
@@ -492,7 +552,9 @@ impl Shared {
     pub fn may_end(&self, action: Action) -> Result<(), String> {
         match self.phase() {
             None => Err("no trial runs any more".into()),
-            Some(p) if action == Action::Keep && !p.keeps() || action == Action::Extend && !p.extends() => Err(p.says()),
+            Some(p) if action == Action::Keep && !p.keeps() || action == Action::Extend && !p.extends() => {
+                Err(p.says())
+            }
             Some(_) => Ok(()),
         }
     }

@@ -35,19 +35,26 @@ pub fn keys() -> io::Result<File> {
     if stdin.is_terminal() {
         return Ok(File::from(rustix::io::dup(&stdin)?));
     }
-    OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| io::Error::other("there is no terminal to read keys from"))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|_| io::Error::other("there is no terminal to read keys from"))
 }
 
 impl Terminal {
     /// Takes the terminal over. A panic on this thread gives it back before the message is printed.
     pub fn take(mouse: bool) -> io::Result<Self> {
         let stdout = io::stdout();
-        let tty = if stdout.is_terminal() { File::from(rustix::io::dup(&stdout)?) } else {
+        let tty = if stdout.is_terminal() {
+            File::from(rustix::io::dup(&stdout)?)
+        } else {
             return Err(io::Error::other("standard output is not a terminal"));
         };
         let before = tcgetattr(&tty)?;
         give_back_on_panic(&tty, before.clone())?;
-        let mut t = Self { tty, before, held: false, mouse, shown: Buffer::empty(Rect::ZERO), cursor: None, out: Vec::new() };
+        let mut t =
+            Self { tty, before, held: false, mouse, shown: Buffer::empty(Rect::ZERO), cursor: None, out: Vec::new() };
         t.hold()?;
         Ok(t)
     }
@@ -92,7 +99,10 @@ impl Terminal {
         // What was written moved the cursor as well.
         if cursor != self.cursor || (cursor.is_some() && !self.out.is_empty()) {
             match cursor {
-                Some((x, y)) => self.out.extend_from_slice(format!("\x1b[{};{}H{}", y + 1, x + 1, if self.cursor.is_none() { "\x1b[?25h" } else { "" }).as_bytes()),
+                Some((x, y)) => self.out.extend_from_slice(
+                    format!("\x1b[{};{}H{}", y + 1, x + 1, if self.cursor.is_none() { "\x1b[?25h" } else { "" })
+                        .as_bytes(),
+                ),
                 None => self.out.extend_from_slice(b"\x1b[?25l"),
             }
             self.cursor = cursor;
@@ -184,12 +194,15 @@ pub fn write_difference(shown: &Buffer, next: &Buffer, out: &mut Vec<u8>) {
 }
 
 fn is_blank(cell: &Cell) -> bool {
-    cell.symbol() == " " && cell.bg == Color::Reset && !cell.modifier.intersects(Modifier::REVERSED | Modifier::UNDERLINED)
+    cell.symbol() == " "
+        && cell.bg == Color::Reset
+        && !cell.modifier.intersects(Modifier::REVERSED | Modifier::UNDERLINED)
 }
 
 fn move_to(from: Option<(u16, u16)>, to: (u16, u16), next: &Buffer, pen: &mut Pen, out: &mut Vec<u8>) {
     if let Some((fx, fy)) = from
-        && fy == to.1 && to.0 > fx
+        && fy == to.1
+        && to.0 > fx
     {
         let gap = to.0 - fx;
         // Writing a few unchanged plain cells again is shorter than a move.
@@ -226,7 +239,13 @@ fn set_pen(pen: &mut Pen, want: Pen, out: &mut Vec<u8>) {
         *pen = PLAIN;
     }
     let on = want.modifier - pen.modifier;
-    for (m, code) in [(Modifier::BOLD, "1"), (Modifier::DIM, "2"), (Modifier::ITALIC, "3"), (Modifier::UNDERLINED, "4"), (Modifier::REVERSED, "7")] {
+    for (m, code) in [
+        (Modifier::BOLD, "1"),
+        (Modifier::DIM, "2"),
+        (Modifier::ITALIC, "3"),
+        (Modifier::UNDERLINED, "4"),
+        (Modifier::REVERSED, "7"),
+    ] {
         if on.contains(m) {
             codes.push(code.to_owned());
         }

@@ -14,14 +14,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Turn};
+use super::config::Config;
 use super::input::Input;
 use super::keymap::{Action, Place};
 use super::planned;
 use super::shared::{Change, Draft, Reply, Request, TrialSeen};
-use crate::model::{FileOrigin, Plan, TrialPhase, Whose};
-use super::config::Config;
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
+use crate::model::{FileOrigin, Plan, TrialPhase, Whose};
 
 /// A cockpit with its worker, driven by keys.
 struct Cockpit {
@@ -94,7 +94,11 @@ impl Cockpit {
     /// Clicks on a text of the screen.
     fn click(&mut self, on: &str) -> &mut Self {
         let picture = text(&self.app.draw().cells);
-        let (y, line) = picture.lines().enumerate().find(|(_, l)| l.contains(on)).unwrap_or_else(|| panic!("{on} is not on\n{picture}"));
+        let (y, line) = picture
+            .lines()
+            .enumerate()
+            .find(|(_, l)| l.contains(on))
+            .unwrap_or_else(|| panic!("{on} is not on\n{picture}"));
         let x = line[..line.find(on).unwrap()].chars().count();
         self.app.input(Input::Click(x as u16, y as u16));
         self.app.draw();
@@ -128,7 +132,8 @@ fn text(buf: &Buffer) -> String {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    let mut mask = |pattern: &str, with: &str| out = regex::Regex::new(pattern).unwrap().replace_all(&out, with).into_owned();
+    let mut mask =
+        |pattern: &str, with: &str| out = regex::Regex::new(pattern).unwrap().replace_all(&out, with).into_owned();
     mask(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-01-01 00:00:00 UTC");
     mask(r"\b1[5-9]\d{8}-\d+", "TRIAL");
     mask(r"(come back in|runs:) \d+ s", "$1 59 s");
@@ -198,7 +203,9 @@ fn services() {
 
 #[test]
 fn notes() {
-    pictures("notes", |c| { c.press(&["i"]); });
+    pictures("notes", |c| {
+        c.press(&["i"]);
+    });
 }
 
 /// Docker behind a closed INPUT: the world gets in, only the bridges do not.
@@ -215,7 +222,9 @@ fn captured(text: &str, w: u16, h: u16) -> Cockpit {
 
 #[test]
 fn services_found() {
-    pictures("services_found", |c| { c.press(&["/", "text:9042", "enter"]); });
+    pictures("services_found", |c| {
+        c.press(&["/", "text:9042", "enter"]);
+    });
     // What was searched for gives way, what was found does not.
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
@@ -224,42 +233,68 @@ fn services_found() {
 
 #[test]
 fn chains() {
-    pictures("chains", |c| { c.press(&["2", "j", "enter", "enter"]); });
+    pictures("chains", |c| {
+        c.press(&["2", "j", "enter", "enter"]);
+    });
 }
 
 #[test]
 fn nodes_with_a_mistake() {
-    pictures("nodes", |c| { c.press(&["p", "text:192.0.2.300 ", "enter"]); });
+    pictures("nodes", |c| {
+        c.press(&["p", "text:192.0.2.300 ", "enter"]);
+    });
 }
 
 #[test]
 fn plan() {
-    pictures("plan", |c| { staged(c); c.press(&["3"]); });
+    pictures("plan", |c| {
+        staged(c);
+        c.press(&["3"]);
+    });
 }
 
 #[test]
 fn preview() {
-    pictures("preview", |c| { staged(c); c.press(&["v"]); });
+    pictures("preview", |c| {
+        staged(c);
+        c.press(&["v"]);
+    });
 }
 
 #[test]
 fn trace_and_way() {
     let traced = |c: &mut Cockpit| c.until(|a| a.shared.lit.is_some());
-    pictures("trace", |c| { c.press(&["t"]); traced(c); });
-    pictures("way", |c| { c.press(&["w"]); traced(c); });
+    pictures("trace", |c| {
+        c.press(&["t"]);
+        traced(c);
+    });
+    pictures("way", |c| {
+        c.press(&["w"]);
+        traced(c);
+    });
 }
 
 #[test]
 fn help_palette_and_question() {
-    pictures("help", |c| { c.press(&["?"]); });
-    pictures("palette", |c| { c.press(&[":", "text:rule"]); });
-    pictures("question", |c| { staged(c); c.press(&["3", "y"]); });
+    pictures("help", |c| {
+        c.press(&["?"]);
+    });
+    pictures("palette", |c| {
+        c.press(&[":", "text:rule"]);
+    });
+    pictures("question", |c| {
+        staged(c);
+        c.press(&["3", "y"]);
+    });
 }
 
 #[test]
 fn trial_and_history() {
     pictures("trial", on_trial);
-    pictures("history", |c| { kept(c); c.press(&["esc", "4"]); });
+    pictures("history", |c| {
+        kept(c);
+        c.press(&["esc", "4"]);
+    });
 }
 
 #[test]
@@ -284,7 +319,12 @@ fn the_ways_to_save_come_one_after_the_other() {
     c.until_shown("portcullis-rules.service will be written");
     assert!(c.picture().contains("● portcullis' own chains alone"), "{}", c.picture());
     c.press(&["enter"]);
-    c.until(|a| a.shared.note.as_ref().is_some_and(|n| n.text.starts_with("saved portcullis' own chains alone: wrote /etc/portcullis/rules.v4")));
+    c.until(|a| {
+        a.shared
+            .note
+            .as_ref()
+            .is_some_and(|n| n.text.starts_with("saved portcullis' own chains alone: wrote /etc/portcullis/rules.v4"))
+    });
 }
 
 #[test]
@@ -351,11 +391,18 @@ impl Dice {
 
 /// The reply that a plan is the draft of before, in a file of the operator's own.
 fn drafted(plan: Plan) -> Reply {
-    let origin = FileOrigin { path: "/root/.local/share/portcullis/draft-host-nfs1.toml".into(), whose: Whose::Own, changed: 0 };
+    let origin =
+        FileOrigin { path: "/root/.local/share/portcullis/draft-host-nfs1.toml".into(), whose: Whose::Own, changed: 0 };
     Reply::Draft(Draft { plan, origin, age: 7200 })
 }
 
 fn a_draft() -> Plan {
     let rule = |from: &str, to: &str| format!("[[rule]]\naction = \"allow\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n");
-    crate::syntax::plan::read(&format!("version = 1\n{}{}", rule("192.0.2.11", "portmapper"), rule("192.0.2.12", "nfs"))).unwrap()
+    crate::syntax::plan::read(&format!(
+        "version = \
+        1\n{}{}",
+        rule("192.0.2.11", "portmapper"),
+        rule("192.0.2.12", "nfs")
+    ))
+    .unwrap()
 }

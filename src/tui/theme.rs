@@ -78,7 +78,8 @@ impl Theme {
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| var(name).filter(|v| !v.is_empty());
         let term = set("TERM").unwrap_or_default();
-        let depth = if set("NO_COLOR").is_some() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2") {
+        let depth = if set("NO_COLOR").is_some() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2")
+        {
             Depth::Mono
         } else if term.contains("256") || set("COLORTERM").is_some() {
             Depth::Many
@@ -91,9 +92,10 @@ impl Theme {
             Some(_) => Ground::Dark,
             None => Ground::Either,
         };
-        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_uppercase();
+        let locale =
+            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_uppercase();
         // Without any locale (a bare ssh session) almost every terminal still shows UTF-8.
-        let unicode = term != "linux" && (locale.is_empty() || locale.contains("UTF-8") || locale.contains("UTF8") );
+        let unicode = term != "linux" && (locale.is_empty() || locale.contains("UTF-8") || locale.contains("UTF8"));
         Self { depth, ground, unicode, reader: false }
     }
 
@@ -190,7 +192,28 @@ impl Theme {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table in Theme::glyph shows each")]
 pub enum Glyph {
-    Cursor, Anyone, Some, Nobody, Unsure, Yes, No, Line, Bar, Corners, Arrow, Dot, Enter, Up, Down, Cut, Full, Empty, Into, Last, Step, Hit,
+    Cursor,
+    Anyone,
+    Some,
+    Nobody,
+    Unsure,
+    Yes,
+    No,
+    Line,
+    Bar,
+    Corners,
+    Arrow,
+    Dot,
+    Enter,
+    Up,
+    Down,
+    Cut,
+    Full,
+    Empty,
+    Into,
+    Last,
+    Step,
+    Hit,
 }
 
 #[cfg(test)]
@@ -211,7 +234,10 @@ mod tests {
         assert!(theme(&[("TERM", "xterm"), ("NO_COLOR", "")]).depth == Depth::Sixteen);
         assert_eq!(theme(&[("TERM", "rxvt"), ("COLORFGBG", "0;15")]).ground, Ground::Light);
         let light = theme(&[("TERM", "xterm"), ("COLORFGBG", "0;15")]);
-        assert_eq!((light.style(Role::Partial).fg, light.style(Role::Key).fg), (Some(Color::Magenta), Some(Color::Blue)));
+        assert_eq!(
+            (light.style(Role::Partial).fg, light.style(Role::Key).fg),
+            (Some(Color::Magenta), Some(Color::Blue))
+        );
         let mut bare = theme(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]);
         assert!(bare.choose("16") && bare.depth == Depth::Mono && !bare.choose("pink"));
     }

@@ -1,5 +1,5 @@
-//! The threads behind the screen, and the only room of the cockpit that touches the host. One thread looks and works out
-//! what the screen asks, in order, newest plan first; another changes the host; names are looked up in threads of
+//! The threads behind the screen, and the only room of the cockpit that touches the host. One thread looks and works
+//! out what the screen asks, in order, newest plan first; another changes the host; names are looked up in threads of
 //! their own, so that a slow resolver stops nothing; while a trial runs another reads its clock once a second, else
 //! nothing wakes up.
 
@@ -11,15 +11,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::planned;
 use super::shared::{Change, Check, Draft, Planned, Reply, Request, Seen, TrialSeen};
-use told::{Machine, Teller};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
@@ -31,6 +30,7 @@ use crate::observe::live::observe;
 use crate::plan::{Enforced, difference};
 use crate::syntax::{iptables_save, plan as plan_file};
 use crate::trial::{self, Refusal, history::Kept};
+use told::{Machine, Teller};
 
 /// A host with more rules is shown before it is judged: that may take longer than one likes to wait at an empty screen.
 const LARGE: usize = 1_000;
@@ -119,7 +119,11 @@ fn survives(work: impl FnOnce()) -> bool {
 }
 
 fn defect() -> Refusal {
-    Refusal::failed("defect", "this did not work: a defect in portcullis", "nothing else is affected; what you did just now makes a good report")
+    Refusal::failed(
+        "defect",
+        "this did not work: a defect in portcullis",
+        "nothing else is affected; what you did just now makes a good report",
+    )
 }
 
 impl<E: From<Reply> + Send + 'static> Looker<E> {
@@ -134,12 +138,16 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     fn serve(&mut self, request: Request) {
         match request {
             Request::Look => self.look(),
-            Request::Work(plan) => if let Some(seen) = &self.seen {
-                self.tell(Reply::Planned(Arc::new(self.work(seen, &plan))));
-            },
-            Request::Trace(packet) => if let Some(seen) = &self.seen {
-                self.tell(Reply::Traced(Arc::new(Analysis::new(&seen.view).trace(&packet))));
-            },
+            Request::Work(plan) => {
+                if let Some(seen) = &self.seen {
+                    self.tell(Reply::Planned(Arc::new(self.work(seen, &plan))));
+                }
+            }
+            Request::Trace(packet) => {
+                if let Some(seen) = &self.seen {
+                    self.tell(Reply::Traced(Arc::new(Analysis::new(&seen.view).trace(&packet))));
+                }
+            }
             Request::Resolve(name) => self.resolve(name),
             Request::Rates(on) => self.count(on),
             Request::Snapshot(id) => self.compare(id),
@@ -236,11 +244,18 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
             let Some(text) = trial::history::snapshot(host.as_ref(), &id, suffix) else { continue };
             let then = iptables_save::write(&iptables_save::read(&text, family).0, false);
             let now = seen.view.rules(family).map(|r| iptables_save::write(r, false)).unwrap_or_default();
-            diff.push_str(&difference((&format!("{} before the trial", family.label()), &then), (&format!("{} now", family.label()), &now)));
+            diff.push_str(&difference(
+                (&format!("{} before the trial", family.label()), &then),
+                (&format!("{} now", family.label()), &now),
+            ));
             whole.push_str(&format!("# {} as loaded before trial {id}\n{text}", family.label()));
         }
         if whole.is_empty() {
-            self.fail(format!("there is no snapshot of trial {id}"), "it was removed, or the trial failed before it was written", "snapshot");
+            self.fail(
+                format!("there is no snapshot of trial {id}"),
+                "it was removed, or the trial failed before it was written",
+                "snapshot",
+            );
         } else {
             self.tell(Reply::Snapshot { id, diff, whole });
         }
@@ -255,7 +270,10 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
             };
             let addrs = match looked {
                 Ok(a) if !a.is_empty() => Ok(a),
-                _ => Err(format!("{name} does not resolve to an address; check the spelling, or write the address itself")),
+                _ => Err(format!(
+                    "{name} does not resolve to an address; check the spelling, or write the address \
+                    itself"
+                )),
             };
             teller.tell(Reply::Resolved { name, addrs });
         });
@@ -273,7 +291,8 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     fn store_draft(&self, plan: &Plan) {
         let Some((personal, name)) = &self.draft else { return };
         let as_kept = self.seen.as_ref().is_some_and(|s| s.kept == *plan);
-        let done = if as_kept { personal.drop_draft(name) } else { personal.store_draft(name, &plan_file::write(plan)) };
+        let done =
+            if as_kept { personal.drop_draft(name) } else { personal.store_draft(name, &plan_file::write(plan)) };
         if let Err(e) = done {
             self.fail(format!("the draft of the plan is not stored: {e}"), "it is lost if this session ends", "draft");
         }
@@ -283,7 +302,8 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     fn stored_draft(&self) -> Option<Result<Draft, String>> {
         let (personal, name) = self.draft.as_ref()?;
         Some(personal.draft(name)?.and_then(|found| {
-            let plan = plan_file::read(&found.text).map_err(|d| format!("{} is not read: {}", found.origin.path, d.message))?;
+            let plan = plan_file::read(&found.text)
+                .map_err(|d| format!("{} is not read: {}", found.origin.path, d.message))?;
             let age = u64::try_from(Live::default().now().wall - found.origin.changed).unwrap_or(0);
             Ok(Draft { plan, origin: found.origin, age })
         }))
@@ -291,7 +311,10 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
 
     /// What is kept is no draft any more: else it would be offered again when something else is kept one day.
     fn drop_kept_draft(&self, kept: &Plan) {
-        if let Some((personal, name)) = &self.draft && let Some(Ok(draft)) = self.stored_draft() && draft.plan == *kept {
+        if let Some((personal, name)) = &self.draft
+            && let Some(Ok(draft)) = self.stored_draft()
+            && draft.plan == *kept
+        {
             // Left there it would only be offered once more. One of another user's is not touched.
             let _ = personal.drop_draft(name);
         }
@@ -300,8 +323,12 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     fn offer_draft(&self) {
         let kept = self.seen.as_ref().map(|s| &s.kept);
         match self.stored_draft() {
-            Some(Ok(draft)) if Some(&draft.plan) != kept && !draft.plan.rules.is_empty() => self.tell(Reply::Draft(draft)),
-            Some(Err(why)) => self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", "draft"),
+            Some(Ok(draft)) if Some(&draft.plan) != kept && !draft.plan.rules.is_empty() => {
+                self.tell(Reply::Draft(draft));
+            }
+            Some(Err(why)) => {
+                self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", "draft");
+            }
             _ => {}
         }
     }
@@ -313,7 +340,8 @@ fn draft_name(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Opt
         return None;
     }
     let host = host?;
-    let name: String = host.name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
+    let name: String =
+        host.name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' }).collect();
     let kind = if host.source() == Source::Demo { "demo" } else { "host" };
     Some(format!("draft-{kind}-{name}.toml"))
 }
@@ -350,7 +378,9 @@ impl Worker {
         let (looks, requests) = channel();
         let (changes, changed) = channel();
         let (to_looks, machine, to_screen) = (looks.clone(), host.clone(), teller.clone());
-        thread::Builder::new().name("changes".into()).spawn(move || change::run(machine, &changed, to_looks, to_screen))?;
+        thread::Builder::new()
+            .name("changes".into())
+            .spawn(move || change::run(machine, &changed, to_looks, to_screen))?;
         let looker = Looker { subject, host: host.clone(), teller, seen: None, counting: Arc::default(), draft };
         thread::Builder::new().name("looks".into()).spawn(move || look(looker, &requests))?;
         Ok(Self { looks, changes, changing: channel(), writing: channel(), host })
@@ -364,7 +394,8 @@ impl Worker {
                 self.changes.send((change, token)).is_ok()
             }
             request => {
-                let token = matches!(request, Request::StoreDraft(_) | Request::Export { .. }).then(|| self.writing.0.clone());
+                let token =
+                    matches!(request, Request::StoreDraft(_) | Request::Export { .. }).then(|| self.writing.0.clone());
                 self.looks.send((request, token)).is_ok()
             }
         }

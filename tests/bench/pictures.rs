@@ -1,6 +1,12 @@
 //! Makes the pictures that the README shows, from the real program: `cargo bench --bench pictures`. The same twice.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "it fails by panicking and has a clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "it fails by panicking and has a clock"
+)]
 
 #[path = "../common/pty.rs"]
 mod pty;
@@ -15,8 +21,12 @@ fn svg(screen: &vt100::Screen) -> String {
     let (rows, cols) = (screen.size().0.get(), screen.size().1.get());
     let (cw, ch) = (8.4, 18.0);
     let (w, h) = (f64::from(cols) * cw + 16.0, f64::from(rows) * ch + 16.0);
-    let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"14\">\n\
-        <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n");
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" font-family=\"DejaVu Sans Mono, \
+            Menlo, \
+            Consolas, monospace\" font-size=\"14\">\n\
+        <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n"
+    );
     for y in 0..rows {
         // A trial is named after the instant it began.
         let named = screen.contents_between(y, 0, y, cols).contains("Trial 1");
@@ -31,10 +41,19 @@ fn svg(screen: &vt100::Screen) -> String {
                 _ if cell.dim() => "#8a919e",
                 _ => "#dfe3ea",
             };
-            let text = if named && x < 24 { cell.contents().replace(|c: char| c.is_ascii_digit(), "0") } else { cell.contents().to_owned() };
+            let text = if named && x < 24 {
+                cell.contents().replace(|c: char| c.is_ascii_digit(), "0")
+            } else {
+                cell.contents().to_owned()
+            };
             let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             let bold = if cell.bold() { " font-weight=\"bold\"" } else { "" };
-            let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{fill}\"{bold}>{text}</text>", 8.0 + f64::from(x) * cw, 22.0 + f64::from(y) * ch);
+            let _ = writeln!(
+                out,
+                "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{fill}\"{bold}>{text}</text>",
+                8.0 + f64::from(x) * cw,
+                22.0 + f64::from(y) * ch
+            );
         }
     }
     out.push_str("</svg>\n");

@@ -4,7 +4,14 @@
 //!
 //! `cargo bench --bench pty`
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, reason = "a bench prints figures, measures time and runs programs")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a bench prints figures, measures time and runs programs"
+)]
 
 #[path = "../common/pty.rs"]
 mod pty;
@@ -90,9 +97,18 @@ fn long_rules(to: &Path) {
         let from = format!("192.{}.{}.0/24", i / 250 % 200, i % 250);
         match i % 3 {
             0 => writeln!(text, "-A INPUT -s {from} -p tcp -m tcp --dport {} -j ACCEPT", 1 + i % 6000),
-            1 => writeln!(text, "-A INPUT -s {from} -i eth{} -p udp -m udp --dport {} -m comment --comment \"site {i}\" -j DROP", i % 4, 1 + i % 6000),
-            _ => writeln!(text, "-A INPUT -s {from} -m conntrack --ctstate NEW -j REJECT --reject-with icmp-port-unreachable"),
-        }.unwrap();
+            1 => writeln!(
+                text,
+                "-A INPUT -s {from} -i eth{} -p udp -m udp --dport {} -m comment --comment \"site {i}\" -j DROP",
+                i % 4,
+                1 + i % 6000
+            ),
+            _ => writeln!(
+                text,
+                "-A INPUT -s {from} -m conntrack --ctstate NEW -j REJECT --reject-with icmp-port-unreachable"
+            ),
+        }
+        .unwrap();
     }
     text.push_str("COMMIT\n");
     std::fs::write(to, text).unwrap();
@@ -126,7 +142,13 @@ fn ours(place: &Path) -> Vec<Cost> {
 fn trial_clock() -> usize {
     let mut p = Pty::start(&["demo"], &[]);
     p.see("portmapper");
-    for (key, then) in [("p", "Who may use"), ("192.0.2.11\r", "staged: 1 node"), ("3", "a new login still gets in"), ("y", "Apply on trial for 60 s"), ("\r", "The old rules come back in")] {
+    for (key, then) in [
+        ("p", "Who may use"),
+        ("192.0.2.11\r", "staged: 1 node"),
+        ("3", "a new login still gets in"),
+        ("y", "Apply on trial for 60 s"),
+        ("\r", "The old rules come back in"),
+    ] {
         p.press(key);
         p.see(then);
     }
@@ -186,19 +208,48 @@ fn main() {
     for i in 0..1000 {
         std::fs::write(files.join(format!("file-{i:04}-{}", "x".repeat(i % 17))), "x").unwrap();
     }
-    costs.extend(other("mc", "/usr/bin/mc", &["-u", files.to_str().unwrap(), files.to_str().unwrap()], "file-0001", true));
+    costs.extend(other(
+        "mc",
+        "/usr/bin/mc",
+        &["-u", files.to_str().unwrap(), files.to_str().unwrap()],
+        "file-0001",
+        true,
+    ));
     costs.extend(other("htop", "/usr/bin/htop", &[], "Load average", false));
 
-    println!("{:32} {:>12} {:>10} {:>8} {:>8} {:>10} {:>10}", "at 80x24", "first byte", "95 of 100", "a step", "a line", "idle 5 s", "wake-ups");
+    println!(
+        "{:32} {:>12} {:>10} {:>8} {:>8} {:>10} {:>10}",
+        "at 80x24", "first byte", "95 of 100", "a step", "a line", "idle 5 s", "wake-ups"
+    );
     for c in &costs {
         let line = c.scrolled.map_or_else(|| "-".to_owned(), |n| format!("{n} B"));
-        println!("{:32} {:>9} us {:>7} us {:>6} B {line:>8} {:>8} B {:>10}", c.name, c.first.0, c.first.1, c.step, c.idle_bytes, c.wakes);
+        println!(
+            "{:32} {:>9} us {:>7} us {:>6} B {line:>8} {:>8} B {:>10}",
+            c.name, c.first.0, c.first.1, c.step, c.idle_bytes, c.wakes
+        );
     }
-    println!("the clock of a trial: {clock} B a second; the screen is current {} us after the last of 300 held keys", held.as_micros());
-    let over: Vec<String> = costs.iter().filter(|c| c.name.starts_with("portcullis")).flat_map(|c| {
-        let bytes = [("a cursor step", c.step, 300), ("a scrolled line", c.scrolled.unwrap_or(0), 600), ("idle", c.idle_bytes, 0), ("wake-ups", c.wakes as usize, 0)];
-        bytes.into_iter().filter(|(_, n, max)| n > max).map(|(what, n, max)| format!("{}: {what}: {n}, {max} at most", c.name)).collect::<Vec<_>>()
-    }).chain((clock > 60).then(|| format!("the clock of a trial: {clock} B a second, 60 at most"))).collect();
+    println!(
+        "the clock of a trial: {clock} B a second; the screen is current {} us after the last of 300 held keys",
+        held.as_micros()
+    );
+    let over: Vec<String> = costs
+        .iter()
+        .filter(|c| c.name.starts_with("portcullis"))
+        .flat_map(|c| {
+            let bytes = [
+                ("a cursor step", c.step, 300),
+                ("a scrolled line", c.scrolled.unwrap_or(0), 600),
+                ("idle", c.idle_bytes, 0),
+                ("wake-ups", c.wakes as usize, 0),
+            ];
+            bytes
+                .into_iter()
+                .filter(|(_, n, max)| n > max)
+                .map(|(what, n, max)| format!("{}: {what}: {n}, {max} at most", c.name))
+                .collect::<Vec<_>>()
+        })
+        .chain((clock > 60).then(|| format!("the clock of a trial: {clock} B a second, 60 at most")))
+        .collect();
     if !over.is_empty() {
         println!("OVER: {}", over.join("\nOVER: "));
         std::process::exit(1);

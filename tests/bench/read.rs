@@ -3,7 +3,14 @@
 //!
 //! `cargo bench --bench read`
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, reason = "a bench prints figures, measures time and runs programs")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a bench prints figures, measures time and runs programs"
+)]
 
 #[path = "../common/pty.rs"]
 mod pty;
@@ -28,7 +35,12 @@ fn flat(rules: usize) -> String {
     for i in 0..rules {
         let (a, b, c) = (i / 65_536 % 200 + 20, i / 256 % 256, i % 256);
         let port = [22, 80, 111, 443, 2049, 9100, 20_048, 3003][i % 8];
-        writeln!(text, "-A INPUT -s {a}.{b}.{c}.0/24 -p tcp -m tcp --dport {port} -m comment --comment \"rack {b} node {i:07}\" -j ACCEPT").unwrap();
+        writeln!(
+            text,
+            "-A INPUT -s {a}.{b}.{c}.0/24 -p tcp -m tcp --dport {port} -m comment --comment \"rack {b} node \
+            {i:07}\" -j ACCEPT"
+        )
+        .unwrap();
     }
     text.push_str("COMMIT\n");
     text
@@ -96,18 +108,25 @@ fn main() {
         let file = dir.path().join(format!("{rules}.save"));
         std::fs::write(&file, &text).unwrap();
         println!("{rules} rules, {:.1} MB", text.len() as f64 / 1e6);
-        let read = (0..3).map(|_| {
-            let begun = Instant::now();
-            let got = iptables_save::read(&text, Family::V4);
-            let took = begun.elapsed();
-            assert_eq!(got.0.rule_count(), rules);
-            took
-        }).min().unwrap();
+        let read = (0..3)
+            .map(|_| {
+                let begun = Instant::now();
+                let got = iptables_save::read(&text, Family::V4);
+                let took = begun.elapsed();
+                assert_eq!(got.0.rule_count(), rules);
+                took
+            })
+            .min()
+            .unwrap();
         println!("  read in {:.1} ms", ms(read));
         if rules == 100_000 {
             for backend in ["nft", "legacy"] {
                 match tool::save_time(&text, backend) {
-                    Some(t) => println!("  iptables-{backend}-save prints them in {:.1} ms: {:.1} times as long", ms(t), t.as_secs_f64() / read.as_secs_f64()),
+                    Some(t) => println!(
+                        "  iptables-{backend}-save prints them in {:.1} ms: {:.1} times as long",
+                        ms(t),
+                        t.as_secs_f64() / read.as_secs_f64()
+                    ),
                     None => println!("NOT RUN: iptables-{backend}-save (needs root and the tool)"),
                 }
             }
@@ -117,7 +136,12 @@ fn main() {
             println!("  in memory: {} times the text", String::from_utf8_lossy(&out.stdout).trim());
         }
         let [first, key, search] = median(5, || screen(&file, &format!("node {:07}", rules - 1)));
-        println!("  full screen after {:.1} ms; help {:.1} ms after its key; the last rule found in {:.1} ms", ms(first), ms(key), ms(search));
+        println!(
+            "  full screen after {:.1} ms; help {:.1} ms after its key; the last rule found in {:.1} ms",
+            ms(first),
+            ms(key),
+            ms(search)
+        );
         if rules == 10 {
             few = first;
         } else {

@@ -1,7 +1,12 @@
 //! What boot loads, on the real kernel and real files: what a save replaces, and what it leaves alone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking, and runs tools")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and runs tools"
+)]
 
 use crate::common;
 
@@ -26,7 +31,10 @@ fn both(out: &Output) -> String {
 
 /// A save that must not wait for anybody.
 fn save(lab: &Lab, more: &[&str]) -> (i32, String) {
-    let argv: Vec<&str> = ["timeout", "60", "setsid", "--wait", common::PORTCULLIS, "save", "--all", "--yes"].into_iter().chain(more.iter().copied()).collect();
+    let argv: Vec<&str> = ["timeout", "60", "setsid", "--wait", common::PORTCULLIS, "save", "--all", "--yes"]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
     let out = lab.server.output(&argv);
     (out.status.code().unwrap_or(-1), both(&out))
 }
@@ -34,10 +42,15 @@ fn save(lab: &Lab, more: &[&str]) -> (i32, String) {
 #[test]
 fn what_is_no_regular_file_is_refused_and_stays() {
     let Some(lab) = lab(&["timeout"]) else { return };
-    let (v4, v6, kept) = (lab.dir.path().join("rules.v4"), lab.dir.path().join("rules.v6"), lab.dir.path().join("kept.v4"));
+    let (v4, v6, kept) =
+        (lab.dir.path().join("rules.v4"), lab.dir.path().join("rules.v6"), lab.dir.path().join("kept.v4"));
     let makes: [(&str, &str); 6] = [
-        ("ln -s /dev/null $f", "leads to /dev/null, a device"), ("mkfifo $f", "is a named pipe"), ("mknod $f c 1 7", "is a device"),
-        ("mkdir $f", "is a directory"), ("ln -s /nowhere/at/all $f", "is a link that leads nowhere"), ("mkfifo $f.pipe; ln -s $f.pipe $f", "rules.v4.pipe, a named pipe"),
+        ("ln -s /dev/null $f", "leads to /dev/null, a device"),
+        ("mkfifo $f", "is a named pipe"),
+        ("mknod $f c 1 7", "is a device"),
+        ("mkdir $f", "is a directory"),
+        ("ln -s /nowhere/at/all $f", "is a link that leads nowhere"),
+        ("mkfifo $f.pipe; ln -s $f.pipe $f", "rules.v4.pipe, a named pipe"),
     ];
     for (make, said) in makes {
         lab.server.sh(&format!("f={}; {make}", v4.display()));
@@ -56,7 +69,10 @@ fn what_is_no_regular_file_is_refused_and_stays() {
     symlink(&kept, &v4).unwrap();
     let (status, text) = save(&lab, &[]);
     assert_eq!(status, 0, "{text}");
-    assert!(fs::symlink_metadata(&v4).unwrap().is_symlink() && fs::read_to_string(&kept).unwrap().contains("198.51.100.7"), "{text}");
+    assert!(
+        fs::symlink_metadata(&v4).unwrap().is_symlink() && fs::read_to_string(&kept).unwrap().contains("198.51.100.7"),
+        "{text}"
+    );
     assert_eq!(fs::read_to_string(lab.dir.path().join("kept.v4.before-portcullis")).unwrap(), "# mine\n");
 }
 
@@ -101,7 +117,8 @@ fn persistent() -> Option<Lab> {
 
 /// What a save answers in JSON.
 fn json(lab: &Lab, more: &[&str]) -> (i32, serde_json::Value) {
-    let argv: Vec<&str> = ["setsid", "--wait", common::PORTCULLIS, "save", "--json"].into_iter().chain(more.iter().copied()).collect();
+    let argv: Vec<&str> =
+        ["setsid", "--wait", common::PORTCULLIS, "save", "--json"].into_iter().chain(more.iter().copied()).collect();
     let out = lab.server.output(&argv);
     let said = if out.status.success() { &out.stdout } else { &out.stderr };
     (out.status.code().unwrap_or(-1), serde_json::from_slice(said).unwrap_or_else(|e| panic!("{e}: {}", both(&out))))
@@ -113,14 +130,28 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
     let wants = "/etc/systemd/system/multi-user.target.wants";
     lab.server.sh(&format!("mkdir -p {wants}; ln -sf /lib/systemd/system/netfilter-persistent.service {wants}/"));
     let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
-    assert_eq!((status, &said["loaded_at_boot"], &said["files"][0]["path"]), (0, &true.into(), &"/etc/iptables/rules.v4".into()), "{said}");
+    assert_eq!(
+        (status, &said["loaded_at_boot"], &said["files"][0]["path"]),
+        (0, &true.into(), &"/etc/iptables/rules.v4".into()),
+        "{said}"
+    );
     // The truth is what the real service loads.
-    let booted = "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'";
+    let booted = "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S \
+        INPUT'";
     let loaded = lab.server.sh(booted);
-    assert!(loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"), "{loaded}");
+    assert!(
+        loaded.contains(
+            "-s 198.51.100.7/32 -j \
+        DROP"
+        ) && loaded.contains("-s 2001:db8:7::7/128 -j DROP"),
+        "{loaded}"
+    );
 
     // The same server dressed as others, nothing of Debian's in it.
-    lab.server.sh(&format!("rm -rf {wants}/*.service /usr/share/netfilter-persistent /etc/iptables /etc/systemd/system/ip*tables.service /etc/systemd/system/ipset.service"));
+    lab.server.sh(&format!(
+        "rm -rf {wants}/*.service /usr/share/netfilter-persistent /etc/iptables \
+        /etc/systemd/system/ip*tables.service /etc/systemd/system/ipset.service"
+    ));
     let rhel = "[Service]\\nExecStart=/usr/libexec/iptables/iptables.init start\\n";
     let dress = |id: &str, files: &str, units: &[&str]| {
         lab.server.sh(&format!("rm -f {wants}/*; printf '{id}' > /etc/os-release; {files}"));
@@ -129,22 +160,52 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
         }
     };
     let old = "*filter\\n:INPUT ACCEPT [0:0]\\nCOMMIT\\n";
-    let rhel = format!("mkdir -p /etc/sysconfig; for f in ip ip6; do printf '{old}' > /etc/sysconfig/${{f}}tables; printf '{rhel}' > /lib/systemd/system/${{f}}tables.service; done");
-    let arch = format!("mkdir -p /etc/iptables; for f in ip ip6; do printf '{old}' > /etc/iptables/${{f}}tables.rules; \
-        printf \"[Service]\\nExecStart=/usr/bin/${{f}}tables-restore /etc/iptables/${{f}}tables.rules\\n\" > /lib/systemd/system/${{f}}tables.service; done");
-    let alpine = "mkdir -p /etc/iptables /etc/init.d /etc/conf.d /etc/runlevels/default; printf 'IPTABLES_SAVE=\"/etc/iptables/rules-save\"\\n' > /etc/conf.d/iptables; \
-        for f in ip ip6; do printf '#!/sbin/openrc-run\\n' > /etc/init.d/${f}tables; ln -s /etc/init.d/${f}tables /etc/runlevels/default/; done";
+    let rhel = format!(
+        "mkdir -p /etc/sysconfig; for f in ip ip6; do printf '{old}' > /etc/sysconfig/${{f}}tables; printf '{rhel}' > \
+            /lib/systemd/system/${{f}}tables.service; done"
+    );
+    let arch = format!(
+        "mkdir -p /etc/iptables; for f in ip ip6; do printf '{old}' > /etc/iptables/${{f}}tables.rules; \
+        printf \"[Service]\\nExecStart=/usr/bin/${{f}}tables-restore /etc/iptables/${{f}}tables.rules\\n\" > \
+        /lib/systemd/system/${{f}}tables.service; done"
+    );
+    let alpine = "mkdir -p /etc/iptables /etc/init.d /etc/conf.d /etc/runlevels/default; printf \
+        'IPTABLES_SAVE=\"/etc/iptables/rules-save\"\\n' > /etc/conf.d/iptables; \
+        for f in ip ip6; do printf '#!/sbin/openrc-run\\n' > /etc/init.d/${f}tables; ln -s /etc/init.d/${f}tables \
+        /etc/runlevels/default/; done";
     let rocky = "ID=\"rocky\"\\nID_LIKE=\"rhel centos fedora\"\\n";
     for (id, files, units, v4, v6) in [
-        (rocky, &*rhel, &["iptables.service", "ip6tables.service"][..], "/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables"),
-        ("ID=arch\\n", &*arch, &["iptables.service", "ip6tables.service"], "/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"),
+        (
+            rocky,
+            &*rhel,
+            &["iptables.service", "ip6tables.service"][..],
+            "/etc/sysconfig/iptables",
+            "/etc/sysconfig/ip6tables",
+        ),
+        (
+            "ID=arch\\n",
+            &*arch,
+            &["iptables.service", "ip6tables.service"],
+            "/etc/iptables/iptables.rules",
+            "/etc/iptables/ip6tables.rules",
+        ),
         ("ID=alpine\\n", alpine, &[], "/etc/iptables/rules-save", "/etc/iptables/rules6-save"),
     ] {
         dress(id, files, units);
         let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
-        assert_eq!((status, &said["loaded_at_boot"], &said["to_do"]), (0, &true.into(), &serde_json::Value::Null), "{id}: {said}");
-        let loaded = lab.server.sh(&format!("unshare -n bash -ec 'iptables-restore < {v4}; ip6tables-restore < {v6}; iptables -S INPUT; ip6tables -S INPUT'"));
-        assert!(loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"), "{id}: {loaded}");
+        assert_eq!(
+            (status, &said["loaded_at_boot"], &said["to_do"]),
+            (0, &true.into(), &serde_json::Value::Null),
+            "{id}: {said}"
+        );
+        let loaded = lab.server.sh(&format!(
+            "unshare -n bash -ec 'iptables-restore < {v4}; ip6tables-restore < {v6}; iptables -S INPUT; ip6tables -S \
+                INPUT'"
+        ));
+        assert!(
+            loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"),
+            "{id}: {loaded}"
+        );
         assert!(lab.server.sh("ls /etc/iptables/rules.v* 2>/dev/null || true").is_empty(), "{id}");
     }
     // What nothing loads is refused before it is written, and said without the option, too.
@@ -154,33 +215,75 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
     assert!(said["error"]["hint"].as_str().unwrap().contains("`systemctl enable iptables ip6tables`"), "{said}");
     assert!(!lab.server.sh("cat /etc/sysconfig/iptables").contains("198.51.100.7"), "nothing was written");
     let out = both(&lab.portcullis(&["save", "--all", "--dry-run"]));
-    assert!(out.contains("note: iptables.service and ip6tables.service are installed but will not run at boot") && out.contains("loaded_at_boot: false"), "{out}");
+    assert!(
+        out.contains("note: iptables.service and ip6tables.service are installed but will not run at boot")
+            && out.contains("loaded_at_boot: false"),
+        "{out}"
+    );
     // A file that the operator names, and a unit of his own that loads it.
-    lab.server.sh("printf '[Service]\\nExecStart=/bin/sh -c \"iptables-restore < /srv/fw4 && ip6tables-restore < /srv/fw6\"\\n' > /etc/systemd/system/fw.service");
-    let named = |more: &str| both(&lab.server.output(&["bash", "-c", &format!("{more}; PORTCULLIS_RULES_V4=/srv/fw4 PORTCULLIS_RULES_V6=/srv/fw6 {} save --all --yes", common::PORTCULLIS)]));
+    lab.server.sh("printf '[Service]\\nExecStart=/bin/sh -c \"iptables-restore < /srv/fw4 && ip6tables-restore < \
+        /srv/fw6\"\\n' > /etc/systemd/system/fw.service");
+    let named = |more: &str| {
+        both(&lab.server.output(&[
+            "bash",
+            "-c",
+            &format!(
+                "{more}; PORTCULLIS_RULES_V4=/srv/fw4 PORTCULLIS_RULES_V6=/srv/fw6 {} save --all --yes",
+                common::PORTCULLIS
+            ),
+        ]))
+    };
     let before = named(":");
-    assert!(before.contains("loads /srv/fw4 and /srv/fw6 at boot: enable a unit") && before.contains("loaded_at_boot: false"), "{before}");
+    assert!(
+        before.contains(
+            "loads /srv/fw4 and /srv/fw6 at boot: enable a \
+            unit"
+        ) && before.contains("loaded_at_boot: false"),
+        "{before}"
+    );
     let after = named(&format!("ln -s /etc/systemd/system/fw.service {wants}/"));
-    assert!(after.contains("note: fw.service loads these files at boot.") && after.contains("loaded_at_boot: true"), "{after}");
+    assert!(
+        after.contains("note: fw.service loads these files at boot.") && after.contains("loaded_at_boot: true"),
+        "{after}"
+    );
 }
 
 #[test]
 fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     let Some(lab) = persistent() else { return };
-    lab.server.sh("ipset create crowdsec-blacklists hash:ip timeout 3600; ipset create crowdsec6-blacklists hash:ip family inet6 timeout 3600; \
-        ipset add crowdsec-blacklists 198.51.100.9; ipset create both list:set; ipset create lan hash:net; ipset add both lan; \
-        iptables -A INPUT -m set --match-set crowdsec-blacklists src -j DROP; iptables -A INPUT -m set --match-set both src -j ACCEPT; \
-        ip6tables -A INPUT -m set --match-set crowdsec6-blacklists src -j DROP");
-    let booted = "unshare -n bash -c 'netfilter-persistent start >/run/said 2>&1; echo rc=$?; iptables -S INPUT; ip6tables -S INPUT; ipset list -n'; cat /run/said";
+    lab.server.sh(
+        "ipset create crowdsec-blacklists hash:ip timeout 3600; ipset create crowdsec6-blacklists hash:ip family \
+        inet6 timeout 3600; \
+        ipset add crowdsec-blacklists 198.51.100.9; ipset create both list:set; ipset create lan hash:net; ipset add \
+        both \
+        lan; \
+        iptables -A INPUT -m set --match-set crowdsec-blacklists src -j DROP; iptables -A INPUT -m set --match-set \
+        both \
+        src -j ACCEPT; \
+        ip6tables -A INPUT -m set --match-set crowdsec6-blacklists src -j DROP",
+    );
+    let booted = "unshare -n bash -c 'netfilter-persistent start >/run/said 2>&1; echo rc=$?; iptables -S INPUT; \
+        ip6tables \
+        -S INPUT; ipset list -n'; cat /run/said";
     let (status, said) = json(&lab, &["--all", "--yes"]);
     let (what, hint) = (said["error"]["message"].as_str().unwrap(), said["error"]["hint"].as_str().unwrap());
     assert_eq!((status, &said["error"]["code"]), (3, &"sets".into()), "{said}");
-    assert!(what.starts_with("netfilter-persistent would load none of the IPv4 rules at boot: they name crowdsec-blacklists, lan, both, which"), "{what}");
+    assert!(
+        what.starts_with(
+            "netfilter-persistent would load none of the IPv4 rules at boot: they name \
+        crowdsec-blacklists, lan, both, which"
+        ),
+        "{what}"
+    );
     assert!(!lab.server.sh("cat /etc/iptables/*").contains("crowdsec"), "nothing was written");
     // That it would be so is no guess: the real service loads nothing, and ends well.
-    lab.server.sh("rm -f /etc/iptables/*; iptables-save > /etc/iptables/rules.v4; ip6tables-save > /etc/iptables/rules.v6");
+    lab.server.sh("rm -f /etc/iptables/*; iptables-save > /etc/iptables/rules.v4; ip6tables-save > \
+        /etc/iptables/rules.v6");
     let truth = lab.server.sh(booted);
-    assert!(truth.contains("rc=0") && truth.contains("New rules NOT loaded") && !truth.contains("198.51.100.7/32"), "{truth}");
+    assert!(
+        truth.contains("rc=0") && truth.contains("New rules NOT loaded") && !truth.contains("198.51.100.7/32"),
+        "{truth}"
+    );
     lab.server.sh("rm /etc/iptables/*");
     // What the hint says is done, word for word; then it is saved, and boot loads it.
     for command in hint.split('`').skip(1).step_by(2) {
@@ -189,14 +292,26 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
     assert_eq!((status, &said["loaded_at_boot"]), (0, &true.into()), "{said}");
     let truth = lab.server.sh(booted);
-    for part in ["-s 198.51.100.7/32 -j DROP", "--match-set both src -j ACCEPT", "--match-set crowdsec6-blacklists src -j DROP", "crowdsec-blacklists\n"] {
+    for part in [
+        "-s 198.51.100.7/32 -j DROP",
+        "--match-set both src -j ACCEPT",
+        "--match-set crowdsec6-blacklists src -j DROP",
+        "crowdsec-blacklists\n",
+    ] {
         assert!(truth.contains(part), "{part}: {truth}");
     }
     // The name alone is not enough: boot stops at a line that it cannot read, and the set behind it is not made.
-    lab.server.sh("iptables -A INPUT -s 198.51.100.8 -j DROP; sed -i '1i create strange hash:nothing' /etc/iptables/ipsets");
+    lab.server
+        .sh("iptables -A INPUT -s 198.51.100.8 -j DROP; sed -i '1i create strange hash:nothing' /etc/iptables/ipsets");
     let (status, said) = json(&lab, &["--all", "--yes"]);
     assert_eq!((status, &said["error"]["code"]), (1, &"unproven".into()), "{said}");
-    assert!(said["error"]["message"].as_str().unwrap().contains("a fresh namespace refuses -A INPUT -m set --match-set crowdsec-blacklists src -j DROP"), "{said}");
+    assert!(
+        said["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("a fresh namespace refuses -A INPUT -m set --match-set crowdsec-blacklists src -j DROP"),
+        "{said}"
+    );
     assert!(!lab.server.sh("cat /etc/iptables/rules.v4").contains("198.51.100.8"), "nothing was written");
 }
 
@@ -212,16 +327,28 @@ fn rules_of_the_other_iptables_are_said_to_be_left_out() {
         lab.server.sh("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
         let (status, text) = save(&lab, &[]);
         assert!(status == 0 && !text.contains("beside these"), "{backend:?}: {text}");
-        lab.server.sh(&format!("iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A INPUT -p udp --dport 111 -j DROP; \
-            nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input priority 0; }}'"));
+        lab.server.sh(&format!(
+            "iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A \
+            INPUT -p udp --dport 111 -j DROP; \
+            nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input priority 0; }}'"
+        ));
         lab.server.sh("iptables -A INPUT -p tcp --dport 80 -j ACCEPT");
         let (status, text) = save(&lab, &[]);
-        let said = format!("note: 2 IPv4 rules of iptables-{other} are loaded beside these and not in the files, and nothing that portcullis knows loads them at boot");
-        assert!(status == 0 && text.contains(&said) && text.contains(&format!("have a unit run iptables-{other}-restore")), "{backend:?}: {text}");
+        let said = format!(
+            "note: 2 IPv4 rules of iptables-{other} are loaded beside these and not in the files, and nothing that \
+                portcullis knows loads them at boot"
+        );
+        assert!(
+            status == 0 && text.contains(&said) && text.contains(&format!("have a unit run iptables-{other}-restore")),
+            "{backend:?}: {text}"
+        );
         assert!(!text.contains(&format!("IPv6 rules of iptables-{other}")), "{backend:?}: {text}");
         assert!(text.contains("Not in these files: the native nft tables inet mine."), "{backend:?}: {text}");
         // That is the truth of the file.
-        let loaded = lab.server.sh(&format!("unshare -n bash -ec 'iptables-restore < {}/rules.v4; iptables-{other} -S INPUT'", lab.dir.path().display()));
+        let loaded = lab.server.sh(&format!(
+            "unshare -n bash -ec 'iptables-restore < {}/rules.v4; iptables-{other} -S INPUT'",
+            lab.dir.path().display()
+        ));
         assert!(!loaded.contains("DROP"), "{backend:?}: {loaded}");
     }
 }
@@ -231,7 +358,11 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     let Some(lab) = lab(&["prlimit"]) else { return };
     let dir = lab.dir.path().to_owned();
     let names = |dir: &std::path::Path| {
-        let mut names: Vec<String> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).filter(|n| n != "run" && n != "state").collect();
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|n| n != "run" && n != "state")
+            .collect();
         names.sort();
         names
     };
@@ -242,20 +373,37 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     // The kernel kills who writes more than it may (SIGXFSZ): in the midst of the IPv6 file, when the IPv4 file is new.
     let many: String = (0..400).map(|n| format!("-A INPUT -s 2001:db8:{n:x}::/48 -j DROP\n")).collect();
     lab.server.restore("6", &format!("*filter\n{many}COMMIT\n"));
-    let died = lab.server.output(&["prlimit", "--fsize=8192", "--core=0", common::PORTCULLIS, "save", "--all", "--yes"]);
+    let died =
+        lab.server.output(&["prlimit", "--fsize=8192", "--core=0", common::PORTCULLIS, "save", "--all", "--yes"]);
     assert!(!died.status.success(), "{}", both(&died));
     let text = |f: &str| fs::read_to_string(dir.join(f)).unwrap();
     assert!(text("rules.v4").contains("198.51.100.7") && text("rules.v6") == old("rules.v6"));
     assert!(names(&dir).iter().any(|n| n.starts_with(".portcullis-")), "{:?}", names(&dir));
     let said = both(&lab.portcullis(&["status"]));
-    assert!(said.contains("warning: a save was cut short") && said.contains("rules.v4 new") && said.contains("rules.v6 old"), "{said}");
+    assert!(
+        said.contains(
+            "warning: a save was cut \
+            short"
+        ) && said.contains("rules.v4 new")
+            && said.contains("rules.v6 old"),
+        "{said}"
+    );
     let said: serde_json::Value = serde_json::from_slice(&lab.portcullis(&["report", "--json"]).stdout).unwrap();
     assert!(said["diagnostics"].to_string().contains("a save was cut short"), "{}", said["diagnostics"]);
     // Looking only says it.
-    assert!(both(&lab.portcullis(&["save", "--all", "--dry-run"])).contains("a save was cut short") && text("rules.v4").contains("198.51.100.7"));
+    assert!(
+        both(&lab.portcullis(&["save", "--all", "--dry-run"])).contains("a save was cut short")
+            && text("rules.v4").contains("198.51.100.7")
+    );
     // The next command that changes something takes it back: here one that then asks in vain.
     let asked = both(&lab.portcullis(&["save", "--all"]));
-    assert!(asked.contains("rules.v4 holds its old rules again; save anew") && asked.contains("no terminal"), "{asked}");
+    assert!(
+        asked.contains(
+            "rules.v4 holds its old rules again; save \
+        anew"
+        ) && asked.contains("no terminal"),
+        "{asked}"
+    );
     assert_eq!((text("rules.v4"), names(&dir)), (old("rules.v4"), vec!["rules.v4".to_owned(), "rules.v6".to_owned()]));
     let (status, said) = save(&lab, &[]);
     assert!(status == 0 && !said.contains("cut short") && text("rules.v6").contains("2001:db8:18f::/48"), "{said}");
@@ -263,9 +411,20 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     assert!(names(&dir.join("state")).is_empty() || !names(&dir.join("state")).contains(&"saving.json".to_owned()));
     // What fails while the program lives is taken back at once.
     lab.server.sh("iptables -A INPUT -s 198.51.100.8 -j DROP");
-    let out = lab.server.output(&["env", "PORTCULLIS_RULES_V6=/proc/none/rules.v6", common::PORTCULLIS, "save", "--all", "--yes"]);
+    let out = lab.server.output(&[
+        "env",
+        "PORTCULLIS_RULES_V6=/proc/none/rules.v6",
+        common::PORTCULLIS,
+        "save",
+        "--all",
+        "--yes",
+    ]);
     assert_eq!(out.status.code(), Some(1), "{}", both(&out));
-    assert!(both(&out).contains("/proc/none could not be made") && !text("rules.v4").contains("198.51.100.8"), "{}", both(&out));
+    assert!(
+        both(&out).contains("/proc/none could not be made") && !text("rules.v4").contains("198.51.100.8"),
+        "{}",
+        both(&out)
+    );
     assert_eq!(names(&dir).len(), 4, "{:?}", names(&dir));
     assert!(!both(&lab.portcullis(&["status"])).contains("cut short"));
 }
@@ -275,10 +434,17 @@ fn a_set_that_boot_fills_otherwise_must_not_lock_the_operator_out() {
     let Some(lab) = layer::lab(Backend::Nft, 1, &["iptables-persistent", "ipset-persistent"]) else { return };
     common::ssh::start_sshd(&lab);
     let (client, server) = (Lab::client4(0), Lab::server4(0));
-    lab.server.sh(&format!("ipset create admins hash:ip; echo 'create admins hash:ip' > /etc/iptables/ipsets; ipset add admins {client}; \
-        iptables -A INPUT -p tcp --dport 22 -m set --match-set admins src -j ACCEPT; iptables -A INPUT -p tcp --dport 22 -j DROP"));
+    lab.server.sh(&format!(
+        "ipset create admins hash:ip; echo 'create admins hash:ip' > /etc/iptables/ipsets; ipset add \
+        admins {client}; \
+        iptables -A INPUT -p tcp --dport 22 -m set --match-set admins src -j ACCEPT; iptables -A INPUT -p tcp --dport \
+        22 \
+        -j DROP"
+    ));
     assert!(common::ssh::login_works(&lab, 0, server));
-    let save = |more: &str| common::ssh::remote(&lab, 0, server, &format!("{} save --all --yes --json{more} 2>&1", common::PORTCULLIS));
+    let save = |more: &str| {
+        common::ssh::remote(&lab, 0, server, &format!("{} save --all --yes --json{more} 2>&1", common::PORTCULLIS))
+    };
     let (done, said) = save("");
     assert!(!done && said.contains("\"lockout\"") && said.contains("in an ipset that boot fills otherwise"), "{said}");
     assert!(!save(" --dry-run").0, "it is refused before anybody is asked");
@@ -296,6 +462,8 @@ fn a_plugin_that_may_not_be_run_loads_nothing() {
     let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
     assert_eq!((status, &said["error"]["code"]), (3, &"not-loaded".into()), "{said}");
     lab.server.sh("iptables-save > /etc/iptables/rules.v4; ip6tables-save > /etc/iptables/rules.v6");
-    let truth = lab.server.sh("unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'");
+    let truth = lab
+        .server
+        .sh("unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'");
     assert!(truth.contains("198.51.100.7") && !truth.contains("2001:db8:7::7"), "{truth}");
 }

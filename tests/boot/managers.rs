@@ -1,8 +1,14 @@
-//! What boot loads beside a manager that builds the firewall: real ufw, firewalld and netfilter-persistent, units in the order
-//! of a real systemd, real packets. Client 0 is the operator and a node that is allowed, client 1 is a stranger.
+//! What boot loads beside a manager that builds the firewall: real ufw, firewalld and netfilter-persistent, units in
+//! the order of a real systemd, real packets. Client 0 is the operator and a node that is allowed, client 1 is a
+//! stranger.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking, and runs tools")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and runs tools"
+)]
 
 use crate::common;
 
@@ -17,16 +23,23 @@ use common::{Backend, Lab, Space, layer, systemd, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 
-const UFW: &str = "ufw allow 22/tcp; ufw allow 111; sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf; systemctl -q enable ufw.service";
-const FIREWALLD: &str = "firewall-offline-cmd -q --add-service=rpc-bind; systemctl -q enable dbus.socket dbus.service firewalld.service";
+const UFW: &str = "ufw allow 22/tcp; ufw allow 111; sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf; systemctl -q \
+    enable \
+        ufw.service";
+const FIREWALLD: &str =
+    "firewall-offline-cmd -q --add-service=rpc-bind; systemctl -q enable dbus.socket dbus.service firewalld.service";
 
 fn both(out: &Output) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
 }
 
 fn plan(node: usize) -> String {
-    format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{}\", \"{}\"]\nto = [\"111\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n",
-        Lab::client4(node), Lab::client6(node))
+    format!(
+        "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{}\", \"{}\"]\nto = [\"111\"]\n[[rule]]\naction \
+            = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n",
+        Lab::client4(node),
+        Lab::client6(node)
+    )
 }
 
 /// Puts a plan on trial and keeps it.
@@ -46,10 +59,13 @@ fn save(lab: &Lab, args: &[&str]) -> String {
     both(&out)
 }
 
-/// Who gets in, by packets: the operator logs in, the node reaches the portmapper, the stranger does not; both families.
+/// Who gets in, by packets: the operator logs in, the node reaches the portmapper, the stranger does not; both
+/// families.
 #[track_caller]
 fn guarded(lab: &Lab, when: &str) {
-    let reaches = |client: usize, to: IpAddr| (tcp_connects(&lab.clients[client], to, 111), portmapper_answers_udp(&lab.clients[client], to));
+    let reaches = |client: usize, to: IpAddr| {
+        (tcp_connects(&lab.clients[client], to, 111), portmapper_answers_udp(&lab.clients[client], to))
+    };
     for (mine, theirs) in [(Lab::server4(0), Lab::server4(1)), (Lab::server6(0), Lab::server6(1))] {
         let rules = || lab.server.rules();
         assert!(login_works(lab, 0, mine), "{when}: the operator is locked out at {mine}\n{}", rules());
@@ -62,13 +78,15 @@ fn guarded(lab: &Lab, when: &str) {
 fn jumps(space: &Space) -> [bool; 2] {
     ["iptables", "ip6tables"].map(|tool| {
         let said = space.output(&[tool, "-w", "5", "-S", "INPUT"]);
-        String::from_utf8_lossy(&said.stdout).lines().find(|l| l.starts_with("-A")) == Some("-A INPUT ! -i lo -j PORTCULLIS")
+        String::from_utf8_lossy(&said.stdout).lines().find(|l| l.starts_with("-A"))
+            == Some("-A INPUT ! -i lo -j PORTCULLIS")
     })
 }
 
 /// Everything of ours that outlives a reboot, as bash for the next machine.
 fn disk(lab: &Lab) -> String {
-    let files = "etc/portcullis var/lib/portcullis $(cd /; find etc/systemd/system -name 'portcullis*') $(cd /; ls -d etc/iptables/rules.* 2>/dev/null || true)";
+    let files = "etc/portcullis var/lib/portcullis $(cd /; find etc/systemd/system -name 'portcullis*') $(cd /; ls -d \
+        etc/iptables/rules.* 2>/dev/null || true)";
     let text = lab.server.sh(&format!("tar -C / -cf - {files} | base64"));
     format!("base64 -d <<'DISK' | tar -C / -xf -\n{text}DISK\n")
 }
@@ -84,7 +102,9 @@ fn reboot(lab: Lab, packages: &[&str], prepare: &str) -> Option<Lab> {
 
 /// When a unit was started and when it was up, microseconds of the monotonic clock.
 fn times(lab: &Lab, unit: &str) -> (u64, u64) {
-    let of = |what: &str| lab.server.run(&["systemctl", "show", "--property", what, "--value", unit]).trim().parse().unwrap();
+    let of = |what: &str| {
+        lab.server.run(&["systemctl", "show", "--property", what, "--value", unit]).trim().parse().unwrap()
+    };
     (of("InactiveExitTimestampMonotonic"), of("ActiveEnterTimestampMonotonic"))
 }
 
@@ -97,8 +117,12 @@ fn saved_and_rebooted(backend: Backend, packages: &[&str], prepare: &str, manage
     let said = save(&lab, &["--ours", "--must-load"]);
     assert!(said.contains("loaded_at_boot: true") && said.contains("portcullis-rules.service ran"), "{said}");
     let lab = reboot(lab, packages, prepare)?;
-    wait_for("the unit has run", SOON, || lab.server.run(&["systemctl", "show", "--property=ActiveState", "--value", "portcullis-rules.service"]).trim() == "active");
-    let (ours, theirs, network) = (times(&lab, "portcullis-rules.service"), times(&lab, manager), times(&lab, "network-pre.target"));
+    wait_for("the unit has run", SOON, || {
+        lab.server.run(&["systemctl", "show", "--property=ActiveState", "--value", "portcullis-rules.service"]).trim()
+            == "active"
+    });
+    let (ours, theirs, network) =
+        (times(&lab, "portcullis-rules.service"), times(&lab, manager), times(&lab, "network-pre.target"));
     assert!(ours.0 >= theirs.1 && ours.1 <= network.1, "ours {ours:?}, {manager} {theirs:?}, network {network:?}");
     guarded(&lab, "after the boot");
     Some(lab)
@@ -108,7 +132,14 @@ fn saved_and_rebooted(backend: Backend, packages: &[&str], prepare: &str, manage
 fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
     for backend in Backend::BOTH {
         let Some(lab) = saved_and_rebooted(backend, &["ufw"], UFW, "ufw.service") else { return };
-        for what in ["ufw reload", "ufw disable", "ufw --force enable", "systemctl restart ufw", "systemctl stop ufw; systemctl start ufw", "systemctl restart portcullis-rules"] {
+        for what in [
+            "ufw reload",
+            "ufw disable",
+            "ufw --force enable",
+            "systemctl restart ufw",
+            "systemctl stop ufw; systemctl start ufw",
+            "systemctl restart portcullis-rules",
+        ] {
             lab.server.sh(what);
             wait_for(what, SOON, || jumps(&lab.server) == [true; 2]);
         }
@@ -117,7 +148,11 @@ fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
         // That it wipes us then is said, and true; so is the way back.
         lab.server.sh("sed -i s/MANAGE_BUILTINS=no/MANAGE_BUILTINS=yes/ /etc/default/ufw");
         let said = save(&lab, &["--ours"]);
-        assert!(said.contains("MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`") && said.contains("`systemctl restart portcullis-rules`"), "{said}");
+        assert!(
+            said.contains("MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`")
+                && said.contains("`systemctl restart portcullis-rules`"),
+            "{said}"
+        );
         lab.server.sh("ufw reload");
         assert_eq!(jumps(&lab.server), [false; 2]);
         lab.server.sh("systemctl restart portcullis-rules");
@@ -130,7 +165,10 @@ fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
 #[test]
 fn beside_firewalld_our_part_comes_back_with_its_service() {
     for back_end in ["nftables", "iptables"] {
-        let prepare = format!("sed -i s/^FirewallBackend=.*/FirewallBackend={back_end}/ /etc/firewalld/firewalld.conf; {FIREWALLD}");
+        let prepare = format!(
+            "sed -i s/^FirewallBackend=.*/FirewallBackend={back_end}/ /etc/firewalld/firewalld.conf; \
+                {FIREWALLD}"
+        );
         let Some(lab) = saved_and_rebooted(Backend::Nft, &["firewalld"], &prepare, "firewalld.service") else { return };
         for what in ["systemctl reload firewalld", "systemctl restart firewalld"] {
             // What they are sent while it works is lost with it: asked by its own tool it is through.
@@ -142,12 +180,22 @@ fn beside_firewalld_our_part_comes_back_with_its_service() {
             // What is left of its rules without its zones rejects everybody.
             let out = lab.portcullis(&["save", "--unmanaged", "--yes"]);
             let said = both(&out);
-            assert!(out.status.code() == Some(3) && said.contains("what lets it in is firewalld's") && said.contains("`portcullis save --ours`"), "{said}");
+            assert!(
+                out.status.code() == Some(3)
+                    && said.contains("what lets it in is firewalld's")
+                    && said.contains("`portcullis save --ours`"),
+                "{said}"
+            );
             assert!(!said.contains("apt install"), "{said}");
             lab.server.sh("! test -e /etc/iptables/rules.v4");
         }
         let said = save(&lab, &["--ours"]);
-        assert!(said.contains("`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart portcullis-rules`"), "{said}");
+        assert!(
+            said.contains(
+                "`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart portcullis-rules`"
+            ),
+            "{said}"
+        );
         lab.server.sh("firewall-cmd --reload");
         assert_eq!(jumps(&lab.server), [false; 2], "{back_end}");
         lab.server.sh("systemctl restart portcullis-rules");
@@ -171,8 +219,16 @@ fn what_flushes_everything_brings_our_part_back() {
     let Some(lab) = reboot(lab, &packages, prepare) else { return };
     wait_for("the unit has run", SOON, || jumps(&lab.server) == [true; 2]);
     guarded(&lab, "the later plan wins");
-    for what in ["systemctl reload nftables", "systemctl restart nftables", "systemctl stop nftables; systemctl start nftables", "systemctl restart netfilter-persistent"] {
-        lab.server.sh(&format!("{what}; while systemctl list-jobs --no-legend | grep -q portcullis; do sleep 0.05; done"));
+    for what in [
+        "systemctl reload nftables",
+        "systemctl restart nftables",
+        "systemctl stop nftables; systemctl start nftables",
+        "systemctl restart netfilter-persistent",
+    ] {
+        lab.server.sh(&format!(
+            "{what}; while systemctl list-jobs --no-legend | grep -q portcullis; do sleep 0.05; \
+            done"
+        ));
         wait_for(what, SOON, || jumps(&lab.server) == [true; 2]);
         guarded(&lab, what);
     }
@@ -185,7 +241,9 @@ fn what_flushes_everything_brings_our_part_back() {
     lab.server.sh("systemctl restart portcullis-rules");
     let journal = lab.server.sh("journalctl -b -u portcullis-rules -o cat");
     assert!(journal.contains("kept later than what is saved, is loaded and stays"), "{journal}");
-    assert!(tcp_connects(&lab.clients[1], Lab::server4(1), 111) && !tcp_connects(&lab.clients[0], Lab::server4(0), 111));
+    assert!(
+        tcp_connects(&lab.clients[1], Lab::server4(1), 111) && !tcp_connects(&lab.clients[0], Lab::server4(0), 111)
+    );
 }
 
 #[test]
@@ -201,7 +259,9 @@ fn nothing_is_loaded_under_a_trial_and_the_manager_goes_on() {
     let out = lab.portcullis(&["load"]);
     assert!(out.status.code() == Some(3) && both(&out).contains("a trial is pending"), "{}", both(&out));
     lab.server.sh("systemctl restart ufw");
-    wait_for("ours was refused", SOON, || lab.server.sh("journalctl -b -u portcullis-rules -o cat").contains("error: a trial is pending"));
+    wait_for("ours was refused", SOON, || {
+        lab.server.sh("journalctl -b -u portcullis-rules -o cat").contains("error: a trial is pending")
+    });
     assert_eq!(lab.server.rules(), before);
     guarded(&lab, "the trial goes on");
     assert!(lab.portcullis(&["revert"]).status.success());
@@ -214,13 +274,20 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     let Some(lab) = layer::lab(Backend::Nft, 2, &["ufw"]) else { return };
     common::ssh::start_sshd(&lab);
     lab.start_rpcbind();
-    lab.server.sh("ufw allow 22/tcp; ufw allow from 192.0.2.0/24 to any port 2049 proto tcp; ufw allow 111; ufw --force enable");
+    lab.server
+        .sh("ufw allow 22/tcp; ufw allow from 192.0.2.0/24 to any port 2049 proto tcp; ufw allow 111; ufw --force \
+            enable");
     keep(&lab, &plan(0));
     guarded(&lab, "kept");
     let out = lab.portcullis(&["save", "--unmanaged", "--yes"]);
     let said = both(&out);
     assert_eq!(out.status.code(), Some(3), "{said}");
-    for part in ["error: boot would cut ", "what lets it in is ufw's", "`portcullis save --ours`", "Until ufw has built its own, these rules alone close what is open now"] {
+    for part in [
+        "error: boot would cut ",
+        "what lets it in is ufw's",
+        "`portcullis save --ours`",
+        "Until ufw has built its own, these rules alone close what is open now",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     // apt would take ufw out for it.
@@ -228,7 +295,17 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     lab.server.sh("! test -e /etc/iptables/rules.v4");
     // That it would be so is no guess: what was shown, loaded alone.
     let mut file = String::new();
-    for line in said.lines().skip_while(|l| !l.starts_with("--- /etc/iptables/rules.v4")).skip(3).take_while(|l| l.starts_with('+')) {
+    for line in said
+        .lines()
+        .skip_while(|l| {
+            !l.starts_with(
+                "--- \
+            /etc/iptables/rules.v4",
+            )
+        })
+        .skip(3)
+        .take_while(|l| l.starts_with('+'))
+    {
         writeln!(file, "{}", &line[1..]).unwrap();
     }
     let path = lab.file("refused.v4", &file);
@@ -237,7 +314,11 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     lab.server.sh("iptables-restore < /run/kept");
     // Without systemd nobody loads our part; what the boot has to do is said, and does.
     let said = save(&lab, &["--ours"]);
-    assert!(said.contains("have the boot run `portcullis load` after the firewall's own start") && said.contains("loaded_at_boot: false"), "{said}");
+    assert!(
+        said.contains("have the boot run `portcullis load` after the firewall's own start")
+            && said.contains("loaded_at_boot: false"),
+        "{said}"
+    );
     let out = lab.portcullis(&["save", "--ours", "--yes", "--must-load"]);
     assert_eq!(out.status.code(), Some(3), "{}", both(&out));
     let boot = |script: &str| lab.server.sh(&format!("unshare -n bash -ec '{script}; iptables-save; ip6tables-save'"));

@@ -1,5 +1,6 @@
 //! A server with a root of its own: an overlay of this machine's root, with Debian packages on top that must not be
-//! installed in the machine itself, because they bring a firewall of their own (ufw, firewalld, iptables-persistent, ...).
+//! installed in the machine itself, because they bring a firewall of their own (ufw, firewalld, iptables-persistent,
+//! ...).
 //!
 //! A layer is what apt wrote, as an archive in cargo's target directory: made once, unpacked for each server.
 
@@ -8,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use super::{Backend, Lab, PORTCULLIS, Space, not_run, server_setup};
 
-/// A lab whose server has these packages, and our files in their usual places (`/run/portcullis`, `/etc/iptables`, ...),
-/// which are the server's own. No service is started. `None` (said loudly) where it cannot be had.
+/// A lab whose server has these packages, and our files in their usual places (`/run/portcullis`, `/etc/iptables`,
+/// ...), which are the server's own. No service is started. `None` (said loudly) where it cannot be had.
 pub fn lab(backend: Backend, clients: usize, packages: &[&str]) -> Option<Lab> {
     let layer = layer(packages)?;
     let mut lab = Lab::with(backend, clients, &["sshd", "ssh", "ssh-keygen"], |dir| {
@@ -31,14 +32,23 @@ pub fn layer(packages: &[&str]) -> Option<PathBuf> {
          export DEBIAN_FRONTEND=noninteractive; get='apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0'\n\
          chroot $root sh -c \"apt-get -qq update; $get --download-only install {packages}\"\n\
          unshare --net chroot $root sh -c \"$get --no-download install {packages}\" >/dev/null\n\
-         chroot $root apt-get clean; rm -rf $work/upper/usr/sbin/policy-rc.d $work/upper/var/lib/apt/lists $work/upper/var/cache\n\
+         chroot $root apt-get clean; rm -rf $work/upper/usr/sbin/policy-rc.d $work/upper/var/lib/apt/lists \
+         $work/upper/var/cache\n\
          tar -C $work/upper --xattrs --xattrs-include='trusted.*' -cf '{to}.new' .; mv '{to}.new' '{to}'",
-        to = archive.display(), packages = packages.join(" "), places = PLACES,
+        to = archive.display(),
+        packages = packages.join(" "),
+        places = PLACES,
     );
     let inside = "[ ! -e \"$1\" ] || exit 0; export work=$(mktemp -d)\n\
         unshare --mount --propagation private bash -ec \"$0\"; c=$?; rmdir \"$work\"; exit $c";
-    let made = Command::new("flock").arg(archive.with_extension("lock")).args(["bash", "-c", inside, &script]).arg(&archive)
-        .stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap();
+    let made = Command::new("flock")
+        .arg(archive.with_extension("lock"))
+        .args(["bash", "-c", inside, &script])
+        .arg(&archive)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
     if !made.success() {
         not_run(&format!("a root with {} cannot be made (apt-get failed)", packages.join(", ")));
         return None;
@@ -51,7 +61,8 @@ const PLACES: &str = "mount -t proc proc $root/proc\n\
     mount -t tmpfs -o mode=755 dev $root/dev\nmkdir $root/dev/pts $root/dev/shm\n\
     for n in null zero full random urandom tty; do : > $root/dev/$n; mount --bind /dev/$n $root/dev/$n; done\n\
     mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $root/dev/pts\nln -s pts/ptmx $root/dev/ptmx\n\
-    ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 $root/dev/stderr\n\
+    ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 \
+    $root/dev/stderr\n\
     mount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\nmkdir $root/run/lock\n\
     mount -t tmpfs -o mode=1777 tmp $root/tmp";
 
@@ -60,15 +71,20 @@ const PLACES: &str = "mount -t proc proc $root/proc\n\
 pub fn root(dir: &Path, layer: Option<&Path>) -> String {
     let shared = dir.display();
     let (unpack, lower) = match layer {
-        // Two layers of one file system that lie in each other are refused: the archive is unpacked beside the upper one.
+        // Two layers of one file system that lie in each other are refused: the archive is unpacked beside the upper
+        // one.
         Some(archive) => (
-            format!("mkdir $over/layer; tar -C $over/layer --xattrs --xattrs-include='trusted.*' -xf '{}'", archive.display()),
+            format!(
+                "mkdir $over/layer; tar -C $over/layer --xattrs --xattrs-include='trusted.*' -xf '{}'",
+                archive.display()
+            ),
             "$over/layer:/",
         ),
         None => (String::new(), "/"),
     };
     format!(
-        "over={shared}/root\nmkdir $over\nmount -t tmpfs -o mode=755 root $over\nroot=$over/root\nmkdir $over/upper $over/work $root\n{unpack}\n\
+        "over={shared}/root\nmkdir $over\nmount -t tmpfs -o mode=755 root $over\nroot=$over/root\nmkdir $over/upper \
+            $over/work $root\n{unpack}\n\
          mount -t overlay overlay -o lowerdir={lower},upperdir=$over/upper,workdir=$over/work $root\n\
          {PLACES}\nmount -t sysfs sysfs $root/sys\nmount -t tmpfs -o mode=700 home $root/root\n\
          mkdir -p $root{shared}\nmount --bind {shared} $root{shared}\n\

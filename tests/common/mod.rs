@@ -4,8 +4,13 @@
 //! in namespaces that end with the test process (their first process reads a pipe that only the test holds).
 
 #![allow(clippy::print_stdout, dead_code, reason = "each test uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking, runs tools and waits for conditions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, runs tools and waits for conditions"
+)]
 
 pub mod layer;
 pub mod net;
@@ -94,11 +99,16 @@ pub struct Space {
 impl Space {
     /// Makes the namespaces and runs `setup` (bash) in them.
     fn new(setup: &str) -> Self {
-        let script = format!("set -e\nmount -t tmpfs -o mode=755 run /run\nip link set lo up\n{setup}\necho ready\nread -r _ || true");
+        let script = format!(
+            "set -e\nmount -t tmpfs -o mode=755 run /run\nip link set lo up\n{setup}\necho ready\nread -r _ || true"
+        );
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", &script])
-            .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit())
-            .spawn().expect("unshare");
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("unshare");
         let mut line = String::new();
         let mut out = BufReader::new(holder.stdout.take().unwrap());
         while line.trim() != "ready" {
@@ -123,7 +133,15 @@ impl Space {
     /// The words that run a command in here, for those who start it themselves (a pty).
     pub fn enter(&self) -> Vec<String> {
         let pid = self.pid();
-        ["nsenter".to_owned(), format!("--target={pid}"), "--net".into(), "--mount".into(), format!("--pid=/proc/{pid}/ns/pid_for_children"), "--".into()].to_vec()
+        [
+            "nsenter".to_owned(),
+            format!("--target={pid}"),
+            "--net".into(),
+            "--mount".into(),
+            format!("--pid=/proc/{pid}/ns/pid_for_children"),
+            "--".into(),
+        ]
+        .to_vec()
     }
 
     /// The variables that commands in here get.
@@ -147,7 +165,8 @@ impl Space {
 
     /// Runs a command with standard input.
     pub fn with_input(&self, argv: &[&str], input: &str) -> Output {
-        let mut child = self.command(argv).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command(argv).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -175,15 +194,18 @@ impl Space {
     #[track_caller]
     pub fn rules(&self) -> String {
         let text = self.sh("for f in '' 6; do echo \"# family $f\"; ip${f}tables-save -t filter; \
-            for t in $(ip${f}tables-save | sed -n 's/^\\*//p' | grep -vx filter); do ip${f}tables-save -t $t; done; done");
-        text.lines().filter(|l| !l.starts_with("# Generated") && !l.starts_with("# Completed"))
+            for t in $(ip${f}tables-save | sed -n 's/^\\*//p' | grep -vx filter); do ip${f}tables-save -t $t; done; \
+            done");
+        text.lines()
+            .filter(|l| !l.starts_with("# Generated") && !l.starts_with("# Completed"))
             .map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l })
             .fold(String::new(), |all, l| all + l + "\n")
     }
 
     /// Processes in here whose command line holds `part`, by their numbers in here.
     pub fn pids(&self, part: &str) -> Vec<u32> {
-        self.run(&["ps", "-eo", "pid=,args="]).lines()
+        self.run(&["ps", "-eo", "pid=,args="])
+            .lines()
             .filter(|l| l.contains(part))
             .filter_map(|l| l.split_whitespace().next()?.parse().ok())
             .collect()
@@ -208,7 +230,13 @@ impl Drop for Space {
 
 #[track_caller]
 fn text(argv: &[&str], out: Output) -> String {
-    assert!(out.status.success(), "{argv:?}: {}\n{}{}", out.status, String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{argv:?}: {}\n{}{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
@@ -228,7 +256,12 @@ impl Lab {
     }
 
     /// The same with a server of another kind, made from the directory of the test.
-    fn with(backend: Backend, clients: usize, tools: &[&str], server: impl FnOnce(&Path) -> Option<Space>) -> Option<Self> {
+    fn with(
+        backend: Backend,
+        clients: usize,
+        tools: &[&str],
+        server: impl FnOnce(&Path) -> Option<Space>,
+    ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             not_run("private firewalls need root");
             return None;
@@ -248,11 +281,16 @@ impl Lab {
         let mut server = server(dir.path())?;
         let path = |name: &str| dir.path().join(name).display().to_string();
         server.env = [("RUN_DIR", "run"), ("STATE_DIR", "state"), ("RULES_V4", "rules.v4"), ("RULES_V6", "rules.v6")]
-            .map(|(var, name)| (format!("PORTCULLIS_{var}"), path(name))).to_vec();
+            .map(|(var, name)| (format!("PORTCULLIS_{var}"), path(name)))
+            .to_vec();
         let clients: Vec<Space> = (0..clients).map(|_| Space::new("")).collect();
         let lab = Self { backend, server, clients, dir };
         let version = lab.server.run(&["iptables", "--version"]);
-        assert!(version.contains(if backend == Backend::Nft { "nf_tables" } else { "legacy" }), "{backend:?}: {version}");
+        assert!(
+            version.contains(if backend == Backend::Nft { "nf_tables" } else { "legacy" }),
+            "{backend:?}: \
+            {version}"
+        );
         for i in 0..lab.clients.len() {
             lab.join(i);
         }
@@ -264,11 +302,31 @@ impl Lab {
         let (s, c) = (self.server.pid().to_string(), self.clients[i].pid().to_string());
         // Only the network namespace is entered here: the client is named by its number on the outside.
         let out = Command::new("nsenter")
-            .args(["--target", &s, "--net", "--", "ip", "link", "add", &format!("lan{i}"), "type", "veth", "peer", "name", "eth0", "netns", &c])
-            .output().unwrap();
+            .args([
+                "--target",
+                &s,
+                "--net",
+                "--",
+                "ip",
+                "link",
+                "add",
+                &format!("lan{i}"),
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                &c,
+            ])
+            .output()
+            .unwrap();
         text(&["ip link add"], out);
         let (v4, v6) = (Self::server4(i), Self::server6(i));
-        self.server.sh(&format!("ip addr add {v4}/28 dev lan{i}; ip addr add {v6}/64 dev lan{i} nodad; ip link set lan{i} up"));
+        self.server.sh(&format!(
+            "ip addr add {v4}/28 dev lan{i}; ip addr add {v6}/64 dev lan{i} nodad; ip link set lan{i} \
+                up"
+        ));
         let (own4, own6) = (Self::client4(i), Self::client6(i));
         self.clients[i].sh(&format!(
             "ip addr add {own4}/28 dev eth0; ip addr add {own6}/64 dev eth0 nodad; ip link set eth0 up; \
@@ -299,9 +357,13 @@ impl Lab {
     /// Makes a tool fail in the server's own network namespace (not in a throw-away one) when an argument is given.
     pub fn break_here(&self, tool: &str, argument: &str) {
         self.server.sh(&format!(
-            "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\nif [ \"$(readlink /proc/self/ns/net)\" = \"%s\" ]; then for a; do [ \"$a\" != \"%s\" ] || \
-            {{ echo \"{tool}: line 2 failed: broken for the test\" >&2; exit 1; }}; done; fi\nexec -a {tool} %s \"$@\"\n' \
-            \"$(readlink /proc/self/ns/net)\" '{argument}' \"$real\" > /run/{tool}.broken; chmod 755 /run/{tool}.broken; \
+            "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\nif [ \"$(readlink /proc/self/ns/net)\" \
+                = \"%s\" ]; \
+                then for a; do [ \"$a\" != \"%s\" ] || \
+            {{ echo \"{tool}: line 2 failed: broken for the test\" >&2; exit 1; }}; done; fi\nexec -a {tool} \
+            %s \"$@\"\n' \
+            \"$(readlink /proc/self/ns/net)\" '{argument}' \"$real\" > /run/{tool}.broken; chmod 755 \
+            /run/{tool}.broken; \
             ln -sfn /run/{tool}.broken /etc/alternatives/{tool}"
         ));
     }
@@ -309,7 +371,11 @@ impl Lab {
     /// Undoes [`Lab::break_here`].
     pub fn mend(&self, tool: &str) {
         let (family, what) = tool.split_once("tables").unwrap();
-        self.server.sh(&format!("ln -sfn /usr/sbin/{family}tables-{}{what} /etc/alternatives/{tool}", self.backend.word()));
+        self.server.sh(&format!(
+            "ln -sfn /usr/sbin/{family}tables-{}{what} \
+            /etc/alternatives/{tool}",
+            self.backend.word()
+        ));
     }
 
     /// Runs the program on the server, as a script does: without the terminal that the tests are run at.
@@ -322,7 +388,10 @@ impl Lab {
     #[track_caller]
     pub fn loaded_afresh(&self) -> String {
         let dir = self.dir.path().display();
-        self.server.sh(&format!("unshare -n sh -ec 'iptables-restore < {dir}/rules.v4; ip6tables-restore < {dir}/rules.v6; iptables-save; ip6tables-save'"))
+        self.server.sh(&format!(
+            "unshare -n sh -ec 'iptables-restore < {dir}/rules.v4; ip6tables-restore < {dir}/rules.v6; \
+            iptables-save; ip6tables-save'"
+        ))
     }
 
     /// Writes a file of the test; its path.
@@ -334,8 +403,11 @@ impl Lab {
 
     /// Starts a real rpcbind with a real statd behind it, and waits for both.
     pub fn start_rpcbind(&self) {
-        self.server.sh("mkdir -p /run/rpcbind /run/sendsigs.omit.d; mount -t tmpfs nfs /var/lib/nfs; mkdir /var/lib/nfs/sm /var/lib/nfs/sm.bak; \
-            : > /var/lib/nfs/state; rpcbind -w; rpc.statd --no-notify");
+        self.server.sh(
+            "mkdir -p /run/rpcbind /run/sendsigs.omit.d; mount -t tmpfs nfs /var/lib/nfs; mkdir /var/lib/nfs/sm \
+            /var/lib/nfs/sm.bak; \
+            : > /var/lib/nfs/state; rpcbind -w; rpc.statd --no-notify",
+        );
         wait_for("rpcbind lists statd", Duration::from_secs(10), || {
             String::from_utf8_lossy(&self.server.output(&["rpcinfo", "-p"]).stdout).contains("status")
         });
@@ -354,10 +426,13 @@ fn server_setup(backend: Backend) -> String {
     let word = backend.word();
     format!(
         "cp -a /etc/alternatives /run/alternatives\n\
-         for f in ip ip6; do for t in '' -save -restore; do ln -sfn /usr/sbin/${{f}}tables-{word}$t /run/alternatives/${{f}}tables$t; done; done\n\
+         for f in ip ip6; do for t in '' -save -restore; do ln -sfn /usr/sbin/${{f}}tables-{word}$t \
+         /run/alternatives/${{f}}tables$t; done; done\n\
          mount --bind /run/alternatives /etc/alternatives\n\
-         for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; done\n\
-         sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow /etc/shadow\n\
+         for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; \
+         done\n\
+         sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow \
+         /etc/shadow\n\
          for f in wtmp wtmp.1 lastlog; do [ ! -e /var/log/$f ] || {{ install -m 664 -g utmp /dev/null /run/$f; \
            mount --bind /run/$f /var/log/$f; }}; done\n\
          [ ! -e /var/log/journal ] || mount -t tmpfs -o mode=2755 journal /var/log/journal\n\

@@ -20,7 +20,9 @@ pub fn within<T: Send>(space: &Space, work: impl FnOnce() -> T + Send) -> T {
             let ns = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
             move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             work()
-        }).join().unwrap()
+        })
+        .join()
+        .unwrap()
     })
 }
 
@@ -41,7 +43,8 @@ pub fn portmapper_answers_udp(from: &Space, to: IpAddr) -> bool {
         let socket = UdpSocket::bind((any, 0)).unwrap();
         socket.set_read_timeout(Some(ANSWER)).unwrap();
         // xid, CALL, RPC version 2, portmapper, version 3 (IPv6 knows no 2), procedure 0, no credentials, no verifier.
-        let call: Vec<u8> = [0x706f_7274u32, 0, 2, 100_000, 3, 0, 0, 0, 0, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
+        let call: Vec<u8> =
+            [0x706f_7274u32, 0, 2, 100_000, 3, 0, 0, 0, 0, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
         if socket.send_to(&call, (to, 111)).is_err() {
             return false;
         }
@@ -58,7 +61,8 @@ pub struct Echo {
 impl Echo {
     /// Listens on a port of the namespace, both families, until the test process ends.
     pub fn start(on: &Space, port: u16) -> Self {
-        let (tcp, udp) = within(on, || (TcpListener::bind(("::", port)).unwrap(), UdpSocket::bind(("::", port)).unwrap()));
+        let (tcp, udp) =
+            within(on, || (TcpListener::bind(("::", port)).unwrap(), UdpSocket::bind(("::", port)).unwrap()));
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = tcp.accept() {
                 let _ = stream.write_all(b"!");
@@ -76,7 +80,9 @@ impl Echo {
     /// Whether it answers over TCP.
     pub fn tcp(&self, from: &Space, to: IpAddr) -> bool {
         within(from, || {
-            let Ok(mut stream) = TcpStream::connect_timeout(&SocketAddr::new(to, self.port), ANSWER) else { return false };
+            let Ok(mut stream) = TcpStream::connect_timeout(&SocketAddr::new(to, self.port), ANSWER) else {
+                return false;
+            };
             stream.set_read_timeout(Some(ANSWER)).unwrap();
             stream.read_exact(&mut [0]).is_ok()
         })

@@ -18,7 +18,9 @@ pub const SOON: Duration = Duration::from_secs(15);
 
 /// Rules that others have loaded: Docker's and somebody's own.
 pub const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
-pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n";
+pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s \
+    2001:db8:ffff::/48 -j \
+        DROP\nCOMMIT\n";
 
 /// Where the guard lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,11 @@ impl Run {
     }
 
     pub fn apply_command(&self) -> String {
-        format!("{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}s", self.lab.dir.path().display(), trial())
+        format!(
+            "{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}s",
+            self.lab.dir.path().display(),
+            trial()
+        )
     }
 
     /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
@@ -125,21 +131,39 @@ impl Run {
 
     /// Waits for the first new login of both families; it must come after the deadline, and in time.
     pub fn login_comes_back(&self, deadline: i64, limit: f64) {
-        let patience = Duration::from_millis((deadline - boot_millis()).max(0).cast_unsigned()) + Duration::from_secs(20);
+        let patience =
+            Duration::from_millis((deadline - boot_millis()).max(0).cast_unsigned()) + Duration::from_secs(20);
         let back = holds_within(patience, || self.connects() && login_works(&self.lab, 0, Lab::server4(0)));
         let after = (boot_millis() - deadline) as f64 / 1000.0;
         let six = login_works(&self.lab, 0, Lab::server6(0));
-        let word = if back && six { format!("login {after:+.1} s after the deadline (limit {limit})") } else { "LOCKED OUT".to_owned() };
+        let word = if back && six {
+            format!("login {after:+.1} s after the deadline (limit {limit})")
+        } else {
+            "LOCKED OUT".to_owned()
+        };
         // Straight to the stream, so that the table is seen when all is well.
-        let _ = std::io::stderr().lock().write_all(format!("outlives {} {} {:?}: {word}\n", self.letter, self.home.word(), self.lab.backend).as_bytes());
+        let _ = std::io::stderr().lock().write_all(
+            format!("outlives {} {} {:?}: {word}\n", self.letter, self.home.word(), self.lab.backend).as_bytes(),
+        );
         // A machine that is busy with other work may be slow; where the times count, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
-        assert!(back && six && (0.0..=limit + slack).contains(&after), "{} {:?}: {word}\n{}\n{}", self.letter, self.lab.backend, self.lab.server.rules(), self.journal());
+        assert!(
+            back && six && (0.0..=limit + slack).contains(&after),
+            "{} {:?}: {word}\n{}\n{}",
+            self.letter,
+            self.lab.backend,
+            self.lab.server.rules(),
+            self.journal()
+        );
     }
 
     /// What systemd and its services said, where it runs.
     fn journal(&self) -> String {
-        if self.home == Home::Service { self.lab.server.sh("journalctl --no-pager --output=short-monotonic") } else { String::new() }
+        if self.home == Home::Service {
+            self.lab.server.sh("journalctl --no-pager --output=short-monotonic")
+        } else {
+            String::new()
+        }
     }
 
     /// The rules are these in the end, and what boot loads was not touched.
@@ -166,7 +190,11 @@ impl Run {
 
 fn pretty(now: &str, expected: &str, letter: char) {
     let lines = |a: &str, b: &str| a.lines().filter(|l| !b.lines().any(|m| m == *l)).collect::<Vec<_>>().join("\n");
-    panic!("{letter}: the rules are not what they were\nleft over:\n{}\nlost:\n{}\nnow:\n{now}", lines(now, expected), lines(expected, now));
+    panic!(
+        "{letter}: the rules are not what they were\nleft over:\n{}\nlost:\n{}\nnow:\n{now}",
+        lines(now, expected),
+        lines(expected, now)
+    );
 }
 
 /// Scenarios that run now; more of them would measure the machine and not the program.

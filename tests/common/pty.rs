@@ -1,7 +1,13 @@
 //! A program behind a terminal emulator, driven by keys; every wait is for something on the screen or for silence.
 
 #![allow(dead_code, reason = "each test uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and has a clock"
+)]
 
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, channel};
@@ -39,7 +45,9 @@ impl Pty {
 
     /// Any program.
     pub fn run(program: &str, args: &[&str], env: &[(&str, &str)], size: (u16, u16), data: tempfile::TempDir) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows: size.1, cols: size.0, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let pair = native_pty_system()
+            .openpty(PtySize { rows: size.1, cols: size.0, pixel_width: 0, pixel_height: 0 })
+            .unwrap();
         let mut command = CommandBuilder::new(program);
         command.args(args);
         command.env_clear();
@@ -128,10 +136,17 @@ impl Pty {
     /// How often the program has slept and woken up so far, over all its threads (proc(5)).
     pub fn switches(&self) -> u64 {
         let pid = self.child.process_id().unwrap();
-        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().map(|t| {
-            let status = std::fs::read_to_string(t.path().join("status")).unwrap_or_default();
-            status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")).map_or(0, |n| n.trim().parse::<u64>().unwrap())
-        }).sum()
+        std::fs::read_dir(format!("/proc/{pid}/task"))
+            .unwrap()
+            .flatten()
+            .map(|t| {
+                let status = std::fs::read_to_string(t.path().join("status")).unwrap_or_default();
+                status
+                    .lines()
+                    .find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"))
+                    .map_or(0, |n| n.trim().parse::<u64>().unwrap())
+            })
+            .sum()
     }
 
     /// Waits for the end of the program; its exit code.

@@ -22,14 +22,19 @@ pub fn start_sshd(lab: &Lab) {
 pub fn configure_sshd(lab: &Lab, more: &str) -> String {
     let dir = lab.dir.path().display();
     for key in ["host_key", "user_key"] {
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{dir}/{key}")]).status().unwrap();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{dir}/{key}")])
+            .status()
+            .unwrap();
         assert!(made.success());
     }
     let env: String = lab.server.env().iter().fold(String::new(), |all, (k, v)| format!("{all} {k}={v}"));
     let env = if env.is_empty() { env } else { format!("SetEnv{env}") };
     let config = format!(
-        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\nUseDNS no\n\
-         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nMaxStartups 100\n{env}\n{more}\n"
+        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\nUseDNS \
+            no\n\
+         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd \
+         no\nMaxStartups 100\n{env}\n{more}\n"
     );
     lab.file("sshd_config", &config)
 }
@@ -49,8 +54,25 @@ fn ssh(lab: &Lab, to: IpAddr) -> Vec<String> {
 /// The same for another user, with more options.
 pub fn ssh_as(lab: &Lab, user: &str, to: IpAddr, options: &[&str]) -> Vec<String> {
     let dir = lab.dir.path().display();
-    let mut words: Vec<String> = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=1", "-o", "StrictHostKeyChecking=no",
-        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ControlPath=none"].map(str::to_owned).to_vec();
+    let mut words: Vec<String> = [
+        "ssh",
+        "-F",
+        "none",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=1",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ControlPath=none",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     words.extend(options.iter().map(|&o| o.to_owned()));
     words.extend(["-i".into(), format!("{dir}/user_key"), format!("{user}@{to}")]);
     words
@@ -88,7 +110,10 @@ impl Lab {
     pub fn through(&self, control: &Path, client: usize, to: IpAddr, command: &str) -> (bool, String) {
         let control = control.display().to_string();
         let out = self.clients[client].output(&["ssh", "-F", "none", "-S", &control, &format!("root@{to}"), command]);
-        (out.status.success(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+        (
+            out.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)),
+        )
     }
 }
 
@@ -103,7 +128,8 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a command in a namespace in an 80x24 terminal.
     pub fn start(space: &Space, argv: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let pair =
+            native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
         let enter = space.enter();
         let mut command = CommandBuilder::new(&enter[0]);
         command.args(&enter[1..]);
@@ -147,8 +173,15 @@ impl Terminal {
     pub fn cockpit(lab: &Lab, client: usize, to: IpAddr, args: &str) -> Self {
         let dir = lab.dir.path().display();
         // What stty says before and after is written down: the modes of the terminal are the shell's again.
-        Self::ssh(lab, client, to, &format!("stty -g > {dir}/stty.before; LANG=C.UTF-8 XDG_DATA_HOME={dir}/data XDG_CONFIG_HOME={dir}/config \
-            {PORTCULLIS} {args}; c=$?; stty -g > {dir}/stty.after; exit $c"))
+        Self::ssh(
+            lab,
+            client,
+            to,
+            &format!(
+                "stty -g > {dir}/stty.before; LANG=C.UTF-8 XDG_DATA_HOME={dir}/data XDG_CONFIG_HOME={dir}/config \
+            {PORTCULLIS} {args}; c=$?; stty -g > {dir}/stty.after; exit $c"
+            ),
+        )
     }
 
     /// Types.

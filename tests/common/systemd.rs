@@ -12,12 +12,16 @@ use super::ssh::{configure_sshd, wait_for_sshd};
 use super::{Backend, Lab, Space, holds_within, not_run, server_setup};
 
 /// Units that would do something to the machine below, or take time for nothing.
-const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service systemd-random-seed.service \
-    systemd-remount-fs.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service systemd-tmpfiles-clean.timer \
+const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service \
+    systemd-random-seed.service \
+    systemd-remount-fs.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service \
+    systemd-tmpfiles-clean.timer \
     systemd-sysusers.service systemd-machine-id-commit.service systemd-firstboot.service systemd-udevd.service \
     systemd-udev-trigger.service systemd-networkd.service systemd-resolved.service systemd-timesyncd.service \
-    kmod-static-nodes.service proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount dev-mqueue.mount \
-    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount modprobe@.service \
+    kmod-static-nodes.service proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount \
+    dev-mqueue.mount \
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
+    modprobe@.service \
     systemd-ask-password-console.path systemd-ask-password-wall.path getty.target console-getty.service";
 
 /// A lab with such a server; `None` (said loudly) where it cannot be had.
@@ -39,7 +43,10 @@ const TOOLS: &[&str] = &["systemctl", "systemd-run", "sshd", "ssh", "ssh-keygen"
 
 fn with_sshd(lab: Lab) -> Lab {
     let config = configure_sshd(&lab, "UsePAM yes");
-    lab.server.sh(&format!("mkdir -p /run/sshd; systemd-run --quiet --unit=lab-sshd --property=KillMode=process /usr/sbin/sshd -D -f {config}"));
+    lab.server.sh(&format!(
+        "mkdir -p /run/sshd; systemd-run --quiet --unit=lab-sshd --property=KillMode=process /usr/sbin/sshd -D -f \
+            {config}"
+    ));
     wait_for_sshd(&lab);
     lab
 }
@@ -58,19 +65,33 @@ fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Op
          for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\
          : > $root/etc/fstab\ntr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\n\
          mkdir -p $root/etc/systemd/logind.conf.d\n\
-         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > $root/etc/systemd/logind.conf.d/lab.conf\n\
-         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target multi-user.target\\nWants=multi-user.target systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
+         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > \
+         $root/etc/systemd/logind.conf.d/lab.conf\n\
+         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target multi-user.target\\nWants=multi-user.target \
+         systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
          {}\n{}\n{prepare}\nmount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
-         echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=lab.target >/dev/null 2>&1 </dev/null",
-        root(dir, layer), enter_root(dir), server_setup(backend)
+         echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system \
+         --unit=lab.target >/dev/null 2>&1 </dev/null",
+        root(dir, layer),
+        enter_root(dir),
+        server_setup(backend)
     );
     // A signal to the whole group, as of Ctrl-C, must not end who cleans up.
-    let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir $groups || exit 1\n\
-        ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child --mount-proc bash -c \"$0\" ) </dev/null &\n\
+    let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir \
+        $groups || exit 1\n\
+        ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child \
+        --mount-proc \
+        bash -c \"$0\" ) </dev/null &\n\
         first=$!\necho \"pid $first\"\nread -r _\nexec 2>/dev/null\nkill -KILL $first\nwait $first\n\
-        for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep 0.05; done";
-    let mut holder = Command::new("bash").args(["-c", outside, &inside])
-        .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep 0.05; \
+        done";
+    let mut holder = Command::new("bash")
+        .args(["-c", outside, &inside])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
     let mut pid = 0;
     for line in BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok) {
         match line.strip_prefix("pid ") {
@@ -80,10 +101,11 @@ fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Op
         }
     }
     let space = Space { holder, pid, env: Vec::new() };
-    let up = pid != 0 && holds_within(Duration::from_secs(30), || {
-        let said = space.output(&["systemctl", "is-active", "lab.target"]);
-        String::from_utf8_lossy(&said.stdout).trim() == "active"
-    });
+    let up = pid != 0
+        && holds_within(Duration::from_secs(30), || {
+            let said = space.output(&["systemctl", "is-active", "lab.target"]);
+            String::from_utf8_lossy(&said.stdout).trim() == "active"
+        });
     if !up {
         not_run("a real systemd does not boot in a namespace here");
         return None;

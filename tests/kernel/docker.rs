@@ -1,6 +1,12 @@
 //! A real dockerd with real containers: who reaches their published ports must be as `report` says of the live host.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and runs tools from outside"
+)]
 
 use crate::common;
 
@@ -20,7 +26,8 @@ const SETUP: &str = r#"
 mount -t tmpfs docker /mnt
 mkdir -p /run/lock /mnt/root/bin
 export DOCKER_HOST=unix:///run/docker.sock
-nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H $DOCKER_HOST -p /run/docker.pid >/run/dockerd.log 2>&1 &
+nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec \
+    -H $DOCKER_HOST -p /run/docker.pid >/run/dockerd.log 2>&1 &
 for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; sleep 0.1; done
 cp "$(command -v busybox)" /mnt/root/bin/busybox
 tar -C /mnt/root -c . | docker import - box >/dev/null
@@ -79,19 +86,27 @@ fn published_ports_are_reached_as_the_report_says() {
     serve_names(&lab);
     lab.server.restore("", RULES);
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8::3/128 -p tcp -m tcp --dport 8080 -j DROP\nCOMMIT\n");
-    lab.clients[0].sh("for i in 3 4 5 6; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
+    lab.clients[0]
+        .sh("for i in 3 4 5 6; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; \
+            done");
     let (to4, to6) = (Lab::server4(0), Lab::server6(0));
     wait_for("the containers answer", Duration::from_secs(20), || {
-        answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8080)) && answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8082))
+        answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8080))
+            && answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8082))
             && answers(&lab, true, Lab::client4(0), SocketAddr::new(to4, 5353))
     });
     let out = lab.portcullis(&["report", "--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();
     let mut asked = 0;
-    for (port, udp, name) in [(8080, false, "web"), (8081, false, "web"), (8082, false, "other"), (5353, true, "names")] {
+    for (port, udp, name) in [(8080, false, "web"), (8081, false, "web"), (8082, false, "other"), (5353, true, "names")]
+    {
         let proto = if udp { "udp" } else { "tcp" };
-        let endpoint = report["endpoints"].as_array().unwrap().iter().find(|e| e["port"] == port && e["proto"] == proto)
+        let endpoint = report["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|e| e["port"] == port && e["proto"] == proto)
             .unwrap_or_else(|| panic!("{port}/{proto} is not in {report:#}"));
         assert_eq!(endpoint["kind"], "published", "{endpoint:#}");
         assert_eq!(endpoint["name"], name, "{endpoint:#}");
@@ -107,21 +122,42 @@ fn published_ports_are_reached_as_the_report_says() {
                 let came = answers(&lab, udp, from, SocketAddr::new(to, port));
                 let x = &endpoint["exposure"][family];
                 let reach = x["by_interface"].get("lan0").unwrap_or(x);
-                let within = |part: &str| reach[part].as_array().unwrap().iter().any(|n| Net::parse_any(n.as_str().unwrap()).unwrap().contains(from));
-                assert!(within(if came { "accepted" } else { "blocked" }), "{from} to {port}/{proto}: the kernel says {came}\n{endpoint:#}");
+                let within = |part: &str| {
+                    reach[part]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .any(|n| Net::parse_any(n.as_str().unwrap()).unwrap().contains(from))
+                };
+                assert!(
+                    within(if came { "accepted" } else { "blocked" }),
+                    "{from} to {port}/{proto}: the kernel says {came}\n{endpoint:#}"
+                );
                 asked += 1;
             }
         }
     }
     assert_eq!(asked, 35);
-    // Whom DOCKER-USER shuts out of the published port still reaches the container by its own address; that is said, with what closes it.
-    let web = lab.server.sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' web").trim().to_owned();
+    // Whom DOCKER-USER shuts out of the published port still reaches the container by its own address; that is said,
+    // with what closes it.
+    let web = lab
+        .server
+        .sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' \
+            web")
+        .trim()
+        .to_owned();
     let directly = || answers(&lab, false, IpAddr::from([192, 0, 2, 3]), SocketAddr::new(web.parse().unwrap(), 80));
     assert!(directly());
     let warnings = || {
         let out = lab.portcullis(&["report", "--json"]);
         let report: Value = serde_json::from_slice(&out.stdout).unwrap();
-        report["warnings"].as_array().unwrap().iter().map(|w| w["message"].as_str().unwrap().to_owned()).filter(|m| m.contains(&format!("reach {web} port 80/tcp directly"))).collect::<Vec<_>>()
+        report["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| w["message"].as_str().unwrap().to_owned())
+            .filter(|m| m.contains(&format!("reach {web} port 80/tcp directly")))
+            .collect::<Vec<_>>()
     };
     let said = warnings();
     assert!(said.len() == 1 && said[0].contains("lets anyone"), "{said:?}");
@@ -131,7 +167,8 @@ fn published_ports_are_reached_as_the_report_says() {
 }
 
 /// The published port's own doors: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.
-const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"published:8080/tcp\"]\n\
+const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
+    [\"published:8080/tcp\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:8080/tcp\"]\n";
 
 /// Rules without ours, one a line, for a comparison over time.
@@ -147,15 +184,29 @@ fn a_published_port_on_trial_while_docker_works_on() {
 fn on_trial_while_docker_works_on(backend: Backend) {
     let Some(lab) = Lab::new(backend, 1, &["dockerd", "docker", "docker-proxy", "busybox"]) else { return };
     lab.server.sh(SETUP);
-    lab.clients[0].sh("for i in 3; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
+    lab.clients[0]
+        .sh("for i in 3; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done");
     let (to4, to6) = (Lab::server4(0), Lab::server6(0));
-    let node = |last: u8| [IpAddr::from([192, 0, 2, last]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)])];
-    let reach = |last: u8, port: u16| [to4, to6].map(|to| answers(&lab, false, node(last)[usize::from(to.is_ipv6())], SocketAddr::new(to, port)));
-    wait_for("the container answers", Duration::from_secs(20), || reach(2, 8080) == [true; 2] && reach(3, 8080) == [true; 2]);
+    let node =
+        |last: u8| [IpAddr::from([192, 0, 2, last]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)])];
+    let reach = |last: u8, port: u16| {
+        [to4, to6].map(|to| answers(&lab, false, node(last)[usize::from(to.is_ipv6())], SocketAddr::new(to, port)))
+    };
+    wait_for("the container answers", Duration::from_secs(20), || {
+        reach(2, 8080) == [true; 2] && reach(3, 8080) == [true; 2]
+    });
     // The same port elsewhere, for the container to call.
     let elsewhere = common::net::Echo::start(&lab.clients[0], 8080);
-    let calls_out = || lab.server.sh(&format!("export DOCKER_HOST=unix:///run/docker.sock; echo x | docker exec -i web /bin/busybox nc -w 2 {} {} || true",
-        Lab::client4(0), elsewhere.port)).starts_with('!');
+    let calls_out = || {
+        lab.server
+            .sh(&format!(
+                "export DOCKER_HOST=unix:///run/docker.sock; echo x | docker exec -i web /bin/busybox nc -w \
+            2 {} {} || true",
+                Lab::client4(0),
+                elsewhere.port
+            ))
+            .starts_with('!')
+    };
     assert!(calls_out(), "the container reaches the port elsewhere");
     let before = lab.server.rules();
     let plan = lab.file("plan.toml", GUARDED);
@@ -167,7 +218,9 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     assert_eq!((reach(2, 8080), reach(3, 8080)), ([true; 2], [false; 2]), "{}", lab.server.rules());
     assert!(calls_out(), "the container still reaches the port elsewhere");
     // Docker starts a container, and is started anew, while the trial runs.
-    lab.server.sh("export DOCKER_HOST=unix:///run/docker.sock; docker run -d --name late -p 8083:80 box /bin/busybox httpd -f -p 80 -h / >/dev/null");
+    lab.server
+        .sh("export DOCKER_HOST=unix:///run/docker.sock; docker run -d --name late -p 8083:80 box /bin/busybox httpd \
+        -f -p 80 -h / >/dev/null");
     wait_for("the new container answers", Duration::from_secs(20), || reach(3, 8083) == [true; 2]);
     let during = lab.server.rules();
     assert_ne!(without_ours(&during), without_ours(&before));
@@ -180,8 +233,11 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     apply("5m");
     assert!(lab.portcullis(&["keep", "--without-proof"]).status.success());
     lab.server.sh("kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
-        nohup dockerd --live-restore --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 & \
-        export DOCKER_HOST=unix:///run/docker.sock; for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; sleep 0.1; done; docker start web >/dev/null");
+        nohup dockerd --live-restore --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
+        unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 & \
+        export DOCKER_HOST=unix:///run/docker.sock; for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; \
+        sleep \
+        0.1; done; docker start web >/dev/null");
     wait_for("the container answers the node", Duration::from_secs(20), || reach(2, 8080) == [true; 2]);
     assert_eq!(reach(3, 8080), [false; 2], "{}", lab.server.rules());
     assert!(lab.portcullis(&["remove", "--yes"]).status.success());

@@ -1,5 +1,5 @@
-//! Exported scripts on the real kernel: they come to what apply and keep come to, run twice the same, and both families or
-//! neither.
+//! Exported scripts on the real kernel: they come to what apply and keep come to, run twice the same, and both families
+//! or neither.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,7 +10,8 @@ use std::process::Output;
 use common::{Backend, Lab};
 
 /// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\", \"published:9042/tcp\"]\n\
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
+    [\"111\", \"published:9042/tcp\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
 
 /// The shells that a script must run in.
@@ -72,7 +73,13 @@ fn load(lab: &Lab, text: &str) {
     let (v4, v6) = text.split_at(text.find("# IPv6").unwrap());
     lab.server.restore("", v4);
     lab.server.restore("6", v6);
-    let commands: Vec<&str> = text.split("COMMIT\n").skip(1).flat_map(str::lines).filter_map(|l| l.strip_prefix("# ")).filter(|l| !l.starts_with("IPv6")).collect();
+    let commands: Vec<&str> = text
+        .split("COMMIT\n")
+        .skip(1)
+        .flat_map(str::lines)
+        .filter_map(|l| l.strip_prefix("# "))
+        .filter(|l| !l.starts_with("IPv6"))
+        .collect();
     assert!(!commands.is_empty());
     lab.server.run(&["sh", "-ec", &commands.join("\n")]);
 }
@@ -83,7 +90,8 @@ fn an_export_comes_to_what_apply_and_keep_come_to_and_twice_is_once() {
         let Some(Story { lab, plans }) = story(backend) else { return };
         for (plan, kept) in &plans {
             let before = begin_with(&lab, kept.as_ref());
-            let (shell, restore) = (good(&lab, &["export", plan, "--to", "shell"]), good(&lab, &["export", plan, "--to", "restore"]));
+            let (shell, restore) =
+                (good(&lab, &["export", plan, "--to", "shell"]), good(&lab, &["export", plan, "--to", "restore"]));
             assert_eq!(lab.server.rules(), before, "an export changes nothing");
             keep(&lab, plan);
             let expected = lab.server.rules();
@@ -111,7 +119,8 @@ fn an_export_comes_to_what_apply_and_keep_come_to_and_twice_is_once() {
         // Everything out.
         let none = begin_with(&lab, None);
         keep(&lab, &plans[0].0);
-        let script = lab.file("none.sh", &good(&lab, &["export", &lab.file("none.toml", "version = 1\n"), "--to", "shell"]));
+        let script =
+            lab.file("none.sh", &good(&lab, &["export", &lab.file("none.toml", "version = 1\n"), "--to", "shell"]));
         for sh in SHELLS {
             assert!(run(&lab, sh, &script).status.success());
             assert_eq!(lab.server.rules(), none, "{backend:?} {sh:?}");
@@ -133,7 +142,10 @@ fn a_script_that_fails_takes_both_families_back() {
                 ("ip6tables-save", "filter", "ip6tables-save cannot read the filter table: nothing was changed"),
             ];
             if kept.is_none() {
-                breaks.extend([("ip6tables", "-I", "ip6tables did not take the jump"), ("iptables", "-I", "iptables did not take the jump")]);
+                breaks.extend([
+                    ("ip6tables", "-I", "ip6tables did not take the jump"),
+                    ("iptables", "-I", "iptables did not take the jump"),
+                ]);
             }
             for (tool, argument, words) in breaks {
                 for sh in SHELLS {
@@ -142,19 +154,33 @@ fn a_script_that_fails_takes_both_families_back() {
                     lab.mend(tool);
                     assert_eq!(out.status.code(), Some(1), "{backend:?} {sh:?} {tool}: {}", said(&out));
                     assert!(said(&out).contains(words), "{backend:?} {sh:?} {tool}: {}", said(&out));
-                    assert!(said(&out).contains("nothing was changed") || said(&out).contains("IPv4 and IPv6 are as they were"), "{backend:?} {sh:?} {tool}: {}", said(&out));
+                    assert!(
+                        said(&out).contains(
+                            "nothing was \
+                            changed"
+                        ) || said(&out).contains("IPv4 and IPv6 are as they were"),
+                        "{backend:?} {sh:?} {tool}: {}",
+                        said(&out)
+                    );
                     assert_eq!(lab.server.rules(), before, "{backend:?} {sh:?} {tool}: {}", said(&out));
                 }
             }
             // Told to end while the second family is being loaded.
             for signal in ["TERM", "HUP", "INT"] {
-                lab.server.sh(&format!("real=$(readlink -f /etc/alternatives/ip6tables-restore); \
-                    printf '#!/bin/bash\\n[ -e /run/told ] || {{ : > /run/told; kill -{signal} $PPID; }}\\nexec -a ip6tables-restore %s \"$@\"\\n' \"$real\" > /run/tells; \
-                    chmod 755 /run/tells; rm -f /run/told; ln -sfn /run/tells /etc/alternatives/ip6tables-restore"));
+                lab.server.sh(&format!(
+                    "real=$(readlink -f /etc/alternatives/ip6tables-restore); \
+                    printf '#!/bin/bash\\n[ -e /run/told ] || {{ : > /run/told; kill -{signal} $PPID; }}\\nexec -a \
+                    ip6tables-restore %s \"$@\"\\n' \"$real\" > /run/tells; \
+                    chmod 755 /run/tells; rm -f /run/told; ln -sfn /run/tells /etc/alternatives/ip6tables-restore"
+                ));
                 for sh in SHELLS {
                     lab.server.sh("rm -f /run/told");
                     let out = run(&lab, sh, &script);
-                    assert!(!out.status.success() && said(&out).contains("interrupted"), "{backend:?} {sh:?} {signal}: {}", said(&out));
+                    assert!(
+                        !out.status.success() && said(&out).contains("interrupted"),
+                        "{backend:?} {sh:?} {signal}: {}",
+                        said(&out)
+                    );
                     assert_eq!(lab.server.rules(), before, "{backend:?} {sh:?} {signal}: {}", said(&out));
                 }
                 lab.mend("ip6tables-restore");
@@ -172,7 +198,13 @@ fn a_script_looks_before_it_begins() {
         let refused = |words: &str, prefix: &[&str]| {
             for sh in SHELLS {
                 let out = lab.server.output(&[prefix, sh, &[script.as_str()]].concat());
-                assert!(out.status.code() == Some(1) && said(&out).contains(words) && said(&out).contains("nothing was changed"), "{backend:?} {sh:?}: {}", said(&out));
+                assert!(
+                    out.status.code() == Some(1)
+                        && said(&out).contains(words)
+                        && said(&out).contains("nothing was changed"),
+                    "{backend:?} {sh:?}: {}",
+                    said(&out)
+                );
             }
         };
         lab.server.sh(&format!("chmod 755 {} {script}", lab.dir.path().display()));
@@ -190,14 +222,26 @@ fn a_script_looks_before_it_begins() {
         // No script is written for one family where the other cannot be read.
         lab.break_here("ip6tables-save", "-c");
         let out = lab.portcullis(&["export", &plans[0].0, "--to", "shell"]);
-        assert!(out.status.code() == Some(3) && out.stdout.is_empty() && said(&out).contains("the IPv6 rules could not be read"), "{}", said(&out));
+        assert!(
+            out.status.code() == Some(3)
+                && out.stdout.is_empty()
+                && said(&out).contains("the IPv6 rules could not be read"),
+            "{}",
+            said(&out)
+        );
         lab.mend("ip6tables-save");
         if backend == Backend::Nft && common::find("nft").is_some() {
             // A native rule in iptables' own table hides what is there.
             lab.server.sh("nft add rule ip filter INPUT ct state invalid drop");
             refused("iptables-save cannot read the filter table", &[]);
             let out = lab.portcullis(&["export", &plans[0].0, "--to", "shell"]);
-            assert!(out.status.code() == Some(3) && out.stdout.is_empty() && said(&out).contains("cannot read the IPv4 filter table whole"), "{}", said(&out));
+            assert!(
+                out.status.code() == Some(3)
+                    && out.stdout.is_empty()
+                    && said(&out).contains("cannot read the IPv4 filter table whole"),
+                "{}",
+                said(&out)
+            );
         }
     }
 }

@@ -5,7 +5,14 @@
 //!
 //! `PORTCULLIS_FULL=1` judges 200 rulesets with 400 packets each; `PORTCULLIS_SEED=N` repeats a run.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and runs tools from outside")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and runs tools from outside"
+)]
 
 mod net;
 mod rules;
@@ -34,7 +41,8 @@ fn every_fate_is_as_the_kernel_decides() {
             return not_run(&format!("{tool} is not installed"));
         }
     }
-    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise);
+    let number =
+        |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise);
     let full = std::env::var_os("PORTCULLIS_FULL").is_some();
     let (count, shots) = if full { (200, 400) } else { (24, 200) };
     let (count, shots) = (number("PORTCULLIS_RULESETS", count), number("PORTCULLIS_PACKETS", shots));
@@ -54,7 +62,15 @@ fn every_fate_is_as_the_kernel_decides() {
         let mut dice = rules::Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(n));
         let family = if dice.roll(3) == 0 { Family::V6 } else { Family::V4 };
         let backend = if dice.roll(2) == 0 { "nft" } else { "legacy" };
-        judge(&nets, &mut ranges[family.index()], &mut dice, family, backend, u16::try_from(shots).unwrap(), &mut total);
+        judge(
+            &nets,
+            &mut ranges[family.index()],
+            &mut dice,
+            family,
+            backend,
+            u16::try_from(shots).unwrap(),
+            &mut total,
+        );
     }
     println!("{total:?}");
     assert!(total.has_every_fate(), "the rulesets are too plain: {total:?}");
@@ -89,7 +105,15 @@ impl Tally {
     }
 }
 
-fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, family: Family, backend: &str, shots: u16, total: &mut Tally) {
+fn judge(
+    nets: &net::Nets,
+    range: &mut volley::Range,
+    dice: &mut rules::Dice,
+    family: Family,
+    backend: &str,
+    shots: u16,
+    total: &mut Tally,
+) {
     let sets = rules::sets_script(dice, family);
     let script = rules::ruleset(dice, family);
     let ip = if family == Family::V4 { "iptables" } else { "ip6tables" };
@@ -103,14 +127,21 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
     let (set, diags) = iptables_save::read(&saved, family);
     assert!(diags.is_empty(), "{diags:?}\n{saved}");
     let mut view = View::empty(Source::Live, "judge");
-    if family == Family::V4 { view.v4 = Some(set) } else { view.v6 = Some(set) }
+    if family == Family::V4 {
+        view.v4 = Some(set);
+    } else {
+        view.v6 = Some(set);
+    }
     view.addrs = Some(net::addrs());
     view.routes = Some(net::routes());
     view.forwarding = [Some(true), Some(true)];
     view.ipsets = Some(sets);
     view.route_localnet = Some(Vec::new());
     // Which of several destinations the kernel takes is its own affair.
-    let several = script.contains("0-2000") || script.lines().any(|l| l.ends_with(&format!("{}-{}", net::INNER[family.index()][0], net::INNER[family.index()][1])));
+    let several = script.contains("0-2000")
+        || script
+            .lines()
+            .any(|l| l.ends_with(&format!("{}-{}", net::INNER[family.index()][0], net::INNER[family.index()][1])));
     let mut captured = view.clone();
     captured.source = Source::Capture;
     (captured.addrs, captured.routes, captured.forwarding, captured.route_localnet) = (None, None, [None, None], None);
@@ -140,27 +171,55 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
             Verdict::Drop | Verdict::Reject => came,
             Verdict::Depends => !several,
         };
-        assert!(!wrong, "{family:?} {backend}: the kernel {} packet {i} {p:?}\ntrace says {answer:#?}\n{saved}\n{:?}", if came { "accepts" } else { "blocks" }, view.ipsets);
+        assert!(
+            !wrong,
+            "{family:?} {backend}: the kernel {} packet {i} {p:?}\ntrace says {answer:#?}\n{saved}\n{:?}",
+            if came { "accepts" } else { "blocks" },
+            view.ipsets
+        );
         total.packets += 1;
-        if came { total.accepted += 1 } else { total.blocked += 1 }
+        if came {
+            total.accepted += 1;
+        } else {
+            total.blocked += 1;
+        }
         total.depends += usize::from(answer.verdict == Verdict::Depends);
         let local = net::SERVER[family.index()].iter().any(|a| p.dst == a.parse().ok());
         total.forwarded_nat += usize::from(local && answer.path.iter().any(|s| s.chain == "FORWARD"));
         // What is left out of the question may only make it *depends*.
         for less in [
-            Packet { interface: None, ..p.clone() }, Packet { sport: None, ..p.clone() }, Packet { dport: None, ..p.clone() },
-            Packet { dst: p.dst.filter(|_| !local), ..p.clone() }, Packet { dst: p.dst.filter(|_| !local), sport: None, interface: None, ..p.clone() },
+            Packet { interface: None, ..p.clone() },
+            Packet { sport: None, ..p.clone() },
+            Packet { dport: None, ..p.clone() },
+            Packet { dst: p.dst.filter(|_| !local), ..p.clone() },
+            Packet { dst: p.dst.filter(|_| !local), sport: None, interface: None, ..p.clone() },
         ] {
             let said = analysis.trace(&less);
-            let bad = if came { matches!(said.verdict, Verdict::Drop | Verdict::Reject) } else { said.verdict == Verdict::Accept };
-            assert!(!bad, "{family:?} {backend}: the kernel {} {p:?}\nbut of {less:?} trace says {said:#?}\n{saved}", if came { "accepts" } else { "blocks" });
+            let bad = if came {
+                matches!(said.verdict, Verdict::Drop | Verdict::Reject)
+            } else {
+                said.verdict == Verdict::Accept
+            };
+            assert!(
+                !bad,
+                "{family:?} {backend}: the kernel {} {p:?}\nbut of {less:?} trace says {said:#?}\n{saved}",
+                if came { "accepts" } else { "blocks" }
+            );
             total.partly += 1;
         }
         if local && !script.contains("*nat") {
             let said = on_paper.trace(p);
-            let bad = if came { matches!(said.verdict, Verdict::Drop | Verdict::Reject) } else { said.verdict == Verdict::Accept };
+            let bad = if came {
+                matches!(said.verdict, Verdict::Drop | Verdict::Reject)
+            } else {
+                said.verdict == Verdict::Accept
+            };
             let unsure = said.verdict == Verdict::Depends && !script.contains("--limit-iface-in");
-            assert!(!bad && !unsure, "{family:?} {backend}: the kernel {} {p:?}\nbut from the text alone trace says {said:#?}\n{saved}", if came { "accepts" } else { "blocks" });
+            assert!(
+                !bad && !unsure,
+                "{family:?} {backend}: the kernel {} {p:?}\nbut from the text alone trace says {said:#?}\n{saved}",
+                if came { "accepts" } else { "blocks" }
+            );
             total.on_paper += 1;
         }
         let (Some(port), true) = (p.dport, local) else { continue };
@@ -173,7 +232,11 @@ fn judge(nets: &net::Nets, range: &mut volley::Range, dice: &mut rules::Dice, fa
         let by = p.interface.as_ref().and_then(|i| x.by_interface.get(i));
         for reach in [Some(&x.reach), by].into_iter().flatten() {
             let bad = if came { reach.blocked.contains(p.src) } else { reach.accepted.contains(p.src) };
-            assert!(!bad, "{family:?} {backend}: the kernel {} {p:?}\nexposure says {x:#?}\n{saved}", if came { "accepts" } else { "blocks" });
+            assert!(
+                !bad,
+                "{family:?} {backend}: the kernel {} {p:?}\nexposure says {x:#?}\n{saved}",
+                if came { "accepts" } else { "blocks" }
+            );
             assert!(reach.accepted.contains(p.src) || reach.blocked.contains(p.src) || reach.depends.contains(p.src));
             total.memberships += 1;
         }

@@ -50,7 +50,9 @@ fn everything_ends_with_the_lab() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &[]) else { return };
     // A process that would outlive its parent, its session and every polite signal.
     let file = lab.file("alive", "");
-    lab.server.sh(&format!("setsid bash -c 'trap \"\" HUP INT TERM; while :; do date +%s%N > {file}; sleep 0.05; done' >/dev/null 2>&1 &"));
+    lab.server.sh(&format!(
+        "setsid bash -c 'trap \"\" HUP INT TERM; while :; do date +%s%N > {file}; sleep 0.05; done' >/dev/null 2>&1 &"
+    ));
     let read = || std::fs::read_to_string(&file).unwrap();
     wait_for("it runs", LIMIT, || !read().is_empty());
     let Lab { server, dir, .. } = lab;

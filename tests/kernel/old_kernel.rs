@@ -1,7 +1,13 @@
-//! The program on a kernel that lacks what newer ones have, played by a real seccomp filter in front of this one; and as
-//! the child of a program that ignores the end of its children.
+//! The program on a kernel that lacks what newer ones have, played by a real seccomp filter in front of this one; and
+//! as the child of a program that ignores the end of its children.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and has a clock"
+)]
 
 use crate::common;
 
@@ -12,8 +18,8 @@ use common::{Backend, Lab, PORTCULLIS, find, not_run, wait_for};
 
 const PLAN: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
-/// Starts a program behind a filter that answers `pidfd_open` (434 on every architecture) with an error number: ENOSYS as
-/// before Linux 5.3, EPERM as sandboxes do. The filter is inherited by everything that is started from there.
+/// Starts a program behind a filter that answers `pidfd_open` (434 on every architecture) with an error number: ENOSYS
+/// as before Linux 5.3, EPERM as sandboxes do. The filter is inherited by everything that is started from there.
 const FILTER: &str = r#"
 use strict;
 my ($errno, @argv) = @ARGV;
@@ -88,7 +94,9 @@ fn a_tool_that_hangs_is_killed_without_pidfd_open() {
     }
     let Some(lab) = Lab::new(Backend::Nft, 0, &["rpcinfo"]) else { return };
     common::net::Echo::start(&lab.server, 111);
-    lab.server.sh("printf '#!/bin/sh\\nsleep 600 &\\nexec sleep 601\\n' > /run/hangs; chmod 755 /run/hangs; mount --bind /run/hangs /usr/bin/rpcinfo");
+    lab.server.sh("printf '#!/bin/sh\\nsleep 600 &\\nexec sleep 601\\n' > /run/hangs; chmod 755 /run/hangs; mount \
+        --bind \
+        /run/hangs /usr/bin/rpcinfo");
     for way in WAYS {
         let begun = Instant::now();
         let report = good(&lab, way, &["report"]);

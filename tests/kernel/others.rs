@@ -20,16 +20,29 @@ const DROP: &str = "*filter\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT
 /// How the port fares in a family according to `report`: the one part that holds all addresses.
 #[track_caller]
 fn fares(report: &Value, family: &str) -> String {
-    let endpoint = report["endpoints"].as_array().unwrap().iter().find(|e| e["port"] == PORT && e["proto"] == "tcp").unwrap_or_else(|| panic!("{report:#}"));
+    let endpoint = report["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["port"] == PORT && e["proto"] == "tcp")
+        .unwrap_or_else(|| panic!("{report:#}"));
     let exposure = &endpoint["exposure"][family];
     let all = if family == "ipv4" { "0.0.0.0/0" } else { "::/0" };
-    let parts = ["accepted", "blocked", "depends"].into_iter().filter(|p| exposure[p].as_array().is_some_and(|a| a.iter().any(|n| n == all)));
+    let parts = ["accepted", "blocked", "depends"]
+        .into_iter()
+        .filter(|p| exposure[p].as_array().is_some_and(|a| a.iter().any(|n| n == all)));
     parts.collect::<Vec<_>>().join(" ")
 }
 
 /// The messages of the warnings with a code.
 fn warned(report: &Value, code: &str) -> Vec<String> {
-    report["warnings"].as_array().unwrap().iter().filter(|w| w["code"] == code).map(|w| w["message"].as_str().unwrap().to_owned()).collect()
+    report["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|w| w["code"] == code)
+        .map(|w| w["message"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn report(lab: &Lab) -> Value {
@@ -43,7 +56,16 @@ fn both(lab: &Lab) -> [String; 2] {
     let r = report(lab);
     let said = ["ipv4", "ipv6"].map(|f| fares(&r, f));
     for (said, client) in said.iter().zip([Lab::client4(0), Lab::client6(0)]) {
-        let out = lab.portcullis(&["trace", "--proto", "tcp", "--src", &client.to_string(), "--dport", &PORT.to_string(), "--json"]);
+        let out = lab.portcullis(&[
+            "trace",
+            "--proto",
+            "tcp",
+            "--src",
+            &client.to_string(),
+            "--dport",
+            &PORT.to_string(),
+            "--json",
+        ]);
         let t: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
         let as_part = match t["verdict"].as_str().unwrap() {
             "accept" => "accepted",
@@ -68,25 +90,99 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
     let passes = || [Lab::server4(0), Lab::server6(0)].map(|to| echo.tcp(&lab.clients[0], to));
     assert_eq!((both(&lab), passes()), (["accepted".into(), "accepted".into()], [true, true]));
     let (acc, blo, dep) = ("accepted", "blocked", "depends");
-    // A table, whether the port is dropped by iptables (IPv4 only), what is said, which packets pass, how many warnings.
+    // A table, whether the port is dropped by iptables (IPv4 only), what is said, which packets pass, how many
+    // warnings.
     for (nft, dropped, said, pass, warnings) in [
         // What has no hook, or no rule, decides nothing.
         ("table inet t { set s { type ipv4_addr; }; chain c { drop; }; }", false, [acc, acc], [true, true], 0),
-        ("table inet t { chain i { type filter hook input priority 0; policy accept; }; }", false, [acc, acc], [true, true], 0),
-        ("table inet t { chain o { type filter hook output priority 0; udp dport 9 drop; }; }", false, [acc, acc], [true, true], 0),
-        ("table inet t { chain i { type filter hook input priority 0; tcp dport 4000 drop; }; }", false, [dep, dep], [false, false], 2),
-        ("table inet t { chain i { type filter hook input priority 0; policy drop; ip6 nexthdr icmpv6 accept; }; }", true, [blo, dep], [false, false], 2),
-        ("table ip t { chain i { type filter hook input priority 0; tcp dport 4000 drop; }; }", false, [dep, acc], [false, true], 1),
-        ("table ip6 t { chain i { type filter hook prerouting priority -300; tcp dport 4000 drop; }; }", false, [acc, dep], [true, false], 1),
-        ("table netdev t { chain i { type filter hook ingress device lan0 priority 0; tcp dport 4000 drop; }; }", false, [dep, dep], [false, false], 2),
-        ("table ip t { chain p { type nat hook prerouting priority -100; tcp dport 9 redirect to :4000; }; }", true, [dep, acc], [false, true], 1),
-        ("table ip t { chain p { type filter hook prerouting priority -300; tcp dport 9 notrack; }; }", true, [dep, acc], [false, true], 1),
-        ("table ip t { chain p { type filter hook prerouting priority -300; tcp dport 9 meta mark set 5; }; }", true, [dep, acc], [false, true], 1),
+        (
+            "table inet t { chain i { type filter hook input priority 0; policy accept; }; }",
+            false,
+            [acc, acc],
+            [true, true],
+            0,
+        ),
+        (
+            "table inet t { chain o { type filter hook output priority 0; udp dport 9 drop; }; }",
+            false,
+            [acc, acc],
+            [true, true],
+            0,
+        ),
+        (
+            "table inet t { chain i { type filter hook input priority 0; tcp dport 4000 drop; }; }",
+            false,
+            [dep, dep],
+            [false, false],
+            2,
+        ),
+        (
+            "table inet t { chain i { type filter hook input priority 0; policy drop; ip6 nexthdr icmpv6 accept; }; }",
+            true,
+            [blo, dep],
+            [false, false],
+            2,
+        ),
+        (
+            "table ip t { chain i { type filter hook input priority 0; tcp dport 4000 drop; }; }",
+            false,
+            [dep, acc],
+            [false, true],
+            1,
+        ),
+        (
+            "table ip6 t { chain i { type filter hook prerouting priority -300; tcp dport 4000 drop; }; }",
+            false,
+            [acc, dep],
+            [true, false],
+            1,
+        ),
+        (
+            "table netdev t { chain i { type filter hook ingress device lan0 priority 0; tcp dport 4000 drop; }; }",
+            false,
+            [dep, dep],
+            [false, false],
+            2,
+        ),
+        (
+            "table ip t { chain p { type nat hook prerouting priority -100; tcp dport 9 redirect to :4000; }; }",
+            true,
+            [dep, acc],
+            [false, true],
+            1,
+        ),
+        (
+            "table ip t { chain p { type filter hook prerouting priority -300; tcp dport 9 notrack; }; }",
+            true,
+            [dep, acc],
+            [false, true],
+            1,
+        ),
+        (
+            "table ip t { chain p { type filter hook prerouting priority -300; tcp dport 9 meta mark set 5; }; }",
+            true,
+            [dep, acc],
+            [false, true],
+            1,
+        ),
         // firewalld's is one of them; many hooks are one warning.
-        ("table inet firewalld { chain a { type filter hook input priority 10; ct state invalid drop; }; \
-          chain b { type filter hook forward priority 10; drop; }; chain c { type nat hook prerouting priority -90; }; }", true, [blo, dep], [false, true], 2),
+        (
+            "table inet firewalld { chain a { type filter hook input priority 10; ct state invalid drop; }; \
+          chain b { type filter hook forward priority 10; drop; }; chain c { type nat hook prerouting priority -90; }; \
+          }",
+            true,
+            [blo, dep],
+            [false, true],
+            2,
+        ),
         // A native base chain in iptables' own table, which iptables passes over.
-        ("table ip filter { chain mine { type filter hook input priority 5; policy drop; }; }", false, [dep, acc], [false, true], 1),
+        (
+            "table ip filter { chain mine { type filter hook input priority 5; policy drop; }; }",
+            false,
+            [dep, acc],
+            [false, true],
+            1,
+        ),
     ] {
         lab.server.sh("nft flush ruleset");
         if dropped {
@@ -105,7 +201,11 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
 #[test]
 fn native_rules_in_the_tables_of_iptables_are_never_open() {
     let Some((lab, _echo)) = host(Backend::Nft, &["nft"]) else { return };
-    let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"198.51.100.1\"]\nto = [\"4000/tcp\"]\n");
+    let plan = lab.file(
+        "plan.toml",
+        "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"198.51.100.1\"]\nto = \
+            [\"4000/tcp\"]\n",
+    );
     for (f, table, chain, rule) in [
         // iptables says itself that it cannot read these.
         ("ip", "filter", "INPUT", "ct state new drop"),
@@ -125,7 +225,8 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         lab.server.sh("nft flush ruleset");
         let tool = if f == "ip" { "iptables" } else { "ip6tables" };
         // A chain of its own makes the tables, so that each is iptables'.
-        lab.server.sh(&format!("{tool} -t {table} -I {chain} -s $([ {f} = ip ] && echo 203.0.113.9 || echo 2001:db8:9::9)"));
+        lab.server
+            .sh(&format!("{tool} -t {table} -I {chain} -s $([ {f} = ip ] && echo 203.0.113.9 || echo 2001:db8:9::9)"));
         lab.server.sh(&format!("nft 'add rule {f} {table} {chain} {rule}'"));
         let context = format!("{f} {table} {chain} {rule}\n{}", lab.server.run(&[&format!("{tool}-save")]));
         let said = both(&lab);
@@ -135,7 +236,9 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         let messages = warned(&report(&lab), "unreadable-table");
         assert!(messages.len() == 1 && messages[0].contains(table), "{messages:?} {context}");
         let before = lab.server.run(&["nft", "list", "ruleset"]);
-        for (args, concerned) in [(&["apply", plan.as_str(), "--yes"][..], table == "filter"), (&["save", "--all", "--yes"], true)] {
+        for (args, concerned) in
+            [(&["apply", plan.as_str(), "--yes"][..], table == "filter"), (&["save", "--all", "--yes"], true)]
+        {
             if concerned {
                 let out = lab.portcullis(args);
                 assert_eq!(out.status.code(), Some(3), "{args:?} {out:?} {context}");
@@ -144,15 +247,24 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         assert_eq!(lab.server.run(&["nft", "list", "ruleset"]), before, "{context}");
     }
     // A plan changes the table filter only: with another one that is not known it goes on trial, and says so.
-    lab.server.sh("nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct state new tcp dport 9 redirect to :22; \
-        nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 drop; }; }'");
+    lab.server.sh(
+        "nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct \
+        state new tcp dport 9 redirect to :22; \
+        nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 drop; }; }'",
+    );
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success() && said.contains("cannot read the IPv4 table nat") && said.contains("IPv6 is also filtered by the native nft table inet t"), "{out:?}");
+    assert!(
+        out.status.success()
+            && said.contains("cannot read the IPv4 table nat")
+            && said.contains("IPv6 is also filtered by the native nft table inet t"),
+        "{out:?}"
+    );
     assert!(lab.portcullis(&["revert"]).status.success());
     assert!(lab.server.run(&["nft", "list", "table", "ip", "nat"]).contains("redirect to :22"));
     // A rule that iptables cannot print at all makes it fail: nothing is known then.
-    lab.server.sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 drop");
+    lab.server.sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 \
+        drop");
     let r = report(&lab);
     assert_eq!((fares(&r, "ipv4"), fares(&r, "ipv6")), (String::new(), "accepted".to_owned()), "{r:#}");
     assert!(r["diagnostics"].to_string().contains("could not be read"), "{r:#}");
@@ -162,15 +274,26 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
 #[test]
 fn what_iptables_prints_right_is_judged_though_sets_and_ranges_are_in_it() {
     let Some((lab, _echo)) = host(Backend::Nft, &["nft"]) else { return };
-    lab.server.restore("", "*filter\n-A INPUT -p tcp -m multiport --dports 1,2,5:7 -j DROP\n-A INPUT -m iprange --src-range 1.2.3.4-1.2.3.9\n\
+    lab.server.restore(
+        "",
+        "*filter\n-A INPUT -p tcp -m multiport --dports 1,2,5:7 -j DROP\n-A INPUT -m iprange --src-range \
+            1.2.3.4-1.2.3.9\n\
         -A INPUT -s 10.0.0.0/255.0.255.0 -p udp -m udp --dport 5:7 -m comment --comment \"{\\\"set\\\": [ @x\"\n\
-        -A INPUT -m time --datestop 2031-01-01T00:00:00\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT\n");
+        -A INPUT -m time --datestop 2031-01-01T00:00:00\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT\n",
+    );
     assert_eq!(both(&lab), ["blocked", "accepted"]);
     // ufw's chains are chains of iptables: they are judged, not warned of.
     lab.server.sh("nft flush ruleset");
     for (f, dash) in [("", ""), ("6", "6")] {
-        lab.server.restore(f, &format!("*filter\n:INPUT DROP [0:0]\n:ufw{dash}-before-input - [0:0]\n:ufw{dash}-user-input - [0:0]\n-A INPUT -j ufw{dash}-before-input\n\
-            -A ufw{dash}-before-input -j ufw{dash}-user-input\n-A ufw{dash}-user-input -p tcp -m tcp --dport 4000 -j ACCEPT\nCOMMIT\n"));
+        lab.server.restore(
+            f,
+            &format!(
+                "*filter\n:INPUT DROP [0:0]\n:ufw{dash}-before-input - [0:0]\n:ufw{dash}-user-input \
+            - [0:0]\n-A INPUT -j ufw{dash}-before-input\n\
+            -A ufw{dash}-before-input -j ufw{dash}-user-input\n-A ufw{dash}-user-input -p tcp -m tcp --dport 4000 -j \
+            ACCEPT\nCOMMIT\n"
+            ),
+        );
     }
     assert_eq!(both(&lab), ["accepted", "accepted"]);
     assert_eq!(warned(&report(&lab), "other-filter"), Vec::<String>::new());
@@ -200,11 +323,19 @@ fn the_other_backend_filters_too() {
         assert_eq!(both(&lab), ["depends", "accepted"], "{backend:?}: NAT may lead elsewhere");
         restore("6", other, "*filter\n:INPUT DROP [0:0]\nCOMMIT\n");
         assert_eq!(both(&lab), ["depends", "depends"], "{backend:?}: a policy filters, too");
-        // Without nft, iptables' own tools still tell of each other; of native tables it is said that they are not known.
+        // Without nft, iptables' own tools still tell of each other; of native tables it is said that they are not
+        // known.
         lab.server.sh("for t in /usr/sbin/nft /sbin/nft; do [ ! -e $t ] || mount --bind /dev/null $t; done");
         assert_eq!(both(&lab), ["depends", "depends"], "{backend:?}");
         let note = report(&lab)["diagnostics"].to_string();
-        assert_eq!(note.contains("whether native nft tables filter too is not known"), backend == Backend::Nft, "{note}");
+        assert_eq!(
+            note.contains(
+                "whether native nft tables filter too is not \
+            known"
+            ),
+            backend == Backend::Nft,
+            "{note}"
+        );
     }
 }
 
@@ -216,11 +347,21 @@ fn a_lock_out_is_refused_though_what_is_not_known_may_rewrite() {
     for other in [
         "nft 'table inet firewalld { chain p { type nat hook prerouting priority -90; tcp dport 9 redirect to :22; }; \
             chain i { type filter hook input priority 10; ct state invalid drop; }; }'",
-        "iptables -t nat -A PREROUTING -s 203.0.113.9; nft 'add rule ip nat PREROUTING ct state new tcp dport 9 redirect to :22'",
+        "iptables -t nat -A PREROUTING -s 203.0.113.9; nft 'add rule ip nat PREROUTING ct state new tcp dport 9 \
+            redirect \
+            to :22'",
     ] {
         lab.server.sh(&format!("nft flush ruleset; {other}"));
         let before = lab.server.rules();
-        let (_, said) = remote(&lab, 0, Lab::server4(0), &format!("{PORTCULLIS} apply {plan} --yes 2>&1; echo exit $?"));
+        let (_, said) = remote(
+            &lab,
+            0,
+            Lab::server4(0),
+            &format!(
+                "{PORTCULLIS} apply {plan} --yes 2>&1; echo exit \
+            $?"
+            ),
+        );
         assert!(said.contains("would cut a new SSH login") && said.contains("exit 3"), "{other}: {said}");
         assert_eq!(lab.server.rules(), before);
     }
@@ -233,13 +374,21 @@ fn a_native_rule_put_in_during_a_trial_cannot_keep_the_plan_alive() {
     // What was kept before stays in force all the time.
     let kept = "[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4001/tcp\"]\n";
     let first = lab.file("first.toml", &format!("version = 1\n{kept}"));
-    assert!(lab.portcullis(&["apply", &first, "--yes"]).status.success() && lab.portcullis(&["keep", "--without-proof"]).status.success());
+    assert!(
+        lab.portcullis(&["apply", &first, "--yes"]).status.success()
+            && lab.portcullis(&["keep", "--without-proof"]).status.success()
+    );
     let shut = |port: &str| {
         let rules = lab.server.run(&["nft", "list", "chain", "ip", "filter", "PORTCULLIS"]);
         let slot = rules.split("jump ").nth(1).and_then(|r| r.split_whitespace().next()).map(str::to_owned);
-        slot.is_some_and(|s| lab.server.run(&["nft", "list", "chain", "ip", "filter", &s]).contains(&format!("dport {port} ")))
+        slot.is_some_and(|s| {
+            lab.server.run(&["nft", "list", "chain", "ip", "filter", &s]).contains(&format!("dport {port} "))
+        })
     };
-    let plan = lab.file("plan.toml", &format!("version = 1\n{kept}[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4000/tcp\"]\n"));
+    let plan = lab.file(
+        "plan.toml",
+        &format!("version = 1\n{kept}[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"4000/tcp\"]\n"),
+    );
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
     assert!(out.status.success() && !opens(), "{out:?}");
     lab.server.sh("nft add rule ip filter INPUT ct state invalid drop");
@@ -252,7 +401,8 @@ fn a_native_rule_put_in_during_a_trial_cannot_keep_the_plan_alive() {
     }
     let there = lab.server.run(&["nft", "list", "ruleset"]);
     assert!(there.contains("ct state invalid drop"), "{there}");
-    lab.server.sh("nft delete rule ip filter INPUT handle $(nft -a list chain ip filter INPUT | sed -n 's/.*ct state invalid.*handle //p')");
+    lab.server.sh("nft delete rule ip filter INPUT handle $(nft -a list chain ip filter INPUT | sed -n 's/.*ct state \
+        invalid.*handle //p')");
     wait_for("the guard or the operator takes the rest out", Duration::from_secs(20), || {
         let _ = lab.portcullis(&["revert"]);
         !lab.server.rules().contains("--dport 4000")
@@ -265,16 +415,31 @@ fn a_captured_text_tells_of_what_it_does_not_show() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["nft", "xtables-legacy-multi"]) else { return };
     for (setup, verdict, why) in [
         ("for t in filter nat mangle; do iptables -t $t -A INPUT -s 203.0.113.9; done", "accept", ""),
-        ("nft 'add chain ip filter mine { type filter hook input priority 5; policy drop; }'", "depends", "native base chain of table filter"),
-        ("nft 'delete chain ip filter mine'; nft add rule ip filter INPUT ct state new drop", "depends", "table filter cannot be read"),
+        (
+            "nft 'add chain ip filter mine { type filter hook input priority 5; policy drop; }'",
+            "depends",
+            "native base chain of table filter",
+        ),
+        (
+            "nft 'delete chain ip filter mine'; nft add rule ip filter INPUT ct state new drop",
+            "depends",
+            "table filter cannot be read",
+        ),
         ("nft flush chain ip filter INPUT; iptables-legacy -A INPUT -s 203.0.113.9", "depends", "iptables-legacy"),
     ] {
         lab.server.sh(setup);
         for listing in ["iptables-save", "iptables -S", "iptables -L -n -v"] {
             // What a terminal shows: the commands, and their complaints.
             let each = if listing == "iptables-save" { "''" } else { "filter nat mangle" };
-            let file = lab.file("rules", &lab.server.sh(&format!("for t in {each}; do echo \"root@host:~# {listing} ${{t:+-t $t}}\"; {listing} ${{t:+-t $t}} 2>&1 || true; done")));
-            let out = lab.portcullis(&["trace", &file, "--proto", "tcp", "--src", "198.51.100.1", "--dport", "80", "--json"]);
+            let file = lab.file(
+                "rules",
+                &lab.server.sh(&format!(
+                    "for t in {each}; do echo \"root@host:~# {listing} \
+                ${{t:+-t $t}}\"; {listing} ${{t:+-t $t}} 2>&1 || true; done"
+                )),
+            );
+            let out =
+                lab.portcullis(&["trace", &file, "--proto", "tcp", "--src", "198.51.100.1", "--dport", "80", "--json"]);
             let t: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
             assert!(t["verdict"] == verdict && t["why"].as_str().unwrap().contains(why), "{listing}, {setup}: {t:#}");
         }

@@ -16,7 +16,14 @@ fn a_real_rpcbind_is_read_in_both_layouts() {
     let (short, diags) = rpcinfo::read(&lab.server.run(&["rpcinfo", "-p"]));
     assert_eq!(diags, []);
     let short = short.unwrap();
-    let of = |program, proto| short.iter().find(|s| s.program == program && s.proto == proto).unwrap_or_else(|| panic!("{program} in {short:?}"));
+    let of = |program, proto| {
+        short.iter().find(|s| s.program == program && s.proto == proto).unwrap_or_else(|| {
+            panic!(
+                "{program} in \
+            {short:?}"
+            )
+        })
+    };
     for proto in [Proto::TCP, Proto::UDP] {
         let (mapper, status) = (of(100_000, proto), of(100_024, proto));
         assert_eq!((mapper.port, &mapper.versions[..], mapper.name.as_str()), (111, &[2, 3, 4][..], "portmapper"));
@@ -49,7 +56,8 @@ fn without_rpcbind_there_is_an_error_and_no_empty_list() {
 /// The built-in host's rules and what else real hosts hold; every match and target here is loaded for real.
 const STRANGE: &str = "*filter\n:INPUT DROP [0:0]\n:f2b-sshd - [0:0]\n\
     -A INPUT -p tcp -m multiport --dports 22,80:90 -m comment --comment \"a \\\"quoted\\\" -j DROP\" -j f2b-sshd\n\
-    -A INPUT ! -s 192.0.2.0/24 -i eth+ -p udp -m udp --sport 1024:65535 --dport 53 -m limit --limit 5/min -j LOG --log-prefix \"in: \"\n\
+    -A INPUT ! -s 192.0.2.0/24 -i eth+ -p udp -m udp --sport 1024:65535 --dport 53 -m limit --limit 5/min -j LOG \
+    --log-prefix \"in: \"\n\
     -A INPUT -s 10.0.0.0/255.0.255.0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
     -A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -g f2b-sshd\n\
     -A INPUT -m time --datestop 2031-01-01T00:00:00 -j RETURN\n\
@@ -71,7 +79,8 @@ fn live_rules_are_read_whole_and_written_back_as_the_kernel_prints_them() {
                 let printed = lab.server.run(args);
                 let (set, diags) = iptables_save::read(&printed, family);
                 assert_eq!(diags, [], "{backend:?}\n{printed}");
-                let bare: String = printed.lines().filter(|l| !l.starts_with('#')).fold(String::new(), |all, l| all + l + "\n");
+                let bare: String =
+                    printed.lines().filter(|l| !l.starts_with('#')).fold(String::new(), |all, l| all + l + "\n");
                 assert_eq!(iptables_save::write(&set, counters), bare, "{backend:?}");
                 if !counters {
                     // And what we write loads again, to the same rules.
@@ -88,12 +97,19 @@ fn live_rules_are_read_whole_and_written_back_as_the_kernel_prints_them() {
 #[test]
 fn the_demo_host_prints_what_the_kernel_would() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &[]) else { return };
-    for (f, text) in [("", include_str!("../../assets/demo/iptables-save.txt")), ("6", include_str!("../../assets/demo/ip6tables-save.txt"))] {
+    for (f, text) in [
+        ("", include_str!("../../assets/demo/iptables-save.txt")),
+        ("6", include_str!("../../assets/demo/ip6tables-save.txt")),
+    ] {
         let out = lab.server.with_input(&[&format!("ip{f}tables-restore"), "-c"], text);
         assert!(out.status.success(), "{out:?}");
         let printed = lab.server.run(&[&format!("ip{f}tables-save"), "-c"]);
         let tables = |t: &str| {
-            let mut all: Vec<String> = t.split("COMMIT\n").map(|p| p.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n")).filter(|p| !p.is_empty()).collect();
+            let mut all: Vec<String> = t
+                .split("COMMIT\n")
+                .map(|p| p.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>().join("\n"))
+                .filter(|p| !p.is_empty())
+                .collect();
             all.sort();
             all
         };

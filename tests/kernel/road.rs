@@ -11,7 +11,8 @@ use std::process::Output;
 use common::{Backend, Lab, ours};
 
 /// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\", \"published:9042/tcp\"]\n\
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
+    [\"111\", \"published:9042/tcp\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
 
 fn said(out: &Output) -> String {
@@ -56,8 +57,11 @@ fn looking_loads_no_table() {
 /// Hides tools behind directories of links without them.
 fn without(lab: &Lab, tools: &str) {
     lab.server.sh(&format!(
-        "for d in sbin bin; do [ -e /run/all$d ] || {{ mkdir /run/all$d; mount --bind /usr/$d /run/all$d; }}; umount -q /usr/$d || true; mkdir -p /run/some$d; \
-         find /run/some$d -type l -delete; ln -s /run/all$d/* /run/some$d/; for t in {tools}; do rm -f /run/some$d/$t; done; done; \
+        "for d in sbin bin; do [ -e /run/all$d ] || {{ mkdir /run/all$d; mount --bind /usr/$d /run/all$d; }}; umount \
+            -q \
+            /usr/$d || true; mkdir -p /run/some$d; \
+         find /run/some$d -type l -delete; ln -s /run/all$d/* /run/some$d/; for t in {tools}; do rm -f /run/some$d/$t; \
+         done; done; \
          for d in sbin bin; do mount --bind /run/some$d /usr/$d; done"
     ));
 }
@@ -72,8 +76,16 @@ fn what_is_missing_is_named_and_the_rest_is_shown() {
         ("rpcinfo", "rpcinfo is not installed (Debian package rpcbind)", "rpcbind 111/tcp"),
         ("ss", "ss is not installed (Debian package iproute2)", "portmapper 111/tcp"),
         ("nft", "nft is not installed (Debian package nftables)", "portmapper 111/tcp"),
-        ("ip6tables ip6tables-save ip6tables-restore", "ip6tables-save is not installed (Debian package iptables)", "IPv4  accept"),
-        ("iptables iptables-save iptables-restore", "iptables-save is not installed (Debian package iptables)", "IPv6  accept"),
+        (
+            "ip6tables ip6tables-save ip6tables-restore",
+            "ip6tables-save is not installed (Debian package iptables)",
+            "IPv4  accept",
+        ),
+        (
+            "iptables iptables-save iptables-restore",
+            "iptables-save is not installed (Debian package iptables)",
+            "IPv6  accept",
+        ),
     ] {
         without(&lab, tools);
         let report = good(&lab, &["report"]);
@@ -94,7 +106,8 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         let Some(lab) = Lab::new(backend, 0, &[]) else { return };
         let codes = |json: &str| {
             let report: serde_json::Value = serde_json::from_str(json).unwrap();
-            let all: Vec<String> = report["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect();
+            let all: Vec<String> =
+                report["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect();
             all.into_iter().filter(|c| c.ends_with("-unknown")).collect::<Vec<_>>()
         };
         let packets = lab.file("packets", "{\"proto\":\"tcp\",\"src\":\"203.0.113.9\",\"dport\":22}\n");
@@ -102,11 +115,20 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         for (tool, code) in [("iptables-save", "ipv4-unknown"), ("ip6tables-save", "ipv6-unknown")] {
             lab.break_here(tool, "-c");
             let out = lab.portcullis(&["report", "--json"]);
-            assert_eq!((out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))), (Some(0), vec![code.to_owned()]), "{}", said(&out));
+            assert_eq!(
+                (out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))),
+                (Some(0), vec![code.to_owned()]),
+                "{}",
+                said(&out)
+            );
             if code == "ipv4-unknown" {
                 assert!(bad(&lab, &trace, 1).contains("the IPv4 rules could not be read: iptables-save failed"));
                 let out = lab.portcullis(&["trace", "--packets", &packets]);
-                assert!(out.status.code() == Some(1) && said(&out).contains("\"verdict\":\"depends\""), "{}", said(&out));
+                assert!(
+                    out.status.code() == Some(1) && said(&out).contains("\"verdict\":\"depends\""),
+                    "{}",
+                    said(&out)
+                );
             } else {
                 good(&lab, &trace);
             }
@@ -115,14 +137,25 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         lab.break_here("iptables-save", "-c");
         lab.break_here("ip6tables-save", "-c");
         let out = lab.portcullis(&["report", "--json"]);
-        assert_eq!((out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))), (Some(1), vec!["ipv4-unknown".to_owned(), "ipv6-unknown".to_owned()]));
+        assert_eq!(
+            (out.status.code(), codes(&String::from_utf8_lossy(&out.stdout))),
+            (Some(1), vec!["ipv4-unknown".to_owned(), "ipv6-unknown".to_owned()])
+        );
         let error: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
         assert_eq!(error["error"]["code"], "unreadable", "{error}");
         let text = bad(&lab, &["report"], 1);
         assert!(text.contains("broken for the test"), "{text}");
         // That no file tells of a trial is not that there is none.
         let out = lab.portcullis(&["status"]);
-        assert!(out.status.code() == Some(1) && said(&out).contains("the IPv6 rules could not be read: whether a trial stands"), "{}", said(&out));
+        assert!(
+            out.status.code() == Some(1)
+                && said(&out).contains(
+                    "the IPv6 rules could not be read: whether a trial \
+                stands"
+                ),
+            "{}",
+            said(&out)
+        );
         let out = lab.portcullis(&["status", "--json"]);
         let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
         assert_eq!((out.status.code(), &status["unread"]), (Some(1), &serde_json::json!(["ipv4", "ipv6"])));
@@ -135,8 +168,11 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
 fn tools_that_hang_or_fail_cost_their_own_time_only() {
     let Some(lab) = Lab::new(Backend::Nft, 1, &["rpcbind", "rpcinfo", "rpc.statd"]) else { return };
     lab.start_rpcbind();
-    lab.server.sh("printf '#!/bin/sh\\nexec sleep 600\\n' > /run/hangs; printf '#!/bin/sh\\necho broken for the test >&2; exit 1\\n' > /run/fails; \
-        chmod 755 /run/hangs /run/fails; mount --bind /run/hangs /usr/bin/rpcinfo; mount --bind /run/fails /usr/bin/ss");
+    lab.server.sh(
+        "printf '#!/bin/sh\\nexec sleep 600\\n' > /run/hangs; printf '#!/bin/sh\\necho broken for the test >&2; \
+        exit 1\\n' > /run/fails; \
+        chmod 755 /run/hangs /run/fails; mount --bind /run/hangs /usr/bin/rpcinfo; mount --bind /run/fails /usr/bin/ss",
+    );
     let report = good(&lab, &["report"]);
     for words in ["rpcinfo did not answer within 3 s", "ss failed: broken for the test"] {
         assert!(report.contains(words), "{words}:\n{report}");
@@ -170,7 +206,14 @@ fn a_save_is_shown_proven_and_whole() {
         assert!(bad(&lab, &["save"], 3).contains("--unmanaged or --all"));
         assert!(bad(&lab, &["save", "--all"], 3).contains("say --yes"));
         let shown = good(&lab, &["save", "--all", "--dry-run"]);
-        assert!(shown.contains("+-A DOCKER ") && shown.contains("+-A PORTCULLIS -j PORTCULLIS-A") && shown.contains(" at boot"), "{shown}");
+        assert!(
+            shown.contains(
+                "+-A \
+                DOCKER "
+            ) && shown.contains("+-A PORTCULLIS -j PORTCULLIS-A")
+                && shown.contains(" at boot"),
+            "{shown}"
+        );
         assert_eq!(is_there(), [false, false], "so far nothing is written");
 
         // Mode and owner of an old file stay; it lies beside afterwards.

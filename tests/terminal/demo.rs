@@ -1,6 +1,13 @@
 //! The real program in a real pseudo-terminal, driven by keys; every wait is for something on the screen.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking and has a clock")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and has a clock"
+)]
 
 use crate::pty;
 
@@ -47,7 +54,10 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.see("1 address");
     p.press("q");
     assert_eq!(p.end(), 0);
-    assert!(!p.emulator.screen().alternate_screen() && !p.emulator.screen().hide_cursor(), "the terminal was not given back");
+    assert!(
+        !p.emulator.screen().alternate_screen() && !p.emulator.screen().hide_cursor(),
+        "the terminal was not given back"
+    );
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Stories of an operator in a real `ssh -tt` on a real firewall: the main job, the guide, a mistake and its recovery.
 //! Keys in, screens and real packets out.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -35,20 +40,32 @@ fn story(letter: char, told: impl Fn(&mut Run) + Sync) {
 fn answers(lab: &Lab, client: usize) -> [bool; 4] {
     let from = &lab.clients[client];
     let (four, six) = (Lab::server4(client), Lab::server6(client));
-    [tcp_connects(from, four, 111), portmapper_answers_udp(from, four), tcp_connects(from, six, 111), portmapper_answers_udp(from, six)]
+    [
+        tcp_connects(from, four, 111),
+        portmapper_answers_udp(from, four),
+        tcp_connects(from, six, 111),
+        portmapper_answers_udp(from, six),
+    ]
 }
 
 /// The listed node is served, a stranger is not.
 #[track_caller]
 fn only_the_node_is_served(lab: &Lab) {
-    assert_eq!((answers(lab, NODE), answers(lab, STRANGER)), ([true; 4], [false; 4]), "{:?}\n{}", lab.backend, lab.server.rules());
+    assert_eq!(
+        (answers(lab, NODE), answers(lab, STRANGER)),
+        ([true; 4], [false; 4]),
+        "{:?}\n{}",
+        lab.backend,
+        lab.server.rules()
+    );
 }
 
 /// The same for rpc.statd, whose port of IPv6 is another one than that of IPv4.
 #[track_caller]
 fn only_the_node_reaches_statd(lab: &Lab) {
     let (services, _) = rpcinfo::read(&lab.server.run(&["rpcinfo"]));
-    let ports: Vec<u16> = services.unwrap().iter().filter(|s| s.name == "status" && s.proto == Proto::TCP).map(|s| s.port).collect();
+    let ports: Vec<u16> =
+        services.unwrap().iter().filter(|s| s.name == "status" && s.proto == Proto::TCP).map(|s| s.port).collect();
     let reached = |client: usize| {
         let to = [Lab::server4(client), Lab::server6(client)];
         let all = to.iter().flat_map(|t| ports.iter().map(|p| (*t, *p)));
@@ -71,7 +88,10 @@ fn prove_and_keep(lab: &Lab, s: &mut Terminal) {
 /// The files that boot loads hold what is live, and load by themselves.
 fn saved_is_what_is_live(lab: &Lab) {
     let live = ours(&lab.server.rules());
-    assert!(live.iter().any(|l| l.contains("192.0.2.2/32")) && live.iter().any(|l| l.contains("2001:db8::2/128")), "{live:#?}");
+    assert!(
+        live.iter().any(|l| l.contains("192.0.2.2/32")) && live.iter().any(|l| l.contains("2001:db8::2/128")),
+        "{live:#?}"
+    );
     assert_eq!(ours(&lab.loaded_afresh()), live, "{:?}", lab.backend);
     let old = fs::read_to_string(lab.dir.path().join("rules.v4.before-portcullis")).unwrap();
     assert!(old.starts_with("# what boot loads"), "{old}");
@@ -81,7 +101,12 @@ fn saved_is_what_is_live(lab: &Lab) {
 fn the_main_job_from_the_first_look_to_the_saved_file() {
     story('m', |run| {
         let lab = &run.lab;
-        assert_eq!((answers(lab, NODE), answers(lab, STRANGER)), ([true; 4], [true; 4]), "rpcbind is open to begin with");
+        assert_eq!(
+            (answers(lab, NODE), answers(lab, STRANGER)),
+            ([true; 4], [true; 4]),
+            "rpcbind is open to begin \
+            with"
+        );
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("111/tcp", SOON);
         s.wait("● anyone", SOON);
@@ -123,11 +148,18 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.wait("◐ 1 address      ◐ 1 address", SOON);
         s.send("q");
         assert_eq!(s.end(SOON), (0, true));
-        let [before, after] = ["stty.before", "stty.after"].map(|f| fs::read_to_string(lab.dir.path().join(f)).unwrap());
+        let [before, after] =
+            ["stty.before", "stty.after"].map(|f| fs::read_to_string(lab.dir.path().join(f)).unwrap());
         assert_eq!(before, after, "the modes of the terminal");
         only_the_node_is_served(lab);
         // What is kept is no draft any more.
-        assert!(!lab.dir.path().join("data/portcullis").read_dir().unwrap().any(|f| f.unwrap().file_name().to_string_lossy().starts_with("draft")));
+        assert!(
+            !lab.dir.path().join("data/portcullis").read_dir().unwrap().any(|f| f
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with("draft"))
+        );
         assert!(run.ours().is_empty() && lab.server.pids("portcullis guard").is_empty());
     });
 }
@@ -256,13 +288,17 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
     });
 }
 
-/// What others do to a plan while somebody looks at it: the trial's screen says so by itself, every screen after a look.
+/// What others do to a plan while somebody looks at it: the trial's screen says so by itself, every screen after a
+/// look.
 #[test]
 fn what_others_take_out_is_said_on_the_screens() {
     story('v', |run| {
         let lab = &run.lab;
-        let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
-            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
+        let plan = lab.file(
+            "plan.toml",
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
+            [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n",
+        );
         let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "10m"]);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");

@@ -27,7 +27,20 @@ fn lab() -> Option<Lab> {
 
 /// The words by which alice runs the program with sudo.
 fn sudo<'a>(options: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
-    let alice = ["setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "env", "-u", "XDG_DATA_HOME", "-u", "XDG_CONFIG_HOME", "HOME=/srv/alice", "sudo", "-n"];
+    let alice = [
+        "setpriv",
+        "--reuid=alice",
+        "--regid=alice",
+        "--init-groups",
+        "env",
+        "-u",
+        "XDG_DATA_HOME",
+        "-u",
+        "XDG_CONFIG_HOME",
+        "HOME=/srv/alice",
+        "sudo",
+        "-n",
+    ];
     [&alice, options, &[PORTCULLIS], args].concat()
 }
 
@@ -38,7 +51,8 @@ fn said(out: &Output) -> String {
 /// Puts a file of alice's into her home.
 fn hers(lab: &Lab, path: &str, text: &str) {
     let file = lab.file("hers", text);
-    lab.server.sh(&format!("install -D -o alice -g alice -m 644 {file} /srv/alice/{path}; chown -R alice:alice /srv/alice"));
+    lab.server
+        .sh(&format!("install -D -o alice -g alice -m 644 {file} /srv/alice/{path}; chown -R alice:alice /srv/alice"));
 }
 
 /// Where the draft of this host lies, below a home.
@@ -106,8 +120,10 @@ fn a_draft_in_the_users_home_is_told_apart_and_nothing_is_made_there() {
 fn a_pipe_as_draft_or_settings_makes_nobody_wait() {
     let Some(lab) = lab() else { return };
     let draft = draft(&lab);
-    lab.server.sh(&format!("su alice -c 'mkdir -p /srv/alice/.config/portcullis $(dirname /srv/alice/{draft}); \
-        mkfifo /srv/alice/.config/portcullis/config.toml /srv/alice/{draft}'"));
+    lab.server.sh(&format!(
+        "su alice -c 'mkdir -p /srv/alice/.config/portcullis $(dirname /srv/alice/{draft}); \
+        mkfifo /srv/alice/.config/portcullis/config.toml /srv/alice/{draft}'"
+    ));
     for options in [&["-E"][..], &["XDG_CONFIG_HOME=/srv/alice/.config", "XDG_DATA_HOME=/srv/alice/.local/share"]] {
         let mut t = Terminal::start(&lab.server, &sudo(options, &[]));
         t.wait("Not understood in your configuration", SOON);
@@ -133,7 +149,13 @@ fn the_length_of_a_trial_is_the_machines_or_the_operators_also_for_commands() {
         let out = lab.server.output(argv);
         let text = said(&out);
         assert!(out.status.success(), "{argv:?}: {text}");
-        let runs = [0, 1, 2].iter().any(|late| text.contains(&format!("the old rules come back in {} s", seconds - late)));
+        let runs = [0, 1, 2].iter().any(|late| {
+            text.contains(&format!(
+                "the old rules come back in {} \
+            s",
+                seconds - late
+            ))
+        });
         assert!(runs, "{argv:?}, {seconds} s: {text}");
         match from {
             Some(file) => assert!(text.contains(&format!("the trial lasts {seconds} s, as {file} says")), "{text}"),

@@ -18,29 +18,75 @@ use proptest::test_runner::{Config, TestRunner};
 /// Pieces of comments that look like everything else in a rule.
 fn comment() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "-d 172.17.0.2/32", "-s 10.0.0.0/8", "! -i lo", "-i docker0", "-o br-0123456789ab", "-i virbr0", "-j DNAT", "-j REDIRECT", "-j MASQUERADE",
-        "-j ACCEPT", "-g X", "--jump DROP", "--dport 22", "--dports 1:9", "-p tcp -m tcp --dport 9042", "--match-set bad src", "--add-set bad src",
-        "--mark 0x1", "-m mark", "-m conntrack --ctstate NEW", "--ctdir REPLY", "-m state", "--datestop 2030-01-01T00:00:00", "-j PORTCULLIS",
-        "-j DOCKER-USER", "-j KUBE-SVC", "CONNMARK", "DNAT", "dport", "port", "-set SET", "\"", "\\", "'", "!", "-m", "-j", "--comment", "", " ",
+        "-d 172.17.0.2/32",
+        "-s 10.0.0.0/8",
+        "! -i lo",
+        "-i docker0",
+        "-o br-0123456789ab",
+        "-i virbr0",
+        "-j DNAT",
+        "-j REDIRECT",
+        "-j MASQUERADE",
+        "-j ACCEPT",
+        "-g X",
+        "--jump DROP",
+        "--dport 22",
+        "--dports 1:9",
+        "-p tcp -m tcp --dport 9042",
+        "--match-set bad src",
+        "--add-set bad src",
+        "--mark 0x1",
+        "-m mark",
+        "-m conntrack --ctstate NEW",
+        "--ctdir REPLY",
+        "-m state",
+        "--datestop 2030-01-01T00:00:00",
+        "-j PORTCULLIS",
+        "-j DOCKER-USER",
+        "-j KUBE-SVC",
+        "CONNMARK",
+        "DNAT",
+        "dport",
+        "port",
+        "-set SET",
+        "\"",
+        "\\",
+        "'",
+        "!",
+        "-m",
+        "-j",
+        "--comment",
+        "",
+        " ",
     ]);
     prop::collection::vec(pieces, 0..6).prop_map(|p| p.join(" "))
 }
 
-/// Rulesets as dumps: the demo's, one of several kinds of rules, and the corpus where it is there (no part of the project).
+/// Rulesets as dumps: the demo's, one of several kinds of rules, and the corpus where it is there (no part of the
+/// project).
 fn dumps() -> Vec<(String, String)> {
     let mut out = vec![
         ("demo".to_owned(), include_str!("../../assets/demo/iptables-save.txt").to_owned()),
         ("kinds".to_owned(), include_str!("../data/kinds.save").to_owned()),
     ];
-    let corpus = std::env::var_os("PORTCULLIS_CORPUS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
-    let mut files: Vec<PathBuf> = ["save", "save6"].iter().flat_map(|d| std::fs::read_dir(corpus.join(d)).into_iter().flatten())
-        .map(|f| f.unwrap().path()).collect();
+    let corpus = std::env::var_os("PORTCULLIS_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
+    let mut files: Vec<PathBuf> = ["save", "save6"]
+        .iter()
+        .flat_map(|d| std::fs::read_dir(corpus.join(d)).into_iter().flatten())
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     if files.is_empty() {
         common::not_run_here("the corpus of real listings is not here (PORTCULLIS_CORPUS)");
     }
     // The largest take minutes, and hold no other kinds of rules.
-    out.extend(files.iter().map(|f| (f.display().to_string(), String::from_utf8_lossy(&std::fs::read(f).unwrap()).into_owned())).filter(|(_, t)| t.len() < 60_000));
+    out.extend(
+        files
+            .iter()
+            .map(|f| (f.display().to_string(), String::from_utf8_lossy(&std::fs::read(f).unwrap()).into_owned()))
+            .filter(|(_, t)| t.len() < 60_000),
+    );
     out
 }
 
@@ -52,7 +98,13 @@ fn view(text: &str) -> View {
 fn commented(view: &View, comment: &str, behind: bool) -> View {
     let words = format!("-m comment --comment {}", quote(comment));
     let mut out = view.clone();
-    for rule in [&mut out.v4, &mut out.v6].into_iter().flatten().flat_map(|s| &mut s.tables).flat_map(|t| &mut t.chains).flat_map(|c| &mut c.rules) {
+    for rule in [&mut out.v4, &mut out.v6]
+        .into_iter()
+        .flatten()
+        .flat_map(|s| &mut s.tables)
+        .flat_map(|t| &mut t.chains)
+        .flat_map(|c| &mut c.rules)
+    {
         if rule.comment().is_none() {
             let text = if behind { format!("{} {words}", rule.text) } else { format!("{words} {}", rule.text) };
             *rule = Rule { text: text.trim().into(), ..rule.clone() };
@@ -77,7 +129,15 @@ fn answers(view: &View) -> String {
     for (src, dport) in [("192.0.2.99", 111), ("172.17.0.9", 22), ("10.1.2.3", 9042)] {
         for family in Family::BOTH {
             let src = if family == Family::V4 { src.parse().unwrap() } else { "2001:db8::9".parse().unwrap() };
-            let packet = Packet { src, dst: None, proto: Proto::TCP, sport: None, dport: Some(dport), interface: None, at: None };
+            let packet = Packet {
+                src,
+                dst: None,
+                proto: Proto::TCP,
+                sport: None,
+                dport: Some(dport),
+                interface: None,
+                at: None,
+            };
             if view.rules(family).is_some() {
                 let _ = writeln!(out, "{:#?}", analysis.trace(&packet));
             }
@@ -94,7 +154,8 @@ fn answers(view: &View) -> String {
             let _ = writeln!(out, "{:?} {:?} {:?}", standing.kept, standing.fuse, standing.rules);
         }
     }
-    let wanted = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"111\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
+    let wanted = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"111\"]\n[[rule]]\naction \
+        = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
     let wanted = portcullis::syntax::plan::read(wanted).unwrap();
     match plan::build(view, &wanted) {
         Ok(change) => {

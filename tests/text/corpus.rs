@@ -1,7 +1,13 @@
 //! Real listings from the field are read whole: no panic, no line vanishes, pairs agree, the kernel takes them back.
 //! The corpus is no part of the project: `PORTCULLIS_CORPUS`, or `../shared/corpus` beside it.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use crate::common;
 
@@ -14,7 +20,8 @@ use portcullis::observe::capture::{Input, captured};
 use portcullis::syntax::iptables_save;
 
 fn corpus() -> Option<PathBuf> {
-    let dir = std::env::var_os("PORTCULLIS_CORPUS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
+    let dir = std::env::var_os("PORTCULLIS_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
     if dir.is_dir() {
         return Some(dir);
     }
@@ -24,8 +31,11 @@ fn corpus() -> Option<PathBuf> {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut out: Vec<PathBuf> = ["list", "save", "save6", "spec", "rpcinfo", "exports"].iter()
-        .flat_map(|sub| std::fs::read_dir(dir.join(sub)).unwrap()).map(|f| f.unwrap().path()).collect();
+    let mut out: Vec<PathBuf> = ["list", "save", "save6", "spec", "rpcinfo", "exports"]
+        .iter()
+        .flat_map(|sub| std::fs::read_dir(dir.join(sub)).unwrap())
+        .map(|f| f.unwrap().path())
+        .collect();
     out.sort();
     out
 }
@@ -38,20 +48,30 @@ fn read(path: &Path) -> (String, View) {
 
 /// Lines that a remark speaks of: its own, or "lines N to M".
 fn remarked(view: &View) -> HashSet<usize> {
-    view.diagnostics.iter().flat_map(|d| {
-        let range = d.message.strip_prefix("lines ").and_then(|r| {
-            let mut words = r.split(' ');
-            Some((words.next()?.parse::<usize>().ok()?, words.nth(1)?.parse::<usize>().ok()?))
-        });
-        range.map_or(d.line..=d.line, |(a, b)| a..=b)
-    }).collect()
+    view.diagnostics
+        .iter()
+        .flat_map(|d| {
+            let range = d.message.strip_prefix("lines ").and_then(|r| {
+                let mut words = r.split(' ');
+                Some((words.next()?.parse::<usize>().ok()?, words.nth(1)?.parse::<usize>().ok()?))
+            });
+            range.map_or(d.line..=d.line, |(a, b)| a..=b)
+        })
+        .collect()
 }
 
 /// Headings, frames and command lines: they say what the lines around them are.
 fn is_frame(line: &str) -> bool {
     let bare = line.trim_start_matches(['#', ' ', '>', '\t']);
-    line.starts_with(['#', ':', '*']) || bare == "COMMIT" || bare.starts_with("-P ") || bare.starts_with("-N ") || bare.starts_with("Chain ")
-        || bare.contains("prot opt") || bare.starts_with("program") || line.contains("tables") || line.contains("rpcinfo")
+    line.starts_with(['#', ':', '*'])
+        || bare == "COMMIT"
+        || bare.starts_with("-P ")
+        || bare.starts_with("-N ")
+        || bare.starts_with("Chain ")
+        || bare.contains("prot opt")
+        || bare.starts_with("program")
+        || line.contains("tables")
+        || line.contains("rpcinfo")
         || ["Table:", "Tabelle:", "IPV4", "IPV6", "NAT:"].iter().any(|h| line.starts_with(h))
 }
 
@@ -61,8 +81,14 @@ fn no_line_vanishes() {
     let mut sums = BTreeMap::<String, [usize; 4]>::new();
     for path in files(&dir) {
         let (text, view) = read(&path);
-        let rules: HashSet<usize> = [&view.v4, &view.v6].into_iter().flatten().flat_map(|s| &s.tables).flat_map(|t| &t.chains)
-            .flat_map(|c| &c.rules).map(|r| r.line as usize).collect();
+        let rules: HashSet<usize> = [&view.v4, &view.v6]
+            .into_iter()
+            .flatten()
+            .flat_map(|s| &s.tables)
+            .flat_map(|t| &t.chains)
+            .flat_map(|c| &c.rules)
+            .map(|r| r.line as usize)
+            .collect();
         let said = remarked(&view);
         let programs: HashSet<String> = view.rpc.iter().flatten().map(|s| s.program.to_string()).collect();
         let exports = path.extension().is_some_and(|e| e == "exports");
@@ -70,9 +96,22 @@ fn no_line_vanishes() {
         for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let line = line.trim();
             let service = line.split_whitespace().any(|w| programs.contains(w)) || line.contains("local");
-            let client = exports && view.exports.iter().any(|c| line.contains(c.split('/').next().unwrap()) || line.contains("192.168.0.10/24"));
+            let client = exports
+                && view
+                    .exports
+                    .iter()
+                    .any(|c| line.contains(c.split('/').next().unwrap()) || line.contains("192.168.0.10/24"));
             // Of `ip addr` only the addresses are kept; the rest says whose they are.
-            let link = view.addrs.is_some() && ["inet ", " mtu ", "valid_lft", "group default"].iter().any(|w| line.contains(w));
+            let link = view.addrs.is_some()
+                && [
+                    "inet ",
+                    " mtu ",
+                    "valid_lft",
+                    "group \
+                    default",
+                ]
+                .iter()
+                .any(|w| line.contains(w));
             let slot = if rules.contains(&(n + 1)) || service || client || link {
                 1
             } else if said.contains(&(n + 1)) {
@@ -142,10 +181,15 @@ fn iptables_takes_back_what_the_writer_writes() {
             continue;
         };
         let ours = iptables_save::write(set, false);
-        let back = through_the_kernel(&lab, set.family, &ours).unwrap_or_else(|| panic!("{}: iptables refuses\n{ours}", path.display()));
+        let back = through_the_kernel(&lab, set.family, &ours)
+            .unwrap_or_else(|| panic!("{}: iptables refuses\n{ours}", path.display()));
         assert_eq!(original, back, "{}", path.display());
         taken += 1;
     }
-    println!("dumps: {taken} went through the kernel and came back the same, {refused} are not taken by this iptables as they are");
+    println!(
+        "dumps: {taken} went through the kernel and came back the same, {refused} are not taken by this iptables as \
+            they \
+            are"
+    );
     assert!(taken > 20);
 }

@@ -1,7 +1,12 @@
 //! The cockpit in a real `ssh -tt` puts a plan on trial that locks its operator out, and dies: the old rules come back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -96,9 +101,16 @@ fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
         let name = lab.server.run(&["uname", "-n"]);
         let real = format!("/usr/sbin/iptables-{}-restore", backend.word());
         for (n, leave) in ["same read", "\x03", "signal"].into_iter().enumerate() {
-            let plan = format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{}/tcp\"]\n", 7001 + n);
+            let plan = format!(
+                "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
+                [\"{}/tcp\"]\n",
+                7001 + n
+            );
             std::fs::write(data.join(format!("draft-host-{}.toml", name.trim())), plan).unwrap();
-            let mut cockpit = Terminal::start(&lab.server, &["env", &format!("XDG_DATA_HOME={dir}/data"), &format!("XDG_CONFIG_HOME={dir}/config"), PORTCULLIS]);
+            let mut cockpit = Terminal::start(
+                &lab.server,
+                &["env", &format!("XDG_DATA_HOME={dir}/data"), &format!("XDG_CONFIG_HOME={dir}/config"), PORTCULLIS],
+            );
             cockpit.wait("A draft from before", SOON);
             cockpit.send("\r");
             cockpit.wait("no SSH session of yours was found", SOON);
@@ -113,13 +125,19 @@ fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
                 cockpit.send("\r\x03");
             } else {
                 // The tool that keeps waits until the operator has left.
-                lab.server.sh(&format!("rm -f /run/called /run/go; printf '#!/bin/sh\\n: > /run/called\\nuntil [ -e /run/go ]; do sleep 0.02; done\\nexec {real} \"$@\"\\n' > /run/slow; \
-                    chmod 755 /run/slow; ln -sfn /run/slow /etc/alternatives/iptables-restore"));
+                lab.server.sh(&format!(
+                    "rm -f /run/called /run/go; printf '#!/bin/sh\\n: > /run/called\\nuntil [ -e \
+                    /run/go ]; do sleep 0.02; done\\nexec {real} \"$@\"\\n' > /run/slow; \
+                    chmod 755 /run/slow; ln -sfn /run/slow /etc/alternatives/iptables-restore"
+                ));
                 cockpit.send("\r");
-                wait_for("the keep is under way", SOON, || lab.server.output(&["test", "-e", "/run/called"]).status.success());
+                wait_for("the keep is under way", SOON, || {
+                    lab.server.output(&["test", "-e", "/run/called"]).status.success()
+                });
                 if leave == "signal" {
                     let guards = lab.server.pids("portcullis guard");
-                    let ours: Vec<u32> = lab.server.pids(PORTCULLIS).into_iter().filter(|p| !guards.contains(p)).collect();
+                    let ours: Vec<u32> =
+                        lab.server.pids(PORTCULLIS).into_iter().filter(|p| !guards.contains(p)).collect();
                     lab.server.signal("-HUP", &ours);
                 } else {
                     cockpit.send(leave);
@@ -130,7 +148,11 @@ fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
             let (code, _) = cockpit.end(SOON);
             lab.mend("iptables-restore");
             let said = String::from_utf8(lab.portcullis(&["status"]).stdout).unwrap();
-            assert!(said.contains("was kept") && !cockpit.shows().contains("the trial goes on"), "{backend:?} {leave}: {said}\n{}", cockpit.shows());
+            assert!(
+                said.contains("was kept") && !cockpit.shows().contains("the trial goes on"),
+                "{backend:?} {leave}: {said}\n{}",
+                cockpit.shows()
+            );
             assert_eq!((code, lab.server.rules().contains("datestop")), (0, false), "{backend:?} {leave}");
             lab.portcullis(&["remove", "--yes"]);
             lab.portcullis(&["keep", "--without-proof"]);

@@ -1,8 +1,13 @@
 //! The ends of a trial where something is broken, on the real kernel: tools that cannot read, files that cannot be
 //! written, locks that others hold, chains that were renamed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -32,10 +37,12 @@ fn lab(backend: Backend) -> Option<Lab> {
 
 /// Runs a scenario on both variants, and for each of its kinds, at once.
 fn everywhere<T: Copy + Send>(kinds: &[T], scenario: impl Fn(&Lab, T) + Sync) {
-    std::thread::scope(|s| for backend in Backend::BOTH {
-        for &kind in kinds {
-            let scenario = &scenario;
-            s.spawn(move || lab(backend).inspect(|lab| scenario(lab, kind)));
+    std::thread::scope(|s| {
+        for backend in Backend::BOTH {
+            for &kind in kinds {
+                let scenario = &scenario;
+                s.spawn(move || lab(backend).inspect(|lab| scenario(lab, kind)));
+            }
         }
     });
 }
@@ -60,22 +67,26 @@ fn begin(lab: &Lab, time: &str) {
 
 fn state(lab: &Lab) -> serde_json::Value {
     let out = lab.portcullis(&["status", "--json"]);
-    serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)))["trial"].take()
+    serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)))["trial"]
+        .take()
 }
 
 fn file(lab: &Lab) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(lab.dir.path().join("run/trial.json")).unwrap()).unwrap()
 }
 
-/// Puts a bash script in the place of a tool of both families, for the server's own namespace; `$real "$@"` is the tool.
+/// Puts a bash script in the place of a tool of both families, for the server's own namespace; `$real "$@"` is the
+/// tool.
 fn instead(lab: &Lab, what: &str, script: &str) {
     let word = lab.backend.word();
     for family in ["ip", "ip6"] {
         lab.server.sh(&format!(
             "cat > /run/{family}{what}.instead <<'END'\n#!/bin/bash\nreal=/usr/sbin/{family}tables-{word}-{what}\n\
-             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec $real \"$@\"\nEND\n\
+             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec \
+             $real \"$@\"\nEND\n\
              readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
-             ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"));
+             ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"
+        ));
     }
 }
 
@@ -102,16 +113,21 @@ enum Blind {
 
 #[test]
 fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
-    let kinds: Vec<(Blind, bool)> = [Blind::Fails, Blind::PrintsNothing, Blind::Hangs].into_iter().flat_map(|b| [(b, true), (b, false)]).collect();
+    let kinds: Vec<(Blind, bool)> =
+        [Blind::Fails, Blind::PrintsNothing, Blind::Hangs].into_iter().flat_map(|b| [(b, true), (b, false)]).collect();
     everywhere(&kinds, |lab, (blind, by_guard)| {
         let what = format!("{:?} {blind:?}, guard: {by_guard}", lab.backend);
         let (before, kept) = (lab.server.rules(), ours(lab));
         begin(lab, if by_guard { "10s" } else { "60s" });
-        instead(lab, "save", match blind {
-            Blind::Fails => "echo 'cannot read' >&2; exit 1",
-            Blind::PrintsNothing => "exit 0",
-            Blind::Hangs => "exec sleep 1000",
-        });
+        instead(
+            lab,
+            "save",
+            match blind {
+                Blind::Fails => "echo 'cannot read' >&2; exit 1",
+                Blind::PrintsNothing => "exit 0",
+                Blind::Hangs => "exec sleep 1000",
+            },
+        );
         assert_ne!(ours(lab), kept, "{what}");
         if by_guard {
             let deadline = file(lab)["deadline"].as_i64().unwrap();
@@ -121,7 +137,11 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
             wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
         } else {
             let out = lab.portcullis(&["revert"]);
-            assert!(out.status.code() == Some(1) && said(&out).contains("were put back, but could not be read back"), "{what}: {}", said(&out));
+            assert!(
+                out.status.code() == Some(1) && said(&out).contains("were put back, but could not be read back"),
+                "{what}: {}",
+                said(&out)
+            );
         }
         assert_eq!(ours(lab), kept, "{what}: nothing was emptied");
         assert!(file(lab)["state"] == "reverted" && file(lab)["unverified"].is_string(), "{what}: {}", file(lab));
@@ -130,7 +150,11 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
             let status = lab.portcullis(&["status"]);
             // What cannot be read is a failure; what reads as nothing is not in force.
             let code = if blind == Blind::Fails { 1 } else { 6 };
-            assert!(status.status.code() == Some(code) && said(&status).contains("put back, not verified"), "{what}: {}", said(&status));
+            assert!(
+                status.status.code() == Some(code) && said(&status).contains("put back, not verified"),
+                "{what}: {}",
+                said(&status)
+            );
             assert_eq!(lab.portcullis(&["revert"]).status.code(), Some(1), "{what}");
         }
         mend(lab, "save");
@@ -152,13 +176,19 @@ enum Unwritable {
 /// Runs the run directory on a file system of its own, to be closed and opened.
 fn on_tmpfs(lab: &Lab) -> String {
     let run = lab.dir.path().join("run").display().to_string();
-    lab.server.sh(&format!("cp -a {run} {run}.old; mount -t tmpfs -o size=64k,mode=700 small {run}; cp -a {run}.old/. {run}/"));
+    lab.server.sh(&format!(
+        "cp -a {run} {run}.old; mount -t tmpfs -o size=64k,mode=700 small {run}; cp -a {run}.old/. \
+            {run}/"
+    ));
     run
 }
 
 #[test]
 fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
-    let kinds: Vec<(Unwritable, bool)> = [Unwritable::ReadOnly, Unwritable::Full, Unwritable::Gone].into_iter().flat_map(|u| [(u, true), (u, false)]).collect();
+    let kinds: Vec<(Unwritable, bool)> = [Unwritable::ReadOnly, Unwritable::Full, Unwritable::Gone]
+        .into_iter()
+        .flat_map(|u| [(u, true), (u, false)])
+        .collect();
     everywhere(&kinds, |lab, (unwritable, by_guard)| {
         let what = format!("{:?} {unwritable:?}, guard: {by_guard}", lab.backend);
         let before = lab.server.rules();
@@ -166,7 +196,12 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
         begin(lab, if by_guard { "10s" } else { "60s" });
         lab.server.sh(&match unwritable {
             Unwritable::ReadOnly => format!("mount -o remount,ro {run}"),
-            Unwritable::Full => format!("head -c 1M /dev/zero > {run}/fills 2>/dev/null || true; ! echo x > {run}/more 2>/dev/null || true"),
+            Unwritable::Full => {
+                format!(
+                    "head -c 1M /dev/zero > {run}/fills 2>/dev/null || true; ! echo x > {run}/more 2>/dev/null || \
+                    true"
+                )
+            }
             Unwritable::Gone => format!("mount -t tmpfs -o ro none {}", lab.dir.path().display()),
         });
         if unwritable != Unwritable::Gone {
@@ -178,14 +213,22 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
             wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
         } else {
             let said = does(lab, &["revert"]);
-            assert!(said.contains("the old rules are back") || unwritable == Unwritable::Gone && said.contains("reverted"), "{what}: {said}");
+            assert!(
+                said.contains("the old rules are back") || unwritable == Unwritable::Gone && said.contains("reverted"),
+                "{what}: {said}"
+            );
         }
         assert_eq!(lab.server.rules(), before, "{what}");
         if unwritable == Unwritable::Gone {
             assert_ne!(state(lab)["state"], "running", "{what}");
         } else {
             let now = state(lab);
-            assert!(now["state"] == "reverted" && now["by"].is_null() && now["why"].as_str().unwrap().contains("though the state file says running"), "{what}: {now}");
+            assert!(
+                now["state"] == "reverted"
+                    && now["by"].is_null()
+                    && now["why"].as_str().unwrap().contains("though the state file says running"),
+                "{what}: {now}"
+            );
             assert_eq!(does(lab, &["status"]).matches("running").count(), 1, "{what}: only as what the file says");
         }
         lab.server.sh(&match unwritable {
@@ -203,13 +246,18 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
 
 /// Somebody holds the lock of iptables-legacy for some seconds; iptables-nft has none.
 fn hold_lock(lab: &Lab, seconds: u32) {
-    lab.server.sh(&format!("flock /run/xtables.lock sleep {seconds} >/dev/null 2>&1 &\nsleep 0.1; ! flock -n /run/xtables.lock true"));
+    lab.server.sh(&format!(
+        "flock /run/xtables.lock sleep {seconds} >/dev/null 2>&1 &\nsleep 0.1; ! flock -n /run/xtables.lock true"
+    ));
 }
 
 /// Starts a revert; what it says goes to a file, with its exit status in the last line.
 fn revert_in_background(lab: &Lab) -> std::path::PathBuf {
     let said = lab.dir.path().join("revert.out");
-    lab.server.sh(&format!("( setsid --wait {PORTCULLIS} revert && echo exit 0 || echo \"exit $?\" ) > {} 2>&1 </dev/null &", said.display()));
+    lab.server.sh(&format!(
+        "( setsid --wait {PORTCULLIS} revert && echo exit 0 || echo \"exit $?\" ) > {} 2>&1 </dev/null &",
+        said.display()
+    ));
     said
 }
 
@@ -226,32 +274,62 @@ fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
         AfterTheDeadline,
         TooLate,
     }
-    std::thread::scope(|s| for kind in [Lock::Soon, Lock::AfterTheDeadline, Lock::TooLate] {
-        s.spawn(move || lab(Backend::Legacy).inspect(|lab| {
-            let before = lab.server.rules();
-            begin(lab, if kind == Lock::AfterTheDeadline { "10s" } else { "2m" });
-            let deadline = file(lab)["deadline"].as_i64().unwrap();
-            if kind == Lock::AfterTheDeadline {
-                wait_for("the deadline is near", SOON, || boot_millis() > deadline - 4000);
-            }
-            hold_lock(lab, match kind { Lock::Soon => 6, Lock::AfterTheDeadline => 12, Lock::TooLate => 30 });
-            let out = revert_in_background(lab);
-            wait_for("it says who holds the lock", Duration::from_secs(5), || text(&out).contains("(`flock /run/xtables.lock sleep "));
-            assert!(text(&out).contains("holds the xtables lock; waiting for it up to 1") && text(&out).contains("the kernel itself goes back to the old rules in"), "{kind:?}: {}", text(&out));
-            let ended = holds_within(SOON, || text(&out).contains("exit "));
-            let said = text(&out);
-            assert!(ended, "{kind:?}: {said}\n{}", lab.server.run(&["ps", "-eo", "pid,args"]));
-            if kind == Lock::TooLate {
-                assert!(said.contains("exit 1") && said.contains("error: the old rules are not back yet") && said.contains("hint: the guard goes on trying"), "{said}");
-            } else {
-                assert!(said.contains("exit 0") && said.contains("reverted: the old rules are back"), "{kind:?}: {said}");
-            }
-            if kind == Lock::AfterTheDeadline {
-                assert!(boot_millis() > deadline + 6000, "the lock was held beyond the deadline");
-            }
-            wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
-            assert_eq!((lab.server.rules(), state(lab)["state"].as_str()), (before, Some("reverted")), "{kind:?}: {said}");
-        }));
+    std::thread::scope(|s| {
+        for kind in [Lock::Soon, Lock::AfterTheDeadline, Lock::TooLate] {
+            s.spawn(move || {
+                lab(Backend::Legacy).inspect(|lab| {
+                    let before = lab.server.rules();
+                    begin(lab, if kind == Lock::AfterTheDeadline { "10s" } else { "2m" });
+                    let deadline = file(lab)["deadline"].as_i64().unwrap();
+                    if kind == Lock::AfterTheDeadline {
+                        wait_for("the deadline is near", SOON, || boot_millis() > deadline - 4000);
+                    }
+                    hold_lock(
+                        lab,
+                        match kind {
+                            Lock::Soon => 6,
+                            Lock::AfterTheDeadline => 12,
+                            Lock::TooLate => 30,
+                        },
+                    );
+                    let out = revert_in_background(lab);
+                    wait_for("it says who holds the lock", Duration::from_secs(5), || {
+                        text(&out).contains("(`flock /run/xtables.lock sleep ")
+                    });
+                    assert!(
+                        text(&out).contains("holds the xtables lock; waiting for it up to 1")
+                            && text(&out).contains("the kernel itself goes back to the old rules in"),
+                        "{kind:?}: {}",
+                        text(&out)
+                    );
+                    let ended = holds_within(SOON, || text(&out).contains("exit "));
+                    let said = text(&out);
+                    assert!(ended, "{kind:?}: {said}\n{}", lab.server.run(&["ps", "-eo", "pid,args"]));
+                    if kind == Lock::TooLate {
+                        assert!(
+                            said.contains("exit 1")
+                                && said.contains("error: the old rules are not back yet")
+                                && said.contains("hint: the guard goes on trying"),
+                            "{said}"
+                        );
+                    } else {
+                        assert!(
+                            said.contains("exit 0") && said.contains("reverted: the old rules are back"),
+                            "{kind:?}: {said}"
+                        );
+                    }
+                    if kind == Lock::AfterTheDeadline {
+                        assert!(boot_millis() > deadline + 6000, "the lock was held beyond the deadline");
+                    }
+                    wait_for("the guard ends", SOON, || lab.server.pids("portcullis guard").is_empty());
+                    assert_eq!(
+                        (lab.server.rules(), state(lab)["state"].as_str()),
+                        (before, Some("reverted")),
+                        "{kind:?}: {said}"
+                    );
+                })
+            });
+        }
     });
 }
 
@@ -266,7 +344,8 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
         Kernel,
     }
     let ways = ["PORTCULLIS x", "PORTCULLIS-B y", "PORTCULLIS x; PORTCULLIS-B y"];
-    let kinds: Vec<(By, &str)> = [By::Guard, By::Command, By::Kernel].into_iter().flat_map(|by| ways.map(|w| (by, w))).collect();
+    let kinds: Vec<(By, &str)> =
+        [By::Guard, By::Command, By::Kernel].into_iter().flat_map(|by| ways.map(|w| (by, w))).collect();
     everywhere(&kinds, |lab, (by, way)| {
         let what = format!("{:?} {way}, by {by:?}", lab.backend);
         let before = lab.server.rules();
@@ -278,10 +357,21 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
         let now = state(lab);
         assert_eq!(now["state"], "running", "{what}: {now}");
         if way.contains(" x") {
-            assert!(now["remarks"].to_string().contains("somebody renamed our IPv4 chain PORTCULLIS to x"), "{what}: {now}");
+            assert!(
+                now["remarks"].to_string().contains("somebody renamed our IPv4 chain PORTCULLIS to x"),
+                "{what}: {now}"
+            );
         }
         let kept = lab.portcullis(&["keep", "--without-proof"]);
-        assert!(kept.status.code() == Some(3) && said(&kept).contains("somebody renamed our"), "{what}: {}", said(&kept));
+        assert!(
+            kept.status.code() == Some(3)
+                && said(&kept).contains(
+                    "somebody renamed \
+            our"
+                ),
+            "{what}: {}",
+            said(&kept)
+        );
         match by {
             By::Guard => {
                 wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
@@ -290,7 +380,11 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
             By::Kernel => {
                 lab.server.signal("-KILL", &lab.server.pids("portcullis guard"));
                 std::fs::remove_file(lab.dir.path().join("run/trial.json")).unwrap();
-                assert_eq!((state(lab)["id"].as_str(), state(lab)["state"].as_str()), (Some("unrecorded"), Some("running")), "{what}");
+                assert_eq!(
+                    (state(lab)["id"].as_str(), state(lab)["state"].as_str()),
+                    (Some("unrecorded"), Some("running")),
+                    "{what}"
+                );
                 assert!(does(lab, &["revert"]).contains("was found in the kernel and reverted"), "{what}");
             }
         }

@@ -1,8 +1,13 @@
 //! What is hard on a trial, on the real kernel: traffic while it begins and ends, death at each call that changes the
 //! kernel, and dates that have passed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -88,21 +93,29 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
         let sockets = within(&lab.server, || [listener(OPEN), listener(CLOSED)]);
         let [came, leaked] = std::thread::scope(|s| {
             let counters = sockets.map(|socket| s.spawn(|| count(socket, &stop)));
-            let sender = s.spawn(|| within(&lab.clients[0], || {
-                let sockets = [Lab::server4(0), Lab::server6(0)].map(|to| (UdpSocket::bind((if to.is_ipv4() { IpAddr::from([0; 4]) } else { [0; 16].into() }, 0)).unwrap(), to));
-                let begun = Instant::now();
-                while sending.load(Ordering::Relaxed) {
-                    let due = begun.elapsed().as_micros() as u64 * RATE / 1_000_000;
-                    while sent.load(Ordering::Relaxed) < due {
-                        let (socket, to) = &sockets[(sent.load(Ordering::Relaxed) % 2) as usize];
-                        for port in [OPEN, CLOSED] {
-                            socket.send_to(b"?", (*to, port)).unwrap();
+            let sender = s.spawn(|| {
+                within(&lab.clients[0], || {
+                    let sockets = [Lab::server4(0), Lab::server6(0)].map(|to| {
+                        (
+                            UdpSocket::bind((if to.is_ipv4() { IpAddr::from([0; 4]) } else { [0; 16].into() }, 0))
+                                .unwrap(),
+                            to,
+                        )
+                    });
+                    let begun = Instant::now();
+                    while sending.load(Ordering::Relaxed) {
+                        let due = begun.elapsed().as_micros() as u64 * RATE / 1_000_000;
+                        while sent.load(Ordering::Relaxed) < due {
+                            let (socket, to) = &sockets[(sent.load(Ordering::Relaxed) % 2) as usize];
+                            for port in [OPEN, CLOSED] {
+                                socket.send_to(b"?", (*to, port)).unwrap();
+                            }
+                            sent.fetch_add(1, Ordering::Relaxed);
                         }
-                        sent.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_micros(300));
                     }
-                    std::thread::sleep(Duration::from_micros(300));
-                }
-            }));
+                });
+            });
             // What fails below must end the threads, or the scope waits for them for ever.
             let _end = Ends { sending: &sending, stop: &stop };
             wait_for("traffic flows", SOON, || sent.load(Ordering::Relaxed) > RATE / 4);
@@ -111,14 +124,19 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
             does(&lab, &["apply", &first, "--yes", "--replace"]);
             does(&lab, &["revert"]);
             does(&lab, &["apply", &first, "--yes", "--replace", "--confirm-within", "10s"]);
-            wait_for("the guard reverts", Duration::from_secs(20), || does(&lab, &["status"]).contains("reverted by the guard"));
+            wait_for("the guard reverts", Duration::from_secs(20), || {
+                does(&lab, &["status"]).contains("reverted by the guard")
+            });
             sending.store(false, Ordering::Relaxed);
             sender.join().unwrap();
             stop.store(true, Ordering::Relaxed);
             counters.map(|c| c.join().unwrap())
         });
         let sent = sent.load(Ordering::Relaxed);
-        let _ = std::io::stderr().lock().write_all(format!("traffic {backend:?}: {sent} datagrams to each port, {} lost, {leaked} leaked\n", sent - came).as_bytes());
+        let _ = std::io::stderr().lock().write_all(
+            format!("traffic {backend:?}: {sent} datagrams to each port, {} lost, {leaked} leaked\n", sent - came)
+                .as_bytes(),
+        );
         assert!((came, leaked) == (sent, 0), "{backend:?}: of {sent} came {came}, leaked {leaked}");
     }
 }
@@ -127,12 +145,16 @@ fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
 /// that; `$real "$@"` is the tool.
 fn instead(lab: &Lab, family: &str, other: bool, script: &str) {
     let is = if other { "!=" } else { "=" };
-    let real = format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
+    let real =
+        format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
     lab.server.sh(&format!(
         "cat > /run/{family}.instead <<'END'\n#!/bin/bash\nreal={real}\n\
-         if [ \"$(readlink /proc/self/ns/net)\" {is} \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n{script}\nfi\n\
+         if [ \"$(readlink /proc/self/ns/net)\" {is} \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; \
+         then\n{script}\nfi\n\
          exec $real \"$@\"\nEND\n\
-         readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead /etc/alternatives/{family}tables-restore"));
+         readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead \
+         /etc/alternatives/{family}tables-restore"
+    ));
 }
 
 /// Makes the restore tools kill the program that called them: at their `nth` change, before or after it is done.
@@ -140,7 +162,16 @@ fn kill_at(lab: &Lab, nth: u32, after: bool) {
     lab.server.sh(": > /run/calls");
     for family in ["ip", "ip6"] {
         let (before, behind) = if after { ("", "kill -9 $PPID;") } else { ("kill -9 $PPID; exit 1;", "") };
-        instead(lab, family, false, &format!("echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} exit 0; fi"));
+        instead(
+            lab,
+            family,
+            false,
+            &format!(
+                "echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} \
+                    exit \
+                    0; fi"
+            ),
+        );
     }
 }
 
@@ -181,8 +212,20 @@ fn killed_at_any_call_that_changes_the_kernel() {
                     };
                     let died = dies(&lab, args, nth, after);
                     no_longer(&lab);
-                    let ended = holds_within(SOON, || lab.server.pids("portcullis guard").is_empty() || (op == "apply" && !died));
-                    let what = format!("{backend:?}: {op} killed {} call {nth}", if after { "after" } else { "before" });
+                    let ended = holds_within(SOON, || {
+                        lab.server
+                            .pids(
+                                "portcullis \
+                            guard",
+                            )
+                            .is_empty()
+                            || (op == "apply" && !died)
+                    });
+                    let what = format!(
+                        "{backend:?}: {op} killed {} call \
+                        {nth}",
+                        if after { "after" } else { "before" }
+                    );
                     assert!(ended, "{what}: the guard does not come to its end: {}", does(&lab, &["status"]));
                     if !died && op == "apply" {
                         does(&lab, &["revert"]);
@@ -210,13 +253,19 @@ fn killed_at_any_call_that_changes_the_kernel() {
             }
         }
         assert!(cases >= 12, "{backend:?}: only {cases} calls were found to die at");
-        let _ = std::io::stderr().lock().write_all(format!("killed {backend:?}: at {cases} calls, each came to its end\n").as_bytes());
+        let _ = std::io::stderr()
+            .lock()
+            .write_all(format!("killed {backend:?}: at {cases} calls, each came to its end\n").as_bytes());
     }
 }
 
 /// Which of the two slots holds a plan does not matter; an empty one beside it is neutral.
 fn same_slot(rules: &str) -> String {
-    let mut lines: Vec<String> = rules.lines().filter(|l| !l.starts_with(":PORTCULLIS-")).map(|l| l.replace("PORTCULLIS-B", "PORTCULLIS-A")).collect();
+    let mut lines: Vec<String> = rules
+        .lines()
+        .filter(|l| !l.starts_with(":PORTCULLIS-"))
+        .map(|l| l.replace("PORTCULLIS-B", "PORTCULLIS-A"))
+        .collect();
     lines.dedup();
     lines.join("\n")
 }
@@ -239,7 +288,10 @@ fn a_lost_jump_is_noticed() {
         let refused = |args: &[&str], code: i32| {
             let out = lab.portcullis(args);
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(out.status.code() == Some(code) && said.contains("our jump to them is gone"), "{backend:?} {args:?}: {out:?}");
+            assert!(
+                out.status.code() == Some(code) && said.contains("our jump to them is gone"),
+                "{backend:?} {args:?}: {out:?}"
+            );
         };
         let untouched = lab.server.rules();
         jump_goes(&lab, "ip6", true);
@@ -269,7 +321,15 @@ fn a_lost_jump_is_noticed() {
             refused(&["keep", "--without-proof"], 3);
             let status = lab.portcullis(&["status"]);
             let said = String::from_utf8_lossy(&status.stdout);
-            assert!(status.status.code() == Some(6) && said.contains("running") && said.contains("our jump to them is gone"), "{backend:?}: {said}");
+            assert!(
+                status.status.code() == Some(6)
+                    && said.contains("running")
+                    && said.contains(
+                        "our jump to them is \
+                    gone"
+                    ),
+                "{backend:?}: {said}"
+            );
             assert!(lab.server.rules().contains("--datestop"), "{backend:?}");
             let said = does(&lab, &["revert"]);
             assert!(said.contains("rules decide nothing"), "{backend:?}: {said}");
@@ -287,9 +347,13 @@ fn o_dates_in_the_past_and_in_the_future() {
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
         let _echo = common::net::Echo::start(&lab.server, 7002);
-        let open = || tcp_connects_within(&lab.clients[0], Lab::server4(0), 7002, Duration::from_millis(300)) && tcp_connects_within(&lab.clients[0], Lab::server6(0), 7002, Duration::from_millis(300));
+        let open = || {
+            tcp_connects_within(&lab.clients[0], Lab::server4(0), 7002, Duration::from_millis(300))
+                && tcp_connects_within(&lab.clients[0], Lab::server6(0), 7002, Duration::from_millis(300))
+        };
         assert!(open());
-        let file = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7002/tcp\"]\n");
+        let file =
+            lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7002/tcp\"]\n");
         does(&lab, &["apply", &file, "--yes", "--confirm-within", "5m"]);
         assert!(!open());
         let state = || {
@@ -301,7 +365,10 @@ fn o_dates_in_the_past_and_in_the_future() {
         lab.server.signal("-KILL", &lab.server.pids("portcullis guard"));
         for family in ["", "6"] {
             let tool = format!("ip{family}tables");
-            let shift = format!("{tool}-save -t filter | sed -n 's/^-A PORTCULLIS \\(.*--datestop\\) [0-9T:-]* -j/-A PORTCULLIS \\1 2020-01-01T00:00:00 -j/p'");
+            let shift = format!(
+                "{tool}-save -t filter | sed -n 's/^-A PORTCULLIS \\(.*--datestop\\) [0-9T:-]* -j/-A PORTCULLIS \\1 \
+                    2020-01-01T00:00:00 -j/p'"
+            );
             let rule = lab.server.sh(&shift);
             assert_eq!(rule.lines().count(), 1, "{rule}");
             lab.server.restore(family, &format!("*filter\n:PORTCULLIS - [0:0]\n{rule}COMMIT\n"));
@@ -327,14 +394,34 @@ fn rules_that_move_during_the_rehearsal() {
         for theirs in ["-A INPUT -s 203.0.113.9/32 -j DROP", "-N empty", "-P FORWARD ACCEPT"] {
             let before = lab.server.rules();
             lab.server.sh("rm -f /run/done");
-            instead(&lab, "ip", true, &format!("if [ ! -e /run/done ]; then : > /run/done; nsenter --net=/proc/1/ns/net iptables {theirs}; fi"));
+            instead(
+                &lab,
+                "ip",
+                true,
+                &format!(
+                    "if [ ! -e /run/done ]; then : > /run/done; nsenter --net=/proc/1/ns/net iptables {theirs}; \
+                    fi"
+                ),
+            );
             let out = lab.portcullis(&["apply", &first, "--yes"]);
             no_longer(&lab);
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(out.status.code() == Some(3) && said.contains("somebody changed the IPv4 rules"), "{backend:?} {theirs}: {out:?}");
+            assert!(
+                out.status.code() == Some(3) && said.contains("somebody changed the IPv4 rules"),
+                "{backend:?} {theirs}: {out:?}"
+            );
             let now = lab.server.rules();
             assert!(now != before && !now.contains("PORTCULLIS"), "{backend:?} {theirs}:\n{now}");
-            assert!(holds_within(SOON, || lab.server.pids("portcullis guard").is_empty()), "{backend:?}: the guard stays");
+            assert!(
+                holds_within(SOON, || lab
+                    .server
+                    .pids(
+                        "portcullis \
+                guard"
+                    )
+                    .is_empty()),
+                "{backend:?}: the guard stays"
+            );
             does(&lab, &["apply", &first, "--yes"]);
             does(&lab, &["revert"]);
             assert_eq!(lab.server.rules(), now, "{backend:?} {theirs}");
@@ -348,22 +435,35 @@ fn a_jump_of_somebody_else_to_our_chain_survives() {
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
         // Docker's own first, then a host where ours stands in FORWARD.
-        let published = lab.file("published.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n");
+        let published = lab.file(
+            "published.toml",
+            "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n",
+        );
         lab.server.restore("6", "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n");
         let before = lab.server.rules();
         for ends in ["revert", "keep"] {
             does(&lab, &["apply", &published, "--yes"]);
             for family in ["", "6"] {
-                lab.server.restore(family, "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j PORTCULLIS\nCOMMIT\n");
+                lab.server.restore(
+                    family,
+                    "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j \
+                        PORTCULLIS\nCOMMIT\n",
+                );
             }
             let mut said = does(&lab, if ends == "keep" { &["keep", "--without-proof"] } else { &["revert"] });
             if ends == "keep" {
                 does(&lab, &["remove", "--yes"]);
                 said = does(&lab, &["keep", "--without-proof"]);
             }
-            assert!(said.contains("chain PORTCULLIS-FWD stays, empty: somebody else's rule refers to it: -A mine -j PORTCULLIS-FWD"), "{backend:?}: {said}");
+            assert!(
+                said.contains(
+                    "chain PORTCULLIS-FWD stays, empty: somebody else's rule refers to it: -A mine -j PORTCULLIS-FWD"
+                ),
+                "{backend:?}: {said}"
+            );
             // Without their rules and what those need it is as it was before.
-            let theirs = [":mine -", "-A mine -j PORTCULLIS-FWD", "-A mine -j PORTCULLIS", ":PORTCULLIS -", ":PORTCULLIS-FWD -"];
+            let theirs =
+                [":mine -", "-A mine -j PORTCULLIS-FWD", "-A mine -j PORTCULLIS", ":PORTCULLIS -", ":PORTCULLIS-FWD -"];
             let now = lab.server.rules();
             let rest: String = now.lines().filter(|l| !theirs.contains(l)).flat_map(|l| [l, "\n"]).collect();
             assert_eq!(rest, before, "{backend:?} {ends}");

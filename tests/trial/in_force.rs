@@ -1,5 +1,5 @@
-//! What was kept and is not in force any more, by the real programs that take it out: what `status` and `report` say must be
-//! what packets of a stranger meet.
+//! What was kept and is not in force any more, by the real programs that take it out: what `status` and `report` say
+//! must be what packets of a stranger meet.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,11 +13,13 @@ use common::{Backend, Lab, layer, wait_for};
 use serde_json::Value;
 
 /// Allows the first client's addresses, drops everybody else.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
+    [\"111\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
 /// A published port for one address only.
-const PUBLISHED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.3\"]\nto = [\"published:9042/tcp\"]\n\
+const PUBLISHED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.3\"]\nto = \
+    [\"published:9042/tcp\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n";
 
 /// How long a service of the lab may take to start.
@@ -63,7 +65,13 @@ fn faults(status: &Value) -> Vec<(String, String)> {
 fn warned(lab: &Lab, code: &str) -> Vec<String> {
     let out = lab.portcullis(&["report", "--json"]);
     let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)));
-    report["warnings"].as_array().unwrap().iter().filter(|w| w["code"] == code).map(|w| w["message"].as_str().unwrap().to_owned()).collect()
+    report["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|w| w["code"] == code)
+        .map(|w| w["message"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Whether the stranger gets in to the portmapper, over IPv4 and IPv6.
@@ -75,7 +83,11 @@ fn stranger(lab: &Lab) -> [bool; 2] {
 #[track_caller]
 fn in_force(lab: &Lab) {
     let (code, json, text) = status(lab);
-    assert_eq!((code, &json["plan"]["in_force"], warned(lab, "not-in-force")), (0, &Value::Bool(true), Vec::new()), "{text}");
+    assert_eq!(
+        (code, &json["plan"]["in_force"], warned(lab, "not-in-force")),
+        (0, &Value::Bool(true), Vec::new()),
+        "{text}"
+    );
     assert!(text.contains("is in force"), "{text}");
     assert_eq!((stranger(lab), tcp_connects(&lab.clients[0], Lab::server4(0), 111)), ([false, false], true));
 }
@@ -100,14 +112,27 @@ fn a_status_in_the_middle_of_a_revert_calls_nothing_not_in_force() {
              for i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
              exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
              chmod 755 /run/save /run/restore\n\
-             ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore /etc/alternatives/ip6tables-restore",
+             ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore \
+             /etc/alternatives/ip6tables-restore",
             common::PORTCULLIS,
         ));
         let out = lab.portcullis(&["status"]);
         lab.server.sh("test -e /run/between; : > /run/go");
         assert_eq!(out.status.code(), Some(0), "{backend:?}: {}", said(&out));
-        assert!(said(&out).contains("is reverting") && !said(&out).contains("not in force"), "{backend:?}: {}", said(&out));
-        let reverted = || String::from_utf8_lossy(&lab.server.output(&["cat", "/run/reverted"]).stdout).contains("the old rules are back");
+        assert!(
+            said(&out).contains(
+                "is \
+            reverting"
+            ) && !said(&out).contains("not in force"),
+            "{backend:?}: {}",
+            said(&out)
+        );
+        let reverted = || {
+            String::from_utf8_lossy(&lab.server.output(&["cat", "/run/reverted"]).stdout).contains(
+                "the old rules are \
+                back",
+            )
+        };
         wait_for("the revert is through", SOON, reverted);
         let (code, json, text) = status(&lab);
         assert_eq!((code, &json["plan"]["in_force"]), (0, &Value::Bool(true)), "{text}");
@@ -128,12 +153,19 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
         in_force(&lab);
         for (family, opened) in [("", [true, false]), ("6", [false, true])] {
             lab.server.restore("", "*filter\n-D INPUT -s 192.0.2.18/32 -j DROP\nCOMMIT\n");
-            lab.server.restore(family, "*filter\n:theirs - [0:0]\n-A theirs -p tcp -m tcp --dport 111 -j ACCEPT\n-I INPUT 1 ! -i lo -j theirs\nCOMMIT\n");
+            lab.server.restore(
+                family,
+                "*filter\n:theirs - [0:0]\n-A theirs -p tcp -m tcp --dport 111 -j ACCEPT\n-I INPUT \
+                1 ! -i lo -j theirs\nCOMMIT\n",
+            );
             assert_eq!(stranger(&lab), opened, "{backend:?}");
             let (code, json, text) = status(&lab);
             let label = if family.is_empty() { "IPv4" } else { "IPv6" };
             assert_eq!((code, faults(&json)), (6, vec![("overruled-open".to_owned(), label.to_owned())]), "{text}");
-            assert!(text.contains("`-A theirs -p tcp -m tcp --dport 111 -j ACCEPT`: it lets in whom the plan blocks"), "{text}");
+            assert!(
+                text.contains("`-A theirs -p tcp -m tcp --dport 111 -j ACCEPT`: it lets in whom the plan blocks"),
+                "{text}"
+            );
             assert_eq!(warned(&lab, "not-in-force").len(), 1);
             lab.server.restore(family, "*filter\n-D INPUT ! -i lo -j theirs\n-F theirs\n-X theirs\nCOMMIT\n");
             lab.server.restore("", "*filter\n-I INPUT 1 -s 192.0.2.18/32 -j DROP\nCOMMIT\n");
@@ -141,7 +173,10 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
         }
         // The jump is taken out by hand, then all of ours.
         lab.server.restore("6", "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n");
-        assert_eq!((stranger(&lab), faults(&status(&lab).1)), ([false, true], vec![("jump-gone".to_owned(), "IPv6".to_owned())]));
+        assert_eq!(
+            (stranger(&lab), faults(&status(&lab).1)),
+            ([false, true], vec![("jump-gone".to_owned(), "IPv6".to_owned())])
+        );
         lab.server.sh("iptables -F; iptables -X; ip6tables -F; ip6tables -X");
         let (code, json, text) = status(&lab);
         assert_eq!((code, json["plan"]["extent"].as_str(), stranger(&lab)), (6, Some("none"), [true, true]), "{text}");
@@ -160,7 +195,12 @@ fn a_rule_that_comes_before_the_keep_is_said_by_it() {
     lab.server.restore("", "*filter\n-I INPUT 1 -p udp -m udp --dport 111 -j ACCEPT\nCOMMIT\n");
     assert_eq!(status(&lab).0, 6, "of a trial that runs, too");
     let kept = keep(&lab);
-    assert!(kept.contains("is in force in part only: before our IPv4 rules decides `-A INPUT -p udp -m udp --dport 111 -j ACCEPT`"), "{kept}");
+    assert!(
+        kept.contains(
+            "is in force in part only: before our IPv4 rules decides `-A INPUT -p udp -m udp --dport 111 -j ACCEPT`"
+        ),
+        "{kept}"
+    );
 }
 
 #[test]
@@ -170,16 +210,27 @@ fn a_service_that_loads_an_old_file_takes_the_plan_out() {
         lab.start_rpcbind();
         lab.server.sh("iptables -A INPUT -p tcp --dport 22 -j ACCEPT; netfilter-persistent save");
         let applied = apply(&lab, CURE);
-        assert!(applied.contains("netfilter-persistent loads /etc/iptables/rules.v4 and /etc/iptables/rules.v6, without this plan"), "{applied}");
+        assert!(
+            applied.contains(
+                "netfilter-persistent loads /etc/iptables/rules.v4 and /etc/iptables/rules.v6, without this plan"
+            ),
+            "{applied}"
+        );
         keep(&lab);
         in_force(&lab);
-        // Over IPv6 nothing was loaded when it was saved: what netfilter-persistent makes of that file is its own affair.
+        // Over IPv6 nothing was loaded when it was saved: what netfilter-persistent makes of that file is its own
+        // affair.
         lab.server.sh("netfilter-persistent restart");
         let (open, (code, json, text)) = (stranger(&lab), status(&lab));
-        let gone: Vec<String> = faults(&json).into_iter().filter(|(code, _)| code == "chains-gone").map(|(_, family)| family).collect();
-        let expected: Vec<&str> = ["IPv4", "IPv6"].into_iter().zip(open).filter(|(_, open)| *open).map(|(family, _)| family).collect();
+        let gone: Vec<String> =
+            faults(&json).into_iter().filter(|(code, _)| code == "chains-gone").map(|(_, family)| family).collect();
+        let expected: Vec<&str> =
+            ["IPv4", "IPv6"].into_iter().zip(open).filter(|(_, open)| *open).map(|(family, _)| family).collect();
         assert_eq!((open[0], code, gone.iter().map(String::as_str).collect::<Vec<_>>()), (true, 6, expected), "{text}");
-        assert!(text.contains("our chains are gone from IPv4 (PORTCULLIS)") && text.contains("apply the plan again"), "{text}");
+        assert!(
+            text.contains("our chains are gone from IPv4 (PORTCULLIS)") && text.contains("apply the plan again"),
+            "{text}"
+        );
         assert!(warned(&lab, "not-in-force")[0].contains("our chains are gone"));
         // What the hint says mends it, for the next time, too.
         apply(&lab, CURE);
@@ -203,10 +254,15 @@ fn who_saves_during_a_trial_saves_the_trial() {
         };
         assert_eq!(files(&status(&lab).1), [], "it was saved before");
         lab.server.sh("netfilter-persistent save");
-        let both = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"].map(|f| (f.to_owned(), "trial".to_owned())).to_vec();
+        let both =
+            ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"].map(|f| (f.to_owned(), "trial".to_owned())).to_vec();
         let (code, json, text) = status(&lab);
         assert_eq!((code, files(&json)), (0, both.clone()), "{text}");
-        assert!(text.contains("/etc/iptables/rules.v4 and /etc/iptables/rules.v6 hold rules of a trial") && text.contains("`portcullis save` writes them anew"), "{text}");
+        assert!(
+            text.contains("/etc/iptables/rules.v4 and /etc/iptables/rules.v6 hold rules of a trial")
+                && text.contains("`portcullis save` writes them anew"),
+            "{text}"
+        );
         let out = lab.portcullis(&["revert"]);
         assert!(said(&out).contains("hold rules of a trial"), "{}", said(&out));
         // The next start finds them, and what it says mends it.
@@ -223,7 +279,9 @@ fn who_saves_during_a_trial_saves_the_trial() {
 fn a_reload_of_firewalld_takes_the_plan_out() {
     let Some(lab) = layer::lab(Backend::Nft, 2, &["firewalld"]) else { return };
     lab.start_rpcbind();
-    lab.server.sh("mkdir -p /run/dbus; dbus-daemon --system --fork; setsid /usr/sbin/firewalld --nofork --nopid </dev/null >/run/firewalld.log 2>&1 &");
+    lab.server
+        .sh("mkdir -p /run/dbus; dbus-daemon --system --fork; setsid /usr/sbin/firewalld --nofork --nopid </dev/null \
+        >/run/firewalld.log 2>&1 &");
     wait_for("firewalld runs", SOON, || lab.server.output(&["firewall-cmd", "--state"]).status.success());
     lab.server.sh("firewall-cmd --permanent --add-service=rpc-bind; firewall-cmd --reload");
     let applied = apply(&lab, CURE);
@@ -244,7 +302,10 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     lab.server.sh("firewall-cmd --reload");
     let (code, json, text) = status(&lab);
     assert_eq!((code, json["plan"]["extent"].as_str(), stranger(&lab)), (6, Some("none"), [true, true]), "{text}");
-    assert!(warned(&lab, "not-in-force")[0].contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)"));
+    assert!(warned(&lab, "not-in-force")[0].contains(
+        "our chains are gone from IPv4 (PORTCULLIS) and IPv6 \
+        (PORTCULLIS)"
+    ));
     // What was saved as our own part is put in again by what status says then.
     apply(&lab, CURE);
     keep(&lab);
@@ -252,7 +313,14 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     assert!(out.status.success(), "{}", said(&out));
     lab.server.sh("firewall-cmd --reload");
     let (code, _, text) = status(&lab);
-    assert!(code == 6 && text.contains("`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved"), "{text}");
+    assert!(
+        code == 6
+            && text.contains(
+                "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was \
+            saved"
+            ),
+        "{text}"
+    );
     assert!(lab.portcullis(&["load"]).status.success());
     in_force(&lab);
 }
@@ -281,22 +349,37 @@ fn a_reload_of_ufw_empties_docker_user() {
         let Some(lab) = layer::lab(backend, 2, &["ufw"]) else { return };
         let container = Lab::client4(1);
         // As Docker does it: DNAT of a port of the host, and its own chain first in FORWARD.
-        let docker = format!("*nat\n-A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT --to-destination {container}:9042\nCOMMIT\n\
-            *filter\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n");
+        let docker = format!(
+            "*nat\n-A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT --to-destination {container}:9042\nCOMMIT\n\
+            *filter\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n"
+        );
         lab.server.restore("", &docker);
         let block = lab.file("after.rules", UFW_DOCKER);
-        lab.server.sh(&format!("sysctl -qw net.ipv4.ip_forward=1 || echo 1 > /proc/sys/net/ipv4/ip_forward; cat {block} >> /etc/ufw/after.rules; \
-            ufw allow 22/tcp; ufw --force enable; ufw route allow proto tcp from any to any port 9042"));
+        lab.server.sh(&format!(
+            "sysctl -qw net.ipv4.ip_forward=1 || echo 1 > /proc/sys/net/ipv4/ip_forward; cat {block} >> \
+            /etc/ufw/after.rules; \
+            ufw allow 22/tcp; ufw --force enable; ufw route allow proto tcp from any to any port 9042"
+        ));
         let _listens = within(&lab.clients[1], || std::net::TcpListener::bind((container, 9042)).unwrap());
         let gets_in = || tcp_connects(&lab.clients[0], Lab::server4(0), 9042);
         assert!(gets_in(), "{}", lab.server.rules());
         let applied = apply(&lab, PUBLISHED);
-        assert!(applied.contains("/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`"), "{applied}");
+        assert!(
+            applied.contains(
+                "/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw \
+            reload`"
+            ),
+            "{applied}"
+        );
         keep(&lab);
         assert_eq!((gets_in(), status(&lab).0), (false, 0), "{}", lab.server.rules());
         lab.server.sh("ufw reload");
         let (code, json, text) = status(&lab);
-        assert_eq!((gets_in(), code, faults(&json)), (true, 6, vec![("jump-gone".to_owned(), "IPv4".to_owned())]), "{text}");
+        assert_eq!(
+            (gets_in(), code, faults(&json)),
+            (true, 6, vec![("jump-gone".to_owned(), "IPv4".to_owned())]),
+            "{text}"
+        );
         assert!(text.contains("our jump to them is gone: `-A DOCKER-USER -j PORTCULLIS-FWD`"), "{text}");
         assert!(warned(&lab, "not-in-force")[0].contains("DOCKER-USER"));
         // The jump is all that applying it again puts in.

@@ -16,14 +16,23 @@ const SHORT: &str = "10s";
 const BACK: Duration = Duration::from_secs(10 + 3);
 
 /// Allows the first client's addresses, drops everybody else.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111\"]\n\
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
+    [\"111\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
 /// What a Docker host has loaded, and rules of somebody's own.
 fn somebodys_rules(lab: &Lab) {
     lab.server.restore("", include_str!("../../assets/demo/iptables-save.txt"));
-    lab.server.restore("", "*filter\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 111 -m comment --comment \"old \\\"friend\\\"\" -j DROP\nCOMMIT\n");
-    lab.server.restore("6", "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
+    lab.server.restore(
+        "",
+        "*filter\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 111 -m \
+        comment --comment \"old \\\"friend\\\"\" -j DROP\nCOMMIT\n",
+    );
+    lab.server.restore(
+        "6",
+        "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s \
+        2001:db8:ffff::/48 -j DROP\nCOMMIT\n",
+    );
 }
 
 fn said(out: &Output) -> String {
@@ -73,7 +82,15 @@ fn whose_address_is_not_known_keeps_with_a_proof_or_the_word() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["script"]) else { return };
     let command = format!("{PORTCULLIS} apply {} --yes", lab.file("plan.toml", CURE));
     let out = lab.server.output(&["script", "-qec", &command, "/dev/null"]);
-    assert!(out.status.success() && said(&out).contains("no SSH session was found behind this terminal"), "{}", said(&out));
+    assert!(
+        out.status.success()
+            && said(&out).contains(
+                "no SSH session was found behind this \
+        terminal"
+            ),
+        "{}",
+        said(&out)
+    );
     let out = lab.portcullis(&["keep"]);
     assert!(out.status.code() == Some(3) && said(&out).contains("--without-proof"), "{}", said(&out));
     let out = lab.portcullis(&["keep", "--without-proof"]);
@@ -87,12 +104,17 @@ fn nobody_answers_and_a_foreign_rule_survives() {
         let Some(lab) = Lab::new(backend, 0, &[]) else { return };
         somebodys_rules(&lab);
         let foreign = "*filter\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\n\
-            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-D INPUT -i lo -j ACCEPT\nCOMMIT\n";
+            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-D INPUT -i lo -j \
+            ACCEPT\nCOMMIT\n";
         // What it must come to: the same change without a trial around it.
         let before = lab.server.rules();
         lab.server.restore("", foreign);
         let expected = lab.server.rules();
-        lab.server.restore("", "*filter\n-D INPUT 1\n-D DOCKER-USER 1\n-D DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-I INPUT 1 -i lo -j ACCEPT\nCOMMIT\n");
+        lab.server.restore(
+            "",
+            "*filter\n-D INPUT 1\n-D DOCKER-USER 1\n-D DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 \
+            -p tcp -m tcp --dport 80 -j ACCEPT\n-I INPUT 1 -i lo -j ACCEPT\nCOMMIT\n",
+        );
         assert_eq!(lab.server.rules(), before);
         apply(&lab, SHORT);
         lab.server.restore("", foreign);
@@ -109,7 +131,8 @@ fn a_fresh_host_comes_back_to_its_policies() {
             assert_eq!(lab.server.run(&["iptables-save"]), "");
         }
         apply(&lab, SHORT);
-        let empty = "# family \n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n# family 6\n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n";
+        let empty = "# family \n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n# family \
+            6\n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n";
         wait_for("the policies are back and nothing else", BACK, || lab.server.rules() == empty);
     }
 }
@@ -121,12 +144,20 @@ fn port_111_answers_the_listed_node_and_no_other() {
         lab.start_rpcbind();
         let before = lab.server.rules();
         let report = lab.portcullis(&["report", "--json"]);
-        let v: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&report)));
-        let mapper = |proto: &str| v["endpoints"].as_array().unwrap().iter().any(|e| e["name"] == "portmapper" && e["proto"] == proto && e["port"] == 111);
+        let v: serde_json::Value =
+            serde_json::from_slice(&report.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&report)));
+        let mapper = |proto: &str| {
+            v["endpoints"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|e| e["name"] == "portmapper" && e["proto"] == proto && e["port"] == 111)
+        };
         assert!(mapper("tcp") && mapper("udp"), "{v:#}");
         let reach = |client: usize| {
-            [Lab::server4(client), Lab::server6(client)]
-                .map(|to| (tcp_connects(&lab.clients[client], to, 111), portmapper_answers_udp(&lab.clients[client], to)))
+            [Lab::server4(client), Lab::server6(client)].map(|to| {
+                (tcp_connects(&lab.clients[client], to, 111), portmapper_answers_udp(&lab.clients[client], to))
+            })
         };
         assert_eq!((reach(0), reach(1)), ([(true, true); 2], [(true, true); 2]));
         let plan = lab.file("plan.toml", &CURE.replace("\"111\"", "\"portmapper\""));
@@ -161,7 +192,9 @@ fn a_second_family_that_fails_takes_the_first_along() {
         wait_for("the first family is back", Duration::from_secs(15), || lab.server.rules() == before);
         // The tool stayed broken, so that nobody could make sure of IPv6: the guard does once it works again.
         lab.mend("ip6tables-restore");
-        wait_for("the guard is through", Duration::from_secs(15), || !["armed", "running", "reverting"].contains(&state(&lab).as_str()));
+        wait_for("the guard is through", Duration::from_secs(15), || {
+            !["armed", "running", "reverting"].contains(&state(&lab).as_str())
+        });
         assert_eq!(lab.server.rules(), before, "{backend:?}");
         apply(&lab, SHORT);
     }
@@ -175,7 +208,12 @@ fn a_trial_ends_when_the_session_is_hung_up() {
         somebodys_rules(&lab);
         let before = lab.server.rules();
         let plan = lab.file("plan.toml", CURE);
-        let mut session = Terminal::ssh(&lab, 0, Lab::server4(0), &format!("{PORTCULLIS} apply {plan} --yes --confirm-within {SHORT}; cat"));
+        let mut session = Terminal::ssh(
+            &lab,
+            0,
+            Lab::server4(0),
+            &format!("{PORTCULLIS} apply {plan} --yes --confirm-within {SHORT}; cat"),
+        );
         session.wait("the old rules come back", Duration::from_secs(10));
         assert_ne!(lab.server.rules(), before);
         session.hang_up();
@@ -184,8 +222,8 @@ fn a_trial_ends_when_the_session_is_hung_up() {
     }
 }
 
-/// A kernel without xt_time, and a machine without namespaces: refused before anything is touched, or gone without on the
-/// operator's word.
+/// A kernel without xt_time, and a machine without namespaces: refused before anything is touched, or gone without on
+/// the operator's word.
 #[test]
 fn without_dates_and_without_a_rehearsal() {
     for backend in Backend::BOTH {
@@ -202,7 +240,11 @@ fn without_dates_and_without_a_rehearsal() {
         };
         let runs = |more: &[&str], dates: bool| {
             let out = apply(more);
-            assert!(out.status.success() && lab.server.rules().contains("--datestop") == dates, "{backend:?} {more:?}: {}", said(&out));
+            assert!(
+                out.status.success() && lab.server.rules().contains("--datestop") == dates,
+                "{backend:?} {more:?}: {}",
+                said(&out)
+            );
             assert!(lab.portcullis(&["revert"]).status.success());
             assert_eq!(lab.server.rules(), before, "{backend:?} {more:?}");
             wait_for("the guard is done", Duration::from_secs(15), || lab.server.pids("portcullis guard").is_empty());
@@ -213,13 +255,17 @@ fn without_dates_and_without_a_rehearsal() {
                 "cat > /run/{family}.dateless <<'END'\n#!/bin/bash\ntext=$(cat)\n\
                  if [[ $text == *'-m time'* ]]; then echo \"{family}tables-restore: line 3 failed\" >&2; exit 1; fi\n\
                  exec /usr/sbin/{family}tables-{word}-restore \"$@\" <<< \"$text\"\nEND\n\
-                 chmod 755 /run/{family}.dateless; ln -sfn /run/{family}.dateless /etc/alternatives/{family}tables-restore"));
+                 chmod 755 /run/{family}.dateless; ln -sfn /run/{family}.dateless \
+                 /etc/alternatives/{family}tables-restore"
+            ));
         }
         refused(&[], "--without-fuse");
         refused(&["--without-rehearsal"], "--without-fuse");
         runs(&["--without-fuse"], false);
         runs(&["--without-rehearsal", "--without-fuse"], false);
-        lab.server.sh("printf '#!/bin/sh\necho broken for the test >&2\nexit 1\n' > /run/unshare; chmod 755 /run/unshare; mount --bind /run/unshare $(command -v unshare)");
+        lab.server
+            .sh("printf '#!/bin/sh\necho broken for the test >&2\nexit 1\n' > /run/unshare; chmod 755 /run/unshare; \
+            mount --bind /run/unshare $(command -v unshare)");
         refused(&["--without-rehearsal"], "--without-fuse");
         for family in ["ip", "ip6"] {
             lab.mend(&format!("{family}tables-restore"));

@@ -1,6 +1,6 @@
 //! Who the operator is: real shells, terminals and SSH servers around the program, each on a host of its own. The plan
-//! would cut every SSH login, so that the refusal says for whose way in it stands. What cannot run here (hypervisors' consoles,
-//! Puppet, Salt, ...) is judged over recorded processes in `src/host/ssh/tests.rs`.
+//! would cut every SSH login, so that the refusal says for whose way in it stands. What cannot run here (hypervisors'
+//! consoles, Puppet, Salt, ...) is judged over recorded processes in `src/host/ssh/tests.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -127,7 +127,8 @@ fn who_counts_as_what_without_more_than_a_shell() {
     over_ssh("setsid", &format!("setsid --wait {}", ask(&lab, "setsid")), &a);
     over_ssh("background", &format!("nohup {} >/dev/null 2>&1 & wait", ask(&lab, "background")), &a);
     let key = format!(
-        "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i {dir}/user_key"
+        "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i \
+            {dir}/user_key"
     );
     over_ssh("itself", &format!("ssh -F none {key} root@127.0.0.1 {}", ask(&lab, "itself")), &a);
     over_ssh("own-address", &format!("ssh -F none {key} root@{} {}", Lab::server4(1), ask(&lab, "own-address")), &a);
@@ -145,7 +146,11 @@ fn who_counts_as_what_without_more_than_a_shell() {
         &Who::Unattended,
     );
     assert!(
-        said(&lab, "async").contains(&format!("a new SSH login from {} (root, logged in now) to port 22", Lab::client4(0))),
+        said(&lab, "async").contains(&format!(
+            "a new SSH login from {} (root, logged in now) to port \
+            22",
+            Lab::client4(0)
+        )),
         "{}",
         said(&lab, "async")
     );
@@ -363,9 +368,11 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
     .enumerate()
     {
         if n == 1 {
-            lab.server.sh(&format!("cd /run/eve; ssh-keygen -q -t ed25519 -N '' -f key; printf 'Port 2222\\nHostKey /run/eve/key\\n\
+            lab.server.sh(&format!(
+                "cd /run/eve; ssh-keygen -q -t ed25519 -N '' -f key; printf 'Port 2222\\nHostKey /run/eve/key\\n\
                 AuthorizedKeysFile {dir}/user_key.pub\\nPidFile none\\nStrictModes no\\nUsePAM no\\n' > config\n\
-                chown -R 4243 .; chmod 644 {dir}/user_key.pub; chmod 711 {dir}"));
+                chown -R 4243 .; chmod 644 {dir}/user_key.pub; chmod 711 {dir}"
+            ));
         }
         lab.server.sh(&format!(
             "setpriv --reuid=4243 --regid=4243 --clear-groups bash -c \"{open}; {exec}\" >/run/forged.{n} 2>&1 &"
@@ -400,7 +407,8 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
 fn an_sshd_whose_file_was_replaced_is_still_the_installed_one() {
     let Some(lab) = lab(1, &[]) else { return };
     lab.server.sh(&format!(
-        "mkdir /run/sbin; cp /usr/sbin/sshd /run/sbin/sshd; /run/sbin/sshd -f {}/sshd_config -p 2222; rm /run/sbin/sshd",
+        "mkdir /run/sbin; cp /usr/sbin/sshd /run/sbin/sshd; /run/sbin/sshd -f {}/sshd_config -p 2222; rm \
+            /run/sbin/sshd",
         lab.dir.path().display()
     ));
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
@@ -449,15 +457,36 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     // mosh: SSH has ended, somebody else still uses it.
     let other = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
     other.wait("here", SOON);
-    let server = format!("LC_ALL=C.UTF-8 mosh-server new -i {} -p 60001 -- {} 2>&1", Lab::server4(0), ask(&lab, "mosh"));
+    let server = format!(
+        "LC_ALL=C.UTF-8 mosh-server new -i {} -p 60001 -- {} \
+        2>&1",
+        Lab::server4(0),
+        ask(&lab, "mosh")
+    );
     let (_, started) = remote(&lab, 0, Lab::server4(0), &server);
     let key = started.split("MOSH CONNECT 60001 ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let key = key.unwrap_or_else(|| panic!("{started}"));
     let mut client = Command::new("nsenter")
-        .args([format!("--mount=/proc/{}/ns/mnt", lab.server.pid()), format!("--net=/proc/{}/ns/net", lab.clients[0].pid())])
-        .args(["--", "env", &format!("MOSH_KEY={key}"), "LC_ALL=C.UTF-8", "TERM=xterm", "timeout", "60", "script", "-qec"])
+        .args([
+            format!("--mount=/proc/{}/ns/mnt", lab.server.pid()),
+            format!("--net=/proc/{}/ns/net", lab.clients[0].pid()),
+        ])
+        .args([
+            "--",
+            "env",
+            &format!("MOSH_KEY={key}"),
+            "LC_ALL=C.UTF-8",
+            "TERM=xterm",
+            "timeout",
+            "60",
+            "script",
+            "-qec",
+        ])
         .args([&format!("stty rows 24 cols 80; exec mosh-client {} 60001", Lab::server4(0)), "/dev/null"])
-        .stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let mosh = said(&lab, "mosh");
     client.kill().unwrap();
     client.wait().unwrap();
@@ -516,8 +545,10 @@ fn who_counts_as_what_under_a_real_systemd() {
     over_ssh("machinectl", &format!("machinectl shell root@ /bin/sh {dir}/ask machinectl"), &a);
     // systemd listens, and starts an sshd for each connection.
     let service = format!("[Service]\\nExecStart=-/usr/sbin/sshd -i -f {dir}/sshd_config\\nStandardInput=socket\\n");
-    lab.server.sh(&format!("printf '{service}' \
-        > /etc/systemd/system/ssh@.service; systemctl daemon-reload; systemctl start ssh.socket"));
+    lab.server.sh(&format!(
+        "printf '{service}' \
+        > /etc/systemd/system/ssh@.service; systemctl daemon-reload; systemctl start ssh.socket"
+    ));
     asks_about(&lab, "\"2200/tcp\"");
     let refused = job("socket-job", "--wait");
     assert!(refused.contains(" to port 2200: "), "{refused}");
@@ -540,7 +571,8 @@ fn who_counts_as_what_in_a_container_of_a_real_docker() {
     let docker = "docker -H unix:///run/docker.sock";
     lab.server.sh(&format!(
         "mount -t tmpfs docker /mnt; mkdir -p /run/lock /mnt/root/bin\n\
-         nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H unix:///run/docker.sock \
+         nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
+         unix:///run/docker.sock \
            -p /run/docker.pid >/run/dockerd.log 2>&1 &\n\
          for _ in $(seq 300); do {docker} info >/dev/null 2>&1 && break; sleep 0.1; done\n\
          cp \"$(command -v busybox)\" /mnt/root/bin/busybox; tar -C /mnt/root -c . | {docker} import - box >/dev/null\n\
@@ -549,7 +581,16 @@ fn who_counts_as_what_in_a_container_of_a_real_docker() {
     ));
     let inside = |name: &str| format!("tools /bin/busybox chroot /host sh {dir}/ask {name}");
     let over_ssh = |name: &str, options: &str, expected: &Who| {
-        let session = Terminal::ssh(&lab, 0, Lab::server4(0), &format!("{docker} exec {options} {}; cat", inside(name)));
+        let session = Terminal::ssh(
+            &lab,
+            0,
+            Lab::server4(0),
+            &format!(
+                "{docker} exec {options} {}; \
+            cat",
+                inside(name)
+            ),
+        );
         let said = said(&lab, name);
         assert_eq!(who(&said), *expected, "{name}: {said}");
         drop(session);

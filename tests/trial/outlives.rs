@@ -2,8 +2,13 @@
 //! port 22. After the deadline a *new* login must work within two seconds (seven where only the kernel's fuse is
 //! left), and the rules must be what they were before plus what others added. `tests/run` prints the times.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -101,21 +106,32 @@ fn j_others_change_their_rules_and_ours_in_the_window() {
     everywhere('j', true, |run| {
         let lab = &run.lab;
         // What Docker does when a container starts, and when the daemon is started again.
-        let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80\nCOMMIT\n\
+        let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination \
+            172.17.0.3:80\nCOMMIT\n\
             *filter\n-F DOCKER\n-A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
-            -D FORWARD -j DOCKER-USER\n-I FORWARD 1 -j DOCKER-USER\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-A INPUT -s 203.0.113.10/32 -j DROP\nCOMMIT\n";
+            -D FORWARD -j DOCKER-USER\n-I FORWARD 1 -j DOCKER-USER\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-A INPUT -s \
+            203.0.113.10/32 -j DROP\nCOMMIT\n";
         lab.server.restore("", docker);
         let expected = lab.server.rules();
-        lab.server.sh("iptables-restore --noflush < /dev/null; for t in nat filter; do iptables -t $t -F; iptables -t $t -X; done");
+        lab.server.sh(
+            "iptables-restore --noflush < /dev/null; for t in nat filter; do iptables -t $t -F; iptables -t $t -X; \
+                done",
+        );
         lab.server.restore("", THEIRS);
         assert_eq!(lab.server.rules(), run.before);
         run.apply();
         let lab = &run.lab;
         lab.server.restore("", docker);
         // Somebody moves our jump, empties our switch and refers to our slot.
-        let slot = if lab.server.run(&["iptables-save", "-t", "filter"]).contains(":PORTCULLIS-B ") { "PORTCULLIS-B" } else { "PORTCULLIS-A" };
-        lab.server.sh(&format!("iptables -D INPUT ! -i lo -j PORTCULLIS; iptables -A INPUT ! -i lo -j PORTCULLIS; iptables -N elsewhere; \
-            iptables -A elsewhere -j {slot}; ip6tables -F PORTCULLIS"));
+        let slot = if lab.server.run(&["iptables-save", "-t", "filter"]).contains(":PORTCULLIS-B ") {
+            "PORTCULLIS-B"
+        } else {
+            "PORTCULLIS-A"
+        };
+        lab.server.sh(&format!(
+            "iptables -D INPUT ! -i lo -j PORTCULLIS; iptables -A INPUT ! -i lo -j PORTCULLIS; iptables -N elsewhere; \
+            iptables -A elsewhere -j {slot}; ip6tables -F PORTCULLIS"
+        ));
         run.login_comes_back(run.deadline(), GUARD);
         wait_for("the guard is done", SOON, || run.lab.server.pids("portcullis guard").is_empty());
         // Their reference goes, then nothing of ours is left but what could not be taken out under it.
@@ -153,8 +169,19 @@ fn m_the_disk_is_full() {
     everywhere('m', true, |run| {
         for full in ["run", "state"] {
             let dir = run.lab.dir.path().join(full).display().to_string();
-            run.lab.server.sh(&format!("mount -t tmpfs -o size=4k,mode=700 full {dir}; cat /dev/zero > {dir}/filler 2>/dev/null || true"));
-            let (ok, said) = remote(&run.lab, 0, Lab::server4(0), &format!("{}; echo \"exit $?\"", run.apply_command()));
+            run.lab.server.sh(&format!(
+                "mount -t tmpfs -o size=4k,mode=700 full {dir}; cat /dev/zero > {dir}/filler 2>/dev/null || true"
+            ));
+            let (ok, said) = remote(
+                &run.lab,
+                0,
+                Lab::server4(0),
+                &format!(
+                    "{}; echo \"exit \
+                $?\"",
+                    run.apply_command()
+                ),
+            );
             assert!(ok && said.contains("exit 3"), "{full}: {said}");
             assert_eq!(run.lab.server.rules(), run.before, "{full}: nothing is applied");
             run.lab.server.sh(&format!("umount {dir}"));
@@ -172,7 +199,8 @@ fn n_two_operators_at_once() {
         for session in &both {
             session.wait("exit ", SOON);
         }
-        let ends: Vec<String> = both.iter().map(|s| s.shows().split("exit ").nth(1).unwrap_or_default().trim().to_owned()).collect();
+        let ends: Vec<String> =
+            both.iter().map(|s| s.shows().split("exit ").nth(1).unwrap_or_default().trim().to_owned()).collect();
         assert!(ends.contains(&"0".to_owned()) && ends.contains(&"3".to_owned()), "{ends:?}");
         run.comes_back(GUARD);
     });
@@ -185,7 +213,14 @@ fn p_started_twice() {
         let deadline = run.deadline();
         // The second finds the first's lock-out; it must not take it for what was there before.
         run.until_deadline((trial() as i64 - 4) * 1000);
-        let out = run.lab.portcullis(&["apply", &format!("{}/plan.toml", run.lab.dir.path().display()), "--yes", "--allow-lockout", "--confirm-within", "60s"]);
+        let out = run.lab.portcullis(&[
+            "apply",
+            &format!("{}/plan.toml", run.lab.dir.path().display()),
+            "--yes",
+            "--allow-lockout",
+            "--confirm-within",
+            "60s",
+        ]);
         assert_eq!(out.status.code(), Some(3), "{out:?}");
         assert_eq!(run.deadline(), deadline);
         run.comes_back(GUARD);
@@ -207,10 +242,14 @@ fn only_a_new_login_proves_access() {
         run.lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
         let control = run.lab.dir.path().join("mux");
         let mut master = run.lab.master(0, Lab::server4(0), &control);
-        let command = format!("{PORTCULLIS} apply {}/plan.toml --yes --confirm-within 5m; exec bash --norc", run.lab.dir.path().display());
+        let command = format!(
+            "{PORTCULLIS} apply {}/plan.toml --yes --confirm-within 5m; exec bash --norc",
+            run.lab.dir.path().display()
+        );
         let mut session = Terminal::ssh(&run.lab, 0, Lab::server4(0), &command);
         session.wait("the old rules come back", SOON);
-        let (keep, status) = (format!("{PORTCULLIS} keep; echo \"exit $?\""), format!("{PORTCULLIS} status; echo \"exit $?\""));
+        let (keep, status) =
+            (format!("{PORTCULLIS} keep; echo \"exit $?\""), format!("{PORTCULLIS} status; echo \"exit $?\""));
         let refused = |run: &Run| {
             let out = run.lab.portcullis(&["keep"]);
             assert_eq!(out.status.code(), Some(3), "{out:?}");
@@ -219,13 +258,38 @@ fn only_a_new_login_proves_access() {
         refused(run);
         // A handshake of a scanner, and a login that is refused.
         assert!(run.connects());
-        run.lab.clients[0].output(&["bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/22; read -r banner <&3; echo SSH-2.0-scan >&3; sleep 1"]);
-        assert!(!run.lab.clients[0].output(&["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "nobody@192.0.2.1", "true"]).status.success());
+        run.lab.clients[0].output(&[
+            "bash",
+            "-c",
+            "exec 3<>/dev/tcp/192.0.2.1/22; read -r banner <&3; echo SSH-2.0-scan >&3; sleep 1",
+        ]);
+        assert!(
+            !run.lab.clients[0]
+                .output(&[
+                    "ssh",
+                    "-F",
+                    "none",
+                    "-o",
+                    "BatchMode=yes",
+                    "-o",
+                    "StrictHostKeyChecking=no",
+                    "-o",
+                    "UserKnownHostsFile=/dev/null",
+                    "nobody@192.0.2.1",
+                    "true"
+                ])
+                .status
+                .success()
+        );
         refused(run);
         // Another channel of an old connection, and the host with itself.
         let (ok, said) = run.lab.through(&control, 0, Lab::server4(0), &keep);
         assert!(ok && said.contains("exit 3"), "{said}");
-        let own = format!("ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {}/user_key root@192.0.2.1 sleep 1", run.lab.dir.path().display());
+        let own = format!(
+            "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {}/user_key \
+                root@192.0.2.1 sleep 1",
+            run.lab.dir.path().display()
+        );
         run.lab.server.run(&["bash", "-c", &own]);
         refused(run);
         // Without sudo's help: the variable is gone, the ancestors are not.
@@ -237,7 +301,10 @@ fn only_a_new_login_proves_access() {
         wait_for("the guard saw the login", SOON, || proof(run).is_some());
         assert_eq!(proof(run), Some(("root".into(), Lab::client6(0).to_string())), "another peer than the operator's");
         let (_, said) = remote(&run.lab, 0, Lab::server4(0), &status);
-        assert!(said.contains(&format!("proof of access: root logged in from {} under these rules\n", Lab::client4(0))), "{said}");
+        assert!(
+            said.contains(&format!("proof of access: root logged in from {} under these rules\n", Lab::client4(0))),
+            "{said}"
+        );
         // With the proof the old session may keep.
         let rules = run.lab.server.rules();
         session.send(&format!("clear; {keep}\r"));
@@ -261,9 +328,22 @@ fn the_operator_is_found_behind_a_multiplexer() {
     let idle = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
     idle.wait("here", SOON);
     lab.file("plan.toml", LOCK_OUT.replace("22/tcp", "2222/tcp").as_str());
-    let command = format!("env -u SSH_CONNECTION -u SSH_CLIENT {PORTCULLIS} apply {}/plan.toml --yes; echo exit $?; cat", lab.dir.path().display());
+    let command = format!(
+        "env -u SSH_CONNECTION -u SSH_CLIENT {PORTCULLIS} apply {}/plan.toml --yes; echo exit $?; cat",
+        lab.dir.path().display()
+    );
     let socket = lab.dir.path().join("tmux");
-    let session = Terminal::ssh_to_port(&lab, 0, Lab::server6(0), 2222, &format!("tmux -S {} -f /dev/null new-session '{command}'", socket.display()));
+    let session = Terminal::ssh_to_port(
+        &lab,
+        0,
+        Lab::server6(0),
+        2222,
+        &format!("tmux -S {} -f /dev/null new-session '{command}'", socket.display()),
+    );
     session.wait("exit 3", SOON);
-    assert!(session.shows().replace('\n', " ").contains(&format!("new SSH login from {} to port 2222", Lab::client6(0))), "{}", session.shows());
+    assert!(
+        session.shows().replace('\n', " ").contains(&format!("new SSH login from {} to port 2222", Lab::client6(0))),
+        "{}",
+        session.shows()
+    );
 }

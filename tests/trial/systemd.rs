@@ -1,9 +1,14 @@
-//! The guard as a service of a real systemd: a server with systemd as its first process, journal, logind that kills what a
-//! session leaves behind, and a real sshd; a plan that locks the client out. Whatever is killed or stopped, a *new* login
-//! works within two seconds after the deadline, and no unit of ours is left.
+//! The guard as a service of a real systemd: a server with systemd as its first process, journal, logind that kills
+//! what a session leaves behind, and a real sshd; a plan that locks the client out. Whatever is killed or stopped, a
+//! *new* login works within two seconds after the deadline, and no unit of ours is left.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods,
-    reason = "a test fails by panicking and keeps its own time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and keeps its own time"
+)]
 
 use crate::common;
 
@@ -41,7 +46,11 @@ fn boot_millis() -> i64 {
 
 impl Run {
     fn apply_command(&self) -> String {
-        format!("{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}", self.lab.dir.path().display(), self.time)
+        format!(
+            "{PORTCULLIS} apply {}/plan.toml --yes --allow-lockout --confirm-within {}",
+            self.lab.dir.path().display(),
+            self.time
+        )
     }
 
     /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
@@ -50,7 +59,16 @@ impl Run {
     }
 
     fn apply_after(&mut self, first: &str) {
-        let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{first}; {}; exec cat", self.apply_command()));
+        let session = Terminal::ssh(
+            &self.lab,
+            0,
+            Lab::server4(0),
+            &format!(
+                "{first}; {}; exec \
+            cat",
+                self.apply_command()
+            ),
+        );
         session.wait("the old rules come back", SOON);
         self.session = Some(session);
         assert!(!self.connects(), "{}: the plan locks the client out", self.name);
@@ -97,12 +115,25 @@ impl Run {
         let back = holds_within(patience, || self.connects() && login_works(&self.lab, 0, Lab::server4(0)));
         let after = (boot_millis() - moment) as f64 / 1000.0;
         let six = login_works(&self.lab, 0, Lab::server6(0));
-        let word = if back && six { format!("login {after:+.1} s after it was due (limit {LIMIT})") } else { "LOCKED OUT".to_owned() };
+        let word = if back && six {
+            format!("login {after:+.1} s after it was due (limit {LIMIT})")
+        } else {
+            "LOCKED OUT".to_owned()
+        };
         // Straight to the stream, so that the table is seen when all is well.
-        let _ = std::io::stderr().lock().write_all(format!("systemd {} {:?}: {word}\n", self.name, self.lab.backend).as_bytes());
+        let _ = std::io::stderr()
+            .lock()
+            .write_all(format!("systemd {} {:?}: {word}\n", self.name, self.lab.backend).as_bytes());
         // A machine that is busy with other work may be slow; where the times count, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
-        assert!(back && six && (0.0..=LIMIT + slack).contains(&after), "{} {:?}: {word}\n{}\n{}", self.name, self.lab.backend, self.lab.server.rules(), self.journal());
+        assert!(
+            back && six && (0.0..=LIMIT + slack).contains(&after),
+            "{} {:?}: {word}\n{}\n{}",
+            self.name,
+            self.lab.backend,
+            self.lab.server.rules(),
+            self.journal()
+        );
     }
 
     /// Nothing of ours is left: the unit is unloaded, no guard runs, the rules are what they were.
@@ -113,10 +144,15 @@ impl Run {
     }
 
     fn unit_is_gone(&self) {
-        let gone = holds_within(SOON, || self.shows("LoadState") == "not-found" && self.lab.server.pids("portcullis guard").is_empty());
+        let gone = holds_within(SOON, || {
+            self.shows("LoadState") == "not-found" && self.lab.server.pids("portcullis guard").is_empty()
+        });
         assert!(gone, "{}: the unit is left over: {}\n{}", self.name, self.shows("ActiveState"), self.journal());
-        let left: Vec<String> = std::fs::read_dir(self.lab.dir.path().join("run")).unwrap()
-            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).filter(|n| n.starts_with("guard-")).collect();
+        let left: Vec<String> = std::fs::read_dir(self.lab.dir.path().join("run"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|n| n.starts_with("guard-"))
+            .collect();
         assert!(left.is_empty(), "{left:?}");
     }
 
@@ -132,8 +168,10 @@ impl Run {
     /// Makes a tool of the change wait, in the server's own network, until [`Run::go_on`].
     fn hold_up(&self, tool: &str) {
         self.lab.server.sh(&format!(
-            "real=$(readlink -f /usr/sbin/{tool}); touch /run/held; printf '#!/bin/bash\nif [ \"$(readlink /proc/self/ns/net)\" = \"%s\" ]; then \
-            while [ -e /run/held ]; do sleep 0.05; done; fi\nexec -a {tool} %s \"$@\"\n' \"$(readlink /proc/self/ns/net)\" \"$real\" > /run/{tool}.held; \
+            "real=$(readlink -f /usr/sbin/{tool}); touch /run/held; printf '#!/bin/bash\nif [ \"$(readlink \
+                /proc/self/ns/net)\" = \"%s\" ]; then \
+            while [ -e /run/held ]; do sleep 0.05; done; fi\nexec -a {tool} %s \"$@\"\n' \"$(readlink \
+            /proc/self/ns/net)\" \"$real\" > /run/{tool}.held; \
             chmod 755 /run/{tool}.held; ln -sfn /run/{tool}.held /etc/alternatives/{tool}"
         ));
     }
@@ -194,7 +232,9 @@ fn nobody_answers_and_the_service_reverts() {
         assert_eq!(run.shows("MainPID"), pid.to_string());
         run.is_spared(pid);
         assert_eq!(run.shows("OOMScoreAdjust"), "-1000");
-        assert!(run.lab.server.run(&["cat", &format!("/proc/{pid}/cgroup")]).contains("system.slice/portcullis-guard-"));
+        assert!(
+            run.lab.server.run(&["cat", &format!("/proc/{pid}/cgroup")]).contains("system.slice/portcullis-guard-")
+        );
         let said = String::from_utf8_lossy(&run.lab.portcullis(&["status"]).stdout).into_owned();
         assert!(said.contains(&format!("guard: process {pid}, a service of systemd")), "{said}");
         run.login_comes_back(run.deadline());
@@ -275,13 +315,20 @@ fn told_to_end_while_an_apply_waits_for_its_tool() {
         run.hold_up("ip6tables-restore");
         let session = Terminal::ssh(&run.lab, 0, Lab::server4(0), &format!("{}; exec cat", run.apply_command()));
         wait_for("the apply waits for the second family", SOON, || {
-            !run.lab.server.pids("/run/ip6tables-restore.held").is_empty() || !run.lab.server.pids("ip6tables-restore --noflush").is_empty()
+            !run.lab.server.pids("/run/ip6tables-restore.held").is_empty()
+                || !run.lab.server.pids("ip6tables-restore --noflush").is_empty()
         });
         wait_for("the first family is live", SOON, || !run.connects());
         run.lab.server.run(&["systemctl", "stop", "--no-block", &run.unit()]);
-        wait_for("the apply is ended", SOON, || run.lab.server.pids("portcullis apply").iter().all(|&p| {
-            !run.lab.server.run(&["ps", "-eo", "pid=,comm="]).lines().any(|l| l.split_whitespace().eq([p.to_string().as_str(), "portcullis"]))
-        }));
+        wait_for("the apply is ended", SOON, || {
+            run.lab.server.pids("portcullis apply").iter().all(|&p| {
+                !run.lab
+                    .server
+                    .run(&["ps", "-eo", "pid=,comm="])
+                    .lines()
+                    .any(|l| l.split_whitespace().eq([p.to_string().as_str(), "portcullis"]))
+            })
+        });
         let now = boot_millis();
         run.go_on();
         run.login_comes_back(now);
@@ -296,17 +343,32 @@ fn a_shutdown_reverts_before_the_rules_are_saved() {
         let dir = run.lab.dir.path().display().to_string();
         // As netfilter-persistent with IPTABLES_SAVE on stop, and iptables-services of Fedora.
         let save = run.lab.file("save", &format!("for f in '' 6; do ip${{f}}tables-save -t filter; done > {dir}/$1\n"));
-        run.lab.file("unit", &format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=bash {save} expected\nExecStop=bash {save} saved\n"));
-        run.lab.server.sh(&format!("cp {dir}/unit /etc/systemd/system/netfilter-persistent.service; systemctl daemon-reload; systemctl start netfilter-persistent"));
+        run.lab.file(
+            "unit",
+            &format!(
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=bash {save} expected\nExecStop=bash {save} \
+                    saved\n"
+            ),
+        );
+        run.lab.server.sh(&format!(
+            "cp {dir}/unit /etc/systemd/system/netfilter-persistent.service; systemctl \
+            daemon-reload; systemctl start netfilter-persistent"
+        ));
         run.time = "5m";
         run.apply();
         run.lab.server.run(&["systemctl", "poweroff"]);
         let saved = run.lab.dir.path().join("saved");
         let rules = |file: &str| -> Vec<String> {
-            std::fs::read_to_string(run.lab.dir.path().join(file)).unwrap_or_default().lines()
-                .filter(|l| !l.starts_with('#')).map(|l| l.split(" [").next().unwrap().to_owned()).collect()
+            std::fs::read_to_string(run.lab.dir.path().join(file))
+                .unwrap_or_default()
+                .lines()
+                .filter(|l| !l.starts_with('#'))
+                .map(|l| l.split(" [").next().unwrap().to_owned())
+                .collect()
         };
-        wait_for("the rules are saved", SOON, || std::fs::read_to_string(&saved).is_ok_and(|t| t.matches("COMMIT").count() == 2));
+        wait_for("the rules are saved", SOON, || {
+            std::fs::read_to_string(&saved).is_ok_and(|t| t.matches("COMMIT").count() == 2)
+        });
         assert!(rules("expected").len() > 20);
         assert_eq!(rules("saved"), rules("expected"));
         wait_for("the machine is off", SOON, || run.lab.server.has_ended());
@@ -335,7 +397,8 @@ fn where_systemd_does_not_help_the_guard_is_a_process_of_its_own() {
     on_both("systemd refuses", |run| {
         // It says that it has started the guard, and has started something else.
         run.lab.server.sh("mv /usr/bin/systemd-run /usr/bin/systemd-run.real; \
-            printf '#!/bin/bash\nargs=(); for a; do [ \"$a\" != -- ] || break; args+=(\"$a\"); done\nexec systemd-run.real \"${args[@]}\" -- /bin/sleep 98765\n' > /usr/bin/systemd-run; \
+            printf '#!/bin/bash\nargs=(); for a; do [ \"$a\" != -- ] || break; args+=(\"$a\"); done\nexec \
+            systemd-run.real \"${args[@]}\" -- /bin/sleep 98765\n' > /usr/bin/systemd-run; \
             chmod 755 /usr/bin/systemd-run");
         // A lock of the script that calls us is not the guard's.
         run.apply_after("exec 9> /run/script.lock; flock 9");
@@ -346,7 +409,10 @@ fn where_systemd_does_not_help_the_guard_is_a_process_of_its_own() {
         assert!(run.lab.server.pids("sleep 98765").is_empty());
         let pid = run.guard().unwrap();
         let open = run.lab.server.run(&["ls", "-l", &format!("/proc/{pid}/fd")]);
-        assert!(!open.contains("script.lock") && !open.contains("pts") && open.matches("/dev/null").count() == 3, "{open}");
+        assert!(
+            !open.contains("script.lock") && !open.contains("pts") && open.matches("/dev/null").count() == 3,
+            "{open}"
+        );
         run.is_spared(pid);
         assert_eq!(run.lab.server.run(&["ps", "-o", "sid=", "-p", &pid.to_string()]).trim(), pid.to_string());
         run.login_comes_back(run.deadline());

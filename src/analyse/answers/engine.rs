@@ -23,6 +23,7 @@ impl<'a> Engine<'a> {
 
     /// Whether a question about an instant, perhaps naming an interface, has its answer here.
     pub fn fits(&self, interface: Option<&str>, at: Option<i64>) -> bool {
-        (at.is_none() || self.world.at == at || !self.world.dated) && interface.is_none_or(|i| !self.world.ifaces.named(i).is_empty())
+        (at.is_none() || self.world.at == at || !self.world.dated)
+            && interface.is_none_or(|i| !self.world.ifaces.named(i).is_empty())
     }
 }

@@ -34,7 +34,9 @@ impl<'w> Passes<'w> {
 
     fn on(&mut self, ifs: &InterfaceSet) -> &[&'w Pass] {
         let all = &self.all;
-        self.by.entry(ifs.iter().collect()).or_insert_with(|| all.iter().filter(|p| !p.iif.is_disjoint(ifs)).copied().collect())
+        self.by
+            .entry(ifs.iter().collect())
+            .or_insert_with(|| all.iter().filter(|p| !p.iif.is_disjoint(ifs)).copied().collect())
     }
 }
 
@@ -145,6 +147,8 @@ fn cause(ends: &[&End]) -> Option<u32> {
     let none = (false, false);
     let parts = |[miss, held]: &[(bool, bool); 2]| *miss != none && *held != none && miss != held;
     // Of one way nothing is left where a later rule is not sure either.
-    let one_way = |[miss, held]: &[(bool, bool); 2]| (*miss == none) != (*held == none) && (miss.0 || held.0) != (miss.1 || held.1);
+    let one_way = |[miss, held]: &[(bool, bool); 2]| {
+        (*miss == none) != (*held == none) && (miss.0 || held.0) != (miss.1 || held.1)
+    };
     behind.iter().find(|(_, b)| parts(b)).or_else(|| behind.iter().find(|(_, b)| one_way(b))).map(|(why, _)| *why)
 }

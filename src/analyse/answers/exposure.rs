@@ -24,11 +24,18 @@ impl Engine<'_> {
             Ok(set) if set.is_empty() => return None,
             Ok(set) | Err(set) => set,
         };
-        let closed = |text: &str| Some(Exposure {
-            reach: Reach::all(family, Verdict::Drop),
-            because: vec![Because { set: AddrSet::full(family), outcome: Verdict::Drop, text: text.to_owned(), rule: None }],
-            by_interface: BTreeMap::new(),
-        });
+        let closed = |text: &str| {
+            Some(Exposure {
+                reach: Reach::all(family, Verdict::Drop),
+                because: vec![Because {
+                    set: AddrSet::full(family),
+                    outcome: Verdict::Drop,
+                    text: text.to_owned(),
+                    rule: None,
+                }],
+                by_interface: BTreeMap::new(),
+            })
+        };
         if !e.listening {
             return closed("nothing listens on this port");
         }
@@ -52,10 +59,11 @@ impl Engine<'_> {
         let mut because = reasons(&walk, &reach, e, other.is_some());
         // One that may rewrite comes first: it concerns what these rules block, too.
         if let Some(o) = others.iter().find(|o| o.rewrites).or(others.first())
-            && !reach.depends.is_empty() {
-                let text = format!("{} also filters{}", o.what, if o.rewrites { " and may rewrite packets" } else { "" });
-                because.insert(0, Because { set: reach.depends.clone(), outcome: Verdict::Depends, text, rule: None });
-            }
+            && !reach.depends.is_empty()
+        {
+            let text = format!("{} also filters{}", o.what, if o.rewrites { " and may rewrite packets" } else { "" });
+            because.insert(0, Because { set: reach.depends.clone(), outcome: Verdict::Depends, text, rule: None });
+        }
         let by_interface = self.by_interface(&walk, &iif, other);
         Some(Exposure { reach, because, by_interface })
     }
@@ -71,25 +79,35 @@ impl Engine<'_> {
                 continue;
             }
             let dports = &end.cell.rest.dport;
-            let heard: Vec<Vec<Test>> = sockets.iter().filter(|s| s.proto == e.proto && dports.contains(s.port)).filter_map(|s| {
-                let address = match (s.local.is_unspecified(), Family::of(s.local) == family) {
-                    (true, true) => None,
-                    // A dual-stack socket, or one that may be.
-                    (true, false) if s.local.is_ipv6() && s.v6only != Some(true) => None,
-                    (false, true) => Some(Test::Dst(AddrSet::single(s.local))),
-                    _ => return None,
-                };
-                let device = s.device.as_ref().map(|d| Test::In(self.world.ifaces.named(d)));
-                Some(address.into_iter().chain(device).collect())
-            }).collect();
+            let heard: Vec<Vec<Test>> = sockets
+                .iter()
+                .filter(|s| s.proto == e.proto && dports.contains(s.port))
+                .filter_map(|s| {
+                    let address = match (s.local.is_unspecified(), Family::of(s.local) == family) {
+                        (true, true) => None,
+                        // A dual-stack socket, or one that may be.
+                        (true, false) if s.local.is_ipv6() && s.v6only != Some(true) => None,
+                        (false, true) => Some(Test::Dst(AddrSet::single(s.local))),
+                        _ => return None,
+                    };
+                    let device = s.device.as_ref().map(|d| Test::In(self.world.ifaces.named(d)));
+                    Some(address.into_iter().chain(device).collect())
+                })
+                .collect();
             if heard.iter().any(Vec::is_empty) {
                 walk.out.ends.push(end);
                 continue;
             }
             let split = split_all(vec![end.cell], &[Test::OneOf(false, heard)]);
-            walk.out.ends.extend(split.hit.into_iter().map(|cell| End { cell, verdict: end.verdict, text: end.text.clone(), rule: end.rule.clone() }));
+            walk.out.ends.extend(split.hit.into_iter().map(|cell| End {
+                cell,
+                verdict: end.verdict,
+                text: end.text.clone(),
+                rule: end.rule.clone(),
+            }));
             // Where the interfaces are not known, a socket's may be any of them.
-            let verdict = if e.devices.is_empty() || self.world.local.is_some() { Verdict::Drop } else { Verdict::Depends };
+            let verdict =
+                if e.devices.is_empty() || self.world.local.is_some() { Verdict::Drop } else { Verdict::Depends };
             let text = match e.devices.as_slice() {
                 [] => "nothing listens where the packet arrives".to_owned(),
                 names => format!("it listens on interface {} only", names.join(", ")),

@@ -1,5 +1,5 @@
-//! Whether a change keeps a new SSH connection as it was: from the operator's address, or, where that is not known, from
-//! everybody who may be he.
+//! Whether a change keeps a new SSH connection as it was: from the operator's address, or, where that is not known,
+//! from everybody who may be he.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -90,13 +90,19 @@ pub fn ways_in(before: &View, after: &View) -> Vec<WayIn> {
     for login in &logins.found {
         // Which port he came to is not always written down.
         let all = || if logins.ports.is_empty() { vec![SSH] } else { logins.ports.clone() };
-        let ports = login.port.map_or_else(all, |port| vec![port]).into_iter().filter(|port| gets_in(login.peer, *port));
+        let ports =
+            login.port.map_or_else(all, |port| vec![port]).into_iter().filter(|port| gets_in(login.peer, *port));
         ways.extend(ports.map(|port| of(Entrant::Login(login.clone()), login.peer, port)));
     }
     if ways.is_empty() {
-        ways = logins.ports.iter().flat_map(|port| Family::BOTH.map(|f| (*port, f))).filter_map(|(port, family)| {
-            Some(WayIn { who: Entrant::Anyone(family), port, access: senders(&old, &new, family, port)? })
-        }).collect();
+        ways = logins
+            .ports
+            .iter()
+            .flat_map(|port| Family::BOTH.map(|f| (*port, f)))
+            .filter_map(|(port, family)| {
+                Some(WayIn { who: Entrant::Anyone(family), port, access: senders(&old, &new, family, port)? })
+            })
+            .collect();
     }
     ways.sort_by_key(|w| match w.access {
         Access::Worse { .. } => 0,
@@ -109,8 +115,8 @@ pub fn ways_in(before: &View, after: &View) -> Vec<WayIn> {
 /// The port of SSH (RFC 4253).
 const SSH: u16 = 22;
 
-/// Whether a port keeps every sender that it accepts, by every interface. What depends may have been accepted before, and
-/// may be blocked after.
+/// Whether a port keeps every sender that it accepts, by every interface. What depends may have been accepted before,
+/// and may be blocked after.
 fn senders(before: &Analysis, after: &Analysis, family: Family, port: u16) -> Option<Access> {
     let all = before.endpoints();
     let here = |e: &&Endpoint| e.proto == Proto::TCP && e.port == port && e.kind != EndpointKind::Published;
@@ -135,15 +141,17 @@ fn senders(before: &Analysis, after: &Analysis, family: Family, port: u16) -> Op
     Some(Access::Worse { why: format!("{first}{more} would no longer surely get in") })
 }
 
-/// The view without what is not known of the host, other filters and tables that cannot be read: that is the same before
-/// and after, and must not hide what a change does.
+/// The view without what is not known of the host, other filters and tables that cannot be read: that is the same
+/// before and after, and must not hide what a change does.
 pub fn alone(view: &View) -> Cow<'_, View> {
     let unreadable = |set: &Ruleset| set.tables.iter().any(|t| t.unreadable);
     if view.other_filters.is_empty() && ![&view.v4, &view.v6].into_iter().flatten().any(unreadable) {
         return Cow::Borrowed(view);
     }
     let mut known = View { other_filters: Vec::new(), ..view.clone() };
-    for table in [&mut known.v4, &mut known.v6].into_iter().flatten().flat_map(|set| &mut set.tables).filter(|t| t.unreadable) {
+    for table in
+        [&mut known.v4, &mut known.v6].into_iter().flatten().flat_map(|set| &mut set.tables).filter(|t| t.unreadable)
+    {
         *table = Table::pristine(&table.name);
     }
     Cow::Owned(known)
@@ -155,8 +163,11 @@ fn compare(old: &Analysis, new: &Analysis, peer: IpAddr, port: u16) -> Access {
     let packet = Packet::new(peer.to_canonical(), Proto::TCP, Some(port));
     let overall = fares(old, new, &packet);
     // Where the interface decides, the reasons name rules of both kinds, and a new rule moves their numbers.
-    let same_on = |name: &&str| fares(old, new, &Packet { interface: Some((*name).to_owned()), ..packet.clone() }) == Access::Same;
-    let mut names: Vec<&str> = old.view().addrs.iter().flatten().map(|a| a.interface.as_str()).filter(|n| *n != "lo").collect();
+    let same_on = |name: &&str| {
+        fares(old, new, &Packet { interface: Some((*name).to_owned()), ..packet.clone() }) == Access::Same
+    };
+    let mut names: Vec<&str> =
+        old.view().addrs.iter().flatten().map(|a| a.interface.as_str()).filter(|n| *n != "lo").collect();
     names.sort_unstable();
     names.dedup();
     if matches!(overall, Access::Unknown { .. }) && !names.is_empty() && names.iter().all(same_on) {

@@ -60,8 +60,8 @@ impl Exposure {
         Cow::Owned(Reach { blocked: accepted.or(&depends).complement(), accepted, depends })
     }
 
-    /// Whether everybody gets in by one interface at least. What two let in together, `widest`, may be everybody, and yet
-    /// neither lets everybody in.
+    /// Whether everybody gets in by one interface at least. What two let in together, `widest`, may be everybody, and
+    /// yet neither lets everybody in.
     pub fn lets_all_in(&self) -> bool {
         self.reach.accepted.is_full() || self.by_interface.values().any(|r| r.accepted.is_full())
     }
@@ -83,16 +83,24 @@ impl Exposure {
                 None => alike.push((vec![name], r)),
             }
         }
-        alike.sort_by_key(|(names, r)| (r.blocked.is_full(), !r.accepted.is_full(), r.accepted.is_empty(), !names.contains(&OTHERS)));
-        alike.iter().map(|(names, r)| {
-            let rest: Vec<&str> = self.by_interface.keys().map(String::as_str).filter(|n| !names.contains(n)).collect();
-            (in_words(names, &rest), *r)
-        }).collect()
+        alike.sort_by_key(|(names, r)| {
+            (r.blocked.is_full(), !r.accepted.is_full(), r.accepted.is_empty(), !names.contains(&OTHERS))
+        });
+        alike
+            .iter()
+            .map(|(names, r)| {
+                let rest: Vec<&str> =
+                    self.by_interface.keys().map(String::as_str).filter(|n| !names.contains(n)).collect();
+                (in_words(names, &rest), *r)
+            })
+            .collect()
     }
 
     /// By which interfaces those get in that do not by all, in a word or two: `eth0`, `most`, `2 if`.
     pub fn only_by(&self) -> Option<String> {
-        let by = |lets: fn(&Reach) -> bool| self.by_interface.iter().filter(|(_, r)| lets(r)).map(|(n, _)| n.as_str()).collect::<Vec<_>>();
+        let by = |lets: fn(&Reach) -> bool| {
+            self.by_interface.iter().filter(|(_, r)| lets(r)).map(|(n, _)| n.as_str()).collect::<Vec<_>>()
+        };
         let mut open = by(|r| r.accepted.is_full());
         if open.is_empty() {
             open = by(|r| !r.accepted.is_empty());
@@ -109,7 +117,8 @@ impl Exposure {
 impl Reach {
     /// All senders fare alike.
     pub fn all(family: Family, verdict: Verdict) -> Self {
-        let (mut accepted, mut blocked, mut depends) = (AddrSet::empty(family), AddrSet::empty(family), AddrSet::empty(family));
+        let (mut accepted, mut blocked, mut depends) =
+            (AddrSet::empty(family), AddrSet::empty(family), AddrSet::empty(family));
         match verdict {
             Verdict::Accept => accepted = AddrSet::full(family),
             Verdict::Depends => depends = AddrSet::full(family),

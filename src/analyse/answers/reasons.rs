@@ -43,7 +43,13 @@ pub fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) ->
     let two = passes.iter().any(|p| p.nat) && passes.iter().any(|p| !p.nat);
     let proxy = endpoint.process.as_deref().is_some_and(|p| p.starts_with("docker-proxy"));
     for p in &passes {
-        let door = if p.nat { "through NAT: " } else if proxy { "through docker-proxy: " } else { "without NAT: " };
+        let door = if p.nat {
+            "through NAT: "
+        } else if proxy {
+            "through docker-proxy: "
+        } else {
+            "without NAT: "
+        };
         let text = format!("{}{}", if two { door } else { "" }, p.text);
         out.add(p.src.and(&reach.accepted), Verdict::Accept, &text, Some(&p.rule));
     }
@@ -73,7 +79,8 @@ pub fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) ->
     out.list
 }
 
-/// Senders grouped by the ends that they came to: one sweep over the bounds of all ranges, so that many ends stay cheap.
+/// Senders grouped by the ends that they came to: one sweep over the bounds of all ranges, so that many ends stay
+/// cheap.
 fn groups<'e>(ends: &'e [End], of: &AddrSet) -> Vec<(AddrSet, Vec<&'e End>)> {
     let mut bounds: Vec<(u128, usize)> = Vec::new();
     for (i, e) in ends.iter().enumerate() {

@@ -63,11 +63,13 @@ impl Trace {
         Self { verdict: Verdict::Depends, why: why.to_owned(), rule: None, path: Vec::new() }
     }
 
-    /// The step that decides: what the reason is about, else of a packet that gets in the last of the filter that met it,
-    /// of another the last at all, and of one that depends the first that nobody can be sure of.
+    /// The step that decides: what the reason is about, else of a packet that gets in the last of the filter that met
+    /// it, of another the last at all, and of one that depends the first that nobody can be sure of.
     pub fn decides(&self) -> Option<usize> {
         let met = |s: &Step| s.result != StepResult::Passed;
-        let named = |s: &Step| self.rule.as_ref().is_some_and(|r| met(s) && r.table == s.table && r.chain == s.chain && r.rule == s.rule);
+        let named = |s: &Step| {
+            self.rule.as_ref().is_some_and(|r| met(s) && r.table == s.table && r.chain == s.chain && r.rule == s.rule)
+        };
         if let Some(at) = self.path.iter().rposition(named) {
             return Some(at);
         }
@@ -85,13 +87,20 @@ pub fn trace(engine: &Engine, packet: &Packet) -> Trace {
     let world = &engine.world;
     let own = packet.interface.as_deref() == Some("lo");
     let Some((dst, bound)) = destination(world, packet.dst, own) else {
-        return Trace::unknown(&format!("the host has no {} address that packets from outside reach", world.family.label()));
+        return Trace::unknown(&format!(
+            "the host has no {} address that packets from outside reach",
+            world.family.label()
+        ));
     };
     let mut walk = Walk::new(world, &engine.compiled, packet.proto, true);
     let cell = Cell {
         src: AddrSet::single(packet.src),
-        rest: Rest::arriving(dst, port(packet.proto, packet.sport), port(packet.proto, packet.dport),
-            packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i))),
+        rest: Rest::arriving(
+            dst,
+            port(packet.proto, packet.sport),
+            port(packet.proto, packet.dport),
+            packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
+        ),
     };
     hooks::run(&mut walk, vec![cell], bound);
     let (verdict, why, rule) = verdict(&walk, world.view, world.family);
@@ -104,7 +113,9 @@ fn destination(world: &Surroundings, asked: Option<IpAddr>, own: bool) -> Option
     match asked {
         // What arrives on lo was sent there because it is for the host.
         Some(a) if own => Some((AddrSet::single(a), Bound::Local)),
-        None if own => Some((world.reachable_local().unwrap_or_else(|any| any).or(&loopback(world.family)), Bound::Local)),
+        None if own => {
+            Some((world.reachable_local().unwrap_or_else(|any| any).or(&loopback(world.family)), Bound::Local))
+        }
         // With captured text an explicit destination is the host's unless the rules tell otherwise.
         Some(a) if world.local.is_none() && !world.foreign.contains(a) => Some((AddrSet::single(a), Bound::Local)),
         Some(a) => Some((AddrSet::single(a), Bound::Anywhere)),
@@ -119,10 +130,17 @@ fn destination(world: &Surroundings, asked: Option<IpAddr>, own: bool) -> Option
 fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option<RuleRef>) {
     let ends = &walk.out.ends;
     let Some(first) = ends.first() else { return (Verdict::Depends, "the packet has no way".to_owned(), None) };
-    let other = view.other_filters.iter().find(|o| o.family == family && o.rewrites)
+    let other = view
+        .other_filters
+        .iter()
+        .find(|o| o.family == family && o.rewrites)
         .or_else(|| view.other_filters.iter().find(|o| o.family == family));
     if ends.iter().all(|e| e.verdict == Verdict::Accept) {
-        let (text, rule) = walk.out.passes_in_order().first().map_or((first.text.clone(), first.rule.clone()), |p| (p.text.clone(), Some(p.rule.clone())));
+        let (text, rule) = walk
+            .out
+            .passes_in_order()
+            .first()
+            .map_or((first.text.clone(), first.rule.clone()), |p| (p.text.clone(), Some(p.rule.clone())));
         return match other {
             Some(o) => (Verdict::Depends, format!("these rules let it through, but {} also filters", o.what), rule),
             None => (Verdict::Accept, text, rule),
@@ -130,7 +148,11 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option
     }
     if ends.iter().all(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
         if let Some(o) = other.filter(|o| o.rewrites) {
-            return (Verdict::Depends, format!("these rules block it, but {} may rewrite packets", o.what), first.rule.clone());
+            return (
+                Verdict::Depends,
+                format!("these rules block it, but {} may rewrite packets", o.what),
+                first.rule.clone(),
+            );
         }
         let same = ends.iter().all(|e| e.verdict == first.verdict);
         // Dropped or rejected, either way it does not get in.

@@ -66,8 +66,19 @@ impl Endpoint {
     /// An endpoint that listens, with nothing else known.
     pub fn new(kind: EndpointKind, name: &str, proto: Proto, port: u16) -> Self {
         Self {
-            kind, name: name.to_owned(), program: None, versions: Vec::new(), proto, port, listens: Vec::new(), devices: Vec::new(),
-            listening: true, owner: None, process: None, dnat_to: Vec::new(), moves: false,
+            kind,
+            name: name.to_owned(),
+            program: None,
+            versions: Vec::new(),
+            proto,
+            port,
+            listens: Vec::new(),
+            devices: Vec::new(),
+            listening: true,
+            owner: None,
+            process: None,
+            dnat_to: Vec::new(),
+            moves: false,
         }
     }
 

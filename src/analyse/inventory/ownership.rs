@@ -1,8 +1,8 @@
 //! Which program owns a chain or a rule: told by the names that managers give to their chains, and by
 //! what they put into built-in chains.
 
-use crate::model::names::interfaces;
 use crate::model::Rule;
+use crate::model::names::interfaces;
 
 /// A program that owns chains of the firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,8 +91,8 @@ const NAMES: &[(&str, bool, Manager)] = &[
     ("neutron-", true, Manager::Neutron),
 ];
 
-/// How the comments begin by which managers mark their rules in built-in chains. An administrator who only speaks of one
-/// ("for the kubernetes nodes") owns his rule himself.
+/// How the comments begin by which managers mark their rules in built-in chains. An administrator who only speaks of
+/// one ("for the kubernetes nodes") owns his rule himself.
 const COMMENTS: &[(&str, Manager)] = &[
     ("cali:", Manager::Calico),
     ("flanneld", Manager::Cni),
@@ -142,13 +142,14 @@ pub fn owner(chain: &str) -> Option<Manager> {
 /// The manager that put a rule where it stands: the owner of its chain, of the chain that it jumps to, or of
 /// its comment or interface.
 pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
-    owner(chain).or_else(|| owner(&rule.jumps_to()?)).or_else(|| {
-        rule.all(&["-i", "-o"]).filter_map(|o| o.value).find_map(|name| bridge_owner(&name))
-    }).or_else(|| {
-        let comment = rule.comment()?;
-        let marked = COMMENTS.iter().find(|(mark, _)| comment.starts_with(mark)).map(|(_, whose)| *whose);
-        marked.or_else(|| comment.contains(LXD_COMMENT).then_some(Manager::Lxd))
-    })
+    owner(chain)
+        .or_else(|| owner(&rule.jumps_to()?))
+        .or_else(|| rule.all(&["-i", "-o"]).filter_map(|o| o.value).find_map(|name| bridge_owner(&name)))
+        .or_else(|| {
+            let comment = rule.comment()?;
+            let marked = COMMENTS.iter().find(|(mark, _)| comment.starts_with(mark)).map(|(_, whose)| *whose);
+            marked.or_else(|| comment.contains(LXD_COMMENT).then_some(Manager::Lxd))
+        })
 }
 
 /// The manager that makes bridges of this name, where only one does.
@@ -183,7 +184,11 @@ mod tests {
         assert_eq!(of("-i eth0 -j ACCEPT"), None);
         assert_eq!(of("-m comment --comment \"kubernetes forwarding rules\" -j ACCEPT"), Some(Manager::Kubernetes));
         assert_eq!(of("-m comment --comment \"for the kubernetes nodes\" -j ACCEPT"), None);
-        assert_eq!(of("-i lxdbr0 -m comment --comment \"generated for LXD network lxdbr0\" -j ACCEPT"), Some(Manager::Lxd));
+        assert_eq!(
+            of("-i lxdbr0 -m comment --comment \"generated for LXD network lxdbr0\" -j \
+            ACCEPT"),
+            Some(Manager::Lxd)
+        );
         assert_eq!(of("-m comment --comment \"-i docker0, see cali:x\" -j ACCEPT"), None);
     }
 }

@@ -35,7 +35,14 @@ fn may_publish(chain: &Chain, rule: &Rule) -> bool {
     (rule.has("--dport") || rule.has("--dports")) && (chain.name == "KUBE-NODEPORTS" || translates())
 }
 
-fn publish(view: &View, family: Family, nat: &Table, chain: &Chain, rule: &Rule, out: &mut BTreeMap<(u16, Proto), Endpoint>) {
+fn publish(
+    view: &View,
+    family: Family,
+    nat: &Table,
+    chain: &Chain,
+    rule: &Rule,
+    out: &mut BTreeMap<(u16, Proto), Endpoint>,
+) {
     if !may_publish(chain, rule) || chain.name == "OUTPUT" {
         return;
     }
@@ -48,15 +55,20 @@ fn publish(view: &View, family: Family, nat: &Table, chain: &Chain, rule: &Rule,
     let owner = rule_owner(&chain.name, rule);
     for port in ports {
         let to = destinations(nat, &spec, family, port, 0);
-        let named = view.published_names.iter().find(|n| {
-            n.proto == proto && n.host_port == port && n.addr.is_none_or(|a| to.iter().any(|(t, _)| *t == a))
-        }).map(|n| n.name.clone());
-        let name = named.or_else(|| name_of(view, port, proto)).or_else(|| rule.comment().map(|c| short(&c)))
-            .or_else(|| redirect_name(&spec)).or_else(|| to.first().map(|(a, p)| show(*a, *p)))
+        let named = view
+            .published_names
+            .iter()
+            .find(|n| n.proto == proto && n.host_port == port && n.addr.is_none_or(|a| to.iter().any(|(t, _)| *t == a)))
+            .map(|n| n.name.clone());
+        let name = named
+            .or_else(|| name_of(view, port, proto))
+            .or_else(|| rule.comment().map(|c| short(&c)))
+            .or_else(|| redirect_name(&spec))
+            .or_else(|| to.first().map(|(a, p)| show(*a, *p)))
             .unwrap_or_else(|| owner.map_or("published", Manager::label).to_owned());
-        let e = out.entry((port, proto)).or_insert_with(|| Endpoint {
-            owner, ..Endpoint::new(EndpointKind::Published, &name, proto, port)
-        });
+        let e = out
+            .entry((port, proto))
+            .or_insert_with(|| Endpoint { owner, ..Endpoint::new(EndpointKind::Published, &name, proto, port) });
         let listen = dst.map_or(any(family), |n| n.ip());
         if !e.listens.contains(&listen) {
             e.listens.push(listen);
@@ -82,7 +94,9 @@ fn show(addr: IpAddr, port: u16) -> String {
 
 fn redirect_name(spec: &Spec) -> Option<String> {
     match &spec.target {
-        Target::Redirect(ports) => Some(ports.as_ref().map_or("redirect".to_owned(), |p| format!("redirect to {}", p.start()))),
+        Target::Redirect(ports) => {
+            Some(ports.as_ref().map_or("redirect".to_owned(), |p| format!("redirect to {}", p.start())))
+        }
         _ => None,
     }
 }
@@ -113,9 +127,16 @@ fn destinations(nat: &Table, spec: &Spec, family: Family, port: u16, depth: usiz
             let p = to.ports.as_ref().map_or(port, |r| *r.start());
             to.addrs.map(|(a, _)| vec![(a, p)]).unwrap_or_default()
         }
-        Target::Jump(name, _) | Target::Goto(name) if depth < 6 => nat.chain(name).map(|c| {
-            c.rules.iter().flat_map(|r| destinations(nat, &r.spec(family), family, port, depth + 1)).take(16).collect()
-        }).unwrap_or_default(),
+        Target::Jump(name, _) | Target::Goto(name) if depth < 6 => nat
+            .chain(name)
+            .map(|c| {
+                c.rules
+                    .iter()
+                    .flat_map(|r| destinations(nat, &r.spec(family), family, port, depth + 1))
+                    .take(16)
+                    .collect()
+            })
+            .unwrap_or_default(),
         _ => Vec::new(),
     }
 }

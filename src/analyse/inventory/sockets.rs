@@ -17,19 +17,23 @@ const MOVING: &[u32] = &[100_005, 100_021, 100_024, 100_011, 100_004, 100_007, 1
 /// The RPC services.
 pub fn rpc(view: &View) -> Vec<Endpoint> {
     let services = view.rpc.as_deref().unwrap_or_default();
-    services.iter().filter(|s| s.port != 0 && s.proto.has_ports()).map(|s| {
-        let mut e = Endpoint::new(EndpointKind::Rpc, &s.name, s.proto, s.port);
-        e.program = Some(s.program);
-        e.versions.clone_from(&s.versions);
-        e.moves = MOVING.contains(&s.program) && !FIXED.contains(&s.port) && s.port >= 1024;
-        if let Some(all) = &view.sockets {
-            let mine: Vec<&Socket> = all.iter().filter(|k| k.proto == s.proto && k.port == s.port).collect();
-            // lockd and nfsd listen inside the kernel; ss lists those sockets too, without a process.
-            e.listening = !mine.is_empty();
-            listen_on(&mut e, &mine);
-        }
-        e
-    }).collect()
+    services
+        .iter()
+        .filter(|s| s.port != 0 && s.proto.has_ports())
+        .map(|s| {
+            let mut e = Endpoint::new(EndpointKind::Rpc, &s.name, s.proto, s.port);
+            e.program = Some(s.program);
+            e.versions.clone_from(&s.versions);
+            e.moves = MOVING.contains(&s.program) && !FIXED.contains(&s.port) && s.port >= 1024;
+            if let Some(all) = &view.sockets {
+                let mine: Vec<&Socket> = all.iter().filter(|k| k.proto == s.proto && k.port == s.port).collect();
+                // lockd and nfsd listen inside the kernel; ss lists those sockets too, without a process.
+                e.listening = !mine.is_empty();
+                listen_on(&mut e, &mine);
+            }
+            e
+        })
+        .collect()
 }
 
 /// The other listening sockets.
@@ -38,19 +42,22 @@ pub fn sockets(view: &View) -> Vec<Endpoint> {
     for s in view.sockets.as_deref().unwrap_or_default().iter().filter(|s| s.port != 0) {
         groups.entry((s.port, s.proto)).or_default().push(s);
     }
-    groups.into_iter().map(|((port, proto), group)| {
-        let process = group.iter().find_map(|s| s.process.clone());
-        let proxy = process.as_deref().is_some_and(|p| p.starts_with("docker-proxy"));
-        let name = if proxy { name_of(view, port, proto) } else { None };
-        let name = name.or_else(|| process.clone()).unwrap_or_else(|| "socket".to_owned());
-        let kind = if proxy { EndpointKind::Published } else { EndpointKind::Socket };
-        let mut e = Endpoint::new(kind, &name, proto, port);
-        if proxy {
-            e.owner = owner("DOCKER");
-        }
-        listen_on(&mut e, &group);
-        e
-    }).collect()
+    groups
+        .into_iter()
+        .map(|((port, proto), group)| {
+            let process = group.iter().find_map(|s| s.process.clone());
+            let proxy = process.as_deref().is_some_and(|p| p.starts_with("docker-proxy"));
+            let name = if proxy { name_of(view, port, proto) } else { None };
+            let name = name.or_else(|| process.clone()).unwrap_or_else(|| "socket".to_owned());
+            let kind = if proxy { EndpointKind::Published } else { EndpointKind::Socket };
+            let mut e = Endpoint::new(kind, &name, proto, port);
+            if proxy {
+                e.owner = owner("DOCKER");
+            }
+            listen_on(&mut e, &group);
+            e
+        })
+        .collect()
 }
 
 fn listen_on(e: &mut Endpoint, sockets: &[&Socket]) {

@@ -40,7 +40,9 @@ fn set_of(world: &Surroundings, end: End, types: &[String], iface: Option<&str>)
         let one = match (name.as_str(), family) {
             ("LOCAL", _) => local(world, end, iface),
             ("MULTICAST", _) => multicast(family),
-            ("UNICAST", Family::V4) => local(world, end, iface).or(&multicast(family)).or(&broadcast(world, iface)).complement(),
+            ("UNICAST", Family::V4) => {
+                local(world, end, iface).or(&multicast(family)).or(&broadcast(world, iface)).complement()
+            }
             ("BROADCAST", Family::V4) => broadcast(world, iface),
             // The local table, the only one that is asked, holds none of these.
             (_, Family::V4) => AddrSet::empty(family),
@@ -80,9 +82,15 @@ fn on<'w>(world: &'w Surroundings, iface: &'w str) -> impl Iterator<Item = &'w c
 fn broadcast(world: &Surroundings, iface: Option<&str>) -> AddrSet {
     let family = world.family;
     let mut set = net_set("0.0.0.0/8", family).or(&net_set("255.255.255.255/32", family));
-    let mine = world.view.addrs.iter().flatten().filter(|a| Family::of(a.addr) == family && a.prefix < 31 && iface.is_none_or(|i| a.interface == i));
+    let mine = world
+        .view
+        .addrs
+        .iter()
+        .flatten()
+        .filter(|a| Family::of(a.addr) == family && a.prefix < 31 && iface.is_none_or(|i| a.interface == i));
     for a in mine {
-        if let Some((_, last)) = AddrSet::from_net(Net::new(a.addr, a.prefix)).and_then(|s| s.ranges().last().copied()) {
+        if let Some((_, last)) = AddrSet::from_net(Net::new(a.addr, a.prefix)).and_then(|s| s.ranges().last().copied())
+        {
             set = set.or(&AddrSet::single(last));
         }
     }

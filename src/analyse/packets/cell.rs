@@ -57,7 +57,19 @@ pub struct Rest {
 impl Rest {
     /// A new packet as it arrives from outside, on any of these interfaces.
     pub fn arriving(dst: AddrSet, sport: PortSet, dport: PortSet, iif: InterfaceSet) -> Self {
-        Self { dst, sport, dport, iif, oif: None, mark: Some(0), connmark: Some(0), track: Track::Before, orig: None, to_host: false, doubt: Doubt::default() }
+        Self {
+            dst,
+            sport,
+            dport,
+            iif,
+            oif: None,
+            mark: Some(0),
+            connmark: Some(0),
+            track: Track::Before,
+            orig: None,
+            to_host: false,
+            doubt: Doubt::default(),
+        }
     }
 }
 
@@ -105,7 +117,11 @@ impl Split {
 
 impl Cell {
     fn whole(self, hit: bool) -> Split {
-        if hit { Split { hit: vec![self], miss: Vec::new(), unsure: None } } else { Split { hit: Vec::new(), miss: vec![self], unsure: None } }
+        if hit {
+            Split { hit: vec![self], miss: Vec::new(), unsure: None }
+        } else {
+            Split { hit: Vec::new(), miss: vec![self], unsure: None }
+        }
     }
 
     /// Cuts the cell along one of its sides.
@@ -208,7 +224,11 @@ impl Cell {
                 }),
             },
             Test::Mark { not, value, mask, conn } => {
-                let mark = if *conn && self.rest.track == Track::Template { None } else if *conn && self.rest.track != Track::New { Some(None) } else {
+                let mark = if *conn && self.rest.track == Track::Template {
+                    None
+                } else if *conn && self.rest.track != Track::New {
+                    Some(None)
+                } else {
                     (if *conn { self.rest.connmark } else { self.rest.mark }).map(Some)
                 };
                 match mark {
@@ -252,7 +272,11 @@ impl Cell {
                         continue;
                     }
                     let Split { hit, miss, unsure } = split_all(std::mem::take(&mut left), group);
-                    if *yes { out.hit.extend(hit) } else { out.miss.extend(hit) }
+                    if *yes {
+                        out.hit.extend(hit);
+                    } else {
+                        out.miss.extend(hit);
+                    }
                     left = miss;
                     out.unsure = out.unsure.or(unsure);
                 }

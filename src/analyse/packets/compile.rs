@@ -1,8 +1,8 @@
 //! From what a rule says to tests on cells: what can be answered for certain becomes a [`Test`], the rest a
 //! reason why the rule only *may* match.
 
-use super::{addrtype, ipset};
 use super::test::cost;
+use super::{addrtype, ipset};
 use crate::analyse::packets::test::{Meaning, Test, addrs, states};
 use crate::analyse::surroundings::Surroundings;
 use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
@@ -63,7 +63,10 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
     };
     // Without a connection xt_conntrack looks at none of these; of a template (`CT`) it sees zeros.
     let tracked = |t: Test, of_zero: bool| {
-        let mut groups = vec![vec![Test::State(false, states::NEW), Test::State(true, states::TEMPLATE), t], vec![Test::State(true, states::NEW)]];
+        let mut groups = vec![
+            vec![Test::State(false, states::NEW), Test::State(true, states::TEMPLATE), t],
+            vec![Test::State(true, states::NEW)],
+        ];
         if of_zero {
             groups.push(vec![Test::State(false, states::TEMPLATE)]);
         }
@@ -90,7 +93,11 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
         Match::TcpOption(..) => Unsure("TCP options are not part of the question".to_owned()),
         Match::IcmpType(not, kind, codes) => {
             // A new connection over ICMP is an echo request (nf_conntrack_proto_icmp.c knows three more, obsolete).
-            let (echo, is) = if world.family == crate::model::Family::V4 { (8, proto == Proto::ICMP) } else { (128, proto == Proto::ICMP6) };
+            let (echo, is) = if world.family == crate::model::Family::V4 {
+                (8, proto == Proto::ICMP)
+            } else {
+                (128, proto == Proto::ICMP6)
+            };
             let any = *kind == 255 && world.family == crate::model::Family::V4;
             Sure(Test::Always(is && (any || (*kind == echo && codes.contains(&0))) != *not))
         }
@@ -104,31 +111,43 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
         Match::Mark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: false }),
         Match::ConnMark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: true }),
         Match::CtState(not, names) => {
-            let bits = names.iter().fold(0, |acc, n| acc | match n.as_str() {
-                "NEW" => states::NEW,
-                "UNTRACKED" => states::UNTRACKED,
-                "INVALID" => states::INVALID,
-                "DNAT" => states::DNAT,
-                _ => 0,
+            let bits = names.iter().fold(0, |acc, n| {
+                acc | match n.as_str() {
+                    "NEW" => states::NEW,
+                    "UNTRACKED" => states::UNTRACKED,
+                    "INVALID" => states::INVALID,
+                    "DNAT" => states::DNAT,
+                    _ => 0,
+                }
             });
             Sure(Test::State(*not, bits))
         }
         Match::CtTracked => Sure(Test::State(false, states::NEW)),
         Match::CtDirOriginal(original) => tracked(Test::Always(*original), *original),
         Match::CtOrigSrc(not, n) => AddrSet::from_net(*n).map_or_else(
-            || Unsure(format!("--ctorigsrc {n}")), |s| tracked(Test::Src(addrs(s, *not)), (n.addr == 0) != *not)),
+            || Unsure(format!("--ctorigsrc {n}")),
+            |s| tracked(Test::Src(addrs(s, *not)), (n.addr == 0) != *not),
+        ),
         Match::CtOrigDst(not, n) => AddrSet::from_net(*n).map_or_else(
-            || Unsure(format!("--ctorigdst {n}")), |s| tracked(Test::OrigDst(addrs(s, *not)), (n.addr == 0) != *not)),
+            || Unsure(format!("--ctorigdst {n}")),
+            |s| tracked(Test::OrigDst(addrs(s, *not)), (n.addr == 0) != *not),
+        ),
         // Kernels differ in whether they track the ports of these.
-        Match::CtOrigSrcPort(..) | Match::CtOrigDstPort(..) if matches!(proto, Proto(33 | 136)) => Unsure(format!("ports of {proto} connections")),
+        Match::CtOrigSrcPort(..) | Match::CtOrigDstPort(..) if matches!(proto, Proto(33 | 136)) => {
+            Unsure(format!("ports of {proto} connections"))
+        }
         Match::CtOrigSrcPort(not, p) => match proto {
-            _ if proto.has_ports() => tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
+            _ if proto.has_ports() => {
+                tracked(Test::Sport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not)
+            }
             Proto::ICMP | Proto::ICMP6 => Unsure("--ctorigsrcport compares the number of an echo request".to_owned()),
             _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),
         },
         // Without ports the tuple holds type and code of ICMP, else zero (nf_conntrack_tuple.h).
         Match::CtOrigDstPort(not, p) => match proto {
-            _ if proto.has_ports() => tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not),
+            _ if proto.has_ports() => {
+                tracked(Test::OrigDport(ports(&PortSet::from_iter([p.clone()]), *not)), p.contains(&0) != *not)
+            }
             Proto::ICMP => tracked(Test::Always(p.contains(&(8 << 8)) != *not), p.contains(&0) != *not),
             Proto::ICMP6 => tracked(Test::Always(p.contains(&(128 << 8)) != *not), p.contains(&0) != *not),
             _ => tracked(Test::Always(p.contains(&0) != *not), p.contains(&0) != *not),

@@ -13,7 +13,9 @@ const MAX_DEPTH: usize = 8;
 
 /// The meaning of `--match-set NAME ENDS`.
 pub fn meaning(world: &Surroundings, not: bool, name: &str, ends: &[End], proto: Proto) -> Meaning {
-    let Some(sets) = &world.view.ipsets else { return Meaning::Unsure(format!("the contents of ipset {name} are not known")) };
+    let Some(sets) = &world.view.ipsets else {
+        return Meaning::Unsure(format!("the contents of ipset {name} are not known"));
+    };
     match test(world, sets, name, ends, proto, 0) {
         Ok(Test::OneOf(_, groups)) => Meaning::Sure(Test::OneOf(not, groups)),
         Ok(Test::Ordered(_, groups)) => Meaning::Sure(Test::Ordered(not, groups)),
@@ -31,7 +33,14 @@ struct Entry {
     except: bool,
 }
 
-fn test(world: &Surroundings, sets: &[IpSet], name: &str, ends: &[End], proto: Proto, depth: usize) -> Result<Test, String> {
+fn test(
+    world: &Surroundings,
+    sets: &[IpSet],
+    name: &str,
+    ends: &[End],
+    proto: Proto,
+    depth: usize,
+) -> Result<Test, String> {
     let set = sets.iter().find(|s| s.name == name).ok_or_else(|| format!("ipset {name} is not there"))?;
     if depth > MAX_DEPTH {
         return Err(format!("ipset {name} holds itself"));
@@ -40,12 +49,20 @@ fn test(world: &Surroundings, sets: &[IpSet], name: &str, ends: &[End], proto: P
         return Err(format!("rules change ipset {name} as packets pass (-j SET)"));
     }
     if set.kind == "list:set" {
-        let members: Result<Vec<Vec<Test>>, String> = set.entries.iter().map(|e| {
-            Ok(vec![test(world, sets, e.split_whitespace().next().unwrap_or_default(), ends, proto, depth + 1)?])
-        }).collect();
+        let members: Result<Vec<Vec<Test>>, String> = set
+            .entries
+            .iter()
+            .map(|e| {
+                Ok(vec![test(world, sets, e.split_whitespace().next().unwrap_or_default(), ends, proto, depth + 1)?])
+            })
+            .collect();
         return Ok(joined(members?));
     }
-    let parts: Vec<&str> = set.kind.split_once(':').map(|(_, p)| p.split(',').collect()).ok_or_else(|| format!("the type of ipset {name} is not known"))?;
+    let parts: Vec<&str> = set
+        .kind
+        .split_once(':')
+        .map(|(_, p)| p.split(',').collect())
+        .ok_or_else(|| format!("the type of ipset {name} is not known"))?;
     // A set of the other family, or of more dimensions than are asked, never matches (ip_set_test).
     if set.family.is_some_and(|f| f != world.family) || ends.len() < parts.len() {
         return Ok(Test::Always(false));
@@ -139,7 +156,10 @@ fn option<'s>(set: &'s IpSet, name: &str) -> Option<&'s str> {
 fn mask(set: &IpSet) -> Result<Option<Net>, String> {
     let family = set.family.unwrap_or(Family::V4);
     let zero = Net::any(family).ip();
-    let read = |text: &str| Net::parse(&format!("{zero}/{text}"), family).ok_or_else(|| format!("the mask {text} of ipset {} is not understood", set.name));
+    let read = |text: &str| {
+        Net::parse(&format!("{zero}/{text}"), family)
+            .ok_or_else(|| format!("the mask {text} of ipset {} is not understood", set.name))
+    };
     option(set, "netmask").or_else(|| option(set, "bitmask")).map(read).transpose()
 }
 
@@ -156,7 +176,11 @@ impl Shape<'_> {
     /// `None` when it is not understood; an empty list when it can never match packets of the protocol.
     fn entry(&self, text: &str) -> Option<Vec<Entry>> {
         let quoted = text.contains('"');
-        let words: Vec<String> = if quoted { words(text).map(Cow::into_owned).collect() } else { text.split_whitespace().map(str::to_owned).collect() };
+        let words: Vec<String> = if quoted {
+            words(text).map(Cow::into_owned).collect()
+        } else {
+            text.split_whitespace().map(str::to_owned).collect()
+        };
         let mut words = words.into_iter();
         let key = words.next()?;
         let mut except = false;
@@ -164,7 +188,8 @@ impl Shape<'_> {
             match w.as_str() {
                 "nomatch" => except = true,
                 // What was there when the set was read is taken as there; the rest does not decide.
-                "timeout" | "comment" | "packets" | "bytes" | "skbmark" | "skbprio" | "skbqueue" | "before" | "after" => {
+                "timeout" | "comment" | "packets" | "bytes" | "skbmark" | "skbprio" | "skbqueue" | "before"
+                | "after" => {
                     words.next();
                 }
                 _ => return None,
@@ -207,7 +232,9 @@ impl Shape<'_> {
     fn addrs(&self, text: &str) -> Option<AddrSet> {
         let family = self.world.family;
         let net = match (text.split_once('-'), self.mask) {
-            (Some((a, b)), None) => return Some(AddrSet::range(Net::parse(a, family)?.ip(), Net::parse(b, family)?.ip())),
+            (Some((a, b)), None) => {
+                return Some(AddrSet::range(Net::parse(a, family)?.ip(), Net::parse(b, family)?.ip()));
+            }
             (Some(_), Some(_)) => return None,
             (None, None) => Net::parse(text, family)?,
             (None, Some(mask)) => {

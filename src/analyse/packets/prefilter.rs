@@ -28,7 +28,12 @@ impl Prefiltered {
             match &*option.name {
                 "-s" => out.src = value.and_then(|v| Net::parse(&v, family)),
                 "-d" => out.dst = value.and_then(|v| Net::parse(&v, family)),
-                "-p" => out.never = value.filter(|v| v != "all" && v != "0").and_then(|v| Proto::parse(&v)).is_some_and(|p| p != proto),
+                "-p" => {
+                    out.never = value
+                        .filter(|v| v != "all" && v != "0")
+                        .and_then(|v| Proto::parse(&v))
+                        .is_some_and(|p| p != proto);
+                }
                 "--dport" => out.dport = value.and_then(|v| v.parse().ok()),
                 "-i" | "-o" => {}
                 // Further words are looked at by those few whose first ones meet the packet.
@@ -41,11 +46,12 @@ impl Prefiltered {
 
     /// Whether it certainly matches none of these packets.
     pub fn misses(&self, cells: &[Cell]) -> bool {
-        self.never || cells.iter().all(|c| {
-            self.dport.is_some_and(|p| !c.rest.dport.contains(p))
-                || self.dst.is_some_and(|n| !c.rest.dst.may_meet(n))
-                || self.src.is_some_and(|n| !c.src.may_meet(n))
-        })
+        self.never
+            || cells.iter().all(|c| {
+                self.dport.is_some_and(|p| !c.rest.dport.contains(p))
+                    || self.dst.is_some_and(|n| !c.rest.dst.may_meet(n))
+                    || self.src.is_some_and(|n| !c.src.may_meet(n))
+            })
     }
 
     /// The rule, worked out.

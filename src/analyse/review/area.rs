@@ -23,8 +23,14 @@ pub struct Area {
 pub fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
     let all_ports = || PortSet::from_iter([0..=u16::MAX]);
     let mut a = Area {
-        src: AddrSet::full(family), dst: AddrSet::full(family), protos: RangeSetBlaze::from_iter([0..=255]), sport: all_ports(),
-        dport: all_ports(), iif: None, oif: None, exact: !rule.hidden.interfaces && !rule.hidden.cut,
+        src: AddrSet::full(family),
+        dst: AddrSet::full(family),
+        protos: RangeSetBlaze::from_iter([0..=255]),
+        sport: all_ports(),
+        dport: all_ports(),
+        iif: None,
+        oif: None,
+        exact: !rule.hidden.interfaces && !rule.hidden.cut,
     };
     let side = |not: bool, set: AddrSet| if not { set.complement() } else { set };
     for m in &spec.matches {
@@ -51,12 +57,22 @@ pub fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
 
 impl Area {
     pub fn is_everything(&self) -> bool {
-        self.exact && self.src.is_full() && self.dst.is_full() && self.protos.len() == 256 && self.sport.len() == 65_536
-            && self.dport.len() == 65_536 && self.iif.is_none() && self.oif.is_none()
+        self.exact
+            && self.src.is_full()
+            && self.dst.is_full()
+            && self.protos.len() == 256
+            && self.sport.len() == 65_536
+            && self.dport.len() == 65_536
+            && self.iif.is_none()
+            && self.oif.is_none()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.src.is_empty() || self.dst.is_empty() || self.protos.is_empty() || self.sport.is_empty() || self.dport.is_empty()
+        self.src.is_empty()
+            || self.dst.is_empty()
+            || self.protos.is_empty()
+            || self.sport.is_empty()
+            || self.dport.is_empty()
     }
 
     /// What is left without the other box; interfaces must be covered whole.
@@ -64,7 +80,9 @@ impl Area {
         let within = |mine: &Option<String>, theirs: &Option<String>| match (mine, theirs) {
             (_, None) => true,
             (None, Some(t)) => t == "+",
-            (Some(m), Some(t)) => m == t || t.strip_suffix('+').is_some_and(|stem| m.trim_end_matches('+').starts_with(stem)),
+            (Some(m), Some(t)) => {
+                m == t || t.strip_suffix('+').is_some_and(|stem| m.trim_end_matches('+').starts_with(stem))
+            }
         };
         if !within(&self.iif, &other.iif) || !within(&self.oif, &other.oif) {
             return vec![self.clone()];

@@ -40,16 +40,36 @@ pub fn direct(analysis: &Analysis, judged: &[Judged], out: &mut Vec<Finding>) {
         }
         let published = |d: &Door| published.get(&(d.proto, d.to.ip(), d.port)).map(Vec::as_slice).unwrap_or_default();
         let containers = of_containers(rules);
-        let let_in = |d: &Door| published(d).iter().filter_map(|j| j.exposure[family.index()].as_ref()).fold(AddrSet::empty(family), |acc, x| {
-            let outer = x.by_interface.iter().filter(|(name, _)| !containers(name)).map(|(_, r)| &r.accepted);
-            outer.fold(acc.or(&x.reach.accepted), |acc, r| acc.or(r))
-        });
-        let doors: Vec<(Door, AddrSet)> = rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default().iter().enumerate()
-            .filter(|(_, r)| r.has("--dport")).filter_map(|(at, r)| door(at + 1, &r.spec(family)))
-            .map(|d| { let known = let_in(&d); (d, known) }).filter(|(_, known)| !known.is_full()).collect();
+        let let_in = |d: &Door| {
+            published(d).iter().filter_map(|j| j.exposure[family.index()].as_ref()).fold(
+                AddrSet::empty(family),
+                |acc, x| {
+                    let outer = x.by_interface.iter().filter(|(name, _)| !containers(name)).map(|(_, r)| &r.accepted);
+                    outer.fold(acc.or(&x.reach.accepted), |acc, r| acc.or(r))
+                },
+            )
+        };
+        let doors: Vec<(Door, AddrSet)> = rules
+            .chain("filter", "DOCKER")
+            .map(|c| c.rules.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| r.has("--dport"))
+            .filter_map(|(at, r)| door(at + 1, &r.spec(family)))
+            .map(|d| {
+                let known = let_in(&d);
+                (d, known)
+            })
+            .filter(|(_, known)| !known.is_full())
+            .collect();
         let asked: Vec<(Proto, u16, Net)> = doors.iter().map(|(d, _)| (d.proto, d.port, d.to)).collect();
-        let open: Vec<(&Door, AddrSet)> = doors.iter().zip(reaches(engine, &asked)).filter(|((_, known), who)| !who.minus(known).is_empty())
-            .map(|((d, _), who)| (d, who)).collect();
+        let open: Vec<(&Door, AddrSet)> = doors
+            .iter()
+            .zip(reaches(engine, &asked))
+            .filter(|((_, known), who)| !who.minus(known).is_empty())
+            .map(|((d, _), who)| (d, who))
+            .collect();
         for (d, who) in open.iter().take(MAX_NAMED) {
             let (addr, bridge) = (d.to.ip(), &d.bridge);
             let who = match who.cidrs().as_slice() {
@@ -58,18 +78,37 @@ pub fn direct(analysis: &Analysis, judged: &[Judged], out: &mut Vec<Finding>) {
                 all => format!("{} and {} other networks", all[0], all.len() - 1),
             };
             let at = published(d).first().map(|j| j.endpoint.label());
-            let how = format!("{} DOCKER rule {} lets {who} reach {addr} port {}/{} directly", family.label(), d.rule, d.port, d.proto);
+            let how = format!(
+                "{} DOCKER rule {} lets {who} reach {addr} port {}/{} directly",
+                family.label(),
+                d.rule,
+                d.port,
+                d.proto
+            );
             let message = if at.is_some() {
                 let tool = family.tool("");
-                format!("{how}, past what guards its published port{unless}: a neighbour needs only a route to it by this host. \
-                    Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i {bridge} -j DROP` closes it.", d.to)
+                format!(
+                    "{how}, past what guards its published port{unless}: a neighbour needs only a route to it by this \
+                        host. \
+                    Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i \
+                    {bridge} -j DROP` closes it.",
+                    d.to
+                )
             } else {
-                format!("{how}, without a published port{unless}: a neighbour needs only a route to it by this host. Filter it in DOCKER-USER by that address.")
+                format!(
+                    "{how}, without a published port{unless}: a neighbour needs only a route to it by this host. \
+                        Filter it \
+                        in DOCKER-USER by that address."
+                )
             };
             out.push(Finding { code: "direct-container", endpoint: at, message });
         }
         if let Some(more @ 1..) = open.len().checked_sub(MAX_NAMED) {
-            out.push(Finding { code: "direct-container", endpoint: None, message: format!("{more} more ports of containers are reached directly over {}.", family.label()) });
+            out.push(Finding {
+                code: "direct-container",
+                endpoint: None,
+                message: format!("{more} more ports of containers are reached directly over {}.", family.label()),
+            });
         }
     }
 }

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use crate::analyse::Analysis;
 use crate::analyse::answers::reach::Exposure;
 use crate::analyse::inventory::endpoint::EndpointKind;
+use crate::analyse::review::direct::direct;
+use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
+use crate::analyse::review::gaps::gaps;
+use crate::analyse::review::shadowed::Shadow;
 use crate::analyse::surroundings::addresses::bound;
 use crate::analyse::surroundings::bridges::of_containers;
 use crate::analyse::walk::verdict::Verdict;
-use crate::analyse::review::direct::direct;
-use crate::analyse::review::gaps::gaps;
-use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
-use crate::analyse::review::shadowed::Shadow;
 use crate::model::names::chains::is_ours;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
@@ -39,9 +39,22 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         for t in view.rules(family).map(|r| r.tables.as_slice()).unwrap_or_default() {
             let (name, label) = (&t.name, family.label());
             if t.unreadable {
-                say("unreadable-table", format!("iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it with `nft list ruleset`; nothing that it decides is known here."));
+                say(
+                    "unreadable-table",
+                    format!(
+                        "iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it \
+                            with \
+                            `nft list ruleset`; nothing that it decides is known here."
+                    ),
+                );
             } else if t.partial {
-                say("partial-table", format!("The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.", family.tool("-save")));
+                say(
+                    "partial-table",
+                    format!(
+                        "The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.",
+                        family.tool("-save")
+                    ),
+                );
             }
         }
     }
@@ -49,21 +62,46 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let Some(rules) = view.rules(family) else { continue };
         let containers = rules.table("filter").and_then(|t| t.chain("DOCKER")).map_or(0, |c| c.rules.len());
         if view.source == Source::Capture && containers > 0 && rules.table("nat").is_none() {
-            say("published-unknown", format!("Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is not in the text: \
-                which ports of the host lead there is not known. Give the output of {} too.", if containers == 1 { "rule" } else { "rules" }, family.label(), family.tool("-save")));
+            say(
+                "published-unknown",
+                format!(
+                    "Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is \
+                        not \
+                        in the text: \
+                which ports of the host lead there is not known. Give the output of {} too.",
+                    if containers == 1 { "rule" } else { "rules" },
+                    family.label(),
+                    family.tool("-save")
+                ),
+            );
         }
     }
     for o in &view.other_filters {
-        let more = if o.rewrites { " and may rewrite packets: what these rules block may get in elsewhere, and" } else { ":" };
-        say("other-filter", format!("{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at it with `{}`.", o.what, o.family.label(), o.see));
+        let more =
+            if o.rewrites { " and may rewrite packets: what these rules block may get in elsewhere, and" } else { ":" };
+        say(
+            "other-filter",
+            format!(
+                "{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at \
+                    it \
+                    with `{}`.",
+                o.what,
+                o.family.label(),
+                o.see
+            ),
+        );
     }
     for family in Family::BOTH.into_iter().filter(|f| view.rules(*f).is_none()) {
         let (code, label) = (if family == Family::V4 { "ipv4-unknown" } else { "ipv6-unknown" }, family.label());
         match &view.unread[family.index()] {
-            Some(why) => say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said.")),
+            Some(why) => {
+                say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said."));
+            }
             // A host without any address of a family has nothing to be known there.
             None if view.local_addrs(family).is_some_and(|own| own.is_empty()) => {}
-            None if view.source == Source::Capture => say(code, format!("The {label} rules are not known. Give the output of {} too.", family.tool("-save"))),
+            None if view.source == Source::Capture => {
+                say(code, format!("The {label} rules are not known. Give the output of {} too.", family.tool("-save")));
+            }
             None => say(code, format!("The {label} rules are not known. What is open there cannot be said.")),
         }
     }
@@ -83,7 +121,11 @@ type IsContainers = Box<dyn Fn(&str) -> bool>;
 impl<'a> Host<'a> {
     fn of(view: &'a View) -> Self {
         let own = Family::BOTH.map(|f| view.local_addrs(f).unwrap_or_else(|| bound(view, f)));
-        let containers = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(|r| Box::new(of_containers(r)) as IsContainers).collect();
+        let containers = Family::BOTH
+            .iter()
+            .filter_map(|f| view.rules(*f))
+            .map(|r| Box::new(of_containers(r)) as IsContainers)
+            .collect();
         Self { view, own, containers }
     }
 
@@ -92,10 +134,11 @@ impl<'a> Host<'a> {
         addr.is_loopback() || self.own[Family::of(addr).index()].contains(addr)
     }
 
-    /// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what comes
-    /// from there, so that it passes INPUT.
+    /// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what
+    /// comes from there, so that it passes INPUT.
     fn open_outside(&self, e: &Exposure) -> bool {
-        e.reach.accepted.is_full() || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && !self.containers.iter().any(|c| c(name)))
+        e.reach.accepted.is_full()
+            || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && !self.containers.iter().any(|c| c(name)))
     }
 }
 
@@ -104,35 +147,61 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     let mut say = |code, message| out.push(Finding { code, endpoint: Some(label.clone()), message });
     let [v4, v6] = &j.exposure;
     if let (Some(a), Some(b)) = (v4, v6)
-        && filtered(a) && b.lets_all_in() {
-            say("ipv6-open", format!("IPv4 is filtered, IPv6 is open to everybody{}. Add the same rules with ip6tables.", only_on(&[b])));
-        }
+        && filtered(a)
+        && b.lets_all_in()
+    {
+        say(
+            "ipv6-open",
+            format!("IPv4 is filtered, IPv6 is open to everybody{}. Add the same rules with ip6tables.", only_on(&[b])),
+        );
+    }
     let anyone = [v4, v6].into_iter().flatten().any(Exposure::lets_all_in);
     // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
-    let past = |f: &Family| j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !host.is_own(*to))
-        && j.exposure[f.index()].as_ref().is_some_and(|e| host.open_outside(e));
+    let past = |f: &Family| {
+        j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !host.is_own(*to))
+            && j.exposure[f.index()].as_ref().is_some_and(|e| host.open_outside(e))
+    };
     let bypassed: Vec<&str> = Family::BOTH.iter().filter(|f| past(f)).map(|f| f.label()).collect();
     match j.endpoint.kind {
         EndpointKind::Rpc if anyone => {
             let more = if j.endpoint.program == Some(100_000) {
                 " It lists every RPC service to strangers, and over UDP answers with several times the bytes."
-            } else { "" };
+            } else {
+                ""
+            };
             let by = only_on(&[v4, v6].into_iter().flatten().filter(|e| e.lets_all_in()).collect::<Vec<_>>());
-            say("rpc-open", format!("Anyone can reach this RPC service{by}.{more} Allow the nodes that need it and drop the rest."));
+            say(
+                "rpc-open",
+                format!("Anyone can reach this RPC service{by}.{more} Allow the nodes that need it and drop the rest."),
+            );
         }
         EndpointKind::Published if !bypassed.is_empty() => {
-            let docker = Family::BOTH.iter().any(|f| host.view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
+            let docker = Family::BOTH
+                .iter()
+                .any(|f| host.view.rules(*f).is_some_and(|r| r.chain("filter", "DOCKER-USER").is_some()));
             let place = if docker { "DOCKER-USER" } else { "FORWARD" };
             let only = match bypassed.as_slice() {
                 [one] if [v4, v6].into_iter().flatten().all(Exposure::lets_all_in) => format!(" ({one})"),
                 _ => String::new(),
             };
-            say("bypasses-input", format!("NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in {place} by its original port."));
+            say(
+                "bypasses-input",
+                format!(
+                    "NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in \
+                        {place} \
+                        by its original port."
+                ),
+            );
         }
         _ => {}
     }
     if j.endpoint.moves {
-        say("moves", "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport.".to_owned());
+        say(
+            "moves",
+            "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in \
+            /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport."
+                .to_owned(),
+        );
     }
 }
 
@@ -150,7 +219,9 @@ fn filtered(e: &Exposure) -> bool {
 /// RPC services protected on TCP but not on UDP, or the other way round.
 fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
     for a in judged.iter().filter(|j| j.endpoint.kind == EndpointKind::Rpc && j.endpoint.proto == Proto::TCP) {
-        let b = judged.iter().find(|b| b.endpoint.proto == Proto::UDP && b.endpoint.program == a.endpoint.program && b.endpoint.program.is_some());
+        let b = judged.iter().find(|b| {
+            b.endpoint.proto == Proto::UDP && b.endpoint.program == a.endpoint.program && b.endpoint.program.is_some()
+        });
         let Some(b) = b else { continue };
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
@@ -159,7 +230,12 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
                 (_, true) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
                 _ => continue,
             };
-            let message = format!("{} {message} ({}). Add the same rules for the other protocol.", a.endpoint.name, family.label());
+            let message = format!(
+                "{} {message} ({}). Add the same rules for the other \
+                    protocol.",
+                a.endpoint.name,
+                family.label()
+            );
             out.push(Finding { code, endpoint: Some(label), message });
         }
     }
@@ -169,16 +245,24 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
     let Some(rules) = view.rules(family) else { return };
     let all: Vec<&Shadow> = shadowed.iter().filter(|s| s.at.family == family).collect();
     for s in all.iter().take(MAX_NAMED) {
-        let text = rules.table(&s.at.table).and_then(|t: &Table| t.chain(&s.at.chain)).and_then(|c| c.rules.get(s.at.rule? - 1));
+        let text = rules
+            .table(&s.at.table)
+            .and_then(|t: &Table| t.chain(&s.at.chain))
+            .and_then(|c| c.rules.get(s.at.rule? - 1));
         let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();
         // Our own chains are made from the plan, and are nobody's to edit.
         let advice = if is_ours(&s.at.chain) { "" } else { " Move it up or delete it." };
         let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
         out.push(Finding {
-            code: "never-matches", endpoint: None,
+            code: "never-matches",
+            endpoint: None,
             message: format!(
                 "{} {} {} rule {} can never match: {which} {} before it {them} all its packets ({}).{advice}",
-                family.label(), s.at.table, s.at.chain, s.at.rule.unwrap_or_default(), by.join(", "),
+                family.label(),
+                s.at.table,
+                s.at.chain,
+                s.at.rule.unwrap_or_default(),
+                by.join(", "),
                 text.map_or_else(String::new, |r| r.line_in(&s.at.chain)),
             ),
         });

@@ -1,7 +1,10 @@
 //! Each finding where it has to be said, and where it must not be.
 
 use crate::analyse::Analysis;
-use crate::model::{AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset, Socket, Source, View};
+use crate::model::{
+    AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset,
+    Socket, Source, View,
+};
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
 fn host(v4: &[&str], v6: &[&str]) -> View {
@@ -18,8 +21,14 @@ fn host(v4: &[&str], v6: &[&str]) -> View {
     let mut v = View::empty(Source::Live, "case");
     (v.v4, v.v6) = (Some(set(Family::V4, v4)), Some(set(Family::V6, v6)));
     let at = |a: &str, prefix| LocalAddr { addr: a.parse().unwrap(), prefix, interface: "eth0".into() };
-    v.addrs = Some(vec![at("10.0.0.1", 24), at("2001:db8::1", 64), LocalAddr { interface: "virbr0".into(), ..at("192.168.122.1", 24) }]);
-    v.routes = Some(["0.0.0.0/0", "::/0"].map(|n| Route { net: Net::parse_any(n).unwrap(), interface: "eth0".into() }).to_vec());
+    v.addrs = Some(vec![
+        at("10.0.0.1", 24),
+        at("2001:db8::1", 64),
+        LocalAddr { interface: "virbr0".into(), ..at("192.168.122.1", 24) },
+    ]);
+    v.routes = Some(
+        ["0.0.0.0/0", "::/0"].map(|n| Route { net: Net::parse_any(n).unwrap(), interface: "eth0".into() }).to_vec(),
+    );
     v.forwarding = [Some(true), Some(true)];
     v.rpc = Some(Vec::new());
     v.sockets = Some(Vec::new());
@@ -28,7 +37,14 @@ fn host(v4: &[&str], v6: &[&str]) -> View {
 
 /// Adds a socket, and the RPC service behind it when it has a program number.
 fn listen(v: &mut View, proto: Proto, local: &str, port: u16, program: Option<u32>) {
-    v.sockets.as_mut().unwrap().push(Socket { proto, local: local.parse().unwrap(), port, device: None, v6only: Some(true), process: None });
+    v.sockets.as_mut().unwrap().push(Socket {
+        proto,
+        local: local.parse().unwrap(),
+        port,
+        device: None,
+        v6only: Some(true),
+        process: None,
+    });
     if let Some(program) = program {
         v.rpc.as_mut().unwrap().push(RpcService { program, versions: vec![3], proto, port, name: "service".into() });
     }
@@ -86,8 +102,19 @@ fn anyone_reaches_an_rpc_service() {
     check(&one(&[], 20048), "rpc-open", true);
     check(&one(&["-s 10.0.0.0/8 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
     // Where it is a trusted network only, that is said.
-    let said = |v: &View| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == "rpc-open").unwrap().message;
-    assert!(said(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048)).starts_with("Anyone can reach this RPC service on virbr0."));
+    let said =
+        |v: &View| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == "rpc-open").unwrap().message;
+    assert!(
+        said(&one(
+            &[
+                "-i virbr0 -j \
+            ACCEPT",
+                "-j DROP"
+            ],
+            20048
+        ))
+        .starts_with("Anyone can reach this RPC service on virbr0.")
+    );
     assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
     // What two interfaces let in together is not let in by either.
     let halves = ["-i virbr0 -s 10.0.0.0/8 -j ACCEPT", "-i virbr0 -j DROP", "-i eth0 -s 10.0.0.0/8 -j DROP"];
@@ -99,7 +126,13 @@ fn anyone_reaches_an_rpc_service() {
 #[test]
 fn published_ports_that_bypass_input() {
     let to = |to: &str, forward: &str| {
-        host(&[&format!("nat PREROUTING | -p tcp -m tcp --dport 9042 -j DNAT --to-destination {to}"), &format!("filter FORWARD | {forward}")], &[])
+        host(
+            &[
+                &format!("nat PREROUTING | -p tcp -m tcp --dport 9042 -j DNAT --to-destination {to}"),
+                &format!("filter FORWARD | {forward}"),
+            ],
+            &[],
+        )
     };
     check(&to("172.17.0.2:9042", "-j ACCEPT"), "bypasses-input", true);
     check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
@@ -107,14 +140,25 @@ fn published_ports_that_bypass_input() {
     check(&to("172.17.0.2:9042", "-i virbr0 -j DROP"), "bypasses-input", true);
     // Guarded as advised: what containers send is not translated, and passes INPUT to Docker's proxy.
     let guarded = |guard: &[&str]| {
-        let mut rules = vec!["nat PREROUTING | ! -i virbr0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042", "filter FORWARD | -j DOCKER-USER"];
+        let mut rules = vec![
+            "nat PREROUTING | ! -i virbr0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042",
+            "filter FORWARD | -j DOCKER-USER",
+        ];
         rules.extend_from_slice(guard);
         let mut v = host(&rules, &[]);
         listen(&mut v, Proto::TCP, "0.0.0.0", 9042, None);
         v
     };
-    check(&guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9042 --ctdir ORIGINAL -j DROP"]), "bypasses-input", false);
-    check(&guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9043 --ctdir ORIGINAL -j DROP"]), "bypasses-input", true);
+    check(
+        &guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9042 --ctdir ORIGINAL -j DROP"]),
+        "bypasses-input",
+        false,
+    );
+    check(
+        &guarded(&["filter DOCKER-USER | -p tcp -m conntrack --ctorigdstport 9043 --ctdir ORIGINAL -j DROP"]),
+        "bypasses-input",
+        true,
+    );
     // NAT is of IPv4, and lets nobody through; IPv6 goes to Docker's proxy, behind INPUT.
     let mut v = to("172.17.0.2:9042", "-j DROP");
     listen(&mut v, Proto::TCP, "::", 9042, None);
@@ -127,7 +171,13 @@ fn published_ports_that_bypass_input() {
 
 #[test]
 fn in_a_text_an_address_that_a_socket_is_bound_to_is_the_hosts() {
-    let mut v = host(&["nat PREROUTING | -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443", "filter FORWARD | -j ACCEPT"], &[]);
+    let mut v = host(
+        &[
+            "nat PREROUTING | -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443",
+            "filter FORWARD | -j ACCEPT",
+        ],
+        &[],
+    );
     (v.source, v.addrs, v.routes) = (Source::Capture, None, None);
     for chain in ["INPUT", "FORWARD"] {
         v.v4.as_mut().unwrap().table_or_new("filter").chain_or_new(chain).policy = Some(Policy::Accept);
@@ -141,25 +191,55 @@ fn in_a_text_an_address_that_a_socket_is_bound_to_is_the_hosts() {
 #[test]
 fn containers_that_are_reached_past_their_published_ports() {
     let docker = |nat: &str, more: &[&str]| {
-        let mut rules = vec!["filter FORWARD | -j DOCKER-USER", "filter FORWARD | -o docker0 -j DOCKER", "nat PREROUTING | -j DOCKER", "filter DOCKER-USER | -p 255 -j RETURN",
-            "filter DOCKER | -d 172.17.0.4/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 443 -j ACCEPT", "filter DOCKER | ! -i docker0 -o docker0 -j DROP"];
+        let mut rules = vec![
+            "filter FORWARD | -j DOCKER-USER",
+            "filter FORWARD | -o docker0 -j DOCKER",
+            "nat PREROUTING | -j DOCKER",
+            "filter DOCKER-USER | -p 255 -j RETURN",
+            "filter DOCKER | -d 172.17.0.4/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 443 -j ACCEPT",
+            "filter DOCKER | ! -i docker0 -o docker0 -j DROP",
+        ];
         rules.extend_from_slice(more);
-        let nat = format!("nat DOCKER | {nat} ! -i docker0 -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.17.0.4:443");
+        let nat = format!(
+            "nat DOCKER | {nat} ! -i docker0 -p tcp -m tcp --dport 8443 -j DNAT --to-destination \
+                172.17.0.4:443"
+        );
         rules.push(&nat);
         let mut v = host(&rules, &[]);
         let built_in = |c: &&mut Chain| ["PREROUTING", "FORWARD", "INPUT"].contains(&c.name.as_str());
-        v.v4.as_mut().unwrap().tables.iter_mut().flat_map(|t| &mut t.chains).filter(built_in).for_each(|c| c.policy = Some(Policy::Accept));
-        v.routes.as_mut().unwrap().push(Route { net: Net::parse_any("172.17.0.0/16").unwrap(), interface: "docker0".into() });
+        v.v4.as_mut()
+            .unwrap()
+            .tables
+            .iter_mut()
+            .flat_map(|t| &mut t.chains)
+            .filter(built_in)
+            .for_each(|c| c.policy = Some(Policy::Accept));
+        v.routes
+            .as_mut()
+            .unwrap()
+            .push(Route { net: Net::parse_any("172.17.0.0/16").unwrap(), interface: "docker0".into() });
         v
     };
-    let said = |v: &View| Analysis::new(v).report().warnings.into_iter().filter(|w| w.code == "direct-container").collect::<Vec<_>>();
+    let said = |v: &View| {
+        Analysis::new(v).report().warnings.into_iter().filter(|w| w.code == "direct-container").collect::<Vec<_>>()
+    };
     // What is open to everybody by its published port is not said twice.
     assert_eq!(said(&docker("", &[])), []);
     // Published on loopback only, guarded by its original port, or not published at all.
-    let guarded = docker("", &["filter DOCKER-USER | -p tcp -m conntrack --ctstate DNAT --ctorigdstport 8443 --ctdir ORIGINAL -j DROP"]);
+    let guarded = docker(
+        "",
+        &["filter DOCKER-USER | -p tcp -m conntrack --ctstate DNAT --ctorigdstport 8443 --ctdir ORIGINAL -j DROP"],
+    );
     for v in [docker("-d 127.0.0.1/32", &[]), guarded] {
         let all = said(&v);
-        assert!(all.len() == 1 && all[0].message.contains("IPv4 DOCKER rule 1 lets anyone reach 172.17.0.4 port 443/tcp directly, past what guards"), "{all:#?}");
+        assert!(
+            all.len() == 1
+                && all[0].message.contains(
+                    "IPv4 DOCKER rule 1 lets anyone reach 172.17.0.4 port 443/tcp directly, past what \
+                        guards"
+                ),
+            "{all:#?}"
+        );
         assert_eq!(all[0].endpoint.as_deref(), Some("172.17.0.4:443 8443/tcp"));
     }
     let routed = |more: &[&str]| {
@@ -170,7 +250,8 @@ fn containers_that_are_reached_past_their_published_ports() {
     assert!(said(&routed(&[]))[0].message.contains("without a published port"));
     // A text need not show the table in which Docker 28 guards.
     let mut v = docker("-d 127.0.0.1/32", &[]);
-    let unsure = |v: &View| said(v)[0].message.contains("port, unless the table raw, which is not known, drops it: a neighbour");
+    let unsure =
+        |v: &View| said(v)[0].message.contains("port, unless the table raw, which is not known, drops it: a neighbour");
     assert!(!unsure(&v));
     v.source = Source::Capture;
     assert!(unsure(&v));
@@ -178,10 +259,19 @@ fn containers_that_are_reached_past_their_published_ports() {
     assert!(!unsure(&v));
     // The advice helps, and so does a rule about some senders for those.
     assert_eq!(said(&docker("-d 127.0.0.1/32", &["raw PREROUTING | -d 172.17.0.4/32 ! -i docker0 -j DROP"])), []);
-    assert!(said(&routed(&["filter DOCKER-USER | ! -s 10.9.0.0/16 -d 172.17.0.4/32 -j DROP"]))[0].message.contains("lets 10.9.0.0/16 reach"));
+    assert!(
+        said(&routed(&["filter DOCKER-USER | ! -s 10.9.0.0/16 -d 172.17.0.4/32 -j DROP"]))[0]
+            .message
+            .contains("lets 10.9.0.0/16 reach")
+    );
     // Another filter may close it.
     let mut v = routed(&[]);
-    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
+    v.other_filters.push(OtherFilter {
+        family: Family::V4,
+        what: "table inet firewalld".into(),
+        see: "nft list ruleset".into(),
+        rewrites: false,
+    });
     assert_eq!(said(&v), []);
 }
 
@@ -191,7 +281,12 @@ fn tables_and_other_filters() {
     for code in ["unreadable-table", "partial-table", "other-filter", "ipv4-unknown", "ipv6-unknown", "never-matches"] {
         check(&v, code, false);
     }
-    v.other_filters.push(OtherFilter { family: Family::V4, what: "table inet firewalld".into(), see: "nft list ruleset".into(), rewrites: false });
+    v.other_filters.push(OtherFilter {
+        family: Family::V4,
+        what: "table inet firewalld".into(),
+        see: "nft list ruleset".into(),
+        rewrites: false,
+    });
     check(&v, "other-filter", true);
     v.v4.as_mut().unwrap().table_mut("filter").unwrap().unreadable = true;
     check(&v, "unreadable-table", true);
@@ -200,7 +295,10 @@ fn tables_and_other_filters() {
     v.v4 = None;
     v.unread[0] = Some("iptables-save failed: for the test".into());
     check(&v, "ipv4-unknown", true);
-    assert!(Analysis::new(&v).report().warnings.iter().any(|w| w.message.contains("iptables-save failed: for the test")));
+    assert!(Analysis::new(&v).report().warnings.iter().any(|w| w.message.contains(
+        "iptables-save failed: for the \
+        test"
+    )));
     // A host that has only one family has nothing to be known of the other.
     v.unread[0] = None;
     v.addrs = Some(vec![LocalAddr { addr: "::1".parse().unwrap(), prefix: 128, interface: "lo".into() }]);
@@ -213,13 +311,23 @@ fn tables_and_other_filters() {
 fn what_decides_elsewhere_and_what_is_not_in_the_text() {
     let all = ["ipvs", "ebpf", "missing-table", "unknown-ipsets"];
     let said = |v: &View| codes(v).into_iter().filter(|c| all.contains(c)).collect::<Vec<_>>();
-    let set = |name: &str| IpSet { name: name.into(), kind: "hash:ip".into(), family: Some(Family::V4), options: String::new(), entries: Vec::new() };
-    let mut v = host(&["-m set --match-set bad src -j DROP"], &["-m set ! --match-set bad6 src -m set --match-set bad src,dst -j DROP"]);
+    let set = |name: &str| IpSet {
+        name: name.into(),
+        kind: "hash:ip".into(),
+        family: Some(Family::V4),
+        options: String::new(),
+        entries: Vec::new(),
+    };
+    let mut v = host(
+        &["-m set --match-set bad src -j DROP"],
+        &["-m set ! --match-set bad6 src -m set --match-set bad src,dst -j DROP"],
+    );
     assert_eq!(said(&v), [""; 0]);
     v.source = Source::Capture;
     assert_eq!(said(&v), ["missing-table", "unknown-ipsets"]);
     v.ipsets = Some(vec![set("bad")]);
-    let message = |v: &View, code: &str| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == code).unwrap().message;
+    let message =
+        |v: &View, code: &str| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == code).unwrap().message;
     assert!(message(&v, "unknown-ipsets").contains("in the text: bad6. "), "{}", message(&v, "unknown-ipsets"));
     assert!(message(&v, "missing-table").contains("`iptables-save` and `ip6tables-save`"));
     v.v4.as_mut().unwrap().table_or_new("nat");
@@ -259,5 +367,10 @@ fn nat_to_a_socket_that_is_bound_to_an_interface_is_open_there_only() {
     v.sockets.as_mut().unwrap()[0].device = Some("eth0".into());
     let published = Analysis::new(&v).report().endpoints.into_iter().find(|j| j.endpoint.port == 6003).unwrap();
     let x = published.exposure[0].clone().unwrap();
-    assert!(x.reach.depends.is_full() && x.by_interface["eth0"].accepted.is_full() && x.by_interface["virbr0"].blocked.is_full(), "{x:?}");
+    assert!(
+        x.reach.depends.is_full()
+            && x.by_interface["eth0"].accepted.is_full()
+            && x.by_interface["virbr0"].blocked.is_full(),
+        "{x:?}"
+    );
 }

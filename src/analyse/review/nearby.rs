@@ -44,7 +44,10 @@ impl Nearby {
     /// Places of rules that may take packets of a rule, ascending.
     pub fn near(&self, area: &Area) -> Vec<usize> {
         // Of a rule with several networks as source: whoever takes the span over all of them.
-        let Some((from, to)) = area.src.spans().next().map(|(a, _)| a).zip(area.src.spans().last().map(|(_, b)| b)) else { return Vec::new() };
+        let Some((from, to)) = area.src.spans().next().map(|(a, _)| a).zip(area.src.spans().last().map(|(_, b)| b))
+        else {
+            return Vec::new();
+        };
         let port = port(area);
         let mut out: BTreeSet<u32> = self.odd.iter().copied().collect();
         let mut ports = vec![None];

@@ -2,8 +2,8 @@
 
 use super::shadowed;
 use crate::analyse::Analysis;
-use crate::analyse::inventory::endpoints;
 use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
+use crate::analyse::inventory::endpoints;
 use crate::analyse::review::finding::{Finding, Judged};
 use crate::analyse::review::findings::findings;
 use crate::analyse::review::shadowed::Shadow;
@@ -26,9 +26,19 @@ pub struct Report {
 
 /// What no verdict takes into account.
 pub const NOT_JUDGED: &[&str] = &[
-    "martian sources and rp_filter", "policy routing and VRF", "XDP, tc and netdev ingress", "flowtables",
-    "bridge and br_netfilter paths", "macvlan and ipvlan", "other network namespaces", "IPVS", "TPROXY",
-    "conntrack helpers", "flows already established", "broadcast and multicast", "tcp_wrappers and exports",
+    "martian sources and rp_filter",
+    "policy routing and VRF",
+    "XDP, tc and netdev ingress",
+    "flowtables",
+    "bridge and br_netfilter paths",
+    "macvlan and ipvlan",
+    "other network namespaces",
+    "IPVS",
+    "TPROXY",
+    "conntrack helpers",
+    "flows already established",
+    "broadcast and multicast",
+    "tcp_wrappers and exports",
     "AF_PACKET readers",
 ];
 
@@ -46,7 +56,9 @@ fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
     let named = list.len() - first;
     list.truncate(first + most);
     let left_out = (named > most).then(|| Diagnostic::whole(format!(
-        "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` of the host too: then what listens is judged",
+        "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` of \
+            the \
+            host too: then what listens is judged",
         list.last().map(Endpoint::label).unwrap_or_default(),
     )));
     (list, left_out)
@@ -56,7 +68,13 @@ fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
 pub fn outline(view: &View) -> Report {
     let (endpoints, left_out) = asked(view);
     let endpoints = endpoints.into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();
-    Report { endpoints, warnings: Vec::new(), shadowed: Vec::new(), assumptions: left_out.into_iter().collect(), not_judged: NOT_JUDGED }
+    Report {
+        endpoints,
+        warnings: Vec::new(),
+        shadowed: Vec::new(),
+        assumptions: left_out.into_iter().collect(),
+        not_judged: NOT_JUDGED,
+    }
 }
 
 /// Judges everything that can be reached.
@@ -64,12 +82,17 @@ pub fn report(analysis: &Analysis) -> Report {
     let view = analysis.view();
     let engines = Family::BOTH.map(|f| analysis.engine(f));
     let (asked, left_out) = asked(view);
-    let judged: Vec<Judged> = asked.into_iter().map(|endpoint| {
-        let exposure = Family::BOTH.map(|f| engines[f.index()].and_then(|e| e.exposure(&endpoint)));
-        Judged { endpoint, exposure }
-    }).collect();
-    let assumptions = engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).chain(left_out).collect();
-    let shadowed: Vec<Shadow> = Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(shadowed::shadowed).collect();
+    let judged: Vec<Judged> = asked
+        .into_iter()
+        .map(|endpoint| {
+            let exposure = Family::BOTH.map(|f| engines[f.index()].and_then(|e| e.exposure(&endpoint)));
+            Judged { endpoint, exposure }
+        })
+        .collect();
+    let assumptions =
+        engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).chain(left_out).collect();
+    let shadowed: Vec<Shadow> =
+        Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(shadowed::shadowed).collect();
     let warnings = findings(analysis, &judged, &shadowed);
     Report { endpoints: judged, warnings, shadowed, assumptions, not_judged: NOT_JUDGED }
 }
@@ -88,6 +111,10 @@ mod tests {
         view.v4 = Some(set);
         let shown = outline(&view);
         assert_eq!(shown.endpoints.len(), 256);
-        assert!(shown.assumptions.iter().any(|d| d.message.contains("name 9000 ports") && d.message.contains("256/tcp")), "{:?}", shown.assumptions);
+        assert!(
+            shown.assumptions.iter().any(|d| d.message.contains("name 9000 ports") && d.message.contains("256/tcp")),
+            "{:?}",
+            shown.assumptions
+        );
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-
 use crate::analyse::review::area::{Area, area};
 use crate::analyse::review::nearby::Nearby;
 use crate::analyse::walk::verdict::RuleRef;
@@ -30,7 +29,12 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     let mut out = Vec::new();
     for table in &set.tables {
         for chain in table.chains.iter().filter(|c| !c.partial) {
-            let at = |i: usize| RuleRef { family: set.family, table: table.name.clone(), chain: chain.name.clone(), rule: Some(i + 1) };
+            let at = |i: usize| RuleRef {
+                family: set.family,
+                table: table.name.clone(),
+                chain: chain.name.clone(),
+                rule: Some(i + 1),
+            };
             let long = chain.rules.len() > MAX_RULES;
             let mut enders: Vec<(usize, Rc<Area>)> = Vec::new();
             let (mut index, mut read) = (Nearby::default(), HashMap::new());
@@ -54,7 +58,9 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
                         read.clear();
                     }
                     let mut again = |at: usize| {
-                        let area = read.entry(at).or_insert_with(|| chain.rules.get(at).and_then(|r| box_of(r, set.family)).map(Rc::new));
+                        let area = read
+                            .entry(at)
+                            .or_insert_with(|| chain.rules.get(at).and_then(|r| box_of(r, set.family)).map(Rc::new));
                         area.clone().map(|a| (at, a))
                     };
                     enders = index.near(&area).into_iter().filter_map(&mut again).collect();
@@ -87,7 +93,18 @@ fn may_end(rule: &Rule) -> bool {
 
 /// Whether a target ends the chain for every packet that it gets.
 fn ends(target: &Target) -> bool {
-    matches!(target, Target::Accept | Target::Drop | Target::Reject | Target::Return | Target::Dnat(Some(_)) | Target::Redirect(_) | Target::Netmap(_) | Target::Snat | Target::Goto(_))
+    matches!(
+        target,
+        Target::Accept
+            | Target::Drop
+            | Target::Reject
+            | Target::Return
+            | Target::Dnat(Some(_))
+            | Target::Redirect(_)
+            | Target::Netmap(_)
+            | Target::Snat
+            | Target::Goto(_)
+    )
 }
 
 fn box_of(rule: &Rule, family: Family) -> Option<Area> {
@@ -102,14 +119,21 @@ fn covered(area: &Area, enders: &[(usize, Rc<Area>)]) -> Option<Vec<usize>> {
         return None;
     }
     for (i, taker) in enders {
-        let touched = left.iter().any(|p| p.src.meets(&taker.src) && !p.dport.is_disjoint(&taker.dport) && p.dst.meets(&taker.dst)
-            && !p.protos.is_disjoint(&taker.protos) && !p.sport.is_disjoint(&taker.sport));
+        let touched = left.iter().any(|p| {
+            p.src.meets(&taker.src)
+                && !p.dport.is_disjoint(&taker.dport)
+                && p.dst.meets(&taker.dst)
+                && !p.protos.is_disjoint(&taker.protos)
+                && !p.sport.is_disjoint(&taker.sport)
+        });
         if !touched {
             continue;
         }
         let count = left.len();
         let next: Vec<Area> = left.iter().flat_map(|p| p.minus(taker)).collect();
-        if next.len() != count || next.iter().zip(&left).any(|(a, b)| a.src != b.src || a.dport != b.dport || a.dst != b.dst) {
+        if next.len() != count
+            || next.iter().zip(&left).any(|(a, b)| a.src != b.src || a.dport != b.dport || a.dst != b.dst)
+        {
             by.push(*i);
         }
         left = next;
@@ -130,39 +154,56 @@ mod tests {
     fn check(rules: &[&str], expected: &[(usize, &[usize])]) {
         let mut set = Ruleset::new(Family::V4);
         set.table_or_new("filter").chain_or_new("INPUT").rules = rules.iter().map(|r| Rule::new(r)).collect();
-        let got: Vec<(usize, Vec<usize>)> = shadowed(&set).into_iter()
-            .map(|s| (s.at.rule.unwrap(), s.by.iter().filter_map(|r| r.rule).collect())).collect();
+        let got: Vec<(usize, Vec<usize>)> = shadowed(&set)
+            .into_iter()
+            .map(|s| (s.at.rule.unwrap(), s.by.iter().filter_map(|r| r.rule).collect()))
+            .collect();
         let expected: Vec<(usize, Vec<usize>)> = expected.iter().map(|(a, b)| (*a, b.to_vec())).collect();
         assert_eq!(got, expected);
     }
 
     #[test]
     fn two_halves_shadow_the_whole() {
-        check(&["-s 10.0.0.0/9 -j DROP", "-s 10.128.0.0/9 -j ACCEPT", "-s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT"], &[(3, &[1, 2])]);
+        check(
+            &["-s 10.0.0.0/9 -j DROP", "-s 10.128.0.0/9 -j ACCEPT", "-s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT"],
+            &[(3, &[1, 2])],
+        );
         check(&["-s 10.0.0.0/9 -j DROP", "-s 10.0.0.0/8 -j ACCEPT"], &[]);
     }
 
     #[test]
     fn a_long_chain_is_answered_like_a_short_one() {
-        let mut rules: Vec<String> = (0..MAX_RULES).map(|i| format!("-s 10.{}.{}.0/24 -p tcp -m tcp --dport 111 -j ACCEPT", i / 256, i % 256)).collect();
+        let mut rules: Vec<String> = (0..MAX_RULES)
+            .map(|i| format!("-s 10.{}.{}.0/24 -p tcp -m tcp --dport 111 -j ACCEPT", i / 256, i % 256))
+            .collect();
         let at = rules.len();
-        rules.extend([
-            "-s 10.3.4.5/32 -p tcp -m tcp --dport 111 -j DROP", // by the /24
-            "-s 10.3.4.5/32 -p tcp -m tcp --dport 112 -j DROP", // by none
-            "-s 10.3.4.0/23 -p tcp -m tcp --dport 111 -j DROP", // by two halves
-            "-i eth0 -j ACCEPT",
-            "-i eth0 -p udp -m multiport --dports 1,2,7 -j DROP",
-            "-m iprange --src-range 192.0.2.3-192.0.2.9 -j DROP",
-            "-s 192.0.2.4/31 -p icmp -j ACCEPT",
-            "-s 10.3.4.0/23 -j ACCEPT", // more than the rules before it take
-            "-j DROP",
-            "-p tcp -j ACCEPT",
-        ].map(String::from));
+        rules.extend(
+            [
+                "-s 10.3.4.5/32 -p tcp -m tcp --dport 111 -j DROP", // by the /24
+                "-s 10.3.4.5/32 -p tcp -m tcp --dport 112 -j DROP", // by none
+                "-s 10.3.4.0/23 -p tcp -m tcp --dport 111 -j DROP", // by two halves
+                "-i eth0 -j ACCEPT",
+                "-i eth0 -p udp -m multiport --dports 1,2,7 -j DROP",
+                "-m iprange --src-range 192.0.2.3-192.0.2.9 -j DROP",
+                "-s 192.0.2.4/31 -p icmp -j ACCEPT",
+                "-s 10.3.4.0/23 -j ACCEPT", // more than the rules before it take
+                "-j DROP",
+                "-p tcp -j ACCEPT",
+            ]
+            .map(String::from),
+        );
         let lines: Vec<&str> = rules.iter().map(String::as_str).collect();
         let of = |a: usize, b: usize| a * 256 + b + 1;
-        check(&lines, &[
-            (at + 1, &[of(3, 4)]), (at + 3, &[of(3, 4), of(3, 5)]), (at + 5, &[at + 4]), (at + 7, &[at + 6]), (at + 10, &[at + 9]),
-        ]);
+        check(
+            &lines,
+            &[
+                (at + 1, &[of(3, 4)]),
+                (at + 3, &[of(3, 4), of(3, 5)]),
+                (at + 5, &[at + 4]),
+                (at + 7, &[at + 6]),
+                (at + 10, &[at + 9]),
+            ],
+        );
     }
 
     #[test]

@@ -60,13 +60,19 @@ impl Spoken {
     pub fn new(rules: &Ruleset) -> Self {
         let mut spoken = Self { here: AddrSet::empty(rules.family), beyond: AddrSet::empty(rules.family) };
         let host = |n: Net| (n.mask == rules.family.max()).then(|| AddrSet::single(n.ip()));
-        let asked = |spec: &Spec| spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { host(*n) } else { None });
+        let asked = |spec: &Spec| {
+            spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { host(*n) } else { None })
+        };
         for chain in rules.table("nat").map(|t| t.chains.as_slice()).unwrap_or_default() {
-            for rule in chain.rules.iter().filter(|r| r.jumps_to().is_some_and(|to| matches!(&*to, "DNAT" | "REDIRECT"))) {
+            for rule in
+                chain.rules.iter().filter(|r| r.jumps_to().is_some_and(|to| matches!(&*to, "DNAT" | "REDIRECT")))
+            {
                 let spec = rule.spec(rules.family);
                 match &spec.target {
                     Target::Dnat(Some(to)) => {
-                        spoken.beyond.add(&to.addrs.map_or_else(|| AddrSet::empty(rules.family), |(a, b)| AddrSet::range(a, b)));
+                        spoken
+                            .beyond
+                            .add(&to.addrs.map_or_else(|| AddrSet::empty(rules.family), |(a, b)| AddrSet::range(a, b)));
                     }
                     Target::Redirect(_) => {}
                     _ => continue,
@@ -78,7 +84,9 @@ impl Spoken {
             return spoken;
         }
         for table in &rules.tables {
-            for rule in table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.has("-d")) {
+            for rule in
+                table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.has("-d"))
+            {
                 spoken.here.unite(asked(&rule.spec(rules.family)).unwrap_or_else(|| AddrSet::empty(rules.family)));
             }
         }

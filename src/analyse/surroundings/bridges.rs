@@ -42,7 +42,10 @@ pub fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
     for rule in rules.chain("filter", "DOCKER").map(|c| c.rules.as_slice()).unwrap_or_default() {
         let spec = rule.spec(rules.family);
         let net = spec.matches.iter().find_map(|m| if let Match::Destination(false, n) = m { Some(*n) } else { None });
-        let through = spec.matches.iter().find_map(|m| if let Match::OutInterface(false, i) = m { Some(i.0.clone()) } else { None });
+        let through = spec
+            .matches
+            .iter()
+            .find_map(|m| if let Match::OutInterface(false, i) = m { Some(i.0.clone()) } else { None });
         if let (Some(net), Some(iface), Target::Accept) = (net, through, &spec.target) {
             add(net, iface);
         }

@@ -15,10 +15,14 @@ pub const OTHERS: &str = "any other";
 /// Names of interfaces in words: `eth0, eth1`, or `any interface but docker0`; `rest` are those that are not meant.
 pub fn in_words(some: &[&str], rest: &[&str]) -> String {
     let list = |of: &[&str]| {
-        let mut names: Vec<String> = of.iter().take(4).map(|n| {
-            let narrower = |stem: &str| some.iter().chain(rest).any(|o| o.starts_with(stem) && o != n);
-            if n.strip_suffix('+').is_some_and(narrower) { format!("other {n}") } else { (*n).to_owned() }
-        }).collect();
+        let mut names: Vec<String> = of
+            .iter()
+            .take(4)
+            .map(|n| {
+                let narrower = |stem: &str| some.iter().chain(rest).any(|o| o.starts_with(stem) && o != n);
+                if n.strip_suffix('+').is_some_and(narrower) { format!("other {n}") } else { (*n).to_owned() }
+            })
+            .collect();
         if of.len() > 4 {
             names[3] = format!("{} more", of.len() - 3);
         }
@@ -67,7 +71,13 @@ impl Interfaces {
                     patterns(rule, &mut found);
                 }
             }
-            for name in view.addrs.iter().flatten().map(|a| &a.interface).chain(view.routes.iter().flatten().map(|r| &r.interface)) {
+            for name in view
+                .addrs
+                .iter()
+                .flatten()
+                .map(|a| &a.interface)
+                .chain(view.routes.iter().flatten().map(|r| &r.interface))
+            {
                 add(name.clone(), name.clone());
             }
             for (_, name) in bridges(rules) {

@@ -79,10 +79,17 @@ impl<'a> Surroundings<'a> {
         }
         // The networks that the host's own addresses are in.
         let near = |a: &LocalAddr| Family::of(a.addr) == family && !a.addr.is_loopback() && a.prefix < family.bits();
-        let mut near: Vec<(Net, String)> = view.addrs.iter().flatten().filter(|a| near(a)).map(|a| (Net::new(a.addr, a.prefix), a.interface.clone())).collect();
+        let mut near: Vec<(Net, String)> = view
+            .addrs
+            .iter()
+            .flatten()
+            .filter(|a| near(a))
+            .map(|a| (Net::new(a.addr, a.prefix), a.interface.clone()))
+            .collect();
         let routes = match routes {
             Some(all) => {
-                let mut list: Vec<(Net, InterfaceSet)> = all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
+                let mut list: Vec<(Net, InterfaceSet)> =
+                    all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
                 // That there is no route at all is not concluded from a text.
                 if view.source == Source::Capture {
                     list.push((Net::any(family), ifaces.outside()));
@@ -104,8 +111,22 @@ impl<'a> Surroundings<'a> {
         });
         let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
         let dated = rest().any(|r| r.has("--datestart") || r.has("--datestop"));
-        let changed_sets = if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
-        Some(Self { view, family, rules, ifaces, at: (view.at != 0).then_some(view.at), local, foreign, own, beyond, dated, changed_sets, routes })
+        let changed_sets =
+            if view.ipsets.is_some() { rest().filter_map(changed_set).collect() } else { HashSet::new() };
+        Some(Self {
+            view,
+            family,
+            rules,
+            ifaces,
+            at: (view.at != 0).then_some(view.at),
+            local,
+            foreign,
+            own,
+            beyond,
+            dated,
+            changed_sets,
+            routes,
+        })
     }
 
     /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` holds every
@@ -164,10 +185,11 @@ impl<'a> Surroundings<'a> {
     /// Whether none of these is an address of the host, known or assumed; multicast and the like are nobody's.
     pub fn is_elsewhere(&self, dst: &AddrSet) -> bool {
         let dst = dst.minus(&unreachable(self.family));
-        !dst.is_empty() && match &self.local {
-            Some(mine) => !dst.meets(mine),
-            None => self.is_foreign(&dst),
-        }
+        !dst.is_empty()
+            && match &self.local {
+                Some(mine) => !dst.meets(mine),
+                None => self.is_foreign(&dst),
+            }
     }
 
     /// The address that REDIRECT sends packets to that arrive on an interface: its first (nf_nat_redirect_ipv4,
@@ -176,9 +198,21 @@ impl<'a> Surroundings<'a> {
     pub fn redirect_to(&self, iface: &str, dst: &AddrSet) -> Option<AddrSet> {
         let addrs = self.view.addrs.as_ref().filter(|_| self.local.is_some())?;
         let near = link_local(self.family);
-        let mine: Vec<IpAddr> = addrs.iter().filter(|a| a.interface == iface && Family::of(a.addr) == self.family).map(|a| a.addr).collect();
-        let scoped = mine.iter().find(|a| near.contains(**a)).filter(|_| self.family == Family::V6 && dst.minus(&near).is_empty());
-        Some(mine.first().into_iter().chain(scoped).fold(AddrSet::empty(self.family), |acc, a| acc.or(&AddrSet::single(*a))))
+        let mine: Vec<IpAddr> = addrs
+            .iter()
+            .filter(|a| a.interface == iface && Family::of(a.addr) == self.family)
+            .map(|a| a.addr)
+            .collect();
+        let scoped = mine
+            .iter()
+            .find(|a| near.contains(**a))
+            .filter(|_| self.family == Family::V6 && dst.minus(&near).is_empty());
+        Some(
+            mine.first()
+                .into_iter()
+                .chain(scoped)
+                .fold(AddrSet::empty(self.family), |acc, a| acc.or(&AddrSet::single(*a))),
+        )
     }
 
     /// What was assumed because the text does not tell, one sentence each.
@@ -186,19 +220,31 @@ impl<'a> Surroundings<'a> {
         let mut out = Vec::new();
         let label = self.family.label();
         if self.local.is_none() {
-            out.push(format!("{label}: the host's addresses are not all in the text, `ip addr` shows them; a destination that rules name may or may not be one"));
+            out.push(format!(
+                "{label}: the host's addresses are not all in the text, `ip addr` shows them; a destination \
+                that rules name may or may not be one"
+            ));
         }
         if self.view.routes(self.family).is_none() && self.rules.table("nat").is_some() {
-            out.push(format!("{label}: routes are not in the text, `ip route` shows them; container networks are taken from the rules of their bridges"));
+            out.push(format!(
+                "{label}: routes are not in the text, `ip route` shows them; container networks are taken \
+                from the rules of their bridges"
+            ));
         }
         if let Some(at) = self.at.filter(|_| self.dated && self.view.source == Source::Capture) {
             let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());
             out.push(format!("{label}: rules with dates are judged as of {at}"));
         }
         if self.local.is_none() && !self.beyond.is_empty() {
-            out.push(format!("{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another host"));
+            out.push(format!(
+                "{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another \
+                    host"
+            ));
         }
-        if let [only] = self.rules.tables.as_slice() && self.view.source == Source::Capture && only.name == "filter" {
+        if let [only] = self.rules.tables.as_slice()
+            && self.view.source == Source::Capture
+            && only.name == "filter"
+        {
             out.push(format!("{label}: only table filter is in the text; nat, mangle and raw are taken as empty"));
         }
         if self.view.forwarding[self.family.index()].is_none() && self.rules.table("nat").is_some() {

@@ -16,8 +16,8 @@ use crate::analyse::walk::outcomes::{Outcomes, Pass};
 use crate::analyse::walk::verdict::{RuleRef, Step, StepResult, Verdict};
 use crate::model::{Chain, Policy, Proto, Source, Table, Target};
 
-/// More looks of a rule at a cell (or at a range of one) than this, and this times the number of rules, for one question
-/// are given up as *depends*.
+/// More looks of a rule at a cell (or at a range of one) than this, and this times the number of rules, for one
+/// question are given up as *depends*.
 const MAX_VISITS: (usize, usize) = (3_000_000, 8);
 /// Inputs of a chain that are remembered.
 const MAX_REMEMBERED: usize = 4;
@@ -74,7 +74,16 @@ impl<'w, 'a> Walk<'w, 'a> {
     pub fn new(world: &'w Surroundings<'a>, compiled: &'w Compiled, proto: Proto, record: bool) -> Self {
         let path = record.then(Vec::new);
         let max_visits = MAX_VISITS.0 + MAX_VISITS.1 * compiled.rules.get_or_init(|| world.rules.rule_count());
-        Self { world, compiled, proto, out: Outcomes::new(world), path, visits: 0, max_visits, came_back: HashMap::new() }
+        Self {
+            world,
+            compiled,
+            proto,
+            out: Outcomes::new(world),
+            path,
+            visits: 0,
+            max_visits,
+            came_back: HashMap::new(),
+        }
     }
 
     fn at(&self, table: &Table, chain: &Chain, rule: Option<usize>) -> RuleRef {
@@ -134,7 +143,11 @@ impl<'w, 'a> Walk<'w, 'a> {
         let policy = chain.policy.unwrap_or(Policy::Unknown);
         if let Some(path) = &mut self.path {
             path.push(Step {
-                table: table.name.clone(), chain: chain.name.clone(), rule: None, text: format!("-P {} {policy}", chain.name), result: StepResult::Policy,
+                table: table.name.clone(),
+                chain: chain.name.clone(),
+                rule: None,
+                text: format!("-P {} {policy}", chain.name),
+                result: StepResult::Policy,
             });
         }
         let at = self.at(table, chain, None);
@@ -165,13 +178,27 @@ impl<'w, 'a> Walk<'w, 'a> {
             let alike = |p: &&mut Pass| p.nat == nat && p.chance == chance && p.iif == rest.iif && p.rule == *at;
             match self.out.passes.iter_mut().rev().take(16).find(alike) {
                 Some(known) => known.src.add(src),
-                None => self.out.passes.push(Pass { src: src.clone(), iif: rest.iif.clone(), nat, chance, text: text.to_owned(), rule: at.clone() }),
+                None => self.out.passes.push(Pass {
+                    src: src.clone(),
+                    iif: rest.iif.clone(),
+                    nat,
+                    chance,
+                    text: text.to_owned(),
+                    rule: at.clone(),
+                }),
             }
         }
     }
 
     /// Walks a chain and all that it jumps to; what falls off its end comes back.
-    fn chains(&mut self, table_at: usize, table: &'a Table, first: &'a Chain, cells: Vec<Cell>, accepted: &mut Vec<Cell>) -> Vec<Cell> {
+    fn chains(
+        &mut self,
+        table_at: usize,
+        table: &'a Table,
+        first: &'a Chain,
+        cells: Vec<Cell>,
+        accepted: &mut Vec<Cell>,
+    ) -> Vec<Cell> {
         let mut stack = vec![self.frame(table_at, table, first, cells, false)];
         loop {
             let Some(top) = stack.last_mut() else { return Vec::new() };
@@ -216,12 +243,27 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
     }
 
-    fn frame(&mut self, table_at: usize, table: &Table, chain: &'a Chain, cells: Vec<Cell>, gone_to: bool) -> Frame<'a> {
+    fn frame(
+        &mut self,
+        table_at: usize,
+        table: &Table,
+        chain: &'a Chain,
+        cells: Vec<Cell>,
+        gone_to: bool,
+    ) -> Frame<'a> {
         if chain.partial {
             let at = self.at(table, chain, None);
             self.out.may_end(&cells, &format!("the rules of chain {} are not all shown", chain.name), Some(&at));
         }
-        let mut frame = Frame { chain, rules: self.ready(table_at, table, chain), next: 0, cells, returned: Vec::new(), gone_to, input: None };
+        let mut frame = Frame {
+            chain,
+            rules: self.ready(table_at, table, chain),
+            next: 0,
+            cells,
+            returned: Vec::new(),
+            gone_to,
+            input: None,
+        };
         // Asked for every step, a chain is walked again as the kernel does.
         if self.path.as_ref().is_some_and(|p| p.len() < MAX_PATH) {
             return frame;
@@ -248,7 +290,14 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     /// One rule on the cells of a frame; the chain it leads to, if any.
-    fn rule(&mut self, table_at: usize, table: &'a Table, top: &mut Frame<'a>, at: usize, accepted: &mut Vec<Cell>) -> Option<Frame<'a>> {
+    fn rule(
+        &mut self,
+        table_at: usize,
+        table: &'a Table,
+        top: &mut Frame<'a>,
+        at: usize,
+        accepted: &mut Vec<Cell>,
+    ) -> Option<Frame<'a>> {
         let rules = Rc::clone(&top.rules);
         let lazy = &rules[at];
         if lazy.misses(&top.cells) {
@@ -293,7 +342,14 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     #[expect(clippy::too_many_arguments, reason = "one step of the walk, with all that it may touch")]
     fn target(
-        &mut self, table_at: usize, table: &'a Table, top: &mut Frame<'a>, at: usize, hit: Vec<Cell>, target: &Target, accepted: &mut Vec<Cell>,
+        &mut self,
+        table_at: usize,
+        table: &'a Table,
+        top: &mut Frame<'a>,
+        at: usize,
+        hit: Vec<Cell>,
+        target: &Target,
+        accepted: &mut Vec<Cell>,
     ) -> Option<Frame<'a>> {
         let here = self.at(table, top.chain, Some(at + 1));
         let said = |what: &str| format!("{} rule {}: {what}", here.chain, at + 1);
@@ -304,9 +360,15 @@ impl<'w, 'a> Walk<'w, 'a> {
         };
         match target {
             Target::Continue(words) if changes_marks(words) => go_on(unknown_marks(hit)),
-            Target::Continue(words) if is_ct(words) => go_on(hit.into_iter().map(|c| rewrite::write(c, target)).collect()),
+            Target::Continue(words) if is_ct(words) => {
+                go_on(hit.into_iter().map(|c| rewrite::write(c, target)).collect());
+            }
             Target::None | Target::Continue(_) => go_on(hit),
-            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) if !self.marks_matter() => go_on(hit),
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_)
+                if !self.marks_matter() =>
+            {
+                go_on(hit);
+            }
             Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) | Target::NoTrack => {
                 go_on(hit.into_iter().map(|c| rewrite::write(c, target)).collect());
             }
@@ -315,7 +377,9 @@ impl<'w, 'a> Walk<'w, 'a> {
                     join(accepted, cell);
                 }
             }
-            Target::Dnat(None) => self.out.end(hit, Verdict::Depends, &said("where it sends packets is not judged"), Some(&here)),
+            Target::Dnat(None) => {
+                self.out.end(hit, Verdict::Depends, &said("where it sends packets is not judged"), Some(&here));
+            }
             Target::Accept | Target::Snat => {
                 self.pass(&hit, table, &said("ACCEPT"), &here);
                 for cell in hit {
@@ -333,7 +397,11 @@ impl<'w, 'a> Walk<'w, 'a> {
                 if let Some(next) = table.chain(name) {
                     return Some(self.frame(table_at, table, next, hit, false));
                 }
-                self.out.may_end(&hit, &said(&format!("what {} does is not judged", format!("{name} {words}").trim_end())), Some(&here));
+                self.out.may_end(
+                    &hit,
+                    &said(&format!("what {} does is not judged", format!("{name} {words}").trim_end())),
+                    Some(&here),
+                );
                 go_on(unknown_marks(hit));
             }
             Target::Goto(name) => match table.chain(name) {
@@ -348,7 +416,9 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn matters_not(&self, target: &Target) -> bool {
         match target {
             Target::None => true,
-            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => !self.marks_matter(),
+            Target::Mark(_) | Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => {
+                !self.marks_matter()
+            }
             Target::Continue(words) => !is_ct(words) && (!changes_marks(words) || !self.marks_matter()),
             _ => false,
         }
@@ -363,8 +433,11 @@ impl<'w, 'a> Walk<'w, 'a> {
     fn record(&mut self, table: &Table, chain: &Chain, at: usize, result: StepResult) {
         let Some(path) = self.path.as_mut().filter(|p| p.len() < MAX_PATH) else { return };
         path.push(Step {
-            table: table.name.clone(), chain: chain.name.clone(), rule: Some(at + 1),
-            text: chain.rules[at].line_in(&chain.name), result,
+            table: table.name.clone(),
+            chain: chain.name.clone(),
+            rule: Some(at + 1),
+            text: chain.rules[at].line_in(&chain.name),
+            result,
         });
     }
 }

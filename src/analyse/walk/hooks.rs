@@ -21,20 +21,27 @@ pub enum Bound {
 
 /// Sends packets all the way; every packet has an end afterwards.
 pub fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
-    let cells = cells.into_iter().flat_map(|c| split_all(vec![c], &[Test::In(walk.world.ifaces.named("lo"))]).parts().collect::<Vec<_>>()).map(|mut c| {
-        // On lo it has passed OUTPUT, where it was tracked.
-        if own(walk, &c) {
-            c.rest.track = Track::New;
-        }
-        c
-    }).collect();
+    let cells = cells
+        .into_iter()
+        .flat_map(|c| split_all(vec![c], &[Test::In(walk.world.ifaces.named("lo"))]).parts().collect::<Vec<_>>())
+        .map(|mut c| {
+            // On lo it has passed OUTPUT, where it was tracked.
+            if own(walk, &c) {
+                c.rest.track = Track::New;
+            }
+            c
+        })
+        .collect();
     let cells = walk.hook("raw", "PREROUTING", cells);
-    let cells = cells.into_iter().map(|mut c| {
-        if matches!(c.rest.track, Track::Before | Track::Template) {
-            c.rest.track = Track::New;
-        }
-        c
-    }).collect();
+    let cells = cells
+        .into_iter()
+        .map(|mut c| {
+            if matches!(c.rest.track, Track::Before | Track::Template) {
+                c.rest.track = Track::New;
+            }
+            c
+        })
+        .collect();
     let cells = walk.hook("mangle", "PREROUTING", cells);
     // The nat table decided about the host's own packets in OUTPUT.
     let (own, cells): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|c| own(walk, c));
@@ -103,7 +110,9 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
         }
         None if cell.rest.to_host => local.push(with(dst)),
         None if world.is_foreign(&dst) => forward.push(with(dst)),
-        None if !translated || world.is_own(&dst) || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => local.push(with(dst)),
+        None if !translated || world.is_own(&dst) || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => {
+            local.push(with(dst));
+        }
         None => {
             let what = dst.only().map_or_else(|| "the new destination".to_owned(), |a| a.to_string());
             let why = walk.out.reason(format!("whether {what} is an address of this host is not known"), None);
@@ -123,7 +132,11 @@ fn to_loopback(walk: &mut Walk, cell: Cell, local: &mut Vec<Cell>) {
         if own(walk, &cell) {
             local.push(cell);
         } else {
-            walk.out.may_end(std::slice::from_ref(&cell), "packets to a loopback address arrive only with route_localnet", None);
+            walk.out.may_end(
+                std::slice::from_ref(&cell),
+                "packets to a loopback address arrive only with route_localnet",
+                None,
+            );
         }
         return;
     };
@@ -133,7 +146,12 @@ fn to_loopback(walk: &mut Walk, cell: Cell, local: &mut Vec<Cell>) {
     }
     let split = split_all(vec![cell], &[Test::In(may)]);
     local.extend(split.hit);
-    walk.out.end(split.miss, Verdict::Drop, "a packet from outside to a loopback address is a martian: route_localnet is off", None);
+    walk.out.end(
+        split.miss,
+        Verdict::Drop,
+        "a packet from outside to a loopback address is a martian: route_localnet is off",
+        None,
+    );
 }
 
 /// Gives forwarded packets their way out.

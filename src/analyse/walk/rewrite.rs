@@ -18,7 +18,9 @@ pub fn write(mut cell: Cell, target: &Target) -> Cell {
         Target::Mark(op) => r.mark = r.mark.map(|m| op.on(m)),
         Target::ConnMark(op) if tracked => r.connmark = r.connmark.map(|m| op.on(m)),
         Target::SaveMark(m) if tracked => r.connmark = copied(r.mark, m.packet, r.connmark, m.connection),
-        Target::RestoreMark(MarkMasks { packet, connection }) if tracked => r.mark = copied(r.connmark, *connection, r.mark, *packet),
+        Target::RestoreMark(MarkMasks { packet, connection }) if tracked => {
+            r.mark = copied(r.connmark, *connection, r.mark, *packet);
+        }
         Target::RestoreMark(_) if r.track == Track::Template => r.mark = None,
         Target::Continue(_) if r.track == Track::Before => r.track = Track::Template,
         // `CT` leaves alone what is tracked already (xt_ct: packets of the host itself).
@@ -56,7 +58,13 @@ pub fn translate(outcomes: &mut Outcomes, cells: Vec<Cell>, target: &Target) -> 
                     for part in split_all(vec![part], &[Test::Dst(link_local(outcomes.world.family))]).parts() {
                         match outcomes.world.redirect_to(iface, &part.rest.dst) {
                             Some(a) if !a.is_empty() => out.extend(to_ports(outcomes, part, Some(&a), to.as_ref())),
-                            Some(_) => outcomes.end(vec![part], Verdict::Drop, "REDIRECT finds no address on the interface", None),
+                            Some(_) => outcomes.end(
+                                vec![part],
+                                Verdict::Drop,
+                                "REDIRECT finds no address on the \
+                                    interface",
+                                None,
+                            ),
                             // Some address of the host: as good as the one it was sent to.
                             None => {
                                 let mut moved = to_ports(outcomes, part, None, to.as_ref());
@@ -88,10 +96,13 @@ fn netmap(outcomes: &mut Outcomes, cell: Cell, to: Net) -> Vec<Cell> {
         c
     };
     if of.len() <= MAX_SINGLE && of.iter().all(|(a, b)| a == b) {
-        return of.into_iter().flat_map(|(a, _)| {
-            let new = AddrSet::single(Net::host(a).within(to));
-            to_ports(outcomes, with(AddrSet::single(a)), Some(&new), None)
-        }).collect();
+        return of
+            .into_iter()
+            .flat_map(|(a, _)| {
+                let new = AddrSet::single(Net::host(a).within(to));
+                to_ports(outcomes, with(AddrSet::single(a)), Some(&new), None)
+            })
+            .collect();
     }
     let Some(all) = AddrSet::from_net(to) else {
         outcomes.end(vec![cell], Verdict::Depends, "where NETMAP sends it is not judged", None);
@@ -101,7 +112,12 @@ fn netmap(outcomes: &mut Outcomes, cell: Cell, to: Net) -> Vec<Cell> {
 }
 
 /// Translation to addresses and ports. A port that is in the range already stays (nf_nat_get_unique_tuple).
-fn to_ports(outcomes: &mut Outcomes, cell: Cell, dst: Option<&AddrSet>, ports: Option<&std::ops::RangeInclusive<u16>>) -> Vec<Cell> {
+fn to_ports(
+    outcomes: &mut Outcomes,
+    cell: Cell,
+    dst: Option<&AddrSet>,
+    ports: Option<&std::ops::RangeInclusive<u16>>,
+) -> Vec<Cell> {
     let Some(range) = ports else { return moved(outcomes, cell, dst, None) };
     let set = PortSet::from_iter([range.clone()]);
     let split = split_all(vec![cell], &[Test::Dport(set.clone())]);

@@ -10,8 +10,18 @@ use crate::syntax::iptables_save;
 
 /// The tools that are installed there.
 pub const NAMES: &[&str] = &[
-    "iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore",
-    "rpcinfo", "ss", "ip", "ipset", "docker", "systemctl",
+    "iptables",
+    "ip6tables",
+    "iptables-save",
+    "ip6tables-save",
+    "iptables-restore",
+    "ip6tables-restore",
+    "rpcinfo",
+    "ss",
+    "ip",
+    "ipset",
+    "docker",
+    "systemctl",
 ];
 
 const VERSION: &str = "v1.8.9 (nf_tables)";
@@ -22,8 +32,12 @@ pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> 
     let family = if cmd.tool.starts_with("ip6") { Family::V6 } else { Family::V4 };
     let set = &mut rules[family.index()];
     Some(match cmd.tool.as_str() {
-        tool @ ("iptables" | "ip6tables") if matches!(args[..], ["--version" | "-V"]) => printed(&format!("{tool} {VERSION}\n")),
-        tool @ ("iptables" | "ip6tables") if args.first() == Some(&"-S") => chain(tool, args.get(1).copied().unwrap_or_default(), set),
+        tool @ ("iptables" | "ip6tables") if matches!(args[..], ["--version" | "-V"]) => {
+            printed(&format!("{tool} {VERSION}\n"))
+        }
+        tool @ ("iptables" | "ip6tables") if args.first() == Some(&"-S") => {
+            chain(tool, args.get(1).copied().unwrap_or_default(), set)
+        }
         tool @ ("iptables-save" | "ip6tables-save") => save(tool, &args, set, wall),
         tool @ ("iptables-restore" | "ip6tables-restore") => {
             restore(tool, &args, set, &String::from_utf8_lossy(cmd.stdin.as_deref().unwrap_or_default()))
@@ -37,13 +51,15 @@ pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> 
         "ip" if args.contains(&"-j") => ip(&args),
         "ipset" if args.contains(&"save") => printed(""),
         "docker" if args.contains(&"ps") => printed(include_str!("../../../assets/demo/docker-ps.txt")),
-        tool if NAMES.contains(&tool) => failed(&format!("{tool}: the demo host does not know these arguments: {}", args.join(" ")), 2),
+        tool if NAMES.contains(&tool) => {
+            failed(&format!("{tool}: the demo host does not know these arguments: {}", args.join(" ")), 2)
+        }
         _ => return None,
     })
 }
 
-/// `systemctl [--quiet] enable UNIT...`, which links a unit where its `[Install]` says; what starts or reads units again
-/// changes no file.
+/// `systemctl [--quiet] enable UNIT...`, which links a unit where its `[Install]` says; what starts or reads units
+/// again changes no file.
 pub fn systemctl(cmd: &Cmd, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Output {
     let mut words = cmd.args.iter().map(String::as_str).filter(|a| !a.starts_with('-'));
     match words.next() {
@@ -54,8 +70,12 @@ pub fn systemctl(cmd: &Cmd, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Output {
                 let Some(text) = dirs.iter().find_map(|d| files.get(&Path::new(d).join(unit)).cloned()) else {
                     return failed(&format!("Failed to enable unit: Unit file {unit} does not exist."), 1);
                 };
-                let by: Vec<String> = String::from_utf8_lossy(&text).lines().filter_map(|l| l.strip_prefix("WantedBy="))
-                    .flat_map(str::split_whitespace).map(str::to_owned).collect();
+                let by: Vec<String> = String::from_utf8_lossy(&text)
+                    .lines()
+                    .filter_map(|l| l.strip_prefix("WantedBy="))
+                    .flat_map(str::split_whitespace)
+                    .map(str::to_owned)
+                    .collect();
                 for other in by {
                     files.insert(Path::new(dirs[0]).join(format!("{other}.wants")).join(unit), text.clone());
                 }
@@ -78,7 +98,13 @@ pub fn failed(message: &str, status: i32) -> Output {
 /// `iptables -S CHAIN`.
 fn chain(tool: &str, name: &str, set: &Ruleset) -> Output {
     let Some(chain) = set.chain("filter", name).filter(|c| c.policy.is_none()) else {
-        return failed(&format!("{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' tool."), 1);
+        return failed(
+            &format!(
+                "{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' \
+            tool."
+            ),
+            1,
+        );
     };
     printed(&chain.rules.iter().fold(format!("-N {name}\n"), |all, r| all + &r.line_in(name) + "\n"))
 }
@@ -87,7 +113,8 @@ fn chain(tool: &str, name: &str, set: &Ruleset) -> Output {
 fn save(tool: &str, args: &[&str], set: &Ruleset, wall: i64) -> Output {
     let counters = args.iter().any(|a| matches!(*a, "-c" | "--counters"));
     let only = value_of(args, &["-t", "--table"]);
-    let time = jiff::Timestamp::from_second(wall).map(|t| t.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default();
+    let time =
+        jiff::Timestamp::from_second(wall).map(|t| t.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default();
     let mut out = String::new();
     let mut tables: Vec<Table> = set.tables.iter().filter(|t| only.is_none_or(|o| o == t.name)).cloned().collect();
     // On nft a table that is named is shown, also when nobody has touched it.
@@ -115,7 +142,11 @@ fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output
     let mut outcome = printed("");
     for (i, line) in script.lines().enumerate() {
         // `[packets:bytes]` before a rule sets its counters, which start at zero here.
-        let bare = line.trim_start().strip_prefix('[').and_then(|l| l.split_once(']')).map_or(line, |(_, rest)| rest.trim_start());
+        let bare = line
+            .trim_start()
+            .strip_prefix('[')
+            .and_then(|l| l.split_once(']'))
+            .map_or(line, |(_, rest)| rest.trim_start());
         // Empty lines keep the numbers of the lines right.
         if chunk.is_empty() {
             chunk = "\n".repeat(i);
@@ -126,7 +157,11 @@ fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output
             continue;
         }
         let mut next = done.clone();
-        if let Some(name) = chunk.lines().find_map(|l| l.trim().strip_prefix('*')).filter(|n| !keep && !Table::builtin_chains(n).is_empty()) {
+        if let Some(name) = chunk
+            .lines()
+            .find_map(|l| l.trim().strip_prefix('*'))
+            .filter(|n| !keep && !Table::builtin_chains(n).is_empty())
+        {
             *next.table_or_new(name) = Table::pristine(name);
         }
         if let Err(e) = next.apply(&chunk) {
@@ -149,7 +184,11 @@ fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output
 fn ss(args: &[&str]) -> Output {
     let flag = |c: char| args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains(c));
     let (tcp, udp) = (flag('t'), flag('u'));
-    let text = if flag('l') { include_str!("../../../assets/demo/ss-listening.txt") } else { include_str!("../../../assets/demo/ss-established.txt") };
+    let text = if flag('l') {
+        include_str!("../../../assets/demo/ss-listening.txt")
+    } else {
+        include_str!("../../../assets/demo/ss-established.txt")
+    };
     let mut out = String::new();
     for (i, line) in text.lines().enumerate() {
         let shown = match i {

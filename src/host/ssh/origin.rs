@@ -51,7 +51,8 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
     if !above.iter().any(|s| is_pseudo(s.tty)) && !silent {
         return Origin::Unattended;
     }
-    // mosh goes on without SSH, whoever else is logged in. Of the rest who has no terminal himself was not typed into one.
+    // mosh goes on without SSH, whoever else is logged in. Of the rest who has no terminal himself was not typed into
+    // one.
     let behind_multiplexer =
         !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
     let by_terminal = if behind_multiplexer { used_last(p) } else { None };
@@ -99,8 +100,9 @@ const CLIENTS: [&str; 11] = [
     "nsenter",
 ];
 
-/// In tmux or screen no SSH server is above: of the sessions at whose terminal such a program's client stands, or of all
-/// where none does, the one whose terminal was used last is the operator's. The kernel tells that to eight seconds only.
+/// In tmux or screen no SSH server is above: of the sessions at whose terminal such a program's client stands, or of
+/// all where none does, the one whose terminal was used last is the operator's. The kernel tells that to eight seconds
+/// only.
 fn used_last(p: &dyn Processes) -> Option<Tcp> {
     let stats = p.all().into_iter().filter_map(|pid| p.stat(pid));
     let attached: Vec<i32> = stats.filter(|s| CLIENTS.contains(&s.comm.as_str())).map(|s| s.tty).collect();

@@ -1,5 +1,5 @@
-//! Logins that the machine wrote down: files, and tools for what is in databases. Each is read within bounds of size and
-//! time.
+//! Logins that the machine wrote down: files, and tools for what is in databases. Each is read within bounds of size
+//! and time.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -57,11 +57,13 @@ fn wtmp() -> Option<Vec<Login>> {
     let size = utmp::size(WIDE);
     let read = |path: &str| Some(utmp::read(&tail(path, size * RECORDS, size).ok()?, WIDE, LoginSource::Wtmp).0);
     let this = read("/var/log/wtmp");
-    let entries = this.filter(|e| !e.is_empty()).or_else(|| read("/var/log/wtmp.1")).or_else(|| read("/var/log/wtmp"))?;
+    let entries =
+        this.filter(|e| !e.is_empty()).or_else(|| read("/var/log/wtmp.1")).or_else(|| read("/var/log/wtmp"))?;
     Some(entries.into_iter().map(|e| e.login).collect())
 }
 
-/// lastlog has a place for each number of a user, and is as large as the largest: only what belongs to somebody is read.
+/// lastlog has a place for each number of a user, and is as large as the largest: only what belongs to somebody is
+/// read.
 fn of_users() -> Option<Vec<Login>> {
     let size = lastlog::size(WIDE);
     let mut file = open("/var/log/lastlog").ok()?;

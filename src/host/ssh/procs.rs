@@ -167,8 +167,9 @@ impl Processes for Proc {
     fn is_own(&self, addr: IpAddr) -> bool {
         // Only addresses of this host can be bound (ip(7)), unless `ip_nonlocal_bind` is set.
         let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
-        let any =
-            || std::fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind")).is_ok_and(|t| t.trim() == "1");
+        let any = || {
+            std::fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind")).is_ok_and(|t| t.trim() == "1")
+        };
         addr.is_loopback() || !any() && std::net::UdpSocket::bind((addr, 0)).is_ok()
     }
 

@@ -1,10 +1,10 @@
 //! The sessions of SSH servers, told from what only looks like one.
 //!
 //! sshd names its process after the user when it has let him in (`sshd: root`), and after his terminal when a session
-//! begins (`sshd: root@pts/0`); before, the title ends in `[priv]`, `[net]`, `[accepted]` or `[preauth]`. From OpenSSH 9.8
-//! on the process is `sshd-session`. With privilege separation root's monitor (`[priv]`) took the connection and lives as
-//! long as it does; the user's process is forked after authentication. Anybody can name a process like that: what it
-//! runs, who started it and what it listens on is asked of the kernel.
+//! begins (`sshd: root@pts/0`); before, the title ends in `[priv]`, `[net]`, `[accepted]` or `[preauth]`. From OpenSSH
+//! 9.8 on the process is `sshd-session`. With privilege separation root's monitor (`[priv]`) took the connection and
+//! lives as long as it does; the user's process is forked after authentication. Anybody can name a process like that:
+//! what it runs, who started it and what it listens on is asked of the kernel.
 
 use std::net::SocketAddr;
 
@@ -179,5 +179,12 @@ fn dropbear(p: &dyn Processes, s: &Stat, listeners: &Listeners, all: &[Stat]) ->
         && runs(p, s.pid, &SERVERS)
         && all.iter().any(|c| c.ppid == s.pid && c.comm != "dropbear");
     let connection = accepted(p, s.pid, listeners).filter(|_| works)?;
-    Some(Session { pid: s.pid, user: "somebody".to_owned(), terminal: None, connection, listened: true, began: s.started })
+    Some(Session {
+        pid: s.pid,
+        user: "somebody".to_owned(),
+        terminal: None,
+        connection,
+        listened: true,
+        began: s.started,
+    })
 }

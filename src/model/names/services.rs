@@ -61,8 +61,20 @@ mod tests {
 
     #[test]
     fn names_and_numbers_both_ways() {
-        for (n, p) in [("sunrpc", 111), ("nfs", 2049), ("afs3-callback", 7001), ("ssh", 22), ("domain", 53), ("http-alt", 8080),
-            ("bootps", 67), ("bootpc", 68), ("cadlock2", 1000), ("italk", 12345), ("microsoft-ds", 445), ("postgresql", 5432)] {
+        for (n, p) in [
+            ("sunrpc", 111),
+            ("nfs", 2049),
+            ("afs3-callback", 7001),
+            ("ssh", 22),
+            ("domain", 53),
+            ("http-alt", 8080),
+            ("bootps", 67),
+            ("bootpc", 68),
+            ("cadlock2", 1000),
+            ("italk", 12345),
+            ("microsoft-ds", 445),
+            ("postgresql", 5432),
+        ] {
             assert_eq!(port(n), Some(p), "{n}");
         }
         assert_eq!(name(111, "udp"), Some("sunrpc"));

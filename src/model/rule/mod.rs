@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use super::{Family, Spec};
 
-pub use words::{Options, RuleOption, Words, canonical, options, quote, takes_any_text, words};
 use words::may_hold;
+pub use words::{Options, RuleOption, Words, canonical, options, quote, takes_any_text, words};
 
 /// What the text that a rule was read from does not show; the walk turns it into *depends*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -90,7 +90,9 @@ impl Rule {
         // The jump comes after the matches, whatever a comment says.
         for option in ["-j", "-g"] {
             let jump = format!("{option} {from}");
-            if let Some((before, rest)) = self.text.rsplit_once(&jump).filter(|(_, rest)| rest.is_empty() || rest.starts_with(' ')) {
+            if let Some((before, rest)) =
+                self.text.rsplit_once(&jump).filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '))
+            {
                 self.text = format!("{before}{option} {to}{rest}").into();
                 return;
             }

@@ -70,7 +70,15 @@ pub fn quote(arg: &str) -> String {
 
 /// Options whose value may look like an option itself, as it is any text (iptables-extensions(8)).
 const ANY_TEXT: &[&str] = &[
-    "--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32", "--bytecode", "--name",
+    "--comment",
+    "--log-prefix",
+    "--nflog-prefix",
+    "--ulog-prefix",
+    "--string",
+    "--hex-string",
+    "--u32",
+    "--bytecode",
+    "--name",
 ];
 
 /// Whether the word after this option is its value whatever it looks like.
@@ -202,12 +210,29 @@ mod tests {
 
     #[test]
     fn options_have_their_negation_and_first_value() {
-        let shown = |text: &str| options(text).map(|o| format!("{}{}={}", if o.negated { "!" } else { "" }, o.name, o.value.unwrap_or("-".into()))).collect::<Vec<_>>().join(" ");
-        assert_eq!(shown("-s 10.0.0.0/8 ! -i lo -f ! -d 10.0.0.1 -j DROP"), "-s=10.0.0.0/8 !-i=lo -f=- !-d=10.0.0.1 -j=DROP");
+        let shown = |text: &str| {
+            options(text)
+                .map(|o| format!("{}{}={}", if o.negated { "!" } else { "" }, o.name, o.value.unwrap_or("-".into())))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            shown("-s 10.0.0.0/8 ! -i lo -f ! -d 10.0.0.1 -j DROP"),
+            "-s=10.0.0.0/8 !-i=lo -f=- !-d=10.0.0.1 -j=DROP"
+        );
         assert_eq!(shown("--source ! 10.0.0.0/8 --jump X"), "!-s=10.0.0.0/8 -j=X");
-        assert_eq!(shown("-m set ! --match-set s src ! --update-counters ! --update-subcounters"), "-m=set !--match-set=s !--update-counters=- !--update-subcounters=-");
-        assert_eq!(shown("--tcp-flags SYN,ACK SYN -j NFLOG --nflog-prefix -j"), "--tcp-flags=SYN,ACK -j=NFLOG --nflog-prefix=-j");
-        assert_eq!(shown(r#"-m comment --comment "-d 10.0.0.1 -j DROP" -j ACCEPT"#), "-m=comment --comment=-d 10.0.0.1 -j DROP -j=ACCEPT");
+        assert_eq!(
+            shown("-m set ! --match-set s src ! --update-counters ! --update-subcounters"),
+            "-m=set !--match-set=s !--update-counters=- !--update-subcounters=-"
+        );
+        assert_eq!(
+            shown("--tcp-flags SYN,ACK SYN -j NFLOG --nflog-prefix -j"),
+            "--tcp-flags=SYN,ACK -j=NFLOG --nflog-prefix=-j"
+        );
+        assert_eq!(
+            shown(r#"-m comment --comment "-d 10.0.0.1 -j DROP" -j ACCEPT"#),
+            "-m=comment --comment=-d 10.0.0.1 -j DROP -j=ACCEPT"
+        );
         assert_eq!(shown("-m comment --comment -j"), "-m=comment --comment=-j");
         assert_eq!(shown("! -f ! "), "!-f=-");
     }

@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 
 use super::{Family, Net, PortSet, Proto};
 
-pub use target::{BitOp, MarkMasks, NatTo, Target};
 pub(super) use target::is_extension;
+pub use target::{BitOp, MarkMasks, NatTo, Target};
 
 /// An interface name; a trailing `+` matches every name that begins so (iptables(8), `-i`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -145,10 +145,18 @@ mod tests {
 
     #[test]
     fn ports_by_any_name_of_the_registry() {
-        let ports = |text: &str| parse(text).matches.iter().find_map(|m| if let Match::DestinationPorts(_, p) = m { p.first() } else { None });
+        let ports = |text: &str| {
+            parse(text)
+                .matches
+                .iter()
+                .find_map(|m| if let Match::DestinationPorts(_, p) = m { p.first() } else { None })
+        };
         assert_eq!(ports("-p tcp -m tcp --dport zabbix-agent -j ACCEPT"), Some(10050));
         assert_eq!(ports("-p tcp -m multiport --dports sunrpc,nfs -j ACCEPT"), Some(111));
-        assert_eq!(parse("-p tcp -m tcp --dport no-such-name -j DROP").matches[1], Match::Unknown("--dport no-such-name".into()));
+        assert_eq!(
+            parse("-p tcp -m tcp --dport no-such-name -j DROP").matches[1],
+            Match::Unknown("--dport no-such-name".into())
+        );
     }
 
     #[test]
@@ -177,7 +185,10 @@ mod tests {
         // Options are named with their module, and apart from those of the next.
         let of_each = ["-m recent --set --name x", "-m socket --transparent"].map(|w| Match::Unknown(w.into()));
         assert_eq!(parse("-m recent --set --name x -m socket --transparent -j DROP").matches, of_each);
-        assert_eq!(parse("-m mark --mark 0x1 -m addrtype ! --foo 1 --bar").matches[1..], [Match::Unknown("-m addrtype ! --foo 1 --bar".into())]);
+        assert_eq!(
+            parse("-m mark --mark 0x1 -m addrtype ! --foo 1 --bar").matches[1..],
+            [Match::Unknown("-m addrtype ! --foo 1 --bar".into())]
+        );
     }
 
     #[test]
@@ -215,10 +226,19 @@ mod tests {
     #[test]
     fn what_a_set_match_asks_beside_the_set() {
         let set = Match::Set(false, "s".into(), vec![End::Src]);
-        assert_eq!(parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches, std::slice::from_ref(&set));
-        assert_eq!(parse("-m set --match-set s src ! --update-counters --packets-gt 5").matches, [set, Match::Unknown("-m set --packets-gt 5".into())]);
+        assert_eq!(
+            parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches,
+            std::slice::from_ref(&set)
+        );
+        assert_eq!(
+            parse("-m set --match-set s src ! --update-counters --packets-gt 5").matches,
+            [set, Match::Unknown("-m set --packets-gt 5".into())]
+        );
         // It turns the answer round for what is in the set.
-        assert_eq!(parse("-m set --match-set s src --return-nomatch").matches, [Match::Unknown("--match-set s --return-nomatch".into())]);
+        assert_eq!(
+            parse("-m set --match-set s src --return-nomatch").matches,
+            [Match::Unknown("--match-set s --return-nomatch".into())]
+        );
     }
 
     #[test]
@@ -230,25 +250,44 @@ mod tests {
 
     #[test]
     fn dates_narrow_each_other() {
-        let s = parse("-m time --datestop 1970-01-01T00:01:00 -m time --datestart 1970-01-01T00:00:10 --datestop 1970-01-01T00:00:50");
+        let s = parse(
+            "-m time --datestop 1970-01-01T00:01:00 -m time --datestart 1970-01-01T00:00:10 --datestop \
+                1970-01-01T00:00:50",
+        );
         assert_eq!(s.matches, [Match::Dates(Some(10), Some(50))]);
         let s = parse("-m time --timestart 10:00:00 --weekdays Mon --datestart 2020-01-01T00:00:00");
         assert!(matches!(&s.matches[..], [Match::Unknown(_), Match::Dates(Some(_), None)]));
-        assert!(matches!(&parse("-m time --datestart 2020-01-01T00:00:00 --kerneltz").matches[..], [Match::Unknown(_)]));
+        assert!(matches!(
+            &parse(
+                "-m time --datestart 2020-01-01T00:00:00 \
+            --kerneltz"
+            )
+            .matches[..],
+            [Match::Unknown(_)]
+        ));
     }
 
     #[test]
     fn the_masks_of_connmark() {
         let masks = |p, c| MarkMasks { packet: p, connection: c };
         assert_eq!(parse("-j CONNMARK --save-mark").target, Target::SaveMark(masks(u32::MAX, u32::MAX)));
-        assert_eq!(parse("-j CONNMARK --restore-mark --nfmask 0xf --ctmask 0xff").target, Target::RestoreMark(masks(15, 255)));
+        assert_eq!(
+            parse("-j CONNMARK --restore-mark --nfmask 0xf --ctmask 0xff").target,
+            Target::RestoreMark(masks(15, 255))
+        );
         assert!(matches!(parse("-j CONNMARK --save-mark --left-shift-mark 3").target, Target::Continue(_)));
-        assert_eq!(parse("-j NETMAP --to 10.0.0.0/24").target, Target::Netmap(Net::parse("10.0.0.0/24", Family::V4).unwrap()));
+        assert_eq!(
+            parse("-j NETMAP --to 10.0.0.0/24").target,
+            Target::Netmap(Net::parse("10.0.0.0/24", Family::V4).unwrap())
+        );
     }
 
     #[test]
     fn marks_sets_ranges_and_types() {
-        let s = parse("-m mark --mark 0x4000/0x4000 -m iprange --src-range 10.0.0.1-10.0.0.9 -m set ! --match-set bad src,dst -m addrtype --dst-type LOCAL -j MARK --set-xmark 0x1/0xff");
+        let s = parse(
+            "-m mark --mark 0x4000/0x4000 -m iprange --src-range 10.0.0.1-10.0.0.9 -m set ! --match-set bad src,dst -m \
+                addrtype --dst-type LOCAL -j MARK --set-xmark 0x1/0xff",
+        );
         assert_eq!(s.matches[0], Match::Mark(false, 0x4000, 0x4000));
         assert!(matches!(s.matches[1], Match::Range(false, End::Src, _, _)));
         assert_eq!(s.matches[2], Match::Set(true, "bad".into(), vec![End::Src, End::Dst]));

@@ -11,13 +11,42 @@ use crate::model::{Family, Net, Proto};
 
 /// Reads the arguments of a rule.
 pub(super) fn spec(text: &str, family: Family) -> Spec {
-    Reader { words: words(text).collect(), at: 0, family, module: String::new(), pending: None, module_from: 0, matches: Vec::new(), conntrack: (false, false) }.run()
+    Reader {
+        words: words(text).collect(),
+        at: 0,
+        family,
+        module: String::new(),
+        pending: None,
+        module_from: 0,
+        matches: Vec::new(),
+        conntrack: (false, false),
+    }
+    .run()
 }
 
 /// Modules that only bring options: named alone they match everything (`-m tcp`).
 const PLAIN: &[&str] = &[
-    "tcp", "udp", "sctp", "dccp", "udplite", "icmp", "icmp6", "ipv6-icmp", "icmpv6", "multiport", "state", "conntrack", "comment",
-    "iprange", "addrtype", "pkttype", "set", "mark", "connmark", "time", "standard",
+    "tcp",
+    "udp",
+    "sctp",
+    "dccp",
+    "udplite",
+    "icmp",
+    "icmp6",
+    "ipv6-icmp",
+    "icmpv6",
+    "multiport",
+    "state",
+    "conntrack",
+    "comment",
+    "iprange",
+    "addrtype",
+    "pkttype",
+    "set",
+    "mark",
+    "connmark",
+    "time",
+    "standard",
 ];
 
 struct Reader<'a> {
@@ -146,7 +175,9 @@ impl<'a> Reader<'a> {
     /// may be of several), unless they say it themselves (`--limit`).
     fn unknown(&mut self, not: bool, option: &str) -> Option<Match> {
         let mut words = if not { format!("! {option}") } else { option.to_owned() };
-        if takes_any_text(option) && let Some(v) = self.next() {
+        if takes_any_text(option)
+            && let Some(v) = self.next()
+        {
             words.push(' ');
             words.push_str(&v);
         }
@@ -156,7 +187,8 @@ impl<'a> Reader<'a> {
             self.at += 1;
         }
         let prefix = format!("-m {} ", self.module);
-        let says = |words: &str| self.module.is_empty() || words.trim_start_matches(['!', ' ', '-']).starts_with(&self.module);
+        let says =
+            |words: &str| self.module.is_empty() || words.trim_start_matches(['!', ' ', '-']).starts_with(&self.module);
         match self.matches.get_mut(self.module_from..).and_then(<[Match]>::last_mut) {
             Some(Match::Unknown(before)) if before.starts_with(&prefix) || says(before) => {
                 before.push(' ');
@@ -193,12 +225,8 @@ impl<'a> Reader<'a> {
                 }
                 Proto::parse(&v).map_or_else(|| Match::Unknown(format!("-p {v}")), |p| Match::Protocol(*not, p))
             }
-            "--sport" | "--sports" => {
-                self.one(not, option, |n, v| ports(v).map(|p| Match::SourcePorts(n, p)))
-            }
-            "--dport" | "--dports" => {
-                self.one(not, option, |n, v| ports(v).map(|p| Match::DestinationPorts(n, p)))
-            }
+            "--sport" | "--sports" => self.one(not, option, |n, v| ports(v).map(|p| Match::SourcePorts(n, p))),
+            "--dport" | "--dports" => self.one(not, option, |n, v| ports(v).map(|p| Match::DestinationPorts(n, p))),
             "--ports" => self.one(not, option, |n, v| ports(v).map(|p| Match::EitherPorts(n, p))),
             "--syn" => Match::TcpFlags(*not, 0x17, 0x02),
             "--tcp-flags" => {
@@ -234,7 +262,9 @@ impl<'a> Reader<'a> {
             "--pkt-type" => self.one(not, option, |n, v| Some(Match::PktType(n, v.to_ascii_lowercase()))),
             "--update-counters" | "--update-subcounters" => return None,
             "--return-nomatch" => match self.matches.pop() {
-                Some(Match::Set(not, name, _)) => Match::Unknown(format!("{}--match-set {name} --return-nomatch", if not { "! " } else { "" })),
+                Some(Match::Set(not, name, _)) => {
+                    Match::Unknown(format!("{}--match-set {name} --return-nomatch", if not { "! " } else { "" }))
+                }
                 other => {
                     self.matches.extend(other);
                     Match::Unknown(option.to_owned())
@@ -243,17 +273,22 @@ impl<'a> Reader<'a> {
             "--match-set" | "--set" if self.module == "set" => {
                 let name = self.value(not);
                 let dirs = self.next().unwrap_or_default();
-                let ends = dirs.split(',').map(|d| match d {
-                    "src" => Some(End::Src),
-                    "dst" => Some(End::Dst),
-                    _ => None,
-                }).collect::<Option<Vec<_>>>();
+                let ends = dirs
+                    .split(',')
+                    .map(|d| match d {
+                        "src" => Some(End::Src),
+                        "dst" => Some(End::Dst),
+                        _ => None,
+                    })
+                    .collect::<Option<Vec<_>>>();
                 match ends {
                     Some(ends) => Match::Set(*not, name.into_owned(), ends),
                     None => Match::Unknown(format!("{option} {name} {dirs}")),
                 }
             }
-            "--mark" if self.module == "mark" => self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::Mark(n, a, m))),
+            "--mark" if self.module == "mark" => {
+                self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::Mark(n, a, m)))
+            }
             "--mark" if self.module == "connmark" => {
                 self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::ConnMark(n, a, m)))
             }

@@ -81,15 +81,52 @@ pub struct NatTo {
 
 /// Targets after which the next rule is looked at (iptables-extensions(8)).
 const CONTINUE: &[&str] = &[
-    "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "CLASSIFY", "TOS", "DSCP", "TTL", "HL", "TCPMSS", "TCPOPTSTRIP",
-    "CHECKSUM", "SECMARK", "CONNSECMARK", "SET", "TRACE", "AUDIT", "LED", "RATEEST", "IDLETIMER", "TEE", "CT", "NOTRACK",
+    "LOG",
+    "NFLOG",
+    "ULOG",
+    "MARK",
+    "CONNMARK",
+    "CLASSIFY",
+    "TOS",
+    "DSCP",
+    "TTL",
+    "HL",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "CHECKSUM",
+    "SECMARK",
+    "CONNSECMARK",
+    "SET",
+    "TRACE",
+    "AUDIT",
+    "LED",
+    "RATEEST",
+    "IDLETIMER",
+    "TEE",
+    "CT",
+    "NOTRACK",
     "ECN",
 ];
 
 /// Targets of the extensions that end the chain (iptables-extensions(8)).
 const FINAL: &[&str] = &[
-    "ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE", "DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY",
-    "SYNPROXY", "DNPT", "SNPT", "MIRROR", "CLUSTERIP",
+    "ACCEPT",
+    "DROP",
+    "REJECT",
+    "RETURN",
+    "QUEUE",
+    "NFQUEUE",
+    "DNAT",
+    "SNAT",
+    "REDIRECT",
+    "MASQUERADE",
+    "NETMAP",
+    "TPROXY",
+    "SYNPROXY",
+    "DNPT",
+    "SNPT",
+    "MIRROR",
+    "CLUSTERIP",
 ];
 
 /// Whether a name behind `-j` is a target of iptables itself, not a chain.
@@ -214,7 +251,9 @@ fn nat_to(text: &str, family: Family) -> Option<NatTo> {
             Family::V6 => t.parse().ok().map(IpAddr::V6),
         }
     };
-    let addrs = if host.is_empty() { None } else {
+    let addrs = if host.is_empty() {
+        None
+    } else {
         let (a, b) = host.split_once('-').unwrap_or((host, host));
         Some((addr(a)?, addr(b)?))
     };

@@ -52,17 +52,19 @@ pub(super) fn flags(text: &str) -> Option<u8> {
         return u8::from_str_radix(n, 16).ok();
     }
     text.split(',').try_fold(0, |acc, name| {
-        Some(acc | match name {
-            "FIN" => 1,
-            "SYN" => 2,
-            "RST" => 4,
-            "PSH" => 8,
-            "ACK" => 16,
-            "URG" => 32,
-            "ALL" => 63,
-            "NONE" => 0,
-            _ => return None,
-        })
+        Some(
+            acc | match name {
+                "FIN" => 1,
+                "SYN" => 2,
+                "RST" => 4,
+                "PSH" => 8,
+                "ACK" => 16,
+                "URG" => 32,
+                "ALL" => 63,
+                "NONE" => 0,
+                _ => return None,
+            },
+        )
     })
 }
 

@@ -121,7 +121,10 @@ impl Fault {
             Self::Unreadable(_) => format!("the {label} rules could not be read"),
             Self::NotCovered(_) => format!("{label} was switched on since: the plan has no rules there"),
             Self::ChainsGone(_, door) => format!("our {label} chain {} is gone", door.chain()),
-            Self::JumpGone { jump, .. } => format!("the {label} rules decide nothing: our jump to them is gone: `{jump}`"),
+            Self::JumpGone { jump, .. } => format!(
+                "the {label} rules decide nothing: our jump to them is gone: \
+                `{jump}`"
+            ),
             Self::Differs { door, how, .. } => format!("our {label} chain {} {how}", door.chain()),
             Self::Overruled { rule, ports, on, way, .. } => {
                 let ports: Vec<String> = ports.iter().map(|(proto, port)| format!("{port}/{proto}")).collect();
@@ -197,18 +200,33 @@ impl Force {
     /// Why, a sentence each; what is gone is one.
     pub fn says(&self) -> Vec<String> {
         let gone = |family: Family| -> Vec<&str> {
-            self.faults.iter().filter_map(|f| if let Fault::ChainsGone(of, door) = f { (*of == family).then(|| door.chain()) } else { None }).collect()
+            self.faults
+                .iter()
+                .filter_map(|f| {
+                    if let Fault::ChainsGone(of, door) = f { (*of == family).then(|| door.chain()) } else { None }
+                })
+                .collect()
         };
-        let lists: Vec<String> = Family::BOTH.into_iter().filter(|f| !gone(*f).is_empty())
-            .map(|f| format!("{} ({})", f.label(), gone(f).join(", "))).collect();
+        let lists: Vec<String> = Family::BOTH
+            .into_iter()
+            .filter(|f| !gone(*f).is_empty())
+            .map(|f| format!("{} ({})", f.label(), gone(f).join(", ")))
+            .collect();
         let gone = (!lists.is_empty()).then(|| format!("our chains are gone from {}", lists.join(" and ")));
-        gone.into_iter().chain(self.faults.iter().filter(|f| !matches!(f, Fault::ChainsGone(..))).map(Fault::says)).collect()
+        gone.into_iter()
+            .chain(self.faults.iter().filter(|f| !matches!(f, Fault::ChainsGone(..))).map(Fault::says))
+            .collect()
     }
 
     /// What to do about it, a sentence without its full stop. `saved`: our own unit can load the plan.
     fn cure(&self, saved: bool) -> Option<&'static str> {
         if self.faults.iter().any(Fault::is_whole) {
-            Some(if saved { "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved" } else { "apply the plan again (the cockpit's History takes it up), and `portcullis save` it; or `portcullis remove` it for good" })
+            Some(if saved {
+                "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved"
+            } else {
+                "apply the plan again (the cockpit's History takes it up), and `portcullis save` it; or `portcullis \
+                    remove` it for good"
+            })
         } else if self.faults.iter().any(|f| matches!(f, Fault::Overruled { .. }) && f.is_grave()) {
             Some("take that rule out, or move it behind our jump")
         } else if self.faults.iter().any(|f| matches!(f, Fault::Unreadable(_))) {
@@ -235,7 +253,11 @@ pub struct InForce {
 impl InForce {
     /// What to do about it, a sentence without its full stop.
     pub fn cure(&self) -> Option<&'static str> {
-        if self.on_trial { Some("`portcullis revert` ends the trial; then apply the plan again") } else { self.force.cure(self.saved) }
+        if self.on_trial {
+            Some("`portcullis revert` ends the trial; then apply the plan again")
+        } else {
+            self.force.cure(self.saved)
+        }
     }
 
     /// All in one sentence, where there is something to say.
@@ -245,7 +267,13 @@ impl InForce {
         }
         let whose = if self.on_trial { "The plan on trial" } else { "The kept plan" };
         let cure = self.cure().map_or_else(String::new, |cure| format!(". To mend it: {cure}"));
-        Some(format!("{whose} ({}) is {}: {}{cure}.", self.trial, self.force.extent().says(), self.force.says().join("; ")))
+        Some(format!(
+            "{whose} ({}) is {}: \
+            {}{cure}.",
+            self.trial,
+            self.force.extent().says(),
+            self.force.says().join("; ")
+        ))
     }
 }
 
@@ -269,8 +297,8 @@ impl Enforced {
     }
 }
 
-/// Judges the plan of a trial by the rules of a host as they are now. `on_trial`: it runs, with or without dates; else it
-/// was kept. A family that the host does not have is to be left out of `families`.
+/// Judges the plan of a trial by the rules of a host as they are now. `on_trial`: it runs, with or without dates; else
+/// it was kept. A family that the host does not have is to be left out of `families`.
 pub fn judge(families: &[FamilyChange], on_trial: bool, view: &View) -> Force {
     let mut out = Force::default();
     for change in families {
@@ -288,7 +316,9 @@ pub fn judge(families: &[FamilyChange], on_trial: bool, view: &View) -> Force {
             let found: &[String] = there.map_or(&[], |d| if on_trial { &d.rules } else { &d.old_rules });
             match mine {
                 Some(_) if !wanted.is_empty() && there.is_none() => out.faults.push(Fault::ChainsGone(family, door)),
-                _ if !same(wanted, found, family) => out.faults.push(Fault::Differs { family, door, how: difference(wanted, found) }),
+                _ if !same(wanted, found, family) => {
+                    out.faults.push(Fault::Differs { family, door, how: difference(wanted, found) });
+                }
                 Some(d) if !wanted.is_empty() && standing(set, door == Door::Forward).jump.is_none() => {
                     out.faults.push(Fault::JumpGone { family, door, jump: format!("-A {} {}", d.parent, d.jump) });
                 }
@@ -298,7 +328,8 @@ pub fn judge(families: &[FamilyChange], on_trial: bool, view: &View) -> Force {
         out.faults.extend(overruled::overruled(change, view));
     }
     if out.doors > 0 {
-        let more = Family::BOTH.into_iter().filter(|f| view.rules(*f).is_some() && !families.iter().any(|c| c.family() == *f));
+        let more =
+            Family::BOTH.into_iter().filter(|f| view.rules(*f).is_some() && !families.iter().any(|c| c.family() == *f));
         for family in more {
             out.doors += 1;
             out.faults.push(Fault::NotCovered(family));
@@ -317,13 +348,21 @@ fn same(wanted: &[String], found: &[String], family: Family) -> bool {
 /// What a chain of ours holds that it should not, or lacks.
 fn difference(wanted: &[String], found: &[String]) -> String {
     if wanted.is_empty() {
-        return format!("holds rules that are not part of the plan, {} for one", found.first().map_or("", String::as_str));
+        return format!(
+            "holds rules that are not part of the plan, {} for \
+            one",
+            found.first().map_or("", String::as_str)
+        );
     }
     if found.is_empty() {
         return "leads to no rules".to_owned();
     }
     let only = |a: &[String], b: &[String]| a.iter().find(|r| !b.contains(r)).cloned();
-    let named: Vec<String> = only(wanted, found).map(|r| format!("gone is {r}")).into_iter().chain(only(found, wanted).map(|r| format!("new is {r}"))).collect();
+    let named: Vec<String> = only(wanted, found)
+        .map(|r| format!("gone is {r}"))
+        .into_iter()
+        .chain(only(found, wanted).map(|r| format!("new is {r}")))
+        .collect();
     let named = if named.is_empty() { "the order of rules, or a double of one".to_owned() } else { named.join("; ") };
     format!("holds other rules: {named}")
 }

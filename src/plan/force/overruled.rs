@@ -1,5 +1,5 @@
-//! Rules of others before our jump, and whether they decide what a plan speaks of: the senders of each port as they fare
-//! now, beside how they would if our rules came first.
+//! Rules of others before our jump, and whether they decide what a plan speaks of: the senders of each port as they
+//! fare now, beside how they would if our rules came first.
 
 use crate::analyse::{Analysis, Endpoint, EndpointKind, Exposure, Packet, Reach, alone};
 use crate::model::{AddrSet, Family, Match, Proto, Rule, Ruleset, Target, View};
@@ -14,13 +14,22 @@ fn base(forwarded: bool) -> &'static str {
 
 /// The doors of a change whose jump stands but is not the first thing that packets meet.
 fn behind_others(change: &FamilyChange, set: &Ruleset) -> Vec<(bool, String, usize)> {
-    change.doors.iter().filter(|d| d.new.is_some()).filter_map(|d| {
-        let (parent, at) = standing(set, d.is_forwarded()).jump?;
-        let base = base(d.is_forwarded());
-        let to_parent = format!("-j {parent}");
-        let first = at == 1 && (parent == base || set.chain("filter", base).is_some_and(|c| c.rules.first().is_some_and(|r| *r.text == *to_parent)));
-        (!first).then_some((d.is_forwarded(), parent, at))
-    }).collect()
+    change
+        .doors
+        .iter()
+        .filter(|d| d.new.is_some())
+        .filter_map(|d| {
+            let (parent, at) = standing(set, d.is_forwarded()).jump?;
+            let base = base(d.is_forwarded());
+            let to_parent = format!("-j {parent}");
+            let first = at == 1
+                && (parent == base
+                    || set
+                        .chain("filter", base)
+                        .is_some_and(|c| c.rules.first().is_some_and(|r| *r.text == *to_parent)));
+            (!first).then_some((d.is_forwarded(), parent, at))
+        })
+        .collect()
 }
 
 /// Whether anything stands before a jump of ours: only then it matters what else is known of the host.
@@ -53,7 +62,10 @@ fn spoken(change: &FamilyChange) -> Vec<Spoken> {
             out.len() - 1
         });
         if spec.target == Target::Accept {
-            let from = spec.matches.iter().find_map(|m| if let Match::Source(false, net) = m { AddrSet::from_net(*net) } else { None });
+            let from = spec
+                .matches
+                .iter()
+                .find_map(|m| if let Match::Source(false, net) = m { AddrSet::from_net(*net) } else { None });
             out[at].allowed.add(&from.unwrap_or_else(|| AddrSet::full(family)));
         }
     }
@@ -71,9 +83,14 @@ pub(super) fn overruled(change: &FamilyChange, view: &View) -> Vec<Fault> {
     }
     // Whether anybody listens does not matter here: somebody may at any time.
     let known = View {
-        addrs: view.addrs.clone(), routes: view.routes.clone(), ipsets: view.ipsets.clone(), forwarding: view.forwarding,
-        route_localnet: view.route_localnet.clone(), at: view.at,
-        v4: (family == Family::V4).then(|| set.clone()), v6: (family == Family::V6).then(|| set.clone()),
+        addrs: view.addrs.clone(),
+        routes: view.routes.clone(),
+        ipsets: view.ipsets.clone(),
+        forwarding: view.forwarding,
+        route_localnet: view.route_localnet.clone(),
+        at: view.at,
+        v4: (family == Family::V4).then(|| set.clone()),
+        v6: (family == Family::V6).then(|| set.clone()),
         ..View::empty(view.source, "")
     };
     let now = alone(&known).into_owned();
@@ -86,7 +103,9 @@ pub(super) fn overruled(change: &FamilyChange, view: &View) -> Vec<Fault> {
         let Some((way, who, on)) = compared(s, &is, &would) else { continue };
         let rule = decider(&now, s, &who, on.as_deref());
         let known = out.iter_mut().find_map(|f| match f {
-            Fault::Overruled { rule: r, way: w, on: o, ports, .. } if *r == rule && *w == way && *o == on => Some(ports),
+            Fault::Overruled { rule: r, way: w, on: o, ports, .. } if *r == rule && *w == way && *o == on => {
+                Some(ports)
+            }
             _ => None,
         });
         match known {
@@ -116,7 +135,11 @@ fn ours_first(now: &View, family: Family, behind: &[(bool, String, usize)]) -> V
 
 /// How senders fare by each interface; one entry without a name where all are alike.
 fn by_interface<'x>(x: &'x Exposure, names: &[&'x str]) -> Vec<(Option<&'x str>, &'x Reach)> {
-    if names.is_empty() { vec![(None, &x.reach)] } else { names.iter().map(|n| (Some(*n), x.by_interface.get(*n).unwrap_or(&x.reach))).collect() }
+    if names.is_empty() {
+        vec![(None, &x.reach)]
+    } else {
+        names.iter().map(|n| (Some(*n), x.by_interface.get(*n).unwrap_or(&x.reach))).collect()
+    }
 }
 
 /// What the rules before ours do to a port, to whom for one, and on which interface unless on all.
@@ -124,18 +147,31 @@ fn compared(s: &Spoken, is: &Exposure, would: &Exposure) -> Option<(Way, AddrSet
     let mut names: Vec<&str> = is.by_interface.keys().chain(would.by_interface.keys()).map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    let pairs: Vec<_> = by_interface(is, &names).into_iter().zip(by_interface(would, &names)).map(|((on, is), (_, would))| (on, is, would)).collect();
-    let on = |some: &[Option<&str>]| some.first().copied().flatten().filter(|_| some.len() < pairs.len()).map(str::to_owned);
+    let pairs: Vec<_> = by_interface(is, &names)
+        .into_iter()
+        .zip(by_interface(would, &names))
+        .map(|((on, is), (_, would))| (on, is, would))
+        .collect();
+    let on =
+        |some: &[Option<&str>]| some.first().copied().flatten().filter(|_| some.len() < pairs.len()).map(str::to_owned);
     let opened: Vec<_> = pairs.iter().filter(|(_, is, would)| !would.blocked.minus(&is.blocked).is_empty()).collect();
     if let Some((_, is, would)) = opened.first() {
-        return Some((Way::Opens, would.blocked.minus(&is.blocked), on(&opened.iter().map(|o| o.0).collect::<Vec<_>>())));
+        return Some((
+            Way::Opens,
+            would.blocked.minus(&is.blocked),
+            on(&opened.iter().map(|o| o.0).collect::<Vec<_>>()),
+        ));
     }
     // Whom the plan lets in, and whom of those something blocks before.
     let meant = |would: &Reach| would.accepted.and(&s.allowed);
     let cut: Vec<_> = pairs.iter().filter(|(_, is, would)| meant(would).meets(&is.blocked)).collect();
     let (_, is, would) = cut.first()?;
     let all = pairs.iter().all(|(_, is, would)| meant(would).minus(&is.blocked).is_empty());
-    Some((if all { Way::Closes } else { Way::Narrows }, meant(would).and(&is.blocked), on(&cut.iter().map(|o| o.0).collect::<Vec<_>>())))
+    Some((
+        if all { Way::Closes } else { Way::Narrows },
+        meant(would).and(&is.blocked),
+        on(&cut.iter().map(|o| o.0).collect::<Vec<_>>()),
+    ))
 }
 
 /// The rule or policy that decides about one of these senders.

@@ -13,48 +13,118 @@ const MODULES: &[Module] = &[
     ("ah", "ah", &[("spi:", "--ahspi"), ("spis:", "--ahspi"), ("length:", "--ahlen"), ("reserved", "--ahres")]),
     ("esp", "esp", &[("spi:", "--espspi"), ("spis:", "--espspi")]),
     ("comp", "ipcomp", &[("spi:", "--ipcompspi"), ("spis:", "--ipcompspi"), ("reserved", "--compres")]),
-    ("frag", "frag", &[
-        ("id:", "--fragid"), ("ids:", "--fragid"), ("length:", "--fraglen"), ("reserved", "--fragres"), ("first", "--fragfirst"),
-        ("more", "--fragmore"), ("last", "--fraglast"),
-    ]),
-    ("rt", "rt", &[
-        ("type:", "--rt-type"), ("segsleft:", "--rt-segsleft"), ("segslefts:", "--rt-segsleft"), ("length:", "--rt-len"),
-        ("reserved", "--rt-0-res"), ("0-addrs ", "--rt-0-addrs"), ("0-not-strict", "--rt-0-not-strict"),
-    ]),
+    (
+        "frag",
+        "frag",
+        &[
+            ("id:", "--fragid"),
+            ("ids:", "--fragid"),
+            ("length:", "--fraglen"),
+            ("reserved", "--fragres"),
+            ("first", "--fragfirst"),
+            ("more", "--fragmore"),
+            ("last", "--fraglast"),
+        ],
+    ),
+    (
+        "rt",
+        "rt",
+        &[
+            ("type:", "--rt-type"),
+            ("segsleft:", "--rt-segsleft"),
+            ("segslefts:", "--rt-segsleft"),
+            ("length:", "--rt-len"),
+            ("reserved", "--rt-0-res"),
+            ("0-addrs ", "--rt-0-addrs"),
+            ("0-not-strict", "--rt-0-not-strict"),
+        ],
+    ),
     ("hbh", "hbh", &[("length:", "--hbh-len"), ("opts ", "--hbh-opts")]),
     ("dst", "dst", &[("length:", "--dst-len"), ("opts ", "--dst-opts")]),
-    ("srh", "srh", &[
-        ("next-hdr:", "--srh-next-hdr"), ("hdr-len-eq:", "--srh-hdr-len-eq"), ("hdr-len-gt:", "--srh-hdr-len-gt"),
-        ("hdr-len-lt:", "--srh-hdr-len-lt"), ("segs-left-eq:", "--srh-segs-left-eq"), ("segs-left-gt:", "--srh-segs-left-gt"),
-        ("segs-left-lt:", "--srh-segs-left-lt"), ("last-entry-eq:", "--srh-last-entry-eq"), ("last-entry-gt:", "--srh-last-entry-gt"),
-        ("last-entry-lt:", "--srh-last-entry-lt"), ("tag:", "--srh-tag"), ("psid ", "--srh-psid"), ("nsid ", "--srh-nsid"), ("lsid ", "--srh-lsid"),
-    ]),
-    ("cluster", "cluster", &[
-        ("node_mask=", "--cluster-local-nodemask"), ("total_nodes=", "--cluster-total-nodes"), ("hash_seed=", "--cluster-hash-seed"),
-    ]),
+    (
+        "srh",
+        "srh",
+        &[
+            ("next-hdr:", "--srh-next-hdr"),
+            ("hdr-len-eq:", "--srh-hdr-len-eq"),
+            ("hdr-len-gt:", "--srh-hdr-len-gt"),
+            ("hdr-len-lt:", "--srh-hdr-len-lt"),
+            ("segs-left-eq:", "--srh-segs-left-eq"),
+            ("segs-left-gt:", "--srh-segs-left-gt"),
+            ("segs-left-lt:", "--srh-segs-left-lt"),
+            ("last-entry-eq:", "--srh-last-entry-eq"),
+            ("last-entry-gt:", "--srh-last-entry-gt"),
+            ("last-entry-lt:", "--srh-last-entry-lt"),
+            ("tag:", "--srh-tag"),
+            ("psid ", "--srh-psid"),
+            ("nsid ", "--srh-nsid"),
+            ("lsid ", "--srh-lsid"),
+        ],
+    ),
+    (
+        "cluster",
+        "cluster",
+        &[
+            ("node_mask=", "--cluster-local-nodemask"),
+            ("total_nodes=", "--cluster-total-nodes"),
+            ("hash_seed=", "--cluster-hash-seed"),
+        ],
+    ),
     ("eui64", "eui64", &[]),
     ("ECN match", "ecn", &[("ECE", "--ecn-tcp-ece"), ("CWR", "--ecn-tcp-cwr"), ("ECT=", "--ecn-ip-ect")]),
 ];
 
 /// Flags of `ipv6header flags:0x80`, with the names that `iptables-save` prints (libip6t_ipv6header.c).
 const IPV6_HEADERS: [(u8, &str); 8] = [
-    (0x80, "hop-by-hop"), (0x40, "ipv6-opts"), (0x20, "ipv6-route"), (0x10, "ipv6-frag"), (0x08, "ah"), (0x04, "esp"), (0x02, "ipv6-nonxt"),
+    (0x80, "hop-by-hop"),
+    (0x40, "ipv6-opts"),
+    (0x20, "ipv6-route"),
+    (0x10, "ipv6-frag"),
+    (0x08, "ah"),
+    (0x04, "esp"),
+    (0x02, "ipv6-nonxt"),
     (0x01, "proto"),
 ];
 
 /// Mobility header types (libip6t_mh.c), by their number.
 const MOBILITY: [&str; 8] = [
-    "binding-refresh-request", "home-test-init", "careof-test-init", "home-test", "careof-test", "binding-update", "binding-acknowledgement",
+    "binding-refresh-request",
+    "home-test-init",
+    "careof-test-init",
+    "home-test",
+    "careof-test",
+    "binding-update",
+    "binding-acknowledgement",
     "binding-error",
 ];
 
-const DCCP: [&str; 11] = ["REQUEST", "RESPONSE", "DATA", "ACK", "DATAACK", "CLOSEREQ", "CLOSE", "RESET", "SYNC", "SYNCACK", "INVALID"];
+const DCCP: [&str; 11] =
+    ["REQUEST", "RESPONSE", "DATA", "ACK", "DATAACK", "CLOSEREQ", "CLOSE", "RESET", "SYNC", "SYNCACK", "INVALID"];
 
 /// Chunk types of SCTP (libxt_sctp.c).
 const SCTP: &[(u8, &str)] = &[
-    (0, "DATA"), (1, "INIT"), (2, "INIT_ACK"), (3, "SACK"), (4, "HEARTBEAT"), (5, "HEARTBEAT_ACK"), (6, "ABORT"), (7, "SHUTDOWN"),
-    (8, "SHUTDOWN_ACK"), (9, "ERROR"), (10, "COOKIE_ECHO"), (11, "COOKIE_ACK"), (12, "ECN_ECNE"), (13, "ECN_CWR"), (14, "SHUTDOWN_COMPLETE"),
-    (64, "I_DATA"), (128, "ASCONF_ACK"), (130, "RE_CONFIG"), (132, "PAD"), (192, "FORWARD_TSN"), (193, "ASCONF"), (194, "I_FORWARD_TSN"),
+    (0, "DATA"),
+    (1, "INIT"),
+    (2, "INIT_ACK"),
+    (3, "SACK"),
+    (4, "HEARTBEAT"),
+    (5, "HEARTBEAT_ACK"),
+    (6, "ABORT"),
+    (7, "SHUTDOWN"),
+    (8, "SHUTDOWN_ACK"),
+    (9, "ERROR"),
+    (10, "COOKIE_ECHO"),
+    (11, "COOKIE_ACK"),
+    (12, "ECN_ECNE"),
+    (13, "ECN_CWR"),
+    (14, "SHUTDOWN_COMPLETE"),
+    (64, "I_DATA"),
+    (128, "ASCONF_ACK"),
+    (130, "RE_CONFIG"),
+    (132, "PAD"),
+    (192, "FORWARD_TSN"),
+    (193, "ASCONF"),
+    (194, "I_FORWARD_TSN"),
 ];
 
 impl Reader<'_> {
@@ -130,8 +200,11 @@ impl Reader<'_> {
     pub(super) fn dccp_types(&mut self) -> Option<()> {
         let mut ahead = self.text;
         let (not, list) = ahead.value()?;
-        let mut names: Vec<&str> = list.split(',')
-            .map(|w| w.parse::<usize>().map_or_else(|_| DCCP.iter().find(|n| **n == w), |n| DCCP.get(n.min(10))).copied())
+        let mut names: Vec<&str> = list
+            .split(',')
+            .map(|w| {
+                w.parse::<usize>().map_or_else(|_| DCCP.iter().find(|n| **n == w), |n| DCCP.get(n.min(10))).copied()
+            })
             .collect::<Option<_>>()?;
         names.dedup();
         self.text = ahead;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::targets;
 use super::text::{Text, some};
-use crate::model::{Family, quote};
 use crate::model::names::{icmp, services};
+use crate::model::{Family, quote};
 
 /// What the text behind the addresses says.
 #[derive(Default)]
@@ -26,7 +26,8 @@ pub(super) struct Found {
 /// Reads the text behind the addresses.
 pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
     // A remark that somebody wrote behind the rule, set off by ideographic blanks.
-    let text = text.split_once("\u{3000}").filter(|(rule, _)| !rule.contains(['"', '`'])).map_or(text, |(rule, _)| rule);
+    let text =
+        text.split_once("\u{3000}").filter(|(rule, _)| !rule.contains(['"', '`'])).map_or(text, |(rule, _)| rule);
     let unglued = unglue(text);
     let text = unglued.as_deref().unwrap_or(text);
     whole(text, family, target, false)
@@ -49,13 +50,22 @@ fn whole(text: &str, family: Family, target: &str, inner: bool) -> Found {
 
 /// Modules whose text is fixed words and one value: words, module, option.
 const SIMPLE: &[(&str, &str, &str)] = &[
-    ("mark match", "mark", "--mark"), ("MARK match", "mark", "--mark"),
-    ("connmark match", "connmark", "--mark"), ("CONNMARK match", "connmark", "--mark"),
-    ("length", "length", "--length"), ("tcpmss match", "tcpmss", "--mss"), ("DSCP match", "dscp", "--dscp"),
-    ("cpu", "cpu", "--cpu"), ("realm", "realm", "--realm"),
-    ("src-group", "devgroup", "--src-group"), ("dst-group", "devgroup", "--dst-group"),
-    ("MAC", "mac", "--mac-source"), ("source IP range", "iprange", "--src-range"), ("destination IP range", "iprange", "--dst-range"),
-    ("nfacct-name", "nfacct", "--nfacct-name"), ("OS fingerprint match", "osf", "--genre"),
+    ("mark match", "mark", "--mark"),
+    ("MARK match", "mark", "--mark"),
+    ("connmark match", "connmark", "--mark"),
+    ("CONNMARK match", "connmark", "--mark"),
+    ("length", "length", "--length"),
+    ("tcpmss match", "tcpmss", "--mss"),
+    ("DSCP match", "dscp", "--dscp"),
+    ("cpu", "cpu", "--cpu"),
+    ("realm", "realm", "--realm"),
+    ("src-group", "devgroup", "--src-group"),
+    ("dst-group", "devgroup", "--dst-group"),
+    ("MAC", "mac", "--mac-source"),
+    ("source IP range", "iprange", "--src-range"),
+    ("destination IP range", "iprange", "--dst-range"),
+    ("nfacct-name", "nfacct", "--nfacct-name"),
+    ("OS fingerprint match", "osf", "--genre"),
 ];
 
 pub(super) struct Reader<'a> {
@@ -150,7 +160,11 @@ impl Reader<'_> {
             "rpfilter" | "socket" => return self.flags(),
             "rateest" => return self.rateest(),
             "bpf" | "match" => return self.bpf(),
-            w if w.starts_with("vproto") || matches!(w, "ipvs" | "vaddr" | "vport" | "vdir" | "vmethod" | "vportctl") => return self.ipvs(not),
+            w if w.starts_with("vproto")
+                || matches!(w, "ipvs" | "vaddr" | "vport" | "vdir" | "vmethod" | "vportctl") =>
+            {
+                return self.ipvs(not);
+            }
             "state" => {
                 self.text.word();
                 let states = self.text.word();
@@ -160,7 +174,11 @@ impl Reader<'_> {
             w if w.starts_with("ct") => return self.conntrack(not),
             _ => {}
         }
-        self.transport().or_else(|| self.icmp()).or_else(|| self.header()).or_else(|| self.simple(not)).or_else(|| self.rest(not))
+        self.transport()
+            .or_else(|| self.icmp())
+            .or_else(|| self.header())
+            .or_else(|| self.simple(not))
+            .or_else(|| self.rest(not))
     }
 
     fn simple(&mut self, outer: bool) -> Option<()> {
@@ -179,7 +197,11 @@ impl Reader<'_> {
     /// `tcp dpt:22 flags:0x17/0x02`, also the old `tcp dpt:22flags: 0x17/0x02`.
     fn transport(&mut self) -> Option<()> {
         let module = ["tcp", "udplite", "udp", "sctp", "dccp"].into_iter().find(|m| {
-            self.text.rest.trim_start().strip_prefix(m).is_some_and(|r| r.is_empty() || r.starts_with(char::is_whitespace) || r.starts_with("flags:"))
+            self.text
+                .rest
+                .trim_start()
+                .strip_prefix(m)
+                .is_some_and(|r| r.is_empty() || r.starts_with(char::is_whitespace) || r.starts_with("flags:"))
         })?;
         self.text.eat_glued(module);
         // Named twice, it is there twice.
@@ -188,7 +210,8 @@ impl Reader<'_> {
         loop {
             let word = self.text.peek();
             let ports = [("spts:", "--sport"), ("spt:", "--sport"), ("dpts:", "--dport"), ("dpt:", "--dport")]
-                .into_iter().find(|(p, _)| word.starts_with(p));
+                .into_iter()
+                .find(|(p, _)| word.starts_with(p));
             if let Some((prefix, option)) = ports {
                 self.text.eat_glued(prefix);
                 let value = self.text.word_until("flags:");
@@ -202,7 +225,9 @@ impl Reader<'_> {
             } else if self.text.eat_glued("option=") {
                 let (not, value) = self.text.value()?;
                 self.option(not, if module == "dccp" { "--dccp-option" } else { "--tcp-option" }, value);
-            } else if !(module == "sctp" && self.sctp_chunks().is_some() || module == "dccp" && self.dccp_types().is_some()) {
+            } else if !(module == "sctp" && self.sctp_chunks().is_some()
+                || module == "dccp" && self.dccp_types().is_some())
+            {
                 return Some(());
             }
         }
@@ -236,8 +261,19 @@ impl Reader<'_> {
 
     fn conntrack(&mut self, not: bool) -> Option<()> {
         const WORDS: &[&str] = &[
-            "ctstate", "ctproto", "ctorigsrc", "ctorigdst", "ctreplsrc", "ctrepldst", "ctorigsrcport", "ctorigdstport",
-            "ctreplsrcport", "ctrepldstport", "ctstatus", "ctexpire", "ctdir",
+            "ctstate",
+            "ctproto",
+            "ctorigsrc",
+            "ctorigdst",
+            "ctreplsrc",
+            "ctrepldst",
+            "ctorigsrcport",
+            "ctorigdstport",
+            "ctreplsrcport",
+            "ctrepldstport",
+            "ctstatus",
+            "ctexpire",
+            "ctdir",
         ];
         let word = WORDS.iter().find(|w| **w == self.text.peek())?;
         self.text.word();
@@ -260,7 +296,6 @@ impl Reader<'_> {
         let list: Vec<String> = list.split(',').map(services::ports_as_numbers).collect();
         self.option(not, option, &list.join(","))
     }
-
 }
 
 /// `0x17`, or names: `FIN,SYN,RST,ACK`, in the order that `iptables-save` prints.

@@ -22,7 +22,16 @@ pub const NO_INTERFACES: &str = "the listing was made without -v: interfaces are
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     let mut set = Ruleset::new(family);
     let mut reader = Reader {
-        family, set: &mut set, chain: None, layout: None, after_row: false, hidden: false, number: 0, padded: false, bare: false, diags: Vec::new(),
+        family,
+        set: &mut set,
+        chain: None,
+        layout: None,
+        after_row: false,
+        hidden: false,
+        number: 0,
+        padded: false,
+        bare: false,
+        diags: Vec::new(),
     };
     for (n, line) in text.lines().enumerate() {
         reader.line(line, n + 1);
@@ -30,7 +39,9 @@ pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     reader.last_line(text);
     let (hidden, mut diags) = (reader.hidden, reader.diags);
     if hidden {
-        diags.push(Diagnostic::whole(format!("{NO_INTERFACES}, so a rule may hold for one interface only; list with `iptables -L -n -v`")));
+        diags.push(Diagnostic::whole(format!(
+            "{NO_INTERFACES}, so a rule may hold for one interface only; list with `iptables -L -n -v`"
+        )));
     }
     (set, diags)
 }
@@ -121,7 +132,11 @@ impl Reader<'_> {
     fn current(&mut self, n: usize) -> &mut Chain {
         let name = self.chain.get_or_insert_with(|| "INPUT".to_owned()).clone();
         if self.table().chain(&name).is_none() {
-            self.diags.push(Diagnostic::at(n, "the heading of this chain is not in the text; taken as INPUT, not shown whole"));
+            self.diags.push(Diagnostic::at(
+                n,
+                "the heading of this chain is not in the text; taken as INPUT, not shown \
+                    whole",
+            ));
             let mut chain = Chain::builtin(&name, Policy::Unknown);
             chain.partial = true;
             self.table().add(chain);
@@ -140,7 +155,11 @@ impl Reader<'_> {
         if let Some(number) = row.number {
             let expected = self.number + 1;
             if number > expected {
-                let what = if number == expected + 1 { format!("rule {expected} is") } else { format!("rules {expected} to {} are", number - 1) };
+                let what = if number == expected + 1 {
+                    format!("rule {expected} is")
+                } else {
+                    format!("rules {expected} to {} are", number - 1)
+                };
                 self.current(n).partial = true;
                 self.diags.push(Diagnostic::at(n, format!("{what} not in the text; the chain is not shown whole")));
             }
@@ -157,7 +176,8 @@ impl Reader<'_> {
             self.diags.push(Diagnostic::at(n, "lines are left out here; the chain is not shown whole"));
             self.mark_partial();
         } else if row::begins_like_a_row(line, self.layout) {
-            self.diags.push(Diagnostic::at(n, format!("a rule that is cut, left out; the chain is not shown whole: {line}")));
+            self.diags
+                .push(Diagnostic::at(n, format!("a rule that is cut, left out; the chain is not shown whole: {line}")));
             self.current(n).partial = true;
         } else if self.after_row && !is_prompt(line) {
             self.diags.push(Diagnostic::at(n, format!("may belong to the rule before it: {line}")));
@@ -207,12 +227,17 @@ pub(crate) fn is_gap(line: &str) -> bool {
     let dots = line.chars().filter(|c| matches!(c, '.' | '…' | '·')).count();
     let low = line.to_lowercase();
     dots >= 3 && (dots * 2 >= line.chars().count() || line.starts_with(['.', '…']))
-        || ["snip", "etc etc", "omitted", "truncated", "cut for brevity", "省略", "중략", "skipped"].iter().any(|w| low.contains(w))
+        || ["snip", "etc etc", "omitted", "truncated", "cut for brevity", "省略", "중략", "skipped"]
+            .iter()
+            .any(|w| low.contains(w))
 }
 
 /// A prompt, a fence or a tag behind the listing.
 fn is_prompt(line: &str) -> bool {
-    line.ends_with(['$', '#', '%', '>', ':']) || line.starts_with(['$', '#', '[', '`', '<', '~']) || line.contains("$ ") || line.contains("# ")
+    line.ends_with(['$', '#', '%', '>', ':'])
+        || line.starts_with(['$', '#', '[', '`', '<', '~'])
+        || line.contains("$ ")
+        || line.contains("# ")
         || line.contains('@')
 }
 

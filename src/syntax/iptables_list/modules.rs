@@ -32,7 +32,8 @@ impl Reader<'_> {
         loop {
             let word = self.text.peek();
             let value = match word {
-                "mode" | "htable-size" | "htable-max" | "htable-gcinterval" | "htable-expire" | "srcmask" | "dstmask" | "rate-interval" => {
+                "mode" | "htable-size" | "htable-max" | "htable-gcinterval" | "htable-expire" | "srcmask"
+                | "dstmask" | "rate-interval" => {
                     self.text.word();
                     some(self.text.word())?.replace('-', ",")
                 }
@@ -135,7 +136,13 @@ impl Reader<'_> {
             };
             self.text.eat("match").then_some(())?;
             // Without -n it looks names up; only one is the same everywhere.
-            (option, match some(self.text.word())? { "root" => "0", who => who })
+            (
+                option,
+                match some(self.text.word())? {
+                    "root" => "0",
+                    who => who,
+                },
+            )
         };
         self.module("owner");
         self.option(not, option, value);
@@ -200,7 +207,8 @@ impl Reader<'_> {
             } else if self.text.eat("on") {
                 let list = some(self.text.word())?;
                 if list.starts_with(|c: char| c.is_ascii_digit()) {
-                    let plain: Vec<&str> = list.split(',').map(|d| d.trim_end_matches(|c: char| c.is_ascii_alphabetic())).collect();
+                    let plain: Vec<&str> =
+                        list.split(',').map(|d| d.trim_end_matches(|c: char| c.is_ascii_alphabetic())).collect();
                     days.insert_str(0, &format!(" --monthdays {}", plain.join(",")));
                 } else {
                     let _ = write!(days, " --weekdays {list}");
@@ -303,7 +311,10 @@ impl Reader<'_> {
         loop {
             let word = self.text.peek();
             let flag = word.trim_start_matches('-');
-            if !matches!(flag, "loose" | "validmark" | "accept-local" | "invert" | "transparent" | "nowildcard" | "restore-skmark") {
+            if !matches!(
+                flag,
+                "loose" | "validmark" | "accept-local" | "invert" | "transparent" | "nowildcard" | "restore-skmark"
+            ) {
                 return Some(());
             }
             self.text.word();

@@ -31,7 +31,9 @@ impl Layout {
         let leading = leading.min(opt.saturating_sub(1));
         let leading = if leading == 0 { 0 } else { leading };
         let behind = &words[opt + 1..];
-        let interfaces = behind.len() >= 4 && !looks_like_address(behind[0]) && !looks_like_address(behind[1])
+        let interfaces = behind.len() >= 4
+            && !looks_like_address(behind[0])
+            && !looks_like_address(behind[1])
             && looks_like_address(behind[2].trim_start_matches('!'));
         let (number, counters) = match leading {
             0 => (false, false),
@@ -85,7 +87,8 @@ impl Row {
     pub(super) fn read(line: &str, layout: Layout, family: Family) -> Option<Self> {
         let mut words = Words { rest: line };
         let number = if layout.number { Some(words.next()?.parse::<usize>().ok()?) } else { None };
-        let (packets, bytes) = if layout.counters { (counter(words.next()?)?, counter(words.next()?)?) } else { (0, 0) };
+        let (packets, bytes) =
+            if layout.counters { (counter(words.next()?)?, counter(words.next()?)?) } else { (0, 0) };
         let Head { target, negated, protocol, fragment } = head(&mut words, layout)?;
         let mut text = String::new();
         let mut interfaces = String::new();
@@ -125,7 +128,13 @@ impl Row {
         let found = matches::read(words.rest.trim(), family, target.unwrap_or_default());
         text.push_str(&found.matches);
         if let Some(target) = target {
-            let _ = write!(text, " -{} {}{}", if found.goto { 'g' } else { 'j' }, found.rename.unwrap_or(target), found.target_options);
+            let _ = write!(
+                text,
+                " -{} {}{}",
+                if found.goto { 'g' } else { 'j' },
+                found.rename.unwrap_or(target),
+                found.target_options
+            );
         }
         let mut rule = Rule::new(&text);
         (rule.packets, rule.bytes) = (packets, bytes);
@@ -201,8 +210,11 @@ impl<'a> Words<'a> {
 }
 
 fn is_protocol(word: &str) -> bool {
-    matches!(word, "all" | "0" | "ip") || Proto::parse(word).is_some()
-        || (!word.is_empty() && word.len() <= 16 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
+    matches!(word, "all" | "0" | "ip")
+        || Proto::parse(word).is_some()
+        || (!word.is_empty()
+            && word.len() <= 16
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
 }
 
 /// An address, a network, or `anywhere`; host names cannot be told from other words.
@@ -258,7 +270,8 @@ pub(super) fn counter(word: &str) -> Option<u64> {
 
 /// Whether a line that could not be read starts as a row does: a row that is cut.
 pub(super) fn begins_like_a_row(line: &str, layout: Option<Layout>) -> bool {
-    const TARGETS: &[&str] = &["ACCEPT", "DROP", "REJECT", "LOG", "RETURN", "DNAT", "SNAT", "MASQUERADE", "MARK", "QUEUE", "REDIRECT"];
+    const TARGETS: &[&str] =
+        &["ACCEPT", "DROP", "REJECT", "LOG", "RETURN", "DNAT", "SNAT", "MASQUERADE", "MARK", "QUEUE", "REDIRECT"];
     let Some(layout) = layout else { return false };
     let words: Vec<&str> = line.split_whitespace().collect();
     let leading = usize::from(layout.number) + 2 * usize::from(layout.counters);

@@ -34,14 +34,33 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         "TCPMSS" if text.eat("TCPMSS clamp to PMTU") => add(&mut out, "--clamp-mss-to-pmtu", ""),
         "TCPMSS" => one(&mut out, text, "TCPMSS set", "--set-mss")?,
         "CT" if text.eat("NOTRACK") => out.rename = Some("NOTRACK"),
-        "CT" => words(&mut out, text, "CT", &[
-            ("notrack", "--notrack", false), ("helper", "--helper", true), ("timeout", "--timeout", true), ("zone", "--zone", true),
-            ("zone-orig", "--zone-orig", true), ("zone-reply", "--zone-reply", true), ("ctevents", "--ctevents", true), ("expevents", "--expevents", true),
-        ])?,
+        "CT" => words(
+            &mut out,
+            text,
+            "CT",
+            &[
+                ("notrack", "--notrack", false),
+                ("helper", "--helper", true),
+                ("timeout", "--timeout", true),
+                ("zone", "--zone", true),
+                ("zone-orig", "--zone-orig", true),
+                ("zone-reply", "--zone-reply", true),
+                ("ctevents", "--ctevents", true),
+                ("expevents", "--expevents", true),
+            ],
+        )?,
         "NFLOG" => nflog(&mut out, text)?,
-        "NFQUEUE" => words(&mut out, text, "NFQUEUE", &[
-            ("num", "--queue-num", true), ("balance", "--queue-balance", true), ("bypass", "--queue-bypass", false), ("cpu-fanout", "--queue-cpu-fanout", false),
-        ])?,
+        "NFQUEUE" => words(
+            &mut out,
+            text,
+            "NFQUEUE",
+            &[
+                ("num", "--queue-num", true),
+                ("balance", "--queue-balance", true),
+                ("bypass", "--queue-bypass", false),
+                ("cpu-fanout", "--queue-cpu-fanout", false),
+            ],
+        )?,
         "TPROXY" => tproxy(&mut out, text)?,
         "DSCP" => one(&mut out, text, "DSCP set", "--set-dscp")?,
         "TOS" => tos(&mut out, text)?,
@@ -52,9 +71,18 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         }
         "TTL" | "HL" => hop_limit(&mut out, text, target)?,
         "CHECKSUM" if text.eat("CHECKSUM fill") => add(&mut out, "--checksum-fill", ""),
-        "SYNPROXY" => words(&mut out, text, "SYNPROXY", &[
-            ("sack-perm", "--sack-perm", false), ("timestamp", "--timestamp", false), ("wscale", "--wscale", true), ("mss", "--mss", true), ("ecn", "--ecn", false),
-        ])?,
+        "SYNPROXY" => words(
+            &mut out,
+            text,
+            "SYNPROXY",
+            &[
+                ("sack-perm", "--sack-perm", false),
+                ("timestamp", "--timestamp", false),
+                ("wscale", "--wscale", true),
+                ("mss", "--mss", true),
+                ("ecn", "--ecn", false),
+            ],
+        )?,
         "AUDIT" => one(&mut out, text, "AUDIT", "--type")?,
         "TEE" => {
             text.eat("TEE");
@@ -63,7 +91,9 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         }
         "SET" => set(&mut out, text)?,
         "RATEEST" => {
-            for (word, option) in [("name", "--rateest-name"), ("interval", "--rateest-interval"), ("ewmalog", "--rateest-ewmalog")] {
+            for (word, option) in
+                [("name", "--rateest-name"), ("interval", "--rateest-interval"), ("ewmalog", "--rateest-ewmalog")]
+            {
                 one(&mut out, text, word, option)?;
             }
         }
@@ -72,7 +102,9 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
             let numbers: Vec<&str> = text.word().split(',').map(tcp_option).collect();
             add(&mut out, "--strip-options", &numbers.join(","));
         }
-        "DNPT" | "SNPT" => words(&mut out, text, target, &[("src-pfx", "--src-pfx", true), ("dst-pfx", "--dst-pfx", true)])?,
+        "DNPT" | "SNPT" => {
+            words(&mut out, text, target, &[("src-pfx", "--src-pfx", true), ("dst-pfx", "--dst-pfx", true)])?;
+        }
         "IDLETIMER" => {
             for (key, option) in [("timeout:", "--timeout"), ("label:", "--label")] {
                 text.eat_glued(key).then_some(())?;
@@ -86,11 +118,20 @@ pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
         "CLUSTERIP" => cluster_ip(&mut out, text)?,
         "HMARK" => hmark(&mut out, text)?,
         "ECN" if text.eat("ECN TCP remove") => add(&mut out, "--ecn-tcp-remove", ""),
-        "CONNSECMARK" => words(&mut out, text, "CONNSECMARK", &[("save", "--save", false), ("restore", "--restore", false)])?,
+        "CONNSECMARK" => {
+            words(&mut out, text, "CONNSECMARK", &[("save", "--save", false), ("restore", "--restore", false)])?;
+        }
         "SECMARK" => one(&mut out, text, "SECMARK selctx", "--selctx")?,
-        "ULOG" => words(&mut out, text, "ULOG", &[
-            ("copy_range", "--ulog-cprange", true), ("nlgroup", "--ulog-nlgroup", true), ("queue_threshold", "--ulog-qthreshold", true),
-        ])?,
+        "ULOG" => words(
+            &mut out,
+            text,
+            "ULOG",
+            &[
+                ("copy_range", "--ulog-cprange", true),
+                ("nlgroup", "--ulog-nlgroup", true),
+                ("queue_threshold", "--ulog-qthreshold", true),
+            ],
+        )?,
         _ => return None,
     }
     Some(out)
@@ -124,13 +165,23 @@ fn words(out: &mut Options, text: &mut Text, name: &str, known: &[(&str, &str, b
 
 /// Log levels (syslog(3)); the listing has names without `-n`.
 const LEVELS: &[&[&str]] = &[
-    &["emerg", "panic"], &["alert"], &["crit"], &["err", "error"], &["warning", "warn"], &["notice"], &["info"], &["debug"],
+    &["emerg", "panic"],
+    &["alert"],
+    &["crit"],
+    &["err", "error"],
+    &["warning", "warn"],
+    &["notice"],
+    &["info"],
+    &["debug"],
 ];
 
 /// Bits of the LOG flags, and their options.
 const LOG_FLAGS: &[(u32, &str, &str)] = &[
-    (1, "tcp-sequence", "--log-tcp-sequence"), (2, "tcp-options", "--log-tcp-options"), (4, "ip-options", "--log-ip-options"),
-    (8, "uid", "--log-uid"), (32, "macdecode", "--log-macdecode"),
+    (1, "tcp-sequence", "--log-tcp-sequence"),
+    (2, "tcp-options", "--log-tcp-options"),
+    (4, "ip-options", "--log-ip-options"),
+    (8, "uid", "--log-uid"),
+    (32, "macdecode", "--log-macdecode"),
 ];
 
 fn log(out: &mut Options, text: &mut Text) -> Option<()> {
@@ -286,7 +337,13 @@ fn cluster_ip(out: &mut Options, text: &mut Text) -> Option<()> {
         return Some(());
     }
     add(out, "--new", "");
-    let keys = [("hashmode=", "--hashmode"), ("clustermac=", "--clustermac"), ("total_nodes=", "--total-nodes"), ("local_node=", "--local-node"), ("hash_init=", "--hash-init")];
+    let keys = [
+        ("hashmode=", "--hashmode"),
+        ("clustermac=", "--clustermac"),
+        ("total_nodes=", "--total-nodes"),
+        ("local_node=", "--local-node"),
+        ("hash_init=", "--hash-init"),
+    ];
     for (key, option) in keys {
         text.eat_glued(key).then_some(())?;
         add(out, option, text.word());
@@ -309,7 +366,9 @@ fn hmark(out: &mut Options, text: &mut Text) -> Option<()> {
             "mod" => add(&mut last, "--hmark-mod", value),
             "+" => add(&mut last, "--hmark-offset", &hex(value)?.to_string()),
             "src-prefix" | "dst-prefix" => add(out, &format!("--hmark-{word}"), value),
-            "sport-mask" | "dport-mask" | "sport" | "dport" => add(out, &format!("--hmark-{word}"), &format!("{:#06x}", hex(value)?)),
+            "sport-mask" | "dport-mask" | "sport" | "dport" => {
+                add(out, &format!("--hmark-{word}"), &format!("{:#06x}", hex(value)?));
+            }
             "proto-mask" => add(out, "--hmark-proto-mask", &format!("{:#04x}", hex(value)?)),
             "spi-mask" | "spi" | "rnd" => add(out, &format!("--hmark-{word}"), &format!("{:#010x}", hex(value)?)),
             _ => return None,

@@ -24,8 +24,10 @@ mod tests {
 
     #[test]
     fn only_who_was_let_in_is_a_login() {
-        let text = "1700000003.5 nfs1 sshd[7]: Accepted publickey for root from 192.0.2.2 port 51234 ssh2: RSA SHA256:x\n\
-            1700000002.5 nfs1 sshd-session[8]: Accepted keyboard-interactive/pam for ann from fe80::2%eth0 port 5 ssh2\n\
+        let text = "1700000003.5 nfs1 sshd[7]: Accepted publickey for root from 192.0.2.2 port 51234 ssh2: RSA \
+            SHA256:x\n\
+            1700000002.5 nfs1 sshd-session[8]: Accepted keyboard-interactive/pam for ann from fe80::2%eth0 port 5 \
+            ssh2\n\
             1700000001.5 nfs1 sshd[9]: Failed password for invalid user Accepted x for root from 192.0.2.9 port 1 \
             from 192.0.2.9 port 5 ssh2\n\
             1700000000.5 nfs1 sshd[9]: Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n-- No entries --\n\

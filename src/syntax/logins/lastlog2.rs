@@ -19,7 +19,13 @@ fn login(line: &str) -> Option<Login> {
     let (before, date) = words.split_at_checked(words.len().checked_sub(DATE)?)?;
     let at = Timestamp::strptime("%a %b %d %H:%M:%S %z %Y", date.join(" ")).ok()?.as_second();
     let [user, .., host] = before else { return None };
-    Some(Login { user: (*user).to_owned(), peer: address(host)?, port: None, at: Some(at), seen: LoginSource::Lastlog2 })
+    Some(Login {
+        user: (*user).to_owned(),
+        peer: address(host)?,
+        port: None,
+        at: Some(at),
+        seen: LoginSource::Lastlog2,
+    })
 }
 
 #[cfg(test)]

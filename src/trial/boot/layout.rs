@@ -21,17 +21,32 @@ pub(super) enum Distro {
 
 /// The words of ID and ID_LIKE that tell it.
 const WORDS: &[(&str, Distro)] = &[
-    ("debian", Distro::Debian), ("ubuntu", Distro::Debian), ("fedora", Distro::RedHat), ("rhel", Distro::RedHat), ("centos", Distro::RedHat),
-    ("arch", Distro::Arch), ("archlinux", Distro::Arch), ("alpine", Distro::Alpine), ("gentoo", Distro::Gentoo),
-    ("suse", Distro::Suse), ("opensuse", Distro::Suse), ("sles", Distro::Suse),
+    ("debian", Distro::Debian),
+    ("ubuntu", Distro::Debian),
+    ("fedora", Distro::RedHat),
+    ("rhel", Distro::RedHat),
+    ("centos", Distro::RedHat),
+    ("arch", Distro::Arch),
+    ("archlinux", Distro::Arch),
+    ("alpine", Distro::Alpine),
+    ("gentoo", Distro::Gentoo),
+    ("suse", Distro::Suse),
+    ("opensuse", Distro::Suse),
+    ("sles", Distro::Suse),
 ];
 
 impl Distro {
     /// Reads what the host says of itself: ID first, then what it is like.
     pub(super) fn of(host: &dyn Host) -> Self {
-        let file = ["/etc/os-release", "/usr/lib/os-release"].into_iter().find(|f| is_file(host, Path::new(f))).unwrap_or_default();
+        let file = ["/etc/os-release", "/usr/lib/os-release"]
+            .into_iter()
+            .find(|f| is_file(host, Path::new(f)))
+            .unwrap_or_default();
         let words = ["ID", "ID_LIKE"].map(|name| setting(host, file, name).unwrap_or_default()).join(" ");
-        words.split_whitespace().find_map(|w| WORDS.iter().find(|(word, _)| *word == w)).map_or(Self::Other, |(_, d)| *d)
+        words
+            .split_whitespace()
+            .find_map(|w| WORDS.iter().find(|(word, _)| *word == w))
+            .map_or(Self::Other, |(_, d)| *d)
     }
 
     /// The command that installs packages there.
@@ -78,8 +93,20 @@ impl Service {
         match self {
             Self::Plugin(name) if !has_plugin(host, name) => Start::Missing,
             Self::Plugin(_) => off_or(units.has(PERSISTENT) || sysv(host, "netfilter-persistent")),
-            Self::Unit(unit, part) if units.has(unit) => if units.runs(unit, part) { Start::Runs } else { Start::Missing },
-            Self::Unit(unit, part) => if installed(host, unit).is_some_and(|t| t.contains(part)) { Start::Off } else { Start::Missing },
+            Self::Unit(unit, part) if units.has(unit) => {
+                if units.runs(unit, part) {
+                    Start::Runs
+                } else {
+                    Start::Missing
+                }
+            }
+            Self::Unit(unit, part) => {
+                if installed(host, unit).is_some_and(|t| t.contains(part)) {
+                    Start::Off
+                } else {
+                    Start::Missing
+                }
+            }
             Self::OpenRc(name) => match openrc(host, name) {
                 (_, false) => Start::Missing,
                 (wanted, true) => off_or(wanted),
@@ -113,16 +140,20 @@ impl Service {
     /// The command that makes the next start run these.
     pub(super) fn enable(services: &[Self]) -> String {
         let of = |openrc: bool| {
-            let mut names: Vec<&str> = services.iter().filter_map(|s| match s {
-                Self::OpenRc(name) => openrc.then_some(*name),
-                _ => s.unit().filter(|_| !openrc).map(|u| u.trim_end_matches(".service")),
-            }).collect();
+            let mut names: Vec<&str> = services
+                .iter()
+                .filter_map(|s| match s {
+                    Self::OpenRc(name) => openrc.then_some(*name),
+                    _ => s.unit().filter(|_| !openrc).map(|u| u.trim_end_matches(".service")),
+                })
+                .collect();
             names.dedup();
             names
         };
         let units = of(false);
         let units = (!units.is_empty()).then(|| format!("`systemctl enable {}`", units.join(" ")));
-        let commands: Vec<String> = units.into_iter().chain(of(true).into_iter().map(|n| format!("`rc-update add {n}`"))).collect();
+        let commands: Vec<String> =
+            units.into_iter().chain(of(true).into_iter().map(|n| format!("`rc-update add {n}`"))).collect();
         commands.join(" and ")
     }
 }
@@ -167,15 +198,24 @@ pub(super) const LAYOUTS: &[Layout] = &[
         named: None,
         services: [Service::Unit("iptables.service", "tables.init"), Service::Unit("ip6tables.service", "tables.init")],
         packages: "iptables-services",
-        sets: (Kept::Files("/etc/sysconfig/ipset.d", "/etc/sysconfig/ipset"), Service::Unit("ipset.service", "ipset.start-stop")),
+        sets: (
+            Kept::Files("/etc/sysconfig/ipset.d", "/etc/sysconfig/ipset"),
+            Service::Unit("ipset.service", "ipset.start-stop"),
+        ),
         set_packages: "ipset-service",
-        saved_at_stop: [("/etc/sysconfig/iptables-config", "IPTABLES_SAVE_ON_STOP"), ("/etc/sysconfig/ip6tables-config", "IP6TABLES_SAVE_ON_STOP")],
+        saved_at_stop: [
+            ("/etc/sysconfig/iptables-config", "IPTABLES_SAVE_ON_STOP"),
+            ("/etc/sysconfig/ip6tables-config", "IP6TABLES_SAVE_ON_STOP"),
+        ],
     },
     Layout {
         of: Distro::Arch,
         files: ["/etc/iptables/iptables.rules", "/etc/iptables/ip6tables.rules"],
         named: None,
-        services: [Service::Unit("iptables.service", "/etc/iptables/iptables.rules"), Service::Unit("ip6tables.service", "/etc/iptables/ip6tables.rules")],
+        services: [
+            Service::Unit("iptables.service", "/etc/iptables/iptables.rules"),
+            Service::Unit("ip6tables.service", "/etc/iptables/ip6tables.rules"),
+        ],
         packages: "iptables",
         sets: (Kept::File("/etc/ipset.conf"), Service::Unit("ipset.service", "/etc/ipset.conf")),
         set_packages: "ipset",
@@ -203,13 +243,17 @@ pub(super) const LAYOUTS: &[Layout] = &[
     },
 ];
 
-const OPENRC_NAMES: [(&str, &str); 2] = [("/etc/conf.d/iptables", "IPTABLES_SAVE"), ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE")];
-const OPENRC_STOP: [(&str, &str); 2] = [("/etc/conf.d/iptables", "SAVE_ON_STOP"), ("/etc/conf.d/ip6tables", "SAVE_ON_STOP")];
+const OPENRC_NAMES: [(&str, &str); 2] =
+    [("/etc/conf.d/iptables", "IPTABLES_SAVE"), ("/etc/conf.d/ip6tables", "IP6TABLES_SAVE")];
+const OPENRC_STOP: [(&str, &str); 2] =
+    [("/etc/conf.d/iptables", "SAVE_ON_STOP"), ("/etc/conf.d/ip6tables", "SAVE_ON_STOP")];
 
 impl Layout {
     /// Its files on this host.
     pub(super) fn files(&self, host: &dyn Host) -> [PathBuf; 2] {
-        let named = self.named.map_or([None, None], |n| n.map(|(file, name)| setting(host, file, name).filter(|v| v.starts_with('/'))));
+        let named = self
+            .named
+            .map_or([None, None], |n| n.map(|(file, name)| setting(host, file, name).filter(|v| v.starts_with('/'))));
         let [v4, v6] = named;
         [v4.map_or_else(|| self.files[0].into(), PathBuf::from), v6.map_or_else(|| self.files[1].into(), PathBuf::from)]
     }
@@ -219,12 +263,17 @@ impl Layout {
         Family::BOTH.into_iter().zip(self.files(host)).any(|(family, file)| units.loader(family, &file).is_some())
     }
 
-    /// The layout of this host. What the distribution has counts before what only happens to be there, as long as anything
-    /// shows that it is in use.
+    /// The layout of this host. What the distribution has counts before what only happens to be there, as long as
+    /// anything shows that it is in use.
     pub(super) fn choose(host: &dyn Host, distro: Distro, units: &Units) -> Option<&'static Self> {
         let native = LAYOUTS.iter().find(|l| l.of == distro);
-        let in_use = |l: &&Self| l.services.iter().any(|s| s.has_trace(host, units)) || l.is_loaded_by_hand(host, units);
+        let in_use =
+            |l: &&Self| l.services.iter().any(|s| s.has_trace(host, units)) || l.is_loaded_by_hand(host, units);
         let running = |l: &&Self| l.services[0].start(host, units) == Start::Runs;
-        native.filter(in_use).or_else(|| LAYOUTS.iter().find(running)).or(native).or_else(|| LAYOUTS.iter().find(in_use))
+        native
+            .filter(in_use)
+            .or_else(|| LAYOUTS.iter().find(running))
+            .or(native)
+            .or_else(|| LAYOUTS.iter().find(in_use))
     }
 }

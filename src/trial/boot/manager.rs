@@ -1,5 +1,5 @@
-//! Who builds the firewall of a host at boot: a manager, beside whom a service that loads whole files does harm or is not to
-//! be had.
+//! Who builds the firewall of a host at boot: a manager, beside whom a service that loads whole files does harm or is
+//! not to be had.
 
 use std::path::Path;
 
@@ -22,11 +22,18 @@ pub(super) fn in_charge(host: &dyn Host, units: &Units) -> Option<Manager> {
 /// What a manager does to rules that are not its own after the start; whether that has to be seen to first.
 pub(super) fn later(host: &dyn Host, manager: Manager) -> Option<(bool, String)> {
     match manager {
-        Manager::Ufw if setting(host, "/etc/default/ufw", "MANAGE_BUILTINS").is_some_and(|v| v.eq_ignore_ascii_case("yes")) => Some((true,
-            "MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`, `ufw enable` and `ufw disable` wipes these rules. Set it to no, \
-             or run `systemctl restart portcullis-rules` after each.".to_owned())),
-        Manager::Firewalld => Some((false,
-            "`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart portcullis-rules` puts these in again.".to_owned())),
+        Manager::Ufw => {
+            let wipes = setting(host, "/etc/default/ufw", "MANAGE_BUILTINS")?.eq_ignore_ascii_case("yes");
+            let said = "MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`, `ufw enable` and `ufw disable` \
+                wipes \
+                these rules. Set it to no, or run `systemctl restart portcullis-rules` after each.";
+            wipes.then(|| (true, said.to_owned()))
+        }
+        Manager::Firewalld => {
+            let said = "`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart \
+                portcullis-rules` puts these in again.";
+            Some((false, said.to_owned()))
+        }
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! The ipsets that boot makes before it loads the rules. One that is missing, and iptables-restore refuses the whole table:
-//! a service of the distribution then says so, ends well, and the host has no rules.
+//! The ipsets that boot makes before it loads the rules. One that is missing, and iptables-restore refuses the whole
+//! table: a service of the distribution then says so, ends well, and the host has no rules.
 
 use std::path::Path;
 
@@ -30,7 +30,9 @@ impl Kept {
     fn text(self, host: &dyn Host) -> String {
         match self {
             Self::File(path) => text(host, Path::new(path)),
-            Self::Named(usual, file, name) => text(host, Path::new(&setting(host, file, name).unwrap_or_else(|| usual.to_owned()))),
+            Self::Named(usual, file, name) => {
+                text(host, Path::new(&setting(host, file, name).unwrap_or_else(|| usual.to_owned())))
+            }
             Self::Files(dir, old) => {
                 let files: Vec<String> = names(host, dir).iter().map(|n| text(host, &Path::new(dir).join(n))).collect();
                 let first: String = files.iter().filter_map(|t| t.lines().next()).flat_map(|l| [l, "\n"]).collect();
@@ -39,11 +41,28 @@ impl Kept {
             }
             Self::Bare(dir) => {
                 let of = |name: &String| -> Vec<String> {
-                    text(host, &Path::new(dir).join(name)).lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+                    text(host, &Path::new(dir).join(name))
+                        .lines()
+                        .filter(|l| !l.starts_with('#'))
+                        .map(str::to_owned)
+                        .collect()
                 };
-                let files: Vec<(String, Vec<String>)> = names(host, dir).into_iter().map(|n| { let lines = of(&n); (n, lines) }).collect();
+                let files: Vec<(String, Vec<String>)> = names(host, dir)
+                    .into_iter()
+                    .map(|n| {
+                        let lines = of(&n);
+                        (n, lines)
+                    })
+                    .collect();
                 let first = files.iter().filter_map(|(n, lines)| Some(format!("create {n} {}\n", lines.first()?)));
-                let rest = files.iter().flat_map(|(n, lines)| lines.iter().skip(1).map(move |l| format!("add {n} {l}\n")));
+                let rest = files.iter().flat_map(|(n, lines)| {
+                    lines.iter().skip(1).map(move |l| {
+                        format!(
+                            "add {n} \
+                    {l}\n"
+                        )
+                    })
+                });
                 first.chain(rest).collect()
             }
         }
@@ -51,10 +70,14 @@ impl Kept {
 
     /// The commands that put sets there; they are loaded now.
     fn put(self, host: &dyn Host, names: &[String]) -> String {
-        let each = |to: &dyn Fn(&str) -> String| names.iter().map(|n| format!("`ipset save {n} {}`", to(n))).collect::<Vec<_>>().join(" and ");
+        let each = |to: &dyn Fn(&str) -> String| {
+            names.iter().map(|n| format!("`ipset save {n} {}`", to(n))).collect::<Vec<_>>().join(" and ")
+        };
         match self {
             Self::File(path) => each(&|_| format!(">> {path}")),
-            Self::Named(usual, file, name) => each(&|_| format!(">> {}", setting(host, file, name).unwrap_or_else(|| usual.to_owned()))),
+            Self::Named(usual, file, name) => {
+                each(&|_| format!(">> {}", setting(host, file, name).unwrap_or_else(|| usual.to_owned())))
+            }
             Self::Files(dir, _) => each(&|n| format!("> {dir}/{n}.set")),
             Self::Bare(_) => "`rc-service ipset save`".to_owned(),
         }
@@ -62,7 +85,10 @@ impl Kept {
 }
 
 fn names(host: &dyn Host, dir: &str) -> Vec<String> {
-    host.list(Path::new(dir)).into_iter().filter(|n| !n.starts_with('.') && is_file(host, &Path::new(dir).join(n))).collect()
+    host.list(Path::new(dir))
+        .into_iter()
+        .filter(|n| !n.starts_with('.') && is_file(host, &Path::new(dir).join(n)))
+        .collect()
 }
 
 /// The sets that rules name, and those that such a set is made of, in the order in which they have to be made.
@@ -83,7 +109,11 @@ pub(super) fn named(saved: &Ruleset, live: &[IpSet]) -> Vec<String> {
 
 /// The sets that are loaded now.
 pub(super) fn live(host: &dyn Host) -> Vec<IpSet> {
-    host.run(&Cmd::new("ipset", &["save"])).ok().filter(|o| o.status == 0).map(|o| ipset::read(&o.text()).0).unwrap_or_default()
+    host.run(&Cmd::new("ipset", &["save"]))
+        .ok()
+        .filter(|o| o.status == 0)
+        .map(|o| ipset::read(&o.text()).0)
+        .unwrap_or_default()
 }
 
 /// What boot makes before it loads the rules.
@@ -123,15 +153,21 @@ impl AtBoot {
     /// The sets of these names that boot does not make.
     pub(super) fn lacks(&self, named: &[String]) -> Vec<String> {
         // A set that is only filled there is not made there.
-        let made: Vec<&str> = self.script.lines().filter_map(|l| {
-            let mut words = l.split_whitespace();
-            matches!(words.next()?, "create" | "-N" | "--create").then(|| words.next().map(|n| n.trim_matches('"'))).flatten()
-        }).collect();
+        let made: Vec<&str> = self
+            .script
+            .lines()
+            .filter_map(|l| {
+                let mut words = l.split_whitespace();
+                matches!(words.next()?, "create" | "-N" | "--create")
+                    .then(|| words.next().map(|n| n.trim_matches('"')))
+                    .flatten()
+            })
+            .collect();
         named.iter().filter(|n| !made.contains(&n.as_str()) && !self.made.contains(n)).cloned().collect()
     }
 
-    /// The sets as they are filled then. Of those that commands make, and of those that nothing makes, nobody knows more than
-    /// what is in them now.
+    /// The sets as they are filled then. Of those that commands make, and of those that nothing makes, nobody knows
+    /// more than what is in them now.
     pub(in crate::trial) fn filled(&self, live: &[IpSet]) -> Vec<IpSet> {
         let (mut out, _) = ipset::read(&self.script);
         out.retain(|s| !self.made.contains(&s.name));
@@ -142,7 +178,8 @@ impl AtBoot {
 
     /// The script, and the sets that commands make as they are now, empty.
     pub(super) fn with_made(mut self, live: &[IpSet]) -> Self {
-        let made = live.iter().filter(|s| self.made.contains(&s.name)).map(|s| IpSet { entries: Vec::new(), ..s.clone() });
+        let made =
+            live.iter().filter(|s| self.made.contains(&s.name)).map(|s| IpSet { entries: Vec::new(), ..s.clone() });
         self.script.push_str(&ipset::write(&made.collect::<Vec<_>>()));
         self
     }
@@ -156,8 +193,12 @@ pub(super) fn remedy(host: &dyn Host, layout: &Layout, units: &Units, lacking: &
         Start::Runs => put,
         Start::Off => format!("{}, and {put}", Service::enable(&[service])),
         // A plugin needs nothing more; it runs with the others.
-        Start::Missing if matches!(service, Service::Plugin(_)) => format!("{}, and {put}", layout.of.install(host, layout.set_packages)),
-        Start::Missing => format!("{}, {}, and {put}", layout.of.install(host, layout.set_packages), Service::enable(&[service])),
+        Start::Missing if matches!(service, Service::Plugin(_)) => {
+            format!("{}, and {put}", layout.of.install(host, layout.set_packages))
+        }
+        Start::Missing => {
+            format!("{}, {}, and {put}", layout.of.install(host, layout.set_packages), Service::enable(&[service]))
+        }
     }
 }
 
@@ -183,23 +224,50 @@ mod tests {
             let host = host(files);
             AtBoot::of(&host, Some(&LAYOUTS[of]), &Units::read(&host), None).script
         };
-        let plugin = ("/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\nipset restore -exist < /etc/iptables/ipsets\n");
+        let plugin = (
+            "/usr/share/netfilter-persistent/plugins.d/10-ipset",
+            "#!/bin/sh\nipset restore -exist < /etc/iptables/ipsets\n",
+        );
         let two = "create a hash:ip\nadd a 192.0.2.1\n";
         assert_eq!(made(0, &[plugin, ("/etc/iptables/ipsets", two)]), two);
         assert_eq!(made(0, &[("/etc/iptables/ipsets", two)]), "", "nothing loads it");
-        assert_eq!(made(0, &[(plugin.0, "ipset restore -exist < /etc/iptables/ipsets\n"), ("/etc/iptables/ipsets", two)]), "", "it may not be run");
+        assert_eq!(
+            made(0, &[(plugin.0, "ipset restore -exist < /etc/iptables/ipsets\n"), ("/etc/iptables/ipsets", two)]),
+            "",
+            "it may not be run"
+        );
         let theirs = (plugin.0, "#!/bin/sh\ngrep ^create /etc/iptables/rules.ipset | ipset restore\n");
         assert_eq!(made(0, &[theirs, ("/etc/iptables/rules.ipset", two)]), two, "a plugin of others");
         let wants = "/etc/systemd/system/multi-user.target.wants/ipset.service";
         let red_hat = (wants, "[Service]\nExecStart=/usr/libexec/ipset/ipset.start-stop start\n");
-        let files = [red_hat, ("/etc/sysconfig/ipset.d/l.set", "create l list:set\nadd l a\n"), ("/etc/sysconfig/ipset.d/m.set", "create a hash:ip\nadd a 192.0.2.1\n")];
-        assert_eq!(made(1, &files), "create l list:set\ncreate a hash:ip\nadd l a\nadd a 192.0.2.1\n", "lists after what they are made of");
+        let files = [
+            red_hat,
+            ("/etc/sysconfig/ipset.d/l.set", "create l list:set\nadd l a\n"),
+            ("/etc/sysconfig/ipset.d/m.set", "create a hash:ip\nadd a 192.0.2.1\n"),
+        ];
+        assert_eq!(
+            made(1, &files),
+            "create l list:set\ncreate a hash:ip\nadd l a\nadd a 192.0.2.1\n",
+            "lists after what they are made of"
+        );
         assert_eq!(made(1, &[red_hat, ("/etc/sysconfig/ipset", two)]), two);
-        assert_eq!(made(2, &[(wants, "[Service]\nExecStart=/usr/bin/ipset -f /etc/ipset.conf restore\n"), ("/etc/ipset.conf", two)]), two);
+        assert_eq!(
+            made(
+                2,
+                &[
+                    (wants, "[Service]\nExecStart=/usr/bin/ipset -f /etc/ipset.conf restore\n"),
+                    ("/etc/ipset.conf", two)
+                ]
+            ),
+            two
+        );
         let openrc = [("/etc/init.d/ipset", "#!/sbin/openrc-run\n"), ("/etc/runlevels/boot/ipset", "")];
         let alpine = [openrc[0], openrc[1], ("/etc/ipset.d/a", "# mine\nhash:ip family inet\n192.0.2.1\n")];
         assert_eq!(made(3, &alpine), "create a hash:ip family inet\nadd a 192.0.2.1\n");
-        assert_eq!(made(4, &[openrc[0], openrc[1], ("/etc/conf.d/ipset", "IPSET_SAVE=/srv/sets\n"), ("/srv/sets", two)]), two);
+        assert_eq!(
+            made(4, &[openrc[0], openrc[1], ("/etc/conf.d/ipset", "IPSET_SAVE=/srv/sets\n"), ("/srv/sets", two)]),
+            two
+        );
     }
 
     #[test]
@@ -207,27 +275,40 @@ mod tests {
         let lacks = |unit: &str| {
             let host = host(&[
                 ("/etc/systemd/system/multi-user.target.wants/sets.service", unit),
-                ("/srv/sets", "create a hash:ip\n"), ("/srv/make", "#!/bin/sh\n/usr/sbin/ipset -exist create b hash:net\n"),
+                ("/srv/sets", "create a hash:ip\n"),
+                ("/srv/make", "#!/bin/sh\n/usr/sbin/ipset -exist create b hash:net\n"),
             ]);
-            AtBoot::of(&host, Some(&LAYOUTS[0]), &Units::read(&host), Some("netfilter-persistent.service")).lacks(&["a".to_owned(), "b".to_owned()])
+            AtBoot::of(&host, Some(&LAYOUTS[0]), &Units::read(&host), Some("netfilter-persistent.service"))
+                .lacks(&["a".to_owned(), "b".to_owned()])
         };
         let before = "[Unit]\nBefore=netfilter-persistent.service\n[Service]\n";
-        assert!(lacks(&format!("{before}ExecStart=/sbin/ipset restore -f /srv/sets\nExecStartPost=/srv/make\n")).is_empty());
+        assert!(
+            lacks(&format!("{before}ExecStart=/sbin/ipset restore -f /srv/sets\nExecStartPost=/srv/make\n")).is_empty()
+        );
         assert_eq!(lacks(&format!("{before}ExecStart=/srv/make\n")), ["a"]);
-        assert_eq!(lacks("[Service]\nExecStart=/sbin/ipset restore -f /srv/sets\n"), ["a", "b"], "nothing orders it before");
+        assert_eq!(
+            lacks("[Service]\nExecStart=/sbin/ipset restore -f /srv/sets\n"),
+            ["a", "b"],
+            "nothing orders it before"
+        );
     }
 
     #[test]
     fn a_set_is_filled_as_boot_fills_it_where_that_is_known() {
         let live = ipset::read("create a hash:ip\nadd a 192.0.2.1\ncreate b hash:ip\nadd b 192.0.2.2\n").0;
         let at = AtBoot { script: "create a hash:ip\n".into(), made: Vec::new() };
-        assert_eq!(at.filled(&live).iter().map(|s| (s.name.as_str(), s.entries.len())).collect::<Vec<_>>(), [("a", 0), ("b", 1)]);
+        assert_eq!(
+            at.filled(&live).iter().map(|s| (s.name.as_str(), s.entries.len())).collect::<Vec<_>>(),
+            [("a", 0), ("b", 1)]
+        );
     }
 
     #[test]
     fn every_way_to_name_a_set_is_seen_and_lists_bring_their_members() {
-        let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set l src -j DROP\n-A INPUT -m set ! --match-set b src --return-nomatch -j DROP\n\
-            -A INPUT -j SET --add-set c src --exist\nCOMMIT\n*mangle\n-A PREROUTING -j SET --map-set d dst --map-mark\nCOMMIT\n";
+        let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set l src -j DROP\n-A INPUT -m set ! \
+            --match-set b src --return-nomatch -j DROP\n\
+            -A INPUT -j SET --add-set c src --exist\nCOMMIT\n*mangle\n-A PREROUTING -j SET --map-set d dst \
+            --map-mark\nCOMMIT\n";
         let set = iptables_save::read(rules, Family::V4).0;
         let live = ipset::read("create a hash:ip\ncreate l list:set size 8\nadd l a\n").0;
         assert_eq!(named(&set, &live), ["a", "l", "b", "c", "d"]);

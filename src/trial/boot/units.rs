@@ -7,10 +7,12 @@ use crate::host::{Host, Stands};
 use crate::model::Family;
 
 /// Where units lie, the administrator's first. What lies in /run is gone at the next start.
-const DIRS: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const DIRS: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Targets that a normal start does not reach.
-const NOT_AT_START: [&str; 9] = ["rescue", "emergency", "shutdown", "reboot", "poweroff", "halt", "kexec", "sleep", "suspend"];
+const NOT_AT_START: [&str; 9] =
+    ["rescue", "emergency", "shutdown", "reboot", "poweroff", "halt", "kexec", "sleep", "suspend"];
 
 /// The unit of Debian's netfilter-persistent(8).
 pub(super) const PERSISTENT: &str = "netfilter-persistent.service";
@@ -36,8 +38,11 @@ pub(super) fn is_file(host: &dyn Host, path: &Path) -> bool {
 
 /// The plugins that netfilter-persistent runs; one that may not be run is passed over (run-parts(8)).
 pub(super) fn plugins(host: &dyn Host) -> Vec<PathBuf> {
-    host.list(Path::new(PLUGINS)).iter().map(|n| Path::new(PLUGINS).join(n))
-        .filter(|p| matches!(host.stands(p), Ok(Stands::File { runs: true, .. }))).collect()
+    host.list(Path::new(PLUGINS))
+        .iter()
+        .map(|n| Path::new(PLUGINS).join(n))
+        .filter(|p| matches!(host.stands(p), Ok(Stands::File { runs: true, .. })))
+        .collect()
 }
 
 /// The value of a shell variable in a file of settings; `None` when it is not set, or not to plain words.
@@ -67,7 +72,9 @@ impl Units {
         for dir in DIRS.map(Path::new) {
             for wants in host.list(dir).iter().filter(|d| at_start(d)) {
                 for name in host.list(&dir.join(wants)) {
-                    if !out.contains_key(&name) && let Some(path) = defined(host, &name, &dir.join(wants).join(&name)) {
+                    if !out.contains_key(&name)
+                        && let Some(path) = defined(host, &name, &dir.join(wants).join(&name))
+                    {
                         let text = whole(host, &name, &path);
                         let mut commands = commands(host, &name, &text);
                         if name == PERSISTENT {
@@ -94,8 +101,11 @@ impl Units {
 
     /// Every unit that loads rules of a family, with the files that its command names.
     pub(super) fn restores(&self, family: Family) -> impl Iterator<Item = (&str, PathBuf)> {
-        self.commands().filter(move |(_, line)| words(line).any(|w| restores(family, w)))
-            .flat_map(move |(unit, line)| words(line).filter(move |w| w.starts_with('/') && !restores(family, w)).map(move |w| (unit, w.into())))
+        self.commands().filter(move |(_, line)| words(line).any(|w| restores(family, w))).flat_map(
+            move |(unit, line)| {
+                words(line).filter(move |w| w.starts_with('/') && !restores(family, w)).map(move |w| (unit, w.into()))
+            },
+        )
     }
 
     /// Every command line of every unit, with the name of the unit.
@@ -115,26 +125,36 @@ impl Units {
         let alias = |n: &str| n == name || host.real(&Path::new(DIRS[0]).join(n)) == real;
         let excluded = |text: &str| -> Vec<String> { values(text, "Conflicts").map(str::to_owned).collect() };
         let ours = excluded(&unit.text);
-        self.0.iter().filter(|(other, _)| *other != name)
-            .find(|(other, u)| ours.contains(other) || excluded(&u.text).iter().any(|n| alias(n))).map(|(other, _)| other.as_str())
+        self.0
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .find(|(other, u)| ours.contains(other) || excluded(&u.text).iter().any(|n| alias(n)))
+            .map(|(other, _)| other.as_str())
     }
 
     /// Whether `first` is certain to run before `then`.
     pub(super) fn in_order(&self, first: &str, then: &str) -> bool {
-        let says = |unit: &str, key: &str, other: &str| self.0.get(unit).is_some_and(|u| values(&u.text, key).any(|n| n == other));
+        let says = |unit: &str, key: &str, other: &str| {
+            self.0.get(unit).is_some_and(|u| values(&u.text, key).any(|n| n == other))
+        };
         says(first, "Before", then) || says(then, "After", first)
     }
 }
 
 /// Whether links in this directory are followed at a normal start.
 fn at_start(dir: &str) -> bool {
-    matches!(dir.rsplit_once('.'), Some((of, "wants" | "requires")) if !NOT_AT_START.iter().any(|t| of.strip_suffix(".target") == Some(t)))
+    matches!(dir.rsplit_once('.'), Some((of, "wants" | "requires"))
+        if !NOT_AT_START.iter().any(|t| of.strip_suffix(".target") == Some(t)))
 }
 
 /// Where a unit is defined; `None` when it is masked or nowhere. `link`: where it is wanted.
 fn defined(host: &dyn Host, name: &str, link: &Path) -> Option<PathBuf> {
     let template = name.split_once('@').and_then(|(base, rest)| Some(format!("{base}@.{}", rest.rsplit_once('.')?.1)));
-    let places = [Some(name.to_owned()), template].into_iter().flatten().flat_map(|n| DIRS.map(|d| Path::new(d).join(&n))).chain([link.to_owned()]);
+    let places = [Some(name.to_owned()), template]
+        .into_iter()
+        .flatten()
+        .flat_map(|n| DIRS.map(|d| Path::new(d).join(&n)))
+        .chain([link.to_owned()]);
     // The first that stands there counts, also when it masks the others: a link to /dev/null, or an empty file.
     let path = places.into_iter().find(|p| !matches!(host.stands(p), Ok(Stands::Nothing)))?;
     (is_file(host, &path) && !text(host, &path).trim().is_empty()).then_some(path)
@@ -158,13 +178,20 @@ fn whole(host: &dyn Host, name: &str, path: &Path) -> String {
 
 /// The lines of a unit or a script, those that go on in the next one joined, without comments.
 fn lines(text: &str) -> Vec<String> {
-    text.replace("\\\r\n", " ").replace("\\\n", " ").lines().map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with(['#', ';'])).map(str::to_owned).collect()
+    text.replace("\\\r\n", " ")
+        .replace("\\\n", " ")
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with(['#', ';']))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The words of a setting that may stand several times in a unit.
 fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    text.lines().filter_map(move |l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('=')).flat_map(str::split_whitespace)
+    text.lines()
+        .filter_map(move |l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
+        .flat_map(str::split_whitespace)
 }
 
 /// What a unit runs when it is started: its commands, and the lines of the scripts that they name.
@@ -178,19 +205,33 @@ fn commands(host: &dyn Host, name: &str, text: &str) -> Vec<String> {
             if value.trim().is_empty() {
                 out.retain(|(k, _)| *k != key);
             } else {
-                out.push((key, value.trim().trim_start_matches(['-', '@', ':', '+', '!']).replace("%i", instance).replace("%I", instance)));
+                out.push((
+                    key,
+                    value
+                        .trim()
+                        .trim_start_matches(['-', '@', ':', '+', '!'])
+                        .replace("%i", instance)
+                        .replace("%I", instance),
+                ));
             }
         }
     }
-    let scripts: Vec<String> = out.iter().flat_map(|(_, line)| words(line)).filter(|w| w.starts_with('/'))
-        .map(|w| script(host, Path::new(w))).flat_map(|t| lines(&t)).collect();
+    let scripts: Vec<String> = out
+        .iter()
+        .flat_map(|(_, line)| words(line))
+        .filter(|w| w.starts_with('/'))
+        .map(|w| script(host, Path::new(w)))
+        .flat_map(|t| lines(&t))
+        .collect();
     out.into_iter().map(|(_, line)| line).chain(scripts).collect()
 }
 
 /// A script as text; empty when it is none. Programs are large, and not read.
 fn script(host: &dyn Host, path: &Path) -> String {
     match host.stands(path) {
-        Ok(Stands::File { size, .. }) if size <= LARGEST_SCRIPT => Some(text(host, path)).filter(|t| t.starts_with("#!")).unwrap_or_default(),
+        Ok(Stands::File { size, .. }) if size <= LARGEST_SCRIPT => {
+            Some(text(host, path)).filter(|t| t.starts_with("#!")).unwrap_or_default()
+        }
         _ => String::new(),
     }
 }
@@ -216,7 +257,9 @@ pub(super) fn openrc(host: &dyn Host, service: &str) -> (bool, bool) {
 /// Whether SysV's init starts a service, where no systemd is there that would.
 pub(super) fn sysv(host: &dyn Host, service: &str) -> bool {
     DIRS[2..].iter().all(|d| host.list(Path::new(d)).is_empty())
-        && ["/etc/rcS.d", "/etc/rc2.d"].iter().any(|d| host.list(Path::new(d)).iter().any(|n| n.starts_with('S') && n.ends_with(service)))
+        && ["/etc/rcS.d", "/etc/rc2.d"]
+            .iter()
+            .any(|d| host.list(Path::new(d)).iter().any(|n| n.starts_with('S') && n.ends_with(service)))
 }
 
 #[cfg(test)]
@@ -242,14 +285,33 @@ mod tests {
         };
         let fw = "[Service]\nExecStart=-/bin/sh -c \"/sbin/iptables-restore -w < /etc/fw.rules\"\n";
         assert_eq!(loader("fw.service", fw, &[], Family::V4, "/etc/fw.rules").as_deref(), Some("fw.service"));
-        assert_eq!(loader("fw.service", fw, &[], Family::V6, "/etc/fw.rules"), None, "it is the tool of the other family");
+        assert_eq!(
+            loader("fw.service", fw, &[], Family::V6, "/etc/fw.rules"),
+            None,
+            "it is the tool of the other \
+            family"
+        );
         assert_eq!(loader("fw.service", fw, &[], Family::V4, "/etc/fw"), None);
         let script = "[Service]\nExecStart=/usr/local/sbin/fw start\n";
-        let runs = |line: &str| loader("fw.service", script, &[("/usr/local/sbin/fw", &format!("#!/bin/sh\n{line}\n"))], Family::V6, "/etc/fw6");
+        let runs = |line: &str| {
+            loader(
+                "fw.service",
+                script,
+                &[("/usr/local/sbin/fw", &format!("#!/bin/sh\n{line}\n"))],
+                Family::V6,
+                "/etc/fw6",
+            )
+        };
         assert_eq!(runs("ip6tables-restore < '/etc/fw6'").as_deref(), Some("fw.service"));
         assert_eq!((runs("# ip6tables-restore < /etc/fw6"), runs("ip6tables-save > /etc/fw6")), (None, None));
-        let template = [("/etc/systemd/system/restore@.service", "[Service]\nExecStart=/usr/bin/iptables-restore \\\n  /etc/iptables/%i.rules\n")];
-        assert_eq!(loader("restore@lan.service", "x", &template, Family::V4, "/etc/iptables/lan.rules").as_deref(), Some("restore@lan.service"));
+        let template = [(
+            "/etc/systemd/system/restore@.service",
+            "[Service]\nExecStart=/usr/bin/iptables-restore \\\n  /etc/iptables/%i.rules\n",
+        )];
+        assert_eq!(
+            loader("restore@lan.service", "x", &template, Family::V4, "/etc/iptables/lan.rules").as_deref(),
+            Some("restore@lan.service")
+        );
         // A drop-in takes the command back.
         let reset = [("/etc/systemd/system/fw.service.d/no.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")];
         assert_eq!(loader("fw.service", fw, &reset, Family::V4, "/etc/fw.rules"), None);

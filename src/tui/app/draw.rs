@@ -8,8 +8,8 @@ use super::{App, Picture, SMALLEST};
 use crate::model::Source;
 use crate::tui::keymap::{Action, Binding, Place, shown};
 use crate::tui::notes;
-use crate::tui::shared::TrialSeen;
 use crate::tui::screens::Tab;
+use crate::tui::shared::TrialSeen;
 use crate::tui::theme::{Glyph, Role, Theme};
 use crate::tui::widgets::{Canvas, fit, fit_middle, width, wrap};
 
@@ -25,7 +25,10 @@ impl App {
     fn draw_into(&mut self, c: &mut Canvas) {
         let area = self.shared.area;
         if self.too_small() {
-            let text = format!("portcullis needs {}x{} cells, this is {}x{}. Make the window larger, or press q.", SMALLEST.0, SMALLEST.1, area.width, area.height);
+            let text = format!(
+                "portcullis needs {}x{} cells, this is {}x{}. Make the window larger, or press q.",
+                SMALLEST.0, SMALLEST.1, area.width, area.height
+            );
             for (y, l) in wrap(&text, usize::from(area.width)).iter().enumerate() {
                 c.put(0, y as u16, Role::Text, l);
             }
@@ -66,8 +69,8 @@ impl App {
         self.note(c);
     }
 
-    /// What is said below the tabs on every screen, and the key that shows more: a trial that is pending, or a kept plan that is
-    /// not in force.
+    /// What is said below the tabs on every screen, and the key that shows more: a trial that is pending, or a kept
+    /// plan that is not in force.
     fn banner(&self) -> Option<(String, String)> {
         let sh = &self.shared;
         let void = sh.void();
@@ -75,7 +78,10 @@ impl App {
             let all = [Action::Keep, Action::Extend].iter().all(|a| sh.may_end(*a).is_ok());
             let can = if all && void.is_none() && sh.area.width >= 76 { ": keep, revert or more time" } else { "" };
             let but = void.map_or_else(String::new, |p| format!(", and the plan is {}", p.force.extent().says()));
-            return Some((format!(" TRIAL: {stands}{but}"), format!("{} shows it{can}", sh.key(self.tab.place(), Action::Trial))));
+            return Some((
+                format!(" TRIAL: {stands}{but}"),
+                format!("{} shows it{can}", sh.key(self.tab.place(), Action::Trial)),
+            ));
         }
         let void = void?;
         let why = void.force.says().into_iter().next().unwrap_or_default();
@@ -83,7 +89,8 @@ impl App {
         Some((what, format!("{} shows it", sh.key(self.tab.place(), Action::ToPlan))))
     }
 
-    /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out first.
+    /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out
+    /// first.
     fn subject(&self, room: usize, theme: &Theme) -> String {
         let Some(seen) = &self.shared.seen else { return String::new() };
         let dot = format!(" {} ", theme.glyph(Glyph::Dot));
@@ -97,7 +104,10 @@ impl App {
             return fit_middle(&v.title, room, theme);
         }
         // Of a long path the end tells most.
-        let mut text = format!("{}{dot}{source}", fit_middle(&v.title, room.saturating_sub(source.len() + dot.chars().count()), theme));
+        let mut text = format!(
+            "{}{dot}{source}",
+            fit_middle(&v.title, room.saturating_sub(source.len() + dot.chars().count()), theme)
+        );
         for more in v.ssh_peer.map(|(a, _)| format!("SSH from {a}")).into_iter().chain(v.iptables.clone()) {
             let longer = format!("{text}{dot}{more}");
             if longer.chars().count() < room {
@@ -114,7 +124,8 @@ impl App {
         if !busy.is_empty() {
             c.right(x, 0, Role::Found, busy);
         }
-        let room = usize::from(c.w() - x).saturating_sub(if busy.is_empty() { 0 } else { usize::from(width(busy)) + 2 });
+        let room =
+            usize::from(c.w() - x).saturating_sub(if busy.is_empty() { 0 } else { usize::from(width(busy)) + 2 });
         c.put(x, 0, Role::Dim, &self.subject(room, &c.theme));
         self.tabs_at.clear();
         self.head_at.clear();
@@ -126,7 +137,13 @@ impl App {
             }
             let from = x;
             x = c.put(x, 1, Role::Key, &(i + 1).to_string()) + 1;
-            x = if *tab == self.tab { let end = c.put(x, 1, Role::Title, &name); c.underline(x, 1, end - x); end } else { c.put(x, 1, Role::Dim, &name) };
+            x = if *tab == self.tab {
+                let end = c.put(x, 1, Role::Title, &name);
+                c.underline(x, 1, end - x);
+                end
+            } else {
+                c.put(x, 1, Role::Dim, &name)
+            };
             self.tabs_at.push((from, x, *tab));
             x += 2;
         }
@@ -187,7 +204,12 @@ impl App {
             self.keys_at.push((w + 1, end, Action::Quit));
         }
         let (mut x, mut drawn) = (1, Vec::new());
-        let rows = || self.shared.keys.rows(self.place()).filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit);
+        let rows = || {
+            self.shared
+                .keys
+                .rows(self.place())
+                .filter(|b| !b.short.is_empty() && !b.keys.is_empty() && b.action != Action::Quit)
+        };
         let room = |b: &Binding| width(&shown(b, self.shared.theme.unicode)) + width(b.short) + 1;
         let all_fit = rows().map(|b| room(b) + 2).sum::<u16>() <= w;
         for b in rows() {

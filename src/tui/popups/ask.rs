@@ -32,7 +32,11 @@ impl Ask {
             _ if phrase.is_some() => vec![yes],
             // What others may have put there is nobody's first choice.
             Asked::Draft(d) if !d.origin.is_own() => vec!["Leave it where it is".into(), yes],
-            Asked::Draft(_) => vec![yes, "Discard it".into(), "Decide later: the next start asks again, unless you stage something else".into()],
+            Asked::Draft(_) => vec![
+                yes,
+                "Discard it".into(),
+                "Decide later: the next start asks again, unless you stage something else".into(),
+            ],
             _ => vec![yes, "No, go back".into()],
         };
         Self { title, lines, answers, then, cursor: Cursor::default(), phrase: phrase.map(|p| (p, Field::default())) }
@@ -40,7 +44,18 @@ impl Ask {
 
     /// Something to read, with nothing to decide.
     pub fn tell(title: String, lines: Vec<String>) -> Self {
-        Self { title, lines, answers: vec!["Go on".into()], then: Asked::Nothing, cursor: Cursor::default(), phrase: None }
+        Self {
+            title,
+            lines,
+            answers: vec![
+                "Go \
+            on"
+                .into(),
+            ],
+            then: Asked::Nothing,
+            cursor: Cursor::default(),
+            phrase: None,
+        }
     }
 
     /// Whether keys are text here.
@@ -58,7 +73,8 @@ impl Ask {
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         if let Some((phrase, field)) = &self.phrase
-            && action == Action::Accept && field.text().trim() != *phrase
+            && action == Action::Accept
+            && field.text().trim() != *phrase
         {
             sh.complain(format!("type the words {phrase} to go on, or esc to go back"));
             return After::Stay;
@@ -113,7 +129,9 @@ impl Ask {
         let w = c.w().min(70);
         let mut text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
         // The words that have to be typed are never cut.
-        let typed = self.phrase.as_ref().map_or_else(Vec::new, |(phrase, _)| wrap(&format!("{}: type the words \"{phrase}\"", self.answers[0]), usize::from(w - 6)));
+        let typed = self.phrase.as_ref().map_or_else(Vec::new, |(phrase, _)| {
+            wrap(&format!("{}: type the words \"{phrase}\"", self.answers[0]), usize::from(w - 6))
+        });
         let below = if self.phrase.is_some() { typed.len() + 1 } else { self.answers.len() };
         let room = usize::from(c.h()).saturating_sub(below + 3);
         if text.len() > room {

@@ -62,7 +62,11 @@ impl Find {
         let room = w.saturating_sub(x + 34).max(10);
         self.field.draw(&mut line, x, 0, room, true);
         let (found, hidden) = sh.counts.get();
-        let said = if sh.search.is_empty() || found + hidden == 0 { "text, port, address, owner".to_owned() } else { format!("{found} found, {hidden} hidden") };
+        let said = if sh.search.is_empty() || found + hidden == 0 {
+            "text, port, address, owner".to_owned()
+        } else {
+            format!("{found} found, {hidden} hidden")
+        };
         line.put(x + room + 1, 0, Role::Dim, &said);
     }
 }

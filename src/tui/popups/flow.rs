@@ -111,14 +111,18 @@ fn does(step: &Step, family: Family, arrow: &str) -> String {
         Target::Reject => "rejects".into(),
         Target::Return => "returns".into(),
         Target::Jump(to, _) | Target::Goto(to) => format!("{arrow} {to}"),
-        Target::Dnat(Some(_)) => format!("DNAT to{}", columns(&rule, family).rest.rsplit_once("to ").map_or_else(String::new, |(_, t)| format!(" {t}"))),
+        Target::Dnat(Some(_)) => format!(
+            "DNAT to{}",
+            columns(&rule, family).rest.rsplit_once("to ").map_or_else(String::new, |(_, t)| format!(" {t}"))
+        ),
         _ => columns(&rule, family).target,
     }
 }
 
 fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> Vec<Line> {
     let plain = |left: String, role: Role, right: &str| Line { left, role, right: right.to_owned(), rule: None };
-    let (bar, down, into, last, arrow) = (glyph(Glyph::Bar), glyph(Glyph::Step), glyph(Glyph::Into), glyph(Glyph::Last), glyph(Glyph::Arrow));
+    let (bar, down, into, last, arrow) =
+        (glyph(Glyph::Bar), glyph(Glyph::Step), glyph(Glyph::Into), glyph(Glyph::Last), glyph(Glyph::Arrow));
     let mut out = Vec::new();
     let mut hook = "";
     for s in stays(t) {
@@ -127,14 +131,22 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
             if hook == "PREROUTING" || (hook.is_empty() && first.chain != "PREROUTING") {
                 let forward = first.chain == "FORWARD";
                 out.push(plain(format!("{down} routing"), Role::Text, "the destination decides"));
-                for (name, sign, words, taken) in [("INPUT", into, "to this host itself", !forward), ("FORWARD", last, "to containers and other hosts", forward)] {
-                    out.push(plain(format!("{sign} {name}"), if taken { Role::Text } else { Role::Dim }, &if taken { format!("{words}: its way") } else { words.to_owned() }));
+                for (name, sign, words, taken) in [
+                    ("INPUT", into, "to this host itself", !forward),
+                    ("FORWARD", last, "to containers and other hosts", forward),
+                ] {
+                    out.push(plain(
+                        format!("{sign} {name}"),
+                        if taken { Role::Text } else { Role::Dim },
+                        &if taken { format!("{words}: its way") } else { words.to_owned() },
+                    ));
                 }
             }
             hook = &first.chain;
             out.push(plain(format!("{down} {hook}"), Role::Title, hook_words(hook)));
         }
-        let indent = if s.depth == 0 { String::new() } else { format!("{}{into} ", format!("{bar}  ").repeat(s.depth - 1)) };
+        let indent =
+            if s.depth == 0 { String::new() } else { format!("{}{into} ", format!("{bar}  ").repeat(s.depth - 1)) };
         let name = if s.depth == 0 { format!("{} {}", first.table, first.chain) } else { first.chain.clone() };
         // Every rule that may hold, then the one that sends it on from here, or decides.
         let mut hits: Vec<&Step> = s.steps.iter().filter(|s| s.result != StepResult::Passed).copied().collect();
@@ -142,20 +154,34 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
         hits.retain(|h| h.result == StepResult::MayMatch);
         hits.extend(last_hit);
         if hits.is_empty() {
-            out.push(plain(format!("{bar}  {indent}{name}"), Role::Dim, &format!("{} passed by", count(s.steps.len(), "rule"))));
+            out.push(plain(
+                format!("{bar}  {indent}{name}"),
+                Role::Dim,
+                &format!("{} passed by", count(s.steps.len(), "rule")),
+            ));
         }
         for h in hits {
             let right = match h.rule {
-                Some(n) if h.result == StepResult::MayMatch => format!("rule {n} may match: {}", does(h, family, arrow)),
+                Some(n) if h.result == StepResult::MayMatch => format!(
+                    "rule {n} may match: \
+                    {}",
+                    does(h, family, arrow)
+                ),
                 Some(n) => format!("rule {n} {}", does(h, family, arrow)),
-                None => h.text.strip_prefix("-P ").map_or(h.text.clone(), |p| format!("policy {}", p.rsplit(' ').next().unwrap_or(p))),
+                None => h
+                    .text
+                    .strip_prefix("-P ")
+                    .map_or(h.text.clone(), |p| format!("policy {}", p.rsplit(' ').next().unwrap_or(p))),
             };
             let rule = Some((family, h.table.clone(), h.chain.clone(), h.rule.unwrap_or(usize::MAX)));
             let role = if h.result == StepResult::MayMatch { Role::Partial } else { Role::Text };
             out.push(Line { left: format!("{bar}  {indent}{name}"), role, right, rule });
         }
     }
-    let decides = t.decides().and_then(|at| t.path.get(at)).map(|s| (family, s.table.clone(), s.chain.clone(), s.rule.unwrap_or(usize::MAX)));
+    let decides = t
+        .decides()
+        .and_then(|at| t.path.get(at))
+        .map(|s| (family, s.table.clone(), s.chain.clone(), s.rule.unwrap_or(usize::MAX)));
     if let Some(l) = decides.and_then(|place| out.iter_mut().rfind(|l| l.rule.as_ref() == Some(&place))) {
         l.role = Role::Found;
     }
@@ -169,7 +195,12 @@ impl Flow {
             packet.interface = interface_to(sh, packet.src);
         }
         sh.requests.push(Request::Trace(packet.clone()));
-        let who = if packet.src == stranger(packet.family()) { "a stranger" } else { "somebody of whom the rule speaks" };
+        let who = if packet.src == stranger(packet.family()) {
+            "a \
+            stranger"
+        } else {
+            "somebody of whom the rule speaks"
+        };
         let mut senders = vec![(packet.src, who.to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
         if sh.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
@@ -261,7 +292,9 @@ impl Flow {
         if lines.is_empty() {
             c.put(1, 2, Role::Text, "No rule of its way is known: take the whole of iptables-save -c.");
         }
-        let column = lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, (c.w() / 2).clamp(20, 38)) + 4;
+        let column =
+            lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, (c.w() / 2).clamp(20, 38))
+                + 4;
         self.cursor.stands(c.area().y + 2);
         let window = self.cursor.window(lines.len(), usize::from(end.saturating_sub(2)));
         if window.start > 0 {

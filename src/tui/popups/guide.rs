@@ -1,15 +1,15 @@
 //! Guided hardening: one question at a time. The answers are the plan of the Plan screen; leaving loses nothing.
 
-use super::{After, trial::capital};
+mod draw;
+
+use super::After;
 use crate::analyse::{EndpointKind, Judged};
-use crate::model::{Family, Goal, Node, Source, TrialPhase, clock};
+use crate::model::{Goal, Node, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
-use crate::tui::screens::services::summary;
-use crate::tui::shared::{Open, Planned, Reply, Shared, TrialSeen};
-use crate::tui::theme::{Glyph, Role};
-use crate::tui::widgets::{Canvas, Cursor, beyond, width, wrap};
+use crate::tui::shared::{Open, Reply, Shared};
+use crate::tui::widgets::Cursor;
 
 /// The steps in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,8 +68,11 @@ fn recommended(j: &Judged) -> Option<&'static str> {
         (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
         (EndpointKind::Socket, _, 2379 | 2380) => Some("etcd: only the control plane needs it"),
         (EndpointKind::Socket, _, 10250 | 10255) => Some("kubelet: only the control plane needs it"),
-        (EndpointKind::Published | EndpointKind::Socket, _, 9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211) =>
-            Some("a data store: only its clients and peers need it"),
+        (
+            EndpointKind::Published | EndpointKind::Socket,
+            _,
+            9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211,
+        ) => Some("a data store: only its clients and peers need it"),
         _ => None,
     }
 }
@@ -79,7 +82,8 @@ fn trial_id(sh: &Shared) -> Option<String> {
 }
 
 fn is_open(j: &Judged) -> bool {
-    j.endpoint.listening && j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty() || !x.reach.depends.is_empty())
+    j.endpoint.listening
+        && j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty() || !x.reach.depends.is_empty())
 }
 
 /// What others can reach.
@@ -110,15 +114,24 @@ impl Guide {
         }
         let new = !sh.plan.rules.is_empty() && sh.plan_is_new();
         let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
-        let step = match sh.guide.as_ref().map(|l| l.step) {
-            _ if sh.trial_runs() => Step::Trial,
-            // It may have been saved on another screen.
-            Some(Step::Trial | Step::Save) if kept && !new => if sh.trial.as_ref().is_some_and(|t| t.saved.is_some()) { Step::Done } else { Step::Save },
-            Some(Step::Done) if !new && !sh.plan.rules.is_empty() && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) => Step::Done,
-            Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
-            _ if new => Step::Change,
-            _ => Step::Open,
-        };
+        let step =
+            match sh.guide.as_ref().map(|l| l.step) {
+                _ if sh.trial_runs() => Step::Trial,
+                // It may have been saved on another screen.
+                Some(Step::Trial | Step::Save) if kept && !new => {
+                    if sh.trial.as_ref().is_some_and(|t| t.saved.is_some()) { Step::Done } else { Step::Save }
+                }
+                Some(Step::Done)
+                    if !new
+                        && !sh.plan.rules.is_empty()
+                        && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) =>
+                {
+                    Step::Done
+                }
+                Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
+                _ if new => Step::Change,
+                _ => Step::Open,
+            };
         Self { step, cursor: Cursor::default(), enter_at: None, goals }
     }
 
@@ -149,7 +162,12 @@ impl Guide {
     /// Who may still use what is protected, as far as it is entered.
     fn nodes(&self, sh: &Shared) -> Vec<Node> {
         let mut out: Vec<Node> = Vec::new();
-        for r in sh.plan.rules.iter().filter(|r| r.action == crate::model::Action::Allow && r.to.iter().any(|g| self.ticked().contains(g))) {
+        for r in sh
+            .plan
+            .rules
+            .iter()
+            .filter(|r| r.action == crate::model::Action::Allow && r.to.iter().any(|g| self.ticked().contains(g)))
+        {
             out.extend(r.from.iter().filter(|n| !out.contains(n)).cloned().collect::<Vec<_>>());
         }
         out
@@ -159,12 +177,19 @@ impl Guide {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (action, self.step) {
             (Action::Pick, s) if s != Step::Which => Err("there is nothing to tick at this step".into()),
-            (Action::AllowNode | Action::Remove, s) if s != Step::Who => Err("nodes are added and taken out at step 3".into()),
+            (Action::AllowNode | Action::Remove, s) if s != Step::Who => {
+                Err("nodes are added and taken out at step 3".into())
+            }
             (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
             // The key that keeps a trial is one of these elsewhere.
             (Action::Up | Action::Down, Step::Trial) if sh.may_end(Action::Keep).is_ok() => {
                 let key = |a| sh.key(Place::Trial, a);
-                Err(format!("{} shows the trial; there {} keeps it and {} reverts it", sh.key(Place::Guide, Action::Accept), key(Action::Keep), key(Action::Revert)))
+                Err(format!(
+                    "{} shows the trial; there {} keeps it and {} reverts it",
+                    sh.key(Place::Guide, Action::Accept),
+                    key(Action::Keep),
+                    key(Action::Revert)
+                ))
             }
             (Action::Back, Step::Open) => Err("this is the first step".into()),
             _ => Ok(()),
@@ -173,7 +198,12 @@ impl Guide {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
-        let len = match self.step { Step::Open => open(sh).count(), Step::Which => self.goals.len(), Step::Who => self.nodes(sh).len().max(1), _ => 40 };
+        let len = match self.step {
+            Step::Open => open(sh).count(),
+            Step::Which => self.goals.len(),
+            Step::Who => self.nodes(sh).len().max(1),
+            _ => 40,
+        };
         if self.cursor.act(action, len) {
             return After::Stay;
         }
@@ -207,7 +237,9 @@ impl Guide {
         match step {
             Step::Who if self.nodes(sh).is_empty() => self.ask_nodes(sh),
             Step::Open | Step::Who => self.next(),
-            Step::Which if self.ticked().is_empty() => sh.complain("tick at least one service with space, or leave with esc"),
+            Step::Which if self.ticked().is_empty() => {
+                sh.complain("tick at least one service with space, or leave with esc");
+            }
             Step::Which => {
                 let ticked = self.ticked();
                 let untouched: Vec<Goal> = self.goals.iter().filter(|g| !g.ticked).flat_map(Choice::all).collect();
@@ -241,7 +273,11 @@ impl Guide {
         let Some(node) = self.nodes(sh).get(self.cursor.at).cloned() else { return };
         let ticked = self.ticked();
         sh.stage(|p| {
-            for r in p.rules.iter_mut().filter(|r| r.action == crate::model::Action::Allow && r.to.iter().all(|g| ticked.contains(g))) {
+            for r in p
+                .rules
+                .iter_mut()
+                .filter(|r| r.action == crate::model::Action::Allow && r.to.iter().all(|g| ticked.contains(g)))
+            {
                 r.from.retain(|n| *n != node);
             }
             p.rules.retain(|r| !r.from.is_empty());
@@ -269,194 +305,4 @@ impl Guide {
             _ => {}
         }
     }
-
-    /// Draws.
-    pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
-        let (w, h) = (c.w(), c.h().saturating_sub(2));
-        let mut area = c.part(0, 1, w, h);
-        let at = STEPS.iter().position(|s| *s == self.step).unwrap_or(0);
-        let mut c = area.frame(&format!("Guided hardening: step {} of {}", at + 1, STEPS.len()));
-        let (title, text, mut enter) = words(self.step, sh);
-        if self.step == Step::Who && self.nodes(sh).is_empty() {
-            enter = "enter the nodes".to_owned();
-        }
-        let esc = match self.step {
-            Step::Done => String::new(),
-            Step::Trial if sh.phase().is_some_and(|p| p.left().is_some()) => "   esc: leave, the clock runs on".to_owned(),
-            Step::Who | Step::Change if sh.plan_is_new() => format!("   esc: leave, the plan stays staged; {} comes back", sh.key(Place::Services, Action::Guide)),
-            _ => format!("   esc: leave, {} comes back", sh.key(Place::Services, Action::Guide)),
-        };
-        c.put(0, 0, Role::Title, &title);
-        let mut y = 1;
-        for l in wrap(&text, usize::from(c.w())) {
-            c.put(0, y, Role::Text, &l);
-            y += 1;
-        }
-        let (cw, ch) = (c.w(), c.h());
-        let mut beyond = None;
-        let mut body = c.part(0, y + 1, cw, ch.saturating_sub(y + 3));
-        match self.step {
-            Step::Open => beyond = self.open_list(&mut body, sh),
-            Step::Which => beyond = self.which(&mut body),
-            Step::Who => beyond = self.who(&mut body, sh),
-            Step::Change => changes(&mut body, sh),
-            Step::Trial | Step::Save | Step::Done => {}
-        }
-        if let Some(text) = beyond {
-            c.right(1, y, Role::Dim, &text);
-        }
-        let key = c.theme.glyph(Glyph::Enter);
-        self.enter_at = Some(c.area().y + ch.saturating_sub(1));
-        c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
-    }
-
-    /// Draws what is open; what there is beyond the window.
-    fn open_list(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
-        let theme = c.theme;
-        let side = |j: &Judged, family: Family| {
-            let (g, role, text) = summary(&j.endpoint, j.exposure[family.index()].as_ref());
-            (role, format!("{} {} {text}", family.label(), theme.glyph(g)))
-        };
-        let rows: Vec<[(Role, String); 3]> = open(sh).map(|j| [(Role::Text, j.endpoint.label()), side(j, Family::V4), side(j, Family::V6)]).collect();
-        if rows.is_empty() {
-            // Not known is not closed.
-            let unknown = sh.seen.as_ref().is_none_or(|s| s.view.unread.iter().any(Option::is_some));
-            let (role, text) = if unknown { (Role::Partial, "The rules could not be read: who gets in is not known.") }
-                else { (Role::Closed, "Nothing that was found can be reached by others.") };
-            c.put(2, 0, role, text);
-        }
-        // Each column is as wide as it needs; where that is too much the widest is cut.
-        let mut columns = [0, 1, 2].map(|i| rows.iter().map(|r| width(&r[i].1)).max().unwrap_or(0) + 2);
-        while columns.iter().sum::<u16>() > c.w() && let Some(widest) = columns.iter_mut().max() && *widest > 4 {
-            *widest -= 1;
-        }
-        self.cursor.stands(c.area().y);
-        let window = self.cursor.window(rows.len(), usize::from(c.h()));
-        for (y, at) in window.clone().enumerate() {
-            if at == self.cursor.at {
-                c.mark(0, y as u16);
-            }
-            let mut x = 2;
-            for ((role, text), column) in rows[at].iter().zip(columns) {
-                c.put_within(x, y as u16, x + column - 2, *role, text);
-                x += column;
-            }
-        }
-        beyond(&window, rows.len())
-    }
-
-    /// Draws the services; what there is beyond the window.
-    fn which(&mut self, c: &mut Canvas) -> Option<String> {
-        self.cursor.stands(c.area().y);
-        let window = self.cursor.window(self.goals.len(), usize::from(c.h()));
-        for (y, at) in window.clone().enumerate() {
-            let (g, y) = (&self.goals[at], y as u16);
-            let here = at == self.cursor.at;
-            if here {
-                c.mark(0, y);
-            }
-            c.put(2, y, Role::Key, if g.ticked { "[x]" } else { "[ ]" });
-            c.put_within(6, y, 27, if here { Role::Selected } else { Role::Text }, &g.all().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-            c.put(28, y, Role::Dim, g.why);
-        }
-        if self.goals.is_empty() {
-            c.put(2, 0, Role::Text, "Nothing is open to others here but SSH.");
-        }
-        beyond(&window, self.goals.len())
-    }
-
-    /// Draws the nodes; what there is beyond the window.
-    fn who(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
-        let nodes = self.nodes(sh);
-        if nodes.is_empty() {
-            c.put(2, 0, Role::Dim, "Nobody yet.");
-        }
-        let room = usize::from(c.h().saturating_sub(2));
-        self.cursor.stands(c.area().y);
-        let window = self.cursor.window(nodes.len(), room);
-        for (y, at) in window.clone().enumerate() {
-            let n = &nodes[at];
-            if at == self.cursor.at {
-                c.mark(0, y as u16);
-            }
-            let addrs = match n {
-                Node::Name(_, a) if !a.is_empty() => format!("  ({})", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-                _ => String::new(),
-            };
-            let yes = c.theme.glyph(Glyph::Yes);
-            c.row(2, y as u16, &[(Role::Closed, yes), (Role::Text, " "), (Role::Text, &n.to_string()), (Role::Dim, &addrs)]);
-        }
-        let (add, remove) = (sh.key(Place::Guide, Action::AllowNode), sh.key(Place::Guide, Action::Remove));
-        let y = nodes.len().min(room) as u16 + 1;
-        let x = c.row(2, y, &[(Role::Key, &add), (Role::Text, " adds nodes")]);
-        if !nodes.is_empty() {
-            c.row(x, y, &[(Role::Text, ", "), (Role::Key, &remove), (Role::Text, " takes the one at the cursor out")]);
-        }
-        beyond(&window, nodes.len())
-    }
-}
-
-fn words(step: Step, sh: &Shared) -> (String, String, String) {
-    let s = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
-    match step {
-        Step::Open if !sh.plan_is_new() && !sh.plan.rules.is_empty() => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. A plan is kept here already: the guide begins with it, and what it protects is ticked.", "which of them to protect"),
-        Step::Open => s("What is open now?", "Each line is something that others can reach over the network, and who gets in. Anyone means the whole Internet, if this host is on it.", "which of them to protect"),
-        Step::Which => s("Which services should only some nodes reach?", "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is your way in.", "who may still use them"),
-        Step::Who => s("Who may still use them?", "Usually: your NFS clients, the nodes of the cluster, the monitoring. Everybody who is not listed is dropped.", "what will change"),
-        Step::Change if sh.source() == Some(Source::Capture) => s("What would change?", "This is captured text, not a host. Below: who gets in before and after, then the checks. The preview has the commands; e there writes them to a script for the host.", "see the commands"),
-        Step::Change => s("What will change?", "Nothing is live yet. Below: who gets in before and after, then the checks. Look at every line with a cross.", "apply on trial"),
-        Step::Trial if sh.trial_runs() => {
-            let trial = sh.trial.as_ref();
-            let stands = trial.and_then(TrialSeen::stands).unwrap_or_default();
-            let now = match trial.map(|t| (t.proven(), t.needs_proof)) {
-                Some((Some((user, peer)), _)) => format!("{user} logged in from {peer} under them: the way in is open, so keep the trial."),
-                Some((_, false)) => "Test from another host that what should work does, then keep the trial.".to_owned(),
-                _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
-            };
-            match sh.phase() {
-                _ if sh.void().is_some() => {
-                    let why = sh.void().map(|p| format!("The plan is {}: {}.", p.force.extent().says(), p.force.says().join("; "))).unwrap_or_default();
-                    (capital(&stands), format!("{why} Keeping it is no use: revert it, and apply it again when that is mended."), "see what ends it".to_owned())
-                }
-                Some(p @ TrialPhase::Running(left)) if p.keeps() => (format!("The trial runs: {} left", clock(left)), format!("The new rules are live. {now} If nobody keeps it, the old rules come back by themselves."), "keep, revert or more time".to_owned()),
-                Some(p @ TrialPhase::Unwatched(_)) if p.keeps() => (capital(&stands), format!("The new rules are live. {now} If they are not to stay, revert it: nothing else does."), "see what ends it".to_owned()),
-                _ => (capital(&stands), "The screen of the trial says what ends it.".to_owned(), "see what ends it".to_owned()),
-            }
-        }
-        Step::Trial | Step::Save | Step::Done if void_words(sh).is_some() => {
-            let enter = match step { Step::Done => "close", Step::Save => "save it all the same", _ => "go on" };
-            s("Kept, but not in force.", &void_words(sh).unwrap_or_default(), enter)
-        }
-        Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
-            Some("kept") => s("Kept.", "The new rules stay as long as the machine runs. A reboot would still bring the old ones.", "save them for the next boot"),
-            _ => s("The old rules are back.", "Nobody kept the trial, or you reverted it. The plan is still staged.", "look at the plan again"),
-        },
-        Step::Save => s("Save for the next boot?", "The rules that were kept are written to files that are loaded at boot, in the way that fits this host. Old files stay beside them.", "see what boot does with them, then save"),
-        Step::Done => {
-            let key = |a| sh.key(Place::Services, a);
-            let saved = sh.boot_to_do.as_ref().map_or("The rules are live, kept and saved.".to_owned(), |to_do| format!("The rules are live, kept and written. Before the next boot: {to_do}"));
-            let text = format!("{saved} Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To change the plan that is kept, {} goes to the first step with it.",
-                key(Action::ToServices), key(Action::ToHistory), key(Action::Guide), sh.key(Place::Guide, Action::Back));
-            s(if sh.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
-        }
-    }
-}
-
-/// Why what was kept is not in force, and the way on.
-fn void_words(sh: &Shared) -> Option<String> {
-    let void = sh.trial.as_ref().and_then(|t| sh.void_since_kept(&t.id))?;
-    let key = |a| sh.key(Place::Services, a);
-    Some(format!("It is {}: {}. Saved as it is now, it would not be in force after a boot either. Plan ({}) says what to do, History ({}) takes the plan up again.",
-        void.force.extent().says(), void.force.says().join("; "), key(Action::ToPlan), key(Action::ToHistory)))
-}
-
-fn changes(c: &mut Canvas, sh: &Shared) {
-    let (w, h) = (c.w(), c.h());
-    // The checks get what they need; what changes gets the rest.
-    let lines = |p: &Planned| plan::all_checks(sh, p).iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16;
-    let top = (h / 3).max(2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
-    // On a tall screen both stand together.
-    let top = plan::current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
-    plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
-    plan::checks(&mut c.part(0, top, w, h - top), sh, plan::current(sh));
 }

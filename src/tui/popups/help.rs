@@ -28,14 +28,23 @@ impl Help {
             if rows[..n].iter().any(|o| o.action == b.action) {
                 continue;
             }
-            let keys: Vec<&str> = rows.iter().filter(|o| o.action == b.action).flat_map(|o| o.keys.split(' ')).filter(|k| !k.is_empty()).collect();
+            let keys: Vec<&str> = rows
+                .iter()
+                .filter(|o| o.action == b.action)
+                .flat_map(|o| o.keys.split(' '))
+                .filter(|k| !k.is_empty())
+                .collect();
             for (i, l) in wrap(b.help, w.saturating_sub(22)).into_iter().enumerate() {
                 out.push((if i == 0 { keys.join(" ") } else { String::new() }, l, Role::Key));
             }
         }
         out.push((String::new(), String::new(), Role::Text));
         for (g, role, text) in [
-            (Glyph::Anyone, Role::Open, "anyone gets in; behind a comma: by one interface, by some or by most, the detail names them"),
+            (
+                Glyph::Anyone,
+                Role::Open,
+                "anyone gets in; behind a comma: by one interface, by some or by most, the detail names them",
+            ),
             (Glyph::Some, Role::Partial, "some get in: the detail below says who"),
             (Glyph::Nobody, Role::Closed, "nobody gets in"),
             (Glyph::Unsure, Role::Partial, "depends: the rules alone do not decide; the detail says on what"),
@@ -45,8 +54,11 @@ impl Help {
         out.push(("~".into(), "an RPC port that moves when its service restarts".into(), Role::Text));
         out.push((String::new(), String::new(), Role::Text));
         for text in [
-            "Not judged: martian sources and rp_filter, policy routing, XDP and tc, bridges, other namespaces, IPVS, flows already established, broadcast and multicast, tcp_wrappers and exports.",
-            "A trial reverts by itself at its deadline, whatever dies: this screen, the SSH session, the machine. Only keep ends that. From another login: portcullis status, keep, revert.",
+            "Not judged: martian sources and rp_filter, policy routing, XDP and tc, bridges, other namespaces, IPVS, \
+                flows \
+                already established, broadcast and multicast, tcp_wrappers and exports.",
+            "A trial reverts by itself at its deadline, whatever dies: this screen, the SSH session, the machine. Only \
+                keep ends that. From another login: portcullis status, keep, revert.",
         ] {
             out.extend(wrap(text, w.saturating_sub(2)).into_iter().map(|l| (String::new(), l, Role::Dim)));
         }

@@ -72,7 +72,9 @@ impl Popup {
     /// Makes the popup that was wished for.
     pub fn open(open: Open, below: Place, sh: &mut Shared) -> Self {
         match open {
-            Open::Nodes { goals, what, drop_rest, rule } => Self::Nodes(nodes::Nodes::new(goals, what, drop_rest, rule, sh)),
+            Open::Nodes { goals, what, drop_rest, rule } => {
+                Self::Nodes(nodes::Nodes::new(goals, what, drop_rest, rule, sh))
+            }
             Open::Trace { packet } => Self::Trace(trace::Tracer::new(packet, sh)),
             Open::Preview => Self::Preview(preview::Preview::default()),
             Open::Palette => Self::Palette(palette::Palette::default()),
@@ -112,11 +114,25 @@ impl Popup {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
             (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
             (Self::Guide(g), _) => g.available(action, sh),
-            (Self::Trial(_), Action::Save) if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
-            (Self::Trial(_), Action::Save) if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| t.state != "kept") => Err("nothing was kept".into()),
+            (Self::Trial(_), Action::Save) if sh.trial_runs() => {
+                Err("a trial is pending: only what is kept is saved".into())
+            }
+            (Self::Trial(_), Action::Save)
+                if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| t.state != "kept") =>
+            {
+                Err("nothing was kept".into())
+            }
             (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
-                let keeps = if sh.may_end(Action::Keep).is_ok() { format!("{} keeps, ", key(Action::Keep)) } else { String::new() };
+                let keeps = if sh.may_end(Action::Keep).is_ok() {
+                    format!(
+                        "{} \
+                        keeps, ",
+                        key(Action::Keep)
+                    )
+                } else {
+                    String::new()
+                };
                 Err(format!("this has to be said: {keeps}{} reverts", key(Action::Revert)))
             }
             (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) => sh.may_end(action),
@@ -136,7 +152,9 @@ impl Popup {
 
     /// A click on a row of the screen: the cursor goes there; where it was, or where lines are ticked, it acts.
     pub fn click(&mut self, row: u16, sh: &mut Shared) -> After {
-        if let Self::Guide(p) = self && p.goes_on_at(row) {
+        if let Self::Guide(p) = self
+            && p.goes_on_at(row)
+        {
             return p.act(Action::Accept, sh);
         }
         let (cursor, at_once, does) = match self {

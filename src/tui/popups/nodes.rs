@@ -78,17 +78,22 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     out
 }
 
-/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that drops
-/// everybody.
+/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that
+/// drops everybody.
 pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
     let drop_at = p.rules.iter().position(|r| r.action != Does::Allow && r.to.contains(goal));
     match p.rules.iter_mut().find(|r| r.action == Does::Allow && r.to == [goal.clone()]) {
-        Some(r) => for n in nodes {
-            if !r.from.contains(n) {
-                r.from.push(n.clone());
+        Some(r) => {
+            for n in nodes {
+                if !r.from.contains(n) {
+                    r.from.push(n.clone());
+                }
             }
-        },
-        None => p.rules.insert(drop_at.unwrap_or(p.rules.len()), PlanRule { action: Does::Allow, from: nodes.to_vec(), to: vec![goal.clone()] }),
+        }
+        None => p.rules.insert(
+            drop_at.unwrap_or(p.rules.len()),
+            PlanRule { action: Does::Allow, from: nodes.to_vec(), to: vec![goal.clone()] },
+        ),
     }
     // A rule that drops some nodes only leaves the others in.
     let rest = p.rules.iter().any(|r| r.action != Does::Allow && r.from.contains(&Node::Any) && r.to.contains(goal));
@@ -110,17 +115,30 @@ impl Nodes {
     /// A new rule for a goal, or the nodes of a rule of the plan.
     pub fn new(goals: Vec<Goal>, what: String, drop_rest: bool, rule: Option<usize>, sh: &Shared) -> Self {
         let mut names = HashMap::new();
-        let text = rule.and_then(|i| sh.plan.rules.get(i)).map(|r| {
-            for n in &r.from {
-                if let Node::Name(name, addrs) = n && !addrs.is_empty() {
-                    names.insert(name.clone(), Some(Ok(addrs.clone())));
+        let text = rule
+            .and_then(|i| sh.plan.rules.get(i))
+            .map(|r| {
+                for n in &r.from {
+                    if let Node::Name(name, addrs) = n
+                        && !addrs.is_empty()
+                    {
+                        names.insert(name.clone(), Some(Ok(addrs.clone())));
+                    }
                 }
-            }
-            r.from.iter().map(|n| format!("{n} ")).collect::<String>()
-        }).unwrap_or_default();
+                r.from.iter().map(|n| format!("{n} ")).collect::<String>()
+            })
+            .unwrap_or_default();
         Self {
-            goals, what, drop_rest, rule, field: Field::with(&text), picks: picks(sh), cursor: Cursor::default(), errors: Vec::new(),
-            names, waiting: false,
+            goals,
+            what,
+            drop_rest,
+            rule,
+            field: Field::with(&text),
+            picks: picks(sh),
+            cursor: Cursor::default(),
+            errors: Vec::new(),
+            names,
+            waiting: false,
         }
     }
 
@@ -132,7 +150,10 @@ impl Nodes {
     fn nodes(&self) -> Result<Vec<Node>, Vec<String>> {
         let words = self.words();
         if words.is_empty() {
-            return Err(vec!["enter at least one node: an address, a CIDR like 192.0.2.0/24, or a host name (tab takes a suggestion)".into()]);
+            return Err(vec![
+                "enter at least one node: an address, a CIDR like 192.0.2.0/24, or a host name (tab takes a suggestion)"
+                    .into(),
+            ]);
         }
         let (mut nodes, mut errors) = (Vec::new(), Vec::new());
         for w in &words {
@@ -158,7 +179,9 @@ impl Nodes {
         let words = self.words();
         let done = words.len() - usize::from(typing && !words.is_empty());
         for w in &words[..done] {
-            if let Ok(Node::Name(name, _)) = Node::parse(w) && !self.names.contains_key(&name) {
+            if let Ok(Node::Name(name, _)) = Node::parse(w)
+                && !self.names.contains_key(&name)
+            {
                 self.names.insert(name.clone(), None);
                 sh.requests.push(Request::Resolve(name));
             }
@@ -166,7 +189,9 @@ impl Nodes {
     }
 
     fn unresolved(&self) -> bool {
-        self.words().iter().any(|w| matches!(Node::parse(w), Ok(Node::Name(n, _)) if !matches!(self.names.get(&n), Some(Some(_)))))
+        self.words()
+            .iter()
+            .any(|w| matches!(Node::parse(w), Ok(Node::Name(n, _)) if !matches!(self.names.get(&n), Some(Some(_)))))
     }
 
     /// Acts.
@@ -195,10 +220,16 @@ impl Nodes {
                 return self.finish(sh);
             }
             Action::Left | Action::Right => {
-                let code = if action == Action::Left { crossterm::event::KeyCode::Left } else { crossterm::event::KeyCode::Right };
+                let code = if action == Action::Left {
+                    crossterm::event::KeyCode::Left
+                } else {
+                    crossterm::event::KeyCode::Right
+                };
                 self.field.key(KeyEvent::new(code, crossterm::event::KeyModifiers::NONE));
             }
-            other => { self.cursor.act(other, self.picks.len()); }
+            other => {
+                self.cursor.act(other, self.picks.len());
+            }
         }
         After::Stay
     }
@@ -267,7 +298,11 @@ impl Nodes {
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(76), c.h().saturating_sub(2).min(20));
-        let title = if self.rule.is_some() { format!("Nodes of this rule ({})", self.what) } else { format!("Who may use {}", self.what) };
+        let title = if self.rule.is_some() {
+            format!("Nodes of this rule ({})", self.what)
+        } else {
+            format!("Who may use {}", self.what)
+        };
         let mut area = middle(c, w, h);
         let mut c = area.frame(&title);
         let (w, arrow) = (c.w(), c.theme.glyph(Glyph::Arrow));
@@ -288,11 +323,16 @@ impl Nodes {
         for word in self.words() {
             let (role, text) = match Node::parse(&word) {
                 Ok(Node::Any) if allows => (Role::Partial, format!("{word} is everybody: nobody is kept out")),
-                Ok(Node::Net(n)) if allows && n.prefix() == Some(0) => (Role::Partial, format!("{word} is everybody over {}: nobody is kept out there", n.family.label())),
+                Ok(Node::Net(n)) if allows && n.prefix() == Some(0) => {
+                    (Role::Partial, format!("{word} is everybody over {}: nobody is kept out there", n.family.label()))
+                }
                 Ok(Node::Name(name, _)) => match self.names.get(&name) {
                     None => continue,
                     Some(None) => (Role::Dim, format!("{name} {arrow} looking it up")),
-                    Some(Some(Ok(a))) => (Role::Text, format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+                    Some(Some(Ok(a))) => (
+                        Role::Text,
+                        format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+                    ),
                     // Said above already.
                     Some(Some(Err(e))) if self.errors.contains(e) => continue,
                     Some(Some(Err(e))) => (Role::Error, e.clone()),
@@ -307,7 +347,11 @@ impl Nodes {
             }
         }
         y = y.max(2);
-        let help = if self.drop_rest { "An address, a CIDR or a host name each; everybody else is dropped." } else { "An address, a CIDR or a host name each." };
+        let help = if self.drop_rest {
+            "An address, a CIDR or a host name each; everybody else is dropped."
+        } else {
+            "An address, a CIDR or a host name each."
+        };
         c.put(0, y, Role::Dim, help);
         y += 2;
         if self.picks.is_empty() {
@@ -327,7 +371,13 @@ impl Nodes {
             if chosen.contains(node) {
                 c.put(2, y, Role::Closed, c.theme.glyph(Glyph::Yes));
             }
-            c.put_within(3 + width(c.theme.glyph(Glyph::Yes)), y, 30, if here { Role::Selected } else { Role::Text }, node);
+            c.put_within(
+                3 + width(c.theme.glyph(Glyph::Yes)),
+                y,
+                30,
+                if here { Role::Selected } else { Role::Text },
+                node,
+            );
             c.put(31, y, Role::Dim, why);
         }
     }
@@ -342,7 +392,8 @@ mod tests {
     #[test]
     fn a_rule_that_drops_one_node_does_not_drop_everybody_else() {
         let goal = Goal::parse("portmapper").unwrap();
-        let rule = |action, from: &str| PlanRule { action, from: vec![Node::parse(from).unwrap()], to: vec![goal.clone()] };
+        let rule =
+            |action, from: &str| PlanRule { action, from: vec![Node::parse(from).unwrap()], to: vec![goal.clone()] };
         let mut plan = Plan { rules: vec![rule(Does::Drop, "203.0.113.9")] };
         let whole = [rule(Does::Allow, "192.0.2.11"), rule(Does::Drop, "203.0.113.9"), rule(Does::Drop, "any")];
         for _ in 0..2 {

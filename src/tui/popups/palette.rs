@@ -34,15 +34,29 @@ pub struct Entry {
 impl Palette {
     fn matching(&self) -> Vec<&Entry> {
         let words: Vec<String> = self.field.text().to_lowercase().split_whitespace().map(str::to_owned).collect();
-        self.entries.iter().filter(|e| {
-            let text = self.words(e).to_lowercase();
-            words.iter().all(|w| text.contains(w) || e.row.keys.contains(w.as_str()) || e.row.short.contains(w.as_str()))
-        }).collect()
+        self.entries
+            .iter()
+            .filter(|e| {
+                let text = self.words(e).to_lowercase();
+                words
+                    .iter()
+                    .all(|w| text.contains(w) || e.row.keys.contains(w.as_str()) || e.row.short.contains(w.as_str()))
+            })
+            .collect()
     }
 
     /// What an action does, and where if that is not here.
     fn words(&self, e: &Entry) -> String {
-        if Some(e.place) == self.below { e.row.help.to_owned() } else { format!("{}: {}", place_name(e.place), e.row.help) }
+        if Some(e.place) == self.below {
+            e.row.help.to_owned()
+        } else {
+            format!(
+                "{}: \
+            {}",
+                place_name(e.place),
+                e.row.help
+            )
+        }
     }
 
     /// Acts.
@@ -104,8 +118,25 @@ impl Palette {
             if here {
                 c.mark(0, y);
             }
-            c.put_within(2, y, 12, if e.why.is_some() { Role::Dim } else { Role::Key }, &shown(&e.row, sh.theme.unicode));
-            c.put(13, y, if e.why.is_some() { Role::Dim } else if here { Role::Selected } else { Role::Text }, &self.words(e));
+            c.put_within(
+                2,
+                y,
+                12,
+                if e.why.is_some() { Role::Dim } else { Role::Key },
+                &shown(&e.row, sh.theme.unicode),
+            );
+            c.put(
+                13,
+                y,
+                if e.why.is_some() {
+                    Role::Dim
+                } else if here {
+                    Role::Selected
+                } else {
+                    Role::Text
+                },
+                &self.words(e),
+            );
         }
         let Some(e) = found.get(self.cursor.at) else {
             c.put(2, 2, Role::Dim, "no action has these words");

@@ -12,7 +12,12 @@ use crate::tui::widgets::{Canvas, Cursor};
 
 /// The views, with a word for small screens.
 const VIEWS: [(&str, &str); 6] = [
-    ("Who gets in", "Who"), ("Difference", "Diff"), ("Side by side", "Columns"), ("Commands", "Commands"), ("Restore", "Restore"), ("Shell", "Shell"),
+    ("Who gets in", "Who"),
+    ("Difference", "Diff"),
+    ("Side by side", "Columns"),
+    ("Commands", "Commands"),
+    ("Restore", "Restore"),
+    ("Shell", "Shell"),
 ];
 const DIFF: usize = 1;
 const COLUMNS: usize = 2;
@@ -102,14 +107,22 @@ impl Preview {
                 sh.copy = Some(text);
                 sh.say("copied, if your terminal allows it (OSC 52)");
             }
-            Action::Export if plan::current(sh).is_some_and(|p| p.error.is_none()) => self.path.begin("portcullis-plan.sh"),
+            Action::Export if plan::current(sh).is_some_and(|p| p.error.is_none()) => {
+                self.path.begin("portcullis-plan.sh");
+            }
             Action::Apply => {
                 plan::apply(sh);
                 return After::Close;
             }
             Action::NextMatch | Action::PreviousMatch => {
                 let lines: Vec<&str> = if self.view == COLUMNS {
-                    side_by_side(&text).iter().map(|p| match p { Pair::Head(h) => *h, Pair::Lines(a, b) => b.or(*a).unwrap_or_default() }).collect()
+                    side_by_side(&text)
+                        .iter()
+                        .map(|p| match p {
+                            Pair::Head(h) => *h,
+                            Pair::Lines(a, b) => b.or(*a).unwrap_or_default(),
+                        })
+                        .collect()
                 } else {
                     text.lines().collect()
                 };
@@ -162,7 +175,9 @@ impl Preview {
         if long {
             let line = match side_by_side(&text).get(self.cursor.at) {
                 Some(Pair::Lines(Some(a), Some(b))) if two && a != b => format!("-{a}\n+{b}"),
-                Some(Pair::Lines(Some(line), _) | Pair::Lines(None, Some(line)) | Pair::Head(line)) if two => (*line).to_owned(),
+                Some(Pair::Lines(Some(line), _) | Pair::Lines(None, Some(line)) | Pair::Head(line)) if two => {
+                    (*line).to_owned()
+                }
                 _ => text.lines().nth(self.cursor.at).unwrap_or_default().to_owned(),
             };
             whole(&mut body, &line, room);
@@ -197,15 +212,28 @@ fn columns(c: &mut Canvas, pairs: &[Pair], selected: usize) {
         }
         let y = y as u16;
         match p {
-            Pair::Head(text) => { c.put(2, y, Role::Dim, text); }
+            Pair::Head(text) => {
+                c.put(2, y, Role::Dim, text);
+            }
             Pair::Lines(a, b) => {
                 let changed = a != b;
                 if let Some(a) = a {
-                    c.put_within(2, y, 2 + half, if changed { Role::Removed } else { Role::Text }, &format!("{}{a}", if changed { '-' } else { ' ' }));
+                    c.put_within(
+                        2,
+                        y,
+                        2 + half,
+                        if changed { Role::Removed } else { Role::Text },
+                        &format!("{}{a}", if changed { '-' } else { ' ' }),
+                    );
                 }
                 c.put(2 + half, y, Role::Dim, bar);
                 if let Some(b) = b {
-                    c.put(4 + half, y, if changed { Role::Added } else { Role::Text }, &format!("{}{b}", if changed { '+' } else { ' ' }));
+                    c.put(
+                        4 + half,
+                        y,
+                        if changed { Role::Added } else { Role::Text },
+                        &format!("{}{b}", if changed { '+' } else { ' ' }),
+                    );
                 }
             }
         }
@@ -219,9 +247,17 @@ mod tests {
     #[test]
     fn what_goes_stands_beside_what_comes() {
         let diff = "--- a\n+++ b\n@@ -1,3 +1,4 @@\n same\n-old\n+new\n+more\n last\n";
-        assert_eq!(side_by_side(diff), [
-            Pair::Head("--- a"), Pair::Head("+++ b"), Pair::Head("@@ -1,3 +1,4 @@"), Pair::Lines(Some("same"), Some("same")),
-            Pair::Lines(Some("old"), Some("new")), Pair::Lines(None, Some("more")), Pair::Lines(Some("last"), Some("last")),
-        ]);
+        assert_eq!(
+            side_by_side(diff),
+            [
+                Pair::Head("--- a"),
+                Pair::Head("+++ b"),
+                Pair::Head("@@ -1,3 +1,4 @@"),
+                Pair::Lines(Some("same"), Some("same")),
+                Pair::Lines(Some("old"), Some("new")),
+                Pair::Lines(None, Some("more")),
+                Pair::Lines(Some("last"), Some("last")),
+            ]
+        );
     }
 }

@@ -44,7 +44,12 @@ impl Save {
         }
         match action {
             Action::NextMatch | Action::PreviousMatch => {
-                find_line(&mut self.cursor, &self.text.as_deref().unwrap_or_default().lines().collect::<Vec<_>>(), action, sh);
+                find_line(
+                    &mut self.cursor,
+                    &self.text.as_deref().unwrap_or_default().lines().collect::<Vec<_>>(),
+                    action,
+                    sh,
+                );
                 After::Stay
             }
             Action::NextView => {
@@ -69,7 +74,9 @@ impl Save {
 
     /// An answer.
     pub fn reply(&mut self, reply: &Reply) {
-        if let Reply::SavePreview { mode, text } = reply && self.mode.is_none_or(|m| m == *mode) {
+        if let Reply::SavePreview { mode, text } = reply
+            && self.mode.is_none_or(|m| m == *mode)
+        {
             self.mode = Some(*mode);
             self.usual = self.usual.or(Some(*mode));
             self.text = Some(text.clone());
@@ -85,14 +92,39 @@ impl Save {
             let chosen = self.mode == Some(m);
             let mark = c.theme.glyph(if chosen { Glyph::Anyone } else { Glyph::Nobody });
             let usual = if self.usual == Some(m) { " (usual here)" } else { "" };
-            c.put(2, i as u16, if chosen { Role::Selected } else { Role::Text }, &format!("{mark} {}{usual}", label(m)));
+            c.put(
+                2,
+                i as u16,
+                if chosen { Role::Selected } else { Role::Text },
+                &format!(
+                    "{mark} \
+                {}{usual}",
+                    label(m)
+                ),
+            );
         }
         let enter = c.theme.glyph(Glyph::Enter);
         let other = sh.key(Place::Save, Action::NextView);
-        c.put(2, 3, Role::Dim, &format!("{enter} writes it, {other} chooses another; old ones stay as .before-portcullis"));
+        c.put(
+            2,
+            3,
+            Role::Dim,
+            &format!(
+                "{enter} writes it, {other} chooses another; old ones stay as \
+            .before-portcullis"
+            ),
+        );
         let staged = sh.plan_is_new() && sh.busy.is_none();
         if staged {
-            c.put(2, 4, Role::Partial, &format!("The staged plan is not live and is not saved: apply it first ({})", sh.key(Place::Plan, Action::Apply)));
+            c.put(
+                2,
+                4,
+                Role::Partial,
+                &format!(
+                    "The staged plan is not live and is not saved: apply it first ({})",
+                    sh.key(Place::Plan, Action::Apply)
+                ),
+            );
         }
         let top = 4 + u16::from(staged);
         c.rule(top, "what boot does with them, what they gain and lose");

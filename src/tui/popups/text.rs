@@ -23,7 +23,13 @@ pub struct Text {
 impl Text {
     /// A text with what can be exported from it.
     pub fn new(title: String, text: &str, export: (String, String)) -> Self {
-        Self { title, lines: text.lines().map(str::to_owned).collect(), export, cursor: Cursor::default(), path: PathLine::default() }
+        Self {
+            title,
+            lines: text.lines().map(str::to_owned).collect(),
+            export,
+            cursor: Cursor::default(),
+            path: PathLine::default(),
+        }
     }
 
     /// Whether keys are text here.

@@ -42,11 +42,26 @@ impl Tracer {
 
     fn packet(&self) -> Result<Packet, (usize, String)> {
         let text = |i: usize| self.fields[i].text().trim().to_owned();
-        let proto = Proto::parse(&text(0)).ok_or_else(|| (0, format!("{} is not a protocol: tcp, udp, icmp or a number", text(0))))?;
-        let src = text(1).parse().map_err(|_| (1, format!("{} is not an address, e.g. 203.0.113.7 or 2001:db8::7", text(1))))?;
+        let proto = Proto::parse(&text(0))
+            .ok_or_else(|| (0, format!("{} is not a protocol: tcp, udp, icmp or a number", text(0))))?;
+        let src = text(1).parse().map_err(|_| {
+            (
+                1,
+                format!(
+                    "{} is not an address, e.g. 203.0.113.7 or \
+                2001:db8::7",
+                    text(1)
+                ),
+            )
+        })?;
         let port = match text(2) {
             t if t.is_empty() => None,
-            t => Some(t.parse::<u16>().ok().filter(|p| *p > 0).ok_or((2, format!("{t} is not a port: 1 to 65535, or nothing for any")))?),
+            t => Some(
+                t.parse::<u16>()
+                    .ok()
+                    .filter(|p| *p > 0)
+                    .ok_or((2, format!("{t} is not a port: 1 to 65535, or nothing for any")))?,
+            ),
         };
         let interface = Some(text(3)).filter(|t| !t.is_empty());
         Ok(Packet { interface, ..Packet::new(src, proto, port) })
@@ -77,7 +92,9 @@ impl Tracer {
                 let code = if action == Action::Left { KeyCode::Left } else { KeyCode::Right };
                 self.fields[self.focus].key(KeyEvent::new(code, KeyModifiers::NONE));
             }
-            other => { self.cursor.act(other, len); }
+            other => {
+                self.cursor.act(other, len);
+            }
         }
         After::Stay
     }
@@ -153,10 +170,25 @@ impl Tracer {
             if here {
                 c.mark(0, y);
             }
-            let role = match s.result { StepResult::Passed => Role::Dim, StepResult::Matched => Role::Found, _ => Role::Partial };
+            let role = match s.result {
+                StepResult::Passed => Role::Dim,
+                StepResult::Matched => Role::Found,
+                _ => Role::Partial,
+            };
             c.put(2, y, role, &s.result.to_string());
             c.put(12, y, Role::Dim, &s.table);
-            c.put(21, y, if here { Role::Selected } else if s.result == StepResult::Passed { Role::Dim } else { Role::Text }, &s.text);
+            c.put(
+                21,
+                y,
+                if here {
+                    Role::Selected
+                } else if s.result == StepResult::Passed {
+                    Role::Dim
+                } else {
+                    Role::Text
+                },
+                &s.text,
+            );
         }
     }
 }

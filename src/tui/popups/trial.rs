@@ -43,7 +43,11 @@ impl TrialPopup {
                 self.longest = self.longest.max(left).max(1);
                 let room = u64::from(c.w().saturating_sub(2));
                 let full = (room * left / self.longest) as usize;
-                let bar = format!("{}{}", c.theme.glyph(Glyph::Full).repeat(full), c.theme.glyph(Glyph::Empty).repeat(room as usize - full));
+                let bar = format!(
+                    "{}{}",
+                    c.theme.glyph(Glyph::Full).repeat(full),
+                    c.theme.glyph(Glyph::Empty).repeat(room as usize - full)
+                );
                 let unless = " unless you keep the new ones";
                 let fits = phase.keeps() && stands.len() + unless.len() + 3 <= usize::from(c.w());
                 c.put(1, 1, Role::Title, &format!("{stands}{}.", if fits { unless } else { "" }));
@@ -54,50 +58,171 @@ impl TrialPopup {
                     c.put(1, y, Role::Title, l);
                 }
             }
-            lines.extend(phase.keeps().then(|| match &t.proof {
-                Some((user, peer)) if t.proven().is_some() => (Role::Closed, format!("{} proof of access: {user} logged in from {peer} under these rules", c.theme.glyph(Glyph::Yes))),
-                Some((user, peer)) => (Role::Partial, format!("{} {user} logged in from {peer} under these rules, but you come from {}: try from there too", c.theme.glyph(Glyph::Yes), t.operator)),
-                None if locks_out(sh, t) => (Role::Error, "This plan shuts you out, as you wanted: this screen stands still now, and no login gets in. Wait: the old rules come back by themselves.".into()),
-                None if !t.needs_proof => (Role::Text, "Now test from another host that what should work does.".into()),
-                None => (Role::Text, "Now log in from another terminal: this session proves nothing, it was open before. A new login shows up here.".into()),
+            lines.extend(phase.keeps().then(|| {
+                match &t.proof {
+                    Some((user, peer)) if t.proven().is_some() => (
+                        Role::Closed,
+                        format!(
+                            "{} proof of access: {user} logged in \
+                    from {peer} under these rules",
+                            c.theme.glyph(Glyph::Yes)
+                        ),
+                    ),
+                    Some((user, peer)) => (
+                        Role::Partial,
+                        format!(
+                            "{} {user} logged in from {peer} under these rules, but you \
+                    come from {}: try from there too",
+                            c.theme.glyph(Glyph::Yes),
+                            t.operator
+                        ),
+                    ),
+                    None if locks_out(sh, t) => (
+                        Role::Error,
+                        "This plan shuts you out, as you wanted: this screen stands \
+                    still now, and no login gets in. Wait: the old rules come back by themselves."
+                            .into(),
+                    ),
+                    None if !t.needs_proof => (
+                        Role::Text,
+                        "Now test from another host that what should work \
+                        does."
+                            .into(),
+                    ),
+                    None => (
+                        Role::Text,
+                        "Now log in from another terminal: this session proves nothing, it was open before. A \
+                    new login shows up here."
+                            .into(),
+                    ),
+                }
             }));
             lines.push((Role::Text, String::new()));
-            for (action, does) in [(Action::Keep, phase.keep_does()), (Action::Revert, phase.revert_does()), (Action::Extend, "adds a minute")] {
+            for (action, does) in [
+                (Action::Keep, phase.keep_does()),
+                (Action::Revert, phase.revert_does()),
+                (Action::Extend, "adds a minute"),
+            ] {
                 if sh.may_end(action).is_ok() {
                     lines.push((Role::Text, format!("{}  {does}", sh.key(Place::Trial, action))));
                 }
             }
             lines.push((Role::Text, String::new()));
             // Else whoever ends it is named above, or in the remarks.
-            let runs = matches!(phase, TrialPhase::Applying | TrialPhase::Running(_) | TrialPhase::Unrecorded(_) | TrialPhase::Due);
+            let runs = matches!(
+                phase,
+                TrialPhase::Applying | TrialPhase::Running(_) | TrialPhase::Unrecorded(_) | TrialPhase::Due
+            );
             let revert = sh.key(Place::Trial, Action::Revert);
-            lines.extend(runs.then(|| if t.guarded {
-                (Role::Closed, format!("{} the guard, a process of its own, reverts at the deadline; it survives this program and this session", c.theme.glyph(Glyph::Yes)))
-            } else {
-                (Role::Error, format!("{} the guard is gone: {revert} reverts, else the kernel does by its dates", c.theme.glyph(Glyph::No)))
+            lines.extend(runs.then(|| {
+                if t.guarded {
+                    (
+                        Role::Closed,
+                        format!(
+                            "{} the guard, a process of its own, reverts at the deadline; it survives this \
+                    program and this session",
+                            c.theme.glyph(Glyph::Yes)
+                        ),
+                    )
+                } else {
+                    (
+                        Role::Error,
+                        format!(
+                            "{} the guard is gone: {revert} reverts, else the kernel does by its \
+                    dates",
+                            c.theme.glyph(Glyph::No)
+                        ),
+                    )
+                }
             }));
-            lines.extend(runs.then(|| if t.fuse {
-                (Role::Closed, format!("{} the kernel switches back by itself even if every process dies (dated rules)", c.theme.glyph(Glyph::Yes)))
-            } else {
-                (Role::Error, format!("{} the kernel has no date of its own here: if the guard is killed, nothing reverts", c.theme.glyph(Glyph::No)))
+            lines.extend(runs.then(|| {
+                if t.fuse {
+                    (
+                        Role::Closed,
+                        format!(
+                            "{} the kernel switches back by itself even if every process dies (dated rules)",
+                            c.theme.glyph(Glyph::Yes)
+                        ),
+                    )
+                } else {
+                    (
+                        Role::Error,
+                        format!(
+                            "{} the kernel has no date of its own here: if the guard is killed, nothing reverts",
+                            c.theme.glyph(Glyph::No)
+                        ),
+                    )
+                }
             }));
-            lines.extend(sh.void().into_iter().flat_map(|p| p.force.says().into_iter().map(|why| {
-                (Role::Error, format!("{} the plan is {}: {why}", c.theme.glyph(Glyph::No), p.force.extent().says()))
-            })));
+            lines.extend(sh.void().into_iter().flat_map(|p| {
+                p.force.says().into_iter().map(|why| {
+                    (
+                        Role::Error,
+                        format!(
+                            "{} the plan is {}: \
+                        {why}",
+                            c.theme.glyph(Glyph::No),
+                            p.force.extent().says()
+                        ),
+                    )
+                })
+            }));
             if sh.enforced.boot_files.is_empty() {
-                lines.push((Role::Closed, format!("{} nothing was written to the boot-time rules: a reboot brings the old rules back", c.theme.glyph(Glyph::Yes))));
+                lines.push((
+                    Role::Closed,
+                    format!(
+                        "{} nothing was written to the boot-time rules: a reboot brings the old rules back",
+                        c.theme.glyph(Glyph::Yes)
+                    ),
+                ));
             }
             lines.extend(written(sh));
         } else {
-            c.put(1, 1, Role::Title, &format!("This trial has ended: {}{}.", t.state, t.by.map_or_else(String::new, |b| format!(" by the {b}"))));
+            c.put(
+                1,
+                1,
+                Role::Title,
+                &format!(
+                    "This trial has ended: \
+                    {}{}.",
+                    t.state,
+                    t.by.map_or_else(String::new, |b| format!(" by the {b}"))
+                ),
+            );
             match t.state.as_str() {
-                "kept" if sh.void_since_kept(&t.id).is_some() => lines.extend(sh.void_since_kept(&t.id).into_iter().flat_map(|p| {
-                    p.force.says().into_iter().map(|why| (Role::Error, format!("{} The plan is {}: {why}.", sh.theme.glyph(Glyph::No), p.force.extent().says())))
-                })),
-                "kept" if t.saved.is_some() => lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into())),
-                "kept" => lines.push((Role::Text, format!("The plan is live. It is not in the boot-time rules yet: {} saves it.", sh.key(Place::Trial, Action::Save)))),
-                _ if is_staged(sh, t) => lines.push((Role::Text, "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again.".into())),
-                _ => lines.push((Role::Text, format!("The old rules are back. History ({}) takes the plan up again.", sh.key(Place::Services, Action::ToHistory)))),
+                "kept" if sh.void_since_kept(&t.id).is_some() => {
+                    lines.extend(sh.void_since_kept(&t.id).into_iter().flat_map(|p| {
+                        p.force.says().into_iter().map(|why| {
+                            (
+                                Role::Error,
+                                format!("{} The plan is {}: \
+                                    {why}.", sh.theme.glyph(Glyph::No), p.force.extent().says()),
+                            )
+                        })
+                    }));
+                }
+                "kept" if t.saved.is_some() => {
+                    lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into()));
+                }
+                "kept" => lines.push((
+                    Role::Text,
+                    format!(
+                        "The plan is live. It is not in the boot-time rules yet: {} saves it.",
+                        sh.key(Place::Trial, Action::Save)
+                    ),
+                )),
+                _ if is_staged(sh, t) => lines.push((
+                    Role::Text,
+                    "The old rules are back. The plan is still staged on the Plan screen: change it and apply it again."
+                        .into(),
+                )),
+                _ => lines.push((
+                    Role::Text,
+                    format!(
+                        "The old rules are back. History ({}) takes the plan up again.",
+                        sh.key(Place::Services, Action::ToHistory)
+                    ),
+                )),
             }
         }
         if t.phase.is_none() {
@@ -117,7 +242,8 @@ impl TrialPopup {
         let mut rows: Vec<(u16, Role, String)> = Vec::new();
         for (role, text) in lines.into_iter().filter(|(_, text)| !(tight && text.is_empty())) {
             // What follows a sign stands below its words.
-            let hang = if matches!(role, Role::Closed | Role::Error) { width(c.theme.glyph(Glyph::Yes)) + 1 } else { 0 };
+            let hang =
+                if matches!(role, Role::Closed | Role::Error) { width(c.theme.glyph(Glyph::Yes)) + 1 } else { 0 };
             let wrapped = wrap(&text, usize::from(c.w().saturating_sub(2 + hang))).into_iter().enumerate();
             rows.extend(wrapped.map(|(i, l)| (if i == 0 { 1 } else { 1 + hang }, role, l)));
         }
@@ -136,10 +262,12 @@ impl TrialPopup {
 /// What somebody wrote to the files that boot loads, and what to do about it.
 fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
     let key = sh.key(Place::Trial, Action::Save);
-    BootFile::say(&sh.enforced.boot_files).into_iter().map(move |(holds, said)| match (holds.is_bad(), sh.trial_runs()) {
-        (false, _) => (Role::Partial, said),
-        (true, true) => (Role::Error, format!("{} {said}", sh.theme.glyph(Glyph::No))),
-        (true, false) => (Role::Error, format!("{} {said}: {key} does", sh.theme.glyph(Glyph::No))),
+    BootFile::say(&sh.enforced.boot_files).into_iter().map(move |(holds, said)| {
+        match (holds.is_bad(), sh.trial_runs()) {
+            (false, _) => (Role::Partial, said),
+            (true, true) => (Role::Error, format!("{} {said}", sh.theme.glyph(Glyph::No))),
+            (true, false) => (Role::Error, format!("{} {said}: {key} does", sh.theme.glyph(Glyph::No))),
+        }
     })
 }
 
@@ -162,10 +290,19 @@ fn keep(sh: &mut Shared) {
             Operator::Console | Operator::Unknown => "Where you came from is not known".to_owned(),
         };
         let lines = vec![
-            format!("No new login was seen yet. {from}, and a session that is open may go on where a new login is blocked: it proves nothing."),
+            format!(
+                "No new login was seen yet. {from}, and a session that is open may go on where a new login is blocked: \
+                    it \
+                    proves nothing."
+            ),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
-        sh.opens.push(Open::Ask { title: "Keep without proof of access".into(), lines, yes: "To keep all the same".into(), then: Asked::Keep });
+        sh.opens.push(Open::Ask {
+            title: "Keep without proof of access".into(),
+            lines,
+            yes: "To keep all the same".into(),
+            then: Asked::Keep,
+        });
         return;
     }
     sh.requests.push(Request::Change(Change::Keep { without_proof: false }));

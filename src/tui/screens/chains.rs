@@ -67,8 +67,19 @@ struct Hits {
 impl Default for Chains {
     fn default() -> Self {
         Self {
-            family: Family::V4, tree: Cursor::default(), rules: Cursor::default(), inside: false, path: Vec::new(), lines: Vec::new(),
-            made_from: None, names: Vec::new(), hits: None, first_line: 0, tree_width: 24, longest: 0, looked_up: draw::LookedUp::default(),
+            family: Family::V4,
+            tree: Cursor::default(),
+            rules: Cursor::default(),
+            inside: false,
+            path: Vec::new(),
+            lines: Vec::new(),
+            made_from: None,
+            names: Vec::new(),
+            hits: None,
+            first_line: 0,
+            tree_width: 24,
+            longest: 0,
+            looked_up: draw::LookedUp::default(),
         }
     }
 }
@@ -81,7 +92,13 @@ impl Hits {
             let Some(chain) = set.chain(&row.table, &row.chain) else { continue };
             // A chain that is meant by its name or its owner is there as a whole.
             let whole = search.in_text(&row.chain) || row.owner.is_some_and(|o| search.in_text(o.label()));
-            let rules: Vec<usize> = chain.rules.iter().enumerate().filter(|(_, r)| whole || search.in_rule(r, family)).map(|(n, _)| n).collect();
+            let rules: Vec<usize> = chain
+                .rules
+                .iter()
+                .enumerate()
+                .filter(|(_, r)| whole || search.in_rule(r, family))
+                .map(|(n, _)| n)
+                .collect();
             out.all += chain.rules.len();
             out.found += rules.len();
             if !rules.is_empty() || whole {
@@ -126,10 +143,16 @@ impl Chains {
         }
         self.made_from = Some(key);
         self.looked_up = draw::LookedUp::default();
-        self.longest = rows.iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
+        self.longest =
+            rows.iter().map(|r| r.chain.chars().count() + r.rules.to_string().len()).max().unwrap_or(0) as u16;
         self.names = rows.iter().map(|r| (r.table.clone(), r.chain.clone())).collect();
         let again = before.and_then(|(t, n)| self.line_of(seen, &t, &n));
-        let start = || self.lines.iter().position(|l| matches!(l, Line::Chain(i) if rows[*i].chain == "INPUT" || self.hits.is_some())).unwrap_or(1);
+        let start = || {
+            self.lines
+                .iter()
+                .position(|l| matches!(l, Line::Chain(i) if rows[*i].chain == "INPUT" || self.hits.is_some()))
+                .unwrap_or(1)
+        };
         self.tree.at = again.unwrap_or_else(start);
         if again.is_some() {
             self.go_to_rule(seen, rule.unwrap_or(0));
@@ -177,7 +200,9 @@ impl Chains {
 
     fn line_of(&self, seen: &Seen, table: &str, chain: &str) -> Option<usize> {
         let rows = &seen.chains[self.family.index()];
-        self.lines.iter().position(|l| matches!(l, Line::Chain(i) if rows[*i].table == table && rows[*i].chain == chain))
+        self.lines
+            .iter()
+            .position(|l| matches!(l, Line::Chain(i) if rows[*i].table == table && rows[*i].chain == chain))
     }
 
     /// Shows one rule. A search that hides it ends.
@@ -208,8 +233,12 @@ impl Chains {
                 seen.view.rules(other).map(|_| ()).ok_or_else(|| format!("no {} rules are known here", other.label()))
             }
             Action::Back if !self.inside && self.path.is_empty() => Err("no jump was followed to get here".into()),
-            Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find))),
-            Action::Rates if seen.view.source == Source::Capture => Err("this is captured text: its counters stand still".into()),
+            Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => {
+                Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find)))
+            }
+            Action::Rates if seen.view.source == Source::Capture => {
+                Err("this is captured text: its counters stand still".into())
+            }
             _ => Ok(()),
         }
     }
@@ -248,7 +277,11 @@ impl Chains {
                 let on = sh.rates.is_none();
                 sh.rates = on.then(Arc::default);
                 sh.requests.push(Request::Rates(on));
-                sh.say(if on { "counters are read every 2 s while this screen is shown" } else { "counters are no longer read" });
+                sh.say(if on {
+                    "counters are read every 2 s while this screen is shown"
+                } else {
+                    "counters are no longer read"
+                });
             }
             Action::Cancel => {
                 sh.search.clear();
@@ -298,13 +331,24 @@ impl Chains {
     /// Goes to the next rule that was found, over all chains of the family.
     fn find(&mut self, sh: &mut Shared, seen: &Seen, forward: bool) {
         let Some(hits) = &self.hits else { return };
-        let all: Vec<(usize, usize)> = self.lines.iter().enumerate()
-            .filter_map(|(at, l)| match l { Line::Chain(i) => Some((at, hits.by_chain.get(i)?)), _ => None })
-            .flat_map(|(at, rules)| rules.iter().map(move |n| (at, *n))).collect();
+        let all: Vec<(usize, usize)> = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter_map(|(at, l)| match l {
+                Line::Chain(i) => Some((at, hits.by_chain.get(i)?)),
+                _ => None,
+            })
+            .flat_map(|(at, rules)| rules.iter().map(move |n| (at, *n)))
+            .collect();
         let here = (self.tree.at, if self.inside { self.rule(seen).unwrap_or(0) } else { 0 });
         let before = |p: &(usize, usize)| *p < here;
         let at = if forward {
-            all.iter().position(|p| *p > here || (*p == here && !self.inside)).or(if all.is_empty() { None } else { Some(0) })
+            all.iter().position(|p| *p > here || (*p == here && !self.inside)).or(if all.is_empty() {
+                None
+            } else {
+                Some(0)
+            })
         } else {
             all.iter().rposition(before).or(all.len().checked_sub(1))
         };
@@ -333,7 +377,8 @@ impl Chains {
     }
 
     fn off_headings(&mut self, down: bool) {
-        let step = |at: usize| if down { (at + 1).min(self.lines.len().saturating_sub(1)) } else { at.saturating_sub(1) };
+        let step =
+            |at: usize| if down { (at + 1).min(self.lines.len().saturating_sub(1)) } else { at.saturating_sub(1) };
         let mut at = self.tree.at;
         for _ in 0..3 {
             if !matches!(self.lines.get(at), Some(Line::Table(_) | Line::Owner(_))) {

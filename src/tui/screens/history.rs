@@ -2,9 +2,9 @@
 
 use crate::model::Source;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::search::Search;
 use crate::tui::planned::count;
 use crate::tui::screens::plan::rule_words;
+use crate::tui::search::Search;
 use crate::tui::shared::{Asked, Open, Request, Shared, TrialSeen};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
@@ -25,13 +25,18 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
         None => Err("the host is still being looked at".into()),
         // What somebody saved of a trial has to be written anew.
         _ if sh.boot_holds_a_trial() => Ok(()),
-        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty()) && !sh.past.iter().any(|t| t.state == "kept") => Err("nothing was kept here: there is nothing to save".into()),
+        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty())
+            && !sh.past.iter().any(|t| t.state == "kept") =>
+        {
+            Err("nothing was kept here: there is nothing to save".into())
+        }
         _ => Ok(()),
     }
 }
 
 fn found(t: &TrialSeen, search: &Search) -> bool {
-    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| search.in_text(x)) || t.by.is_some_and(|b| search.in_text(b))
+    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| search.in_text(x))
+        || t.by.is_some_and(|b| search.in_text(b))
 }
 
 /// The trials that a search leaves.
@@ -72,8 +77,19 @@ impl History {
             Action::Again => match crate::syntax::plan::read(&t.plan) {
                 Ok(plan) => {
                     let back = sh.key(Place::Plan, Action::Undo);
-                    let lines = vec![format!("The plan of {} has {}. It replaces what is staged; {back} brings that back. Nothing becomes live before you apply it on trial.", t.began, count(plan.rules.len(), "rule"))];
-                    sh.opens.push(Open::Ask { title: "Take this plan up again".into(), lines, yes: "Stage this plan".into(), then: Asked::Plan(plan) });
+                    let lines = vec![format!(
+                        "The plan of {} has {}. It replaces what is staged; {back} brings that back. Nothing becomes \
+                            live \
+                            before you apply it on trial.",
+                        t.began,
+                        count(plan.rules.len(), "rule")
+                    )];
+                    sh.opens.push(Open::Ask {
+                        title: "Take this plan up again".into(),
+                        lines,
+                        yes: "Stage this plan".into(),
+                        then: Asked::Plan(plan),
+                    });
                 }
                 Err(d) => sh.complain(format!("the plan of this trial cannot be read: {}", d.message)),
             },
@@ -101,9 +117,15 @@ impl History {
         if sh.past.is_empty() {
             c.put(2, 1, Role::Title, if sh.trial_runs() { "No trial has ended yet." } else { "No trial yet." });
             let text = if sh.trial_runs() {
-                format!("The first one runs: {} shows it. What becomes of it will stand here.", sh.key(Place::History, Action::Trial))
+                format!(
+                    "The first one runs: {} shows it. What becomes of it will stand here.",
+                    sh.key(Place::History, Action::Trial)
+                )
             } else if sh.source() == Some(Source::Capture) {
-                "This is captured text: trials are made on the host itself. A plan that you stage here can be exported as a script from its preview.".to_owned()
+                "This is captured text: trials are made on the host itself. A plan that you stage here can be exported \
+                    as \
+                    a script from its preview."
+                    .to_owned()
             } else {
                 let (one, p) = (sh.key(Place::Services, Action::ToServices), sh.key(Place::Services, Action::Protect));
                 let (three, y) = (sh.key(Place::Services, Action::ToPlan), sh.key(Place::Plan, Action::Apply));
@@ -117,7 +139,9 @@ impl History {
         let list = c.h() / 2;
         // Where the columns are: what became of it, by whom, the plan.
         let (state, by, plan) = if c.w() < 76 { (28, 39, 50) } else { (28, 50, 62) };
-        for (x, name) in [(3, "began"), (state, if c.w() < 76 { "became" } else { "what became of it" }), (by, "by"), (plan, "plan")] {
+        for (x, name) in
+            [(3, "began"), (state, if c.w() < 76 { "became" } else { "what became of it" }), (by, "by"), (plan, "plan")]
+        {
             c.put(x, 0, Role::Dim, name);
         }
         self.first_line = c.area().y + 1;
@@ -130,7 +154,11 @@ impl History {
                 c.mark(1, y);
             }
             c.put(3, y, if here { Role::Selected } else { Role::Text }, &t.began);
-            let role = match t.state.as_str() { "kept" => Role::Closed, "failed" => Role::Error, _ => Role::Partial };
+            let role = match t.state.as_str() {
+                "kept" => Role::Closed,
+                "failed" => Role::Error,
+                _ => Role::Partial,
+            };
             c.put(state, y, role, &t.state);
             c.put(by, y, Role::Dim, t.by.unwrap_or(""));
             let rules = crate::syntax::plan::read(&t.plan).map_or(0, |p| p.rules.len());
@@ -140,7 +168,9 @@ impl History {
         let mut below = c.part(0, list, w, h - list);
         match past.get(self.cursor.at) {
             Some(t) => detail(&mut below, sh, t),
-            None => { below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.search)); }
+            None => {
+                below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.search));
+            }
         }
     }
 }
@@ -158,7 +188,10 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
         _ if sh.void_since_kept(&t.id).is_some() => {
             let key = sh.key(Place::History, Action::Again);
             lines.extend(sh.void_since_kept(&t.id).map(|p| {
-                (Role::Error, format!("{} now: {}; {key} takes it up again", p.force.extent().says(), p.force.says().join("; ")))
+                (
+                    Role::Error,
+                    format!("{} now: {}; {key} takes it up again", p.force.extent().says(), p.force.says().join("; ")),
+                )
             }));
         }
         Some(at) => lines.push((Role::Closed, format!("saved for the next boot at {at}"))),
@@ -172,8 +205,10 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
         lines.extend(p.rules.iter().map(|r| (Role::Text, rule_words(r, arrow))));
     }
     lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));
-    let wrapped: Vec<(Role, String)> = lines.into_iter()
-        .flat_map(|(role, text)| wrap(&text, usize::from(c.w().saturating_sub(4))).into_iter().map(move |l| (role, l))).collect();
+    let wrapped: Vec<(Role, String)> = lines
+        .into_iter()
+        .flat_map(|(role, text)| wrap(&text, usize::from(c.w().saturating_sub(4))).into_iter().map(move |l| (role, l)))
+        .collect();
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if wrapped.len() > room { room.saturating_sub(1) } else { room };
     for ((role, l), y) in wrapped.iter().take(shown).zip(1..) {
@@ -181,6 +216,11 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     }
     if wrapped.len() > room {
         let enter = c.theme.glyph(Glyph::Enter);
-        c.put(2, room as u16, Role::Dim, &format!("and {} more lines: {enter} takes the plan up again", wrapped.len() - shown));
+        c.put(
+            2,
+            room as u16,
+            Role::Dim,
+            &format!("and {} more lines: {enter} takes the plan up again", wrapped.len() - shown),
+        );
     }
 }

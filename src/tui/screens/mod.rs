@@ -11,7 +11,10 @@ use super::keymap::Place;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of the tabs")]
 pub enum Tab {
-    Services, Chains, Plan, History,
+    Services,
+    Chains,
+    Plan,
+    History,
 }
 
 impl Tab {

@@ -8,15 +8,17 @@
 //!   ✓ your SSH session (10.0.0.5 to port 22): a new login still gets in
 //! ```
 
+mod comparison;
+
 use std::sync::Arc;
 
-use crate::analyse::Endpoint;
+pub use comparison::{before_after, changed_lines, in_words};
+
+use crate::model::{Action as Does, Goal, Node, PlanRule, Source, clock};
 use crate::plan::Extent;
-use crate::model::{Action as Does, Family, Goal, Node, PlanRule, Source, clock};
 use crate::tui::keymap::{Action, Place};
+use crate::tui::planned::{CUT, count, shuts_out};
 use crate::tui::search::{Search, next};
-use crate::tui::planned::{CUT, concerns, count, covers, goal_of, shuts_out};
-use crate::tui::screens::services::summary;
 use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width, wrap};
@@ -31,19 +33,29 @@ pub struct PlanScreen {
 /// A rule of the plan in words.
 pub fn rule_words(r: &PlanRule, arrow: &str) -> String {
     let list = |items: Vec<String>| items.join(", ");
-    format!("{} {} {arrow} {}", r.action.word(), list(r.from.iter().map(Node::to_string).collect()), list(r.to.iter().map(Goal::to_string).collect()))
+    format!(
+        "{} {} {arrow} {}",
+        r.action.word(),
+        list(r.from.iter().map(Node::to_string).collect()),
+        list(r.to.iter().map(Goal::to_string).collect())
+    )
 }
 
 /// The plan that is worked out, if it is the one that is staged, for the host as it was seen last.
 pub fn current(sh: &Shared) -> Option<&Planned> {
-    sh.planned.as_deref().filter(|p| p.plan == sh.plan && sh.seen.as_ref().is_some_and(|s| Arc::ptr_eq(&s.view, &p.view)))
+    sh.planned
+        .as_deref()
+        .filter(|p| p.plan == sh.plan && sh.seen.as_ref().is_some_and(|s| Arc::ptr_eq(&s.view, &p.view)))
 }
 
 /// Why the plan cannot be applied now.
 pub fn can_apply(sh: &Shared) -> Result<(), String> {
     if sh.source() == Some(Source::Capture) {
         let (v, e) = (sh.key(Place::Plan, Action::Preview), sh.key(Place::Preview, Action::Export));
-        return Err(format!("this is captured text, not a host: look at the preview ({v}) and export the script with {e}"));
+        return Err(format!(
+            "this is captured text, not a host: look at the preview ({v}) and export the script with \
+            {e}"
+        ));
     }
     if sh.trial_runs() {
         return Err(format!("a trial is pending: {} shows it and what ends it", sh.key(Place::Plan, Action::Trial)));
@@ -62,8 +74,12 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
 fn lost(sh: &Shared) -> Option<String> {
     let key = sh.key(Place::Plan, Action::ToHistory);
     let void = sh.void().filter(|p| !p.on_trial && p.force.is_lost())?;
-    Some(format!("A plan was kept that is {} now: {}. Something else was loaded since, as at a boot that it was not saved for. History ({key}) takes it up again.",
-        void.force.extent().says(), void.force.says().join("; ")))
+    Some(format!(
+        "A plan was kept that is {} now: {}. Something else was loaded since, as at a boot that it was not saved for. \
+            History ({key}) takes it up again.",
+        void.force.extent().says(),
+        void.force.says().join("; ")
+    ))
 }
 
 /// The checks of a plan, and before them what keeps the one that was kept, or is on trial, from being in force.
@@ -71,9 +87,18 @@ pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
     let mut out: Vec<Check> = Vec::new();
     if let Some(void) = sh.void().filter(|_| !sh.plan_is_new() || sh.trial_runs()) {
         let whose = if void.on_trial { "the plan on trial" } else { "what was kept" };
-        out.extend(void.force.says().into_iter().map(|why| Check { good: Some(false), text: format!("{whose} is {}: {why}", void.force.extent().says()) }));
+        out.extend(void.force.says().into_iter().map(|why| Check {
+            good: Some(false),
+            text: format!(
+                "{whose} is {}: \
+                    {why}",
+                void.force.extent().says()
+            ),
+        }));
         out.extend(void.cure().map(|cure| Check { good: None, text: format!("to mend it: {cure}") }));
-    } else if let Some(kept) = sh.enforced.in_force.as_ref().filter(|p| !p.on_trial && !sh.plan_is_new() && !sh.plan.rules.is_empty()) {
+    } else if let Some(kept) =
+        sh.enforced.in_force.as_ref().filter(|p| !p.on_trial && !sh.plan_is_new() && !sh.plan.rules.is_empty())
+    {
         out.push(Check { good: Some(true), text: "what was kept is in force".into() });
         out.extend(kept.force.says().into_iter().map(|text| Check { good: None, text }));
     }
@@ -100,9 +125,17 @@ pub fn apply(sh: &mut Shared) {
     let allowed = Allowed { replace: takes_away, lockout, ..Allowed::default() };
     let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed, said: Allowed::default() });
     let time = clock(sh.trial_time.as_secs());
-    let mut lines = vec![format!("The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, whatever happens to this session, unless you keep the trial.")];
+    let mut lines = vec![format!(
+        "The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, \
+            whatever \
+            happens to this session, unless you keep the trial."
+    )];
     if lockout {
-        lines.push("This would cut you off: this session freezes and no new SSH login from where you are gets in until the trial ends.".into());
+        lines.push(
+            "This would cut you off: this session freezes and no new SSH login from where you are gets in until the \
+            trial ends."
+                .into(),
+        );
         lines.push(allow_first(sh));
     }
     lines.extend(cut.map(|k| format!("{} {k}", sh.theme.glyph(Glyph::No))));
@@ -112,18 +145,42 @@ pub fn apply(sh: &mut Shared) {
     if sh.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
-    let yes = if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
+    let yes = if lockout {
+        "To apply although it locks you \
+        out"
+        .to_owned()
+    } else {
+        format!("Apply on trial for {time}")
+    };
     sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }
 
 impl PlanScreen {
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
-        let empty = || if sh.plan.rules.is_empty() { Err(format!("the plan is empty: press {} on a service", sh.key(Place::Services, Action::Protect))) } else { Ok(()) };
+        let empty = || {
+            if sh.plan.rules.is_empty() {
+                Err(format!("the plan is empty: press {} on a service", sh.key(Place::Services, Action::Protect)))
+            } else {
+                Ok(())
+            }
+        };
         match action {
             Action::Apply => can_apply(sh),
-            Action::Preview => if sh.plan_is_new() { Ok(()) } else { empty() },
-            Action::Edit | Action::Remove | Action::Cycle | Action::AllowNode | Action::DropAll | Action::MoveUp | Action::MoveDown => empty(),
+            Action::Preview => {
+                if sh.plan_is_new() {
+                    Ok(())
+                } else {
+                    empty()
+                }
+            }
+            Action::Edit
+            | Action::Remove
+            | Action::Cycle
+            | Action::AllowNode
+            | Action::DropAll
+            | Action::MoveUp
+            | Action::MoveDown => empty(),
             Action::Undo if sh.before.is_empty() => Err("nothing was changed yet".into()),
             Action::Save => super::history::can_save(sh),
             _ => Ok(()),
@@ -141,7 +198,8 @@ impl PlanScreen {
         match (action, rule) {
             (Action::NextMatch | Action::PreviousMatch, _) => {
                 let Some(search) = Search::new(&sh.search) else { return };
-                let found = next(at, n, action == Action::NextMatch, |i| search.in_text(&rule_words(&sh.plan.rules[i], "to")));
+                let found =
+                    next(at, n, action == Action::NextMatch, |i| search.in_text(&rule_words(&sh.plan.rules[i], "to")));
                 self.cursor.at = found.unwrap_or(at);
             }
             (Action::Preview, _) => sh.opens.push(Open::Preview),
@@ -149,7 +207,9 @@ impl PlanScreen {
             (Action::Undo, _) => sh.undo(),
             (Action::Save, _) => sh.opens.push(Open::Save),
             (Action::Remove, Some(r)) => {
-                sh.stage(|p| { p.rules.remove(at); });
+                sh.stage(|p| {
+                    p.rules.remove(at);
+                });
                 let undo = sh.key(Place::Plan, Action::Undo);
                 sh.say(format!("removed: {}; {undo} brings it back", rule_words(&r, "to")));
             }
@@ -162,12 +222,21 @@ impl PlanScreen {
                 self.cursor.at = at + 1;
             }
             (Action::Cycle, Some(r)) => {
-                let next = match r.action { Does::Allow => Does::Drop, Does::Drop => Does::Reject, Does::Reject => Does::Allow };
+                let next = match r.action {
+                    Does::Allow => Does::Drop,
+                    Does::Drop => Does::Reject,
+                    Does::Reject => Does::Allow,
+                };
                 sh.stage(|p| p.rules[at].action = next);
             }
             (Action::Edit, Some(r)) => {
                 if let Some(goal) = r.to.first() {
-                    sh.opens.push(Open::Nodes { goals: vec![goal.clone()], what: goal.to_string(), drop_rest: false, rule: Some(at) });
+                    sh.opens.push(Open::Nodes {
+                        goals: vec![goal.clone()],
+                        what: goal.to_string(),
+                        drop_rest: false,
+                        rule: Some(at),
+                    });
                 }
             }
             (Action::AllowNode, Some(r)) => {
@@ -175,8 +244,10 @@ impl PlanScreen {
                 sh.opens.push(Open::Nodes { goals: r.to, what, drop_rest: false, rule: None });
             }
             (Action::DropAll, Some(r)) => {
-                sh.stage(|p| if !p.rules.iter().any(|o| o.action == Does::Drop && o.to == r.to && o.from == [Node::Any]) {
-                    p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: r.to.clone() });
+                sh.stage(|p| {
+                    if !p.rules.iter().any(|o| o.action == Does::Drop && o.to == r.to && o.from == [Node::Any]) {
+                        p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: r.to.clone() });
+                    }
                 });
             }
             _ => {}
@@ -214,10 +285,25 @@ impl PlanScreen {
         if sh.plan.rules.is_empty() {
             let key = |place, action| sh.key(place, action);
             let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
-                ("The plan is empty: applied, it takes everything of ours out.", format!("{} brings the last rules back; {} shows what would change.", key(Place::Plan, Action::Undo), key(Place::Plan, Action::Preview)))
+                (
+                    "The plan is empty: applied, it takes everything of ours out.",
+                    format!(
+                        "{} brings the last rules back; {} shows what would change.",
+                        key(Place::Plan, Action::Undo),
+                        key(Place::Plan, Action::Preview)
+                    ),
+                )
             } else {
-                ("The plan is empty.", format!("On Services ({}), press {} on a service: name the nodes that may use it; everybody else is dropped. Or press {} here: the guide leads through it step by step.",
-                    key(Place::Plan, Action::ToServices), key(Place::Services, Action::Protect), key(Place::Plan, Action::Guide)))
+                (
+                    "The plan is empty.",
+                    format!(
+                        "On Services ({}), press {} on a service: name the nodes that may use it; everybody else is \
+                            dropped. Or press {} here: the guide leads through it step by step.",
+                        key(Place::Plan, Action::ToServices),
+                        key(Place::Services, Action::Protect),
+                        key(Place::Plan, Action::Guide)
+                    ),
+                )
             };
             c.put(2, 1, Role::Title, title);
             let text = lost(sh).map_or(text.clone(), |lost| format!("{lost} {text}"));
@@ -234,10 +320,24 @@ impl PlanScreen {
         }
         let checks_height = (c.h() * 2 / 5).max(4);
         let top = c.h().saturating_sub(checks_height);
-        let rules_height = if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
+        let rules_height =
+            if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
         if !sh.plan.rules.is_empty() {
-            let state = if sh.trial_runs() { "a trial is pending" } else if sh.plan_is_new() { "staged, not live" } else { kept_words(sh) };
-            c.row(1, 0, &[(Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))), (Role::Dim, &format!("  ({state})"))]);
+            let state = if sh.trial_runs() {
+                "a trial is pending"
+            } else if sh.plan_is_new() {
+                "staged, not live"
+            } else {
+                kept_words(sh)
+            };
+            c.row(
+                1,
+                0,
+                &[
+                    (Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))),
+                    (Role::Dim, &format!("  ({state})")),
+                ],
+            );
             self.first_line = c.area().y + 1;
             for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
                 let r = &sh.plan.rules[at];
@@ -246,12 +346,21 @@ impl PlanScreen {
                 if here {
                     c.mark(1, y);
                 }
-                let role = match r.action { Does::Allow => Role::Open, Does::Drop | Does::Reject => Role::Closed };
+                let role = match r.action {
+                    Does::Allow => Role::Open,
+                    Does::Drop | Does::Reject => Role::Closed,
+                };
                 let words = rule_words(r, arrow);
                 let rest = words.strip_prefix(r.action.word()).unwrap_or_default();
                 c.put(3, y, Role::Dim, &format!("{:>2}", at + 1));
                 let x = c.put(6, y, role, &format!("{:<6}", r.action.word()));
-                c.put_within(x, y, left.saturating_sub(1), if here { Role::Selected } else { Role::Text }, rest.trim_start());
+                c.put_within(
+                    x,
+                    y,
+                    left.saturating_sub(1),
+                    if here { Role::Selected } else { Role::Text },
+                    rest.trim_start(),
+                );
             }
         }
         let planned = current(sh);
@@ -266,101 +375,6 @@ impl PlanScreen {
         let mut below = c.part(0, top, w, h - top);
         checks(&mut below, sh, planned);
     }
-}
-
-/// Who gets in before and after, for each endpoint that the plan is about.
-pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
-    let arrow = c.theme.glyph(Glyph::Arrow);
-    c.rule(0, &format!("who gets in: before {arrow} after"));
-    let Some(p) = planned else {
-        c.put(3, 1, Role::Dim, "working it out");
-        return;
-    };
-    let rows = fares(sh, p);
-    if rows.is_empty() {
-        c.put(3, 1, Role::Dim, "nothing that others can reach now is touched");
-    }
-    let room = usize::from(c.h().saturating_sub(1));
-    if rows.len() > room {
-        c.right(30, 0, Role::Dim, &format!("{} more: {} shows all ", rows.len() - room, sh.key(Place::Plan, Action::Preview)));
-    }
-    let (family, before) = if c.w() < 70 { (23, 28) } else { (26, 33) };
-    for ((r, word), y) in rows.iter().take(room).zip(1..) {
-        c.put_within(3, y, family - 1, Role::Text, &r.label());
-        c.put(family, y, Role::Dim, if word.is_empty() { r.family.label() } else { word });
-        let ((g1, r1, t1), (g2, r2, t2)) = (&r.before, &r.after);
-        let (g1, g2) = (c.theme.glyph(*g1), c.theme.glyph(*g2));
-        let x = c.put(before, y, *r1, &format!("{g1} {t1}"));
-        let x = c.put(x.max(before + 12) + 1, y, Role::Dim, &format!("{arrow} "));
-        c.put(x, y, *r2, &format!("{g2} {t2}"));
-    }
-}
-
-/// How the endpoints fare that the plan is about, one line for what fares alike; with the word for both families.
-fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
-    let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return Vec::new() };
-    let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
-    goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
-    // Services on the ports of another one fare with it.
-    let others: Vec<Goal> = seen.report.endpoints.iter().map(|j| goal_of(&j.endpoint)).filter(|g| goals.iter().any(|o| covers(&seen.view, o, g))).collect();
-    goals.extend(others);
-    // The ports of a service that fare alike are one line.
-    let mut rows: Vec<Fares> = Vec::new();
-    for j in seen.report.endpoints.iter().filter(|j| concerns(&goals, j)) {
-        let Some(then) = after.endpoints.iter().find(|a| a.endpoint.kind == j.endpoint.kind && a.endpoint.label() == j.endpoint.label()) else { continue };
-        for family in Family::BOTH {
-            let (Some(a), Some(b)) = (&j.exposure[family.index()], &then.exposure[family.index()]) else { continue };
-            if a.reach.blocked.is_full() && b.reach.blocked.is_full() {
-                continue;
-            }
-            let (before, after) = (summary(&j.endpoint, Some(a)), summary(&then.endpoint, Some(b)));
-            let changed = a.reach != b.reach;
-            match rows.iter_mut().find(|r| r.changed == changed && r.is(&j.endpoint, family, &before, &after)) {
-                Some(r) => r.ports += 1,
-                None => rows.push(Fares { of: &j.endpoint, ports: 1, family, before, after, changed }),
-            }
-        }
-    }
-    // What changes comes first; a service's families stand beside each other.
-    let names: Vec<String> = rows.iter().map(|r| r.of.name.clone()).collect();
-    rows.sort_by_key(|r| (!r.changed, names.iter().position(|n| *n == r.of.name), r.family.index()));
-    // And both families, where they fare alike.
-    let mut both: Vec<(Fares, &str)> = Vec::new();
-    for r in rows {
-        match both.iter_mut().find(|(o, word)| *word != "both" && o.label() == r.label() && o.family != r.family && o.texts() == r.texts()) {
-            Some((_, word)) => *word = "both",
-            None => both.push((r, "")),
-        }
-    }
-    both
-}
-
-/// How many lines it takes to say what changes.
-pub fn changed_lines(sh: &Shared, p: &Planned) -> u16 {
-    fares(sh, p).len().max(1) as u16 + 1
-}
-
-/// All of before and after, and the checks, as lines of text: where they do not fit on a screen they are read here.
-pub fn in_words(sh: &Shared, p: &Planned) -> String {
-    let glyph = |g| sh.theme.glyph(g);
-    let side = |(g, _, text): &(Glyph, Role, String)| format!("{} {text}", glyph(*g));
-    let rows = fares(sh, p);
-    let (a, b) = if sh.area.width < 76 { (21, 10) } else { (26, 14) };
-    let mut lines: Vec<String> = rows.iter().map(|(r, word)| {
-        let family = if word.is_empty() { r.family.label() } else { word };
-        format!("{:<a$} {family:<5} {:<b$} {} {}", r.label(), side(&r.before), glyph(Glyph::Arrow), side(&r.after))
-    }).collect();
-    if rows.is_empty() {
-        lines.push("nothing that others can reach now is touched".into());
-    }
-    lines.push(String::new());
-    for k in sorted(&all_checks(sh, p)) {
-        let glyph = glyph(match k.good { Some(true) => Glyph::Yes, Some(false) => Glyph::No, None => Glyph::Dot });
-        for (i, l) in wrap(&k.text, usize::from(sh.area.width.saturating_sub(10))).iter().enumerate() {
-            lines.push(if i == 0 { format!("{glyph} {l}") } else { format!("  {l}") });
-        }
-    }
-    lines.join("\n")
 }
 
 /// What the staged plan is, when it is the one that is kept.
@@ -379,32 +393,12 @@ fn kept_words(sh: &Shared) -> &'static str {
 /// What is wrong comes first.
 fn sorted(checks: &[Check]) -> Vec<&Check> {
     let mut out: Vec<_> = checks.iter().collect();
-    out.sort_by_key(|k| match k.good { Some(false) => 0, None => 2, Some(true) => 1 });
+    out.sort_by_key(|k| match k.good {
+        Some(false) => 0,
+        None => 2,
+        Some(true) => 1,
+    });
     out
-}
-
-/// What the plan does to ports of one service in one family.
-struct Fares<'a> {
-    of: &'a Endpoint,
-    ports: usize,
-    family: Family,
-    before: (Glyph, Role, String),
-    after: (Glyph, Role, String),
-    changed: bool,
-}
-
-impl Fares<'_> {
-    fn is(&self, e: &Endpoint, family: Family, before: &(Glyph, Role, String), after: &(Glyph, Role, String)) -> bool {
-        self.of.kind == e.kind && self.of.name == e.name && self.family == family && self.texts() == (&before.2, &after.2)
-    }
-
-    fn texts(&self) -> (&str, &str) {
-        (&self.before.2, &self.after.2)
-    }
-
-    fn label(&self) -> String {
-        if self.ports == 1 { self.of.label() } else { format!("{}, {}", self.of.name, count(self.ports, "port")) }
-    }
 }
 
 /// The checks, one line each where they fit.
@@ -423,8 +417,10 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     let x = 3 + [Glyph::Yes, Glyph::No, Glyph::Dot].map(|g| width(c.theme.glyph(g))).into_iter().max().unwrap_or(1);
     let room = usize::from(c.w().saturating_sub(x + 2));
     let all = all_checks(sh, p);
-    let lines: Vec<(&Check, usize, String)> = sorted(&all).into_iter()
-        .flat_map(|k| wrap(&k.text, room).into_iter().enumerate().map(move |(i, l)| (k, i, l))).collect();
+    let lines: Vec<(&Check, usize, String)> = sorted(&all)
+        .into_iter()
+        .flat_map(|k| wrap(&k.text, room).into_iter().enumerate().map(move |(i, l)| (k, i, l)))
+        .collect();
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if lines.len() > room { room.saturating_sub(1) } else { room };
     for ((k, i, l), y) in lines.iter().take(shown).zip(1..) {

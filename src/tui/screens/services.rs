@@ -17,11 +17,11 @@ use std::sync::Arc;
 use detail::{draw_lines, lines, title};
 use overview::{Tally, alert, empty, overview, tallies};
 
-use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Reach, Report, Packet};
+use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Packet, Reach, Report};
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::search::Search;
 use crate::tui::planned::{count, covers, goal_of, shuts_out};
+use crate::tui::search::Search;
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width};
@@ -102,7 +102,9 @@ fn found(j: &Judged, search: &Search) -> bool {
     let owner = e.owner.map_or("", crate::analyse::Manager::label);
     let texts = [e.name.as_str(), e.process.as_deref().unwrap_or_default(), owner, &e.label()];
     let inside = |n: Net| j.exposure[n.family.index()].as_ref().is_some_and(|x| x.widest().accepted.contains(n.ip()));
-    numbers() || texts.iter().any(|t| search.in_text(t)) || search.net().is_some_and(inside)
+    numbers()
+        || texts.iter().any(|t| search.in_text(t))
+        || search.net().is_some_and(inside)
         || Family::BOTH.iter().any(|f| search.in_text(&summary(e, j.exposure[f.index()].as_ref()).2))
 }
 
@@ -131,10 +133,12 @@ impl Services {
         self.rows = rows;
         self.made_from = Some(key);
         self.tallies = tallies(seen);
-        let again = self.rows.iter().position(|r| matches!(r, Row::Endpoint(i) if {
-            let e = &seen.report.endpoints[*i].endpoint;
-            before.as_ref() == Some(&(e.kind, e.label()))
-        }));
+        let again = self.rows.iter().position(|r| {
+            matches!(r, Row::Endpoint(i) if {
+                let e = &seen.report.endpoints[*i].endpoint;
+                before.as_ref() == Some(&(e.kind, e.label()))
+            })
+        });
         self.cursor.at = again.unwrap_or(1).min(self.rows.len().saturating_sub(1));
         self.off_headings(true);
     }
@@ -156,8 +160,11 @@ impl Services {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         let Some(seen) = &sh.seen else { return Err("the host is still being looked at".into()) };
         match action {
-            Action::Protect | Action::AllowNode | Action::DropAll | Action::Follow | Action::Flow if self.selected(seen).is_none() =>
-                Err("there is no service at the cursor".into()),
+            Action::Protect | Action::AllowNode | Action::DropAll | Action::Follow | Action::Flow
+                if self.selected(seen).is_none() =>
+            {
+                Err("there is no service at the cursor".into())
+            }
             _ => Ok(()),
         }
     }
@@ -185,7 +192,12 @@ impl Services {
             Action::Protect | Action::AllowNode => {
                 // An RPC service is protected on all its ports.
                 let what = if matches!(goal, Goal::Service(_)) { goal.to_string() } else { e.label() };
-                sh.opens.push(Open::Nodes { goals: vec![goal], what, drop_rest: action == Action::Protect, rule: None });
+                sh.opens.push(Open::Nodes {
+                    goals: vec![goal],
+                    what,
+                    drop_rest: action == Action::Protect,
+                    rule: None,
+                });
             }
             Action::DropAll => {
                 let drops = |r: &&PlanRule| r.action != Does::Allow && r.from.contains(&Node::Any);
@@ -196,9 +208,14 @@ impl Services {
                 } else {
                     sh.say(format!("staged: drop everybody else to {goal}"));
                     sh.stage(|p| p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal] }));
-                    if let Some((peer, port)) = seen.view.ssh_peer && shuts_out(&seen.view, &sh.plan).is_some_and(|at| at + 1 == sh.plan.rules.len()) {
+                    if let Some((peer, port)) = seen.view.ssh_peer
+                        && shuts_out(&seen.view, &sh.plan).is_some_and(|at| at + 1 == sh.plan.rules.len())
+                    {
                         let key = sh.key(Place::Services, Action::AllowNode);
-                        sh.complain(format!("staged: drop everybody to port {port}, also your own SSH session from {peer}: {key} allows {peer} first"));
+                        sh.complain(format!(
+                            "staged: drop everybody to port {port}, also your own SSH session from {peer}: \
+                            {key} allows {peer} first"
+                        ));
                     }
                 }
             }
@@ -255,8 +272,14 @@ impl Services {
         let mut below = c.part(0, top + list, w, details + 1);
         let more = if hidden_below > 0 { format!(" {hidden_below} more below ") } else { String::new() };
         if let Some(j) = self.selected(seen) {
-            let changes = staged(sh, seen).zip(self.rows.get(self.cursor.at)).is_some_and(|(after, row)| matches!(row, Row::Endpoint(i) if changes(after, *i, j)));
-            let then = if changes { format!(" (* staged: {} shows it)", sh.key(Place::Services, Action::ToPlan)) } else { String::new() };
+            let changes = staged(sh, seen)
+                .zip(self.rows.get(self.cursor.at))
+                .is_some_and(|(after, row)| matches!(row, Row::Endpoint(i) if changes(after, *i, j)));
+            let then = if changes {
+                format!(" (* staged: {} shows it)", sh.key(Place::Services, Action::ToPlan))
+            } else {
+                String::new()
+            };
             title(&mut below, &j.endpoint.label(), &then, width(&more));
             let lines = lines(j, seen);
             draw_lines(&mut below, &lines, &sh.key(Place::Services, Action::Notes));
@@ -275,7 +298,14 @@ impl Services {
         let window = self.cursor.window(self.rows.len(), usize::from(c.h().saturating_sub(1)));
         let hidden_below = self.rows[window.end..].iter().filter(|r| matches!(r, Row::Endpoint(_))).count();
         (self.first_line, self.first_row) = (c.area().y + 1, window.start);
-        for (column, name) in [(x.name, "service"), (x.program, "program"), (x.versions, "vers"), (x.port, "port"), (x.v4, "IPv4"), (x.v6, "IPv6")] {
+        for (column, name) in [
+            (x.name, "service"),
+            (x.program, "program"),
+            (x.versions, "vers"),
+            (x.port, "port"),
+            (x.v4, "IPv4"),
+            (x.v6, "IPv6"),
+        ] {
             c.put(column, 0, Role::Dim, name);
         }
         if wide {
@@ -311,12 +341,20 @@ fn changes(after: &Report, at: usize, now: &Judged) -> bool {
     fn reach(j: &Judged, f: Family) -> Option<(&Reach, &BTreeMap<String, Reach>)> {
         j.exposure[f.index()].as_ref().map(|x| (&x.reach, &x.by_interface))
     }
-    after.endpoints.get(at).is_some_and(|then| then.endpoint == now.endpoint && Family::BOTH.iter().any(|f| reach(then, *f) != reach(now, *f)))
+    after.endpoints.get(at).is_some_and(|then| {
+        then.endpoint == now.endpoint && Family::BOTH.iter().any(|f| reach(then, *f) != reach(now, *f))
+    })
 }
 
 /// Where columns begin.
 struct Columns {
-    name: u16, program: u16, versions: u16, port: u16, v4: u16, v6: u16, owner: u16,
+    name: u16,
+    program: u16,
+    versions: u16,
+    port: u16,
+    v4: u16,
+    v6: u16,
+    owner: u16,
 }
 
 impl Columns {
@@ -328,7 +366,15 @@ impl Columns {
         let more = (w - 76).min(16);
         let rest = (w - 76).saturating_sub(16).min(24) / 2;
         let port = 31 + more;
-        Self { name: 3, program: 16 + more, versions: 25 + more, port, v4: port + 14 + rest / 2, v6: port + 31 + rest, owner: port + 49 + rest }
+        Self {
+            name: 3,
+            program: 16 + more,
+            versions: 25 + more,
+            port,
+            v4: port + 14 + rest / 2,
+            v6: port + 31 + rest,
+            owner: port + 49 + rest,
+        }
     }
 }
 
@@ -376,7 +422,11 @@ pub fn sample_packet(j: &Judged) -> Packet {
     let e = &j.endpoint;
     // The family in which something can get in, else the one that is known.
     let open = |f: Family| j.exposure[f.index()].as_ref().is_some_and(|x| !x.reach.blocked.is_full());
-    let six = if open(Family::V4) == open(Family::V6) { j.exposure[0].is_none() && j.exposure[1].is_some() } else { open(Family::V6) };
+    let six = if open(Family::V4) == open(Family::V6) {
+        j.exposure[0].is_none() && j.exposure[1].is_some()
+    } else {
+        open(Family::V6)
+    };
     Packet::new(stranger(if six { Family::V6 } else { Family::V4 }), e.proto, Some(e.port))
 }
 

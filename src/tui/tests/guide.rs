@@ -23,7 +23,8 @@ fn a_wrong_node_is_taken_out_in_the_guide() {
     c.press(&["enter", "enter", "enter", "text:192.0.2.11 192.0.2.99", "enter"]);
     assert!(c.picture().contains("192.0.2.99"), "{}", c.picture());
     c.press(&["down", "x", "up"]);
-    let nodes: Vec<String> = c.app.shared.plan.rules.iter().flat_map(|r| r.from.iter().map(ToString::to_string)).collect();
+    let nodes: Vec<String> =
+        c.app.shared.plan.rules.iter().flat_map(|r| r.from.iter().map(ToString::to_string)).collect();
     assert!(nodes.contains(&"192.0.2.11".into()) && !nodes.contains(&"192.0.2.99".into()), "{nodes:?}");
     c.press(&["x"]);
     assert!(c.picture().contains("Nobody yet"), "{}", c.picture());
@@ -37,7 +38,10 @@ fn the_guide_comes_back_where_it_was_left() {
     c.press(&["g", "enter", "down", " ", "esc"]);
     assert!(!c.picture().contains("step 2"));
     let again = c.press(&["g"]).picture();
-    assert!(again.contains("step 2 of 7") && again.contains("[ ] nfs, nfs_acl ") && again.contains("[x] mountd"), "{again}");
+    assert!(
+        again.contains("step 2 of 7") && again.contains("[ ] nfs, nfs_acl ") && again.contains("[x] mountd"),
+        "{again}"
+    );
 }
 
 #[test]
@@ -62,21 +66,45 @@ fn what_the_guide_recommends_has_no_dead_rules() {
     assert!(c.press(&["enter"]).picture().contains("[x] nfs, nfs_acl "), "{}", c.picture());
     c.press(&["enter", "enter", "text:192.0.2.11", "enter", "enter"]);
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
-    let dead = |a: &App| a.shared.planned.as_ref().unwrap().after.as_ref().unwrap().shadowed.iter().filter(|s| s.at.chain.starts_with("PORTCULLIS")).count();
+    let dead = |a: &App| {
+        a.shared
+            .planned
+            .as_ref()
+            .unwrap()
+            .after
+            .as_ref()
+            .unwrap()
+            .shadowed
+            .iter()
+            .filter(|s| s.at.chain.starts_with("PORTCULLIS"))
+            .count()
+    };
     assert_eq!(dead(&c.app), 0);
     assert!(c.picture().contains("nfs_acl 2049/tcp       IPv4   ● anyone     → ◐ 1 address"), "{}", c.picture());
     // And what is protected alone later joins the rules that are there.
     c.press(&["esc", "1", "/", "text:nfs_acl", "enter", "p", "text:192.0.2.12", "enter"]);
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
     assert_eq!(dead(&c.app), 0);
-    let rules: Vec<String> = c.app.shared.plan.rules.iter().map(|r| crate::tui::screens::plan::rule_words(r, "to")).filter(|r| r.contains("nfs")).collect();
+    let rules: Vec<String> = c
+        .app
+        .shared
+        .plan
+        .rules
+        .iter()
+        .map(|r| crate::tui::screens::plan::rule_words(r, "to"))
+        .filter(|r| r.contains("nfs"))
+        .collect();
     assert_eq!(rules, ["allow 192.0.2.11, 192.0.2.12 to nfs", "drop any to nfs"]);
 }
 
 #[test]
 fn on_captured_text_the_guide_ends_with_the_script() {
-    let texts = [("rules", include_str!("../../../assets/demo/iptables-save.txt")), ("rpc", include_str!("../../../assets/demo/rpcinfo-p.txt"))];
-    let inputs = texts.map(|(name, text)| crate::observe::capture::Input { name: name.into(), text: text.into(), family: None });
+    let texts = [
+        ("rules", include_str!("../../../assets/demo/iptables-save.txt")),
+        ("rpc", include_str!("../../../assets/demo/rpcinfo-p.txt")),
+    ];
+    let inputs =
+        texts.map(|(name, text)| crate::observe::capture::Input { name: name.into(), text: text.into(), family: None });
     let view = crate::observe::capture::captured(&inputs);
     let mut c = Cockpit::on(Subject::Captured(Box::new(view)), 80, 24, true);
     c.press(&["enter", "enter", "enter", "text:192.0.2.9", "enter", "enter"]);
@@ -103,7 +131,10 @@ fn the_guide_does_not_end_before_boot_loads_the_rules() {
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
     c.press(&["enter", "enter"]);
     c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
-    c.app.reply(Reply::Saved("saved all but what managers rebuild: wrote it".into(), Some("Nothing loads these files at boot: install it.".into())));
+    c.app.reply(Reply::Saved(
+        "saved all but what managers rebuild: wrote it".into(),
+        Some("Nothing loads these files at boot: install it.".into()),
+    ));
     let note = c.app.shared.note.take().unwrap();
     assert!(note.bad, "a tick: {}", note.text);
     let picture = c.press(&["esc"]).picture();
@@ -122,7 +153,8 @@ fn the_guide_shows_all_that_is_open_and_cuts_nothing() {
         all.push_str(&c.press(&["down"]).picture());
     }
     assert!(all.contains("above") && !all.contains('…'), "{all}");
-    for j in seen.report.endpoints.iter().filter(|j| j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty())) {
+    for j in seen.report.endpoints.iter().filter(|j| j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty()))
+    {
         assert!(all.contains(&j.endpoint.label()), "{} is not in\n{all}", j.endpoint.label());
     }
 }

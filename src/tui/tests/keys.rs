@@ -14,11 +14,25 @@ fn what_is_not_known_is_said_before_the_list() {
 fn what_is_open_by_one_interface_is_called_open() {
     let mut c = captured(DOCKER, 80, 24);
     let picture = c.picture();
-    for said in ["1 of 1 published", "● anyone, most", "0.0.0.0/0  accepted  DOCKER rule 1: ACCEPT (on any", "arriving on any interface but docker0", "no rule matched", "past INPUT"] {
+    for said in [
+        "1 of 1 published",
+        "● anyone, most",
+        "0.0.0.0/0  accepted  DOCKER rule 1: ACCEPT (on any",
+        "arriving on any interface but docker0",
+        "no rule matched",
+        "past INPUT",
+    ] {
         assert!(picture.contains(said), "{said}:\n{picture}");
     }
     // The rule that decides is the one that lets them in.
-    assert!(c.press(&["enter"]).picture().contains("172.17.0.2/32 port 80, not arriving on docker0"), "{}", c.picture());
+    assert!(
+        c.press(&["enter"]).picture().contains(
+            "172.17.0.2/32 port 80, not arriving on \
+        docker0"
+        ),
+        "{}",
+        c.picture()
+    );
     // Two interfaces let everybody in together, neither of them alone.
     let text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 10.0.0.0/8 -i br0 -p tcp -m tcp --dport 111 -j ACCEPT\n\
         -A INPUT -s 10.0.0.0/8 -i eth0 -j DROP\n-A INPUT -i eth0 -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
@@ -60,7 +74,11 @@ fn a_service_on_the_ports_of_a_dropped_one_is_not_dropped_again() {
 #[test]
 fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
     let mut c = Cockpit::demo(80, 24);
-    c.click("protect").click(".12                 named").click("/26              named").click("/26              named").click("ok");
+    c.click("protect")
+        .click(".12                 named")
+        .click("/26              named")
+        .click("/26              named")
+        .click("ok");
     assert_eq!(c.app.shared.plan.rules[0].from.len(), 1, "{:?}", c.app.shared.plan);
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
     // What was said goes with the first click.
@@ -76,7 +94,10 @@ fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
 #[test]
 fn the_texts_name_the_keys_in_force() {
     let theme = Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false };
-    let config = Config::read(theme, "[keys]\nprotect = \"P\"\nto-plan = \"f3\"\ntrial = \"f4\"\nkeep = \"f5\"\nguide = \"G\"\nbottom = \"end\"\n");
+    let config = Config::read(
+        theme,
+        "[keys]\nprotect = \"P\"\nto-plan = \"f3\"\ntrial = \"f4\"\nkeep = \"f5\"\nguide = \"G\"\nbottom = \"end\"\n",
+    );
     assert_eq!(config.remarks, []);
     let mut c = Cockpit::with(Subject::Demo, config, 80, 24, false);
     assert!(c.picture().contains("G guide"), "{}", c.picture());
@@ -114,18 +135,43 @@ fn the_way_to_a_port_that_does_not_listen_there_is_not_called_open() {
 fn no_key_panics() {
     let mut c = Cockpit::demo(80, 24);
     let mut dice = Dice(0x5eed_cafe);
-    let special = [KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab, KeyCode::Up, KeyCode::Down, KeyCode::Left, KeyCode::Right,
-        KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home, KeyCode::End, KeyCode::Backspace, KeyCode::Delete, KeyCode::F(1)];
+    let special = [
+        KeyCode::Enter,
+        KeyCode::Esc,
+        KeyCode::Tab,
+        KeyCode::BackTab,
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::Backspace,
+        KeyCode::Delete,
+        KeyCode::F(1),
+    ];
     // The whole run takes a minute and a half in a debug build; it is part of `tests/run --full`.
     let keys = if std::env::var_os("PORTCULLIS_FULL").is_some_and(|v| !v.is_empty()) { 100_000 } else { 5_000 };
     for n in 0..keys {
         match dice.roll(40) {
             0 => c.app.shared.area = Rect::new(0, 0, 1 + dice.roll(220) as u16, 1 + dice.roll(70) as u16),
-            1 => { c.app.input(Input::Click(dice.roll(220) as u16, dice.roll(70) as u16)); }
-            2 => { c.app.input(Input::Wheel(dice.roll(220) as u16, 0, dice.roll(7) as i32 - 3)); }
-            3 => { c.app.input(Input::Paste("192.0.2.7 \x1b[31m nfs\n".into())); }
+            1 => {
+                c.app.input(Input::Click(dice.roll(220) as u16, dice.roll(70) as u16));
+            }
+            2 => {
+                c.app.input(Input::Wheel(dice.roll(220) as u16, 0, dice.roll(7) as i32 - 3));
+            }
+            3 => {
+                c.app.input(Input::Paste("192.0.2.7 \x1b[31m nfs\n".into()));
+            }
             r => {
-                let code = if r < 20 { special[dice.roll(special.len() as u64) as usize] } else { KeyCode::Char(char::from(b' ' + dice.roll(95) as u8)) };
+                let code = if r < 20 {
+                    special[dice.roll(special.len() as u64) as usize]
+                } else {
+                    KeyCode::Char(char::from(b' ' + dice.roll(95) as u8))
+                };
                 let mods = if dice.roll(12) == 0 { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
                 c.app.input(Input::Key(KeyEvent::new(code, mods)));
             }
@@ -136,7 +182,10 @@ fn no_key_panics() {
             assert!(c.to.send(r));
         }
         while let Ok(r) = c.from.try_recv() {
-            assert!(!matches!(&r, Reply::Failed { code: "defect", .. } | Reply::Refused { code: "defect", .. }), "{r:?}");
+            assert!(
+                !matches!(&r, Reply::Failed { code: "defect", .. } | Reply::Refused { code: "defect", .. }),
+                "{r:?}"
+            );
             c.app.reply(r);
         }
         c.app.shared.copy = None;
@@ -172,7 +221,10 @@ fn what_a_staged_plan_changes_is_marked() {
     assert!(!c.picture().contains("*portmapper"), "{}", c.picture());
     staged(&mut c);
     let picture = c.picture();
-    assert!(picture.contains("*portmapper") && picture.contains("(* staged: 3 shows it)") && !picture.contains("*nfs"), "{picture}");
+    assert!(
+        picture.contains("*portmapper") && picture.contains("(* staged: 3 shows it)") && !picture.contains("*nfs"),
+        "{picture}"
+    );
 }
 
 #[test]

@@ -2,15 +2,23 @@
 
 use super::*;
 use crate::model::{BootFile, BootHolds, View};
-use crate::plan::{InForce, Enforced, judge};
+use crate::plan::{Enforced, InForce, judge};
 
 /// The judgement of the trial that is shown, were the host as it is in a view.
 fn void(c: &Cockpit, view: &View) -> Enforced {
     let sh = &c.app.shared;
     let on_trial = sh.trial_runs();
-    let families = crate::plan::build(sh.seen.as_ref().map(|s| &s.view).unwrap(), &crate::syntax::plan::read(&sh.trial.as_ref().unwrap().plan).unwrap()).unwrap().families;
+    let families = crate::plan::build(
+        sh.seen.as_ref().map(|s| &s.view).unwrap(),
+        &crate::syntax::plan::read(&sh.trial.as_ref().unwrap().plan).unwrap(),
+    )
+    .unwrap()
+    .families;
     let force = judge(&families, on_trial, view);
-    Enforced { in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force, saved: false }), boot_files: Vec::new() }
+    Enforced {
+        in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force, saved: false }),
+        boot_files: Vec::new(),
+    }
 }
 
 /// The host that was seen last after somebody changed its IPv4 rules.
@@ -32,9 +40,16 @@ fn a_plan_that_is_not_in_force() {
     });
     pictures("void_trial", |c| {
         on_trial(c);
-        c.until(|a| a.shared.seen.as_ref().is_some_and(|s| s.view.v4.as_ref().is_some_and(|v4| v4.chain("filter", "PORTCULLIS").is_some())));
+        c.until(|a| {
+            a.shared
+                .seen
+                .as_ref()
+                .is_some_and(|s| s.view.v4.as_ref().is_some_and(|v4| v4.chain("filter", "PORTCULLIS").is_some()))
+        });
         let view = changed(c, "-D INPUT ! -i lo -j PORTCULLIS");
-        let files = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"].map(|p| BootFile { path: p.into(), holds: BootHolds::Trial }).to_vec();
+        let files = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"]
+            .map(|p| BootFile { path: p.into(), holds: BootHolds::Trial })
+            .to_vec();
         let enforced = Enforced { boot_files: files, ..void(c, &view) };
         c.app.reply(Reply::Enforced(enforced));
     });
@@ -47,7 +62,14 @@ fn the_guide_does_not_call_done_what_is_not_in_force() {
     let view = changed(&c, "-D INPUT ! -i lo -j PORTCULLIS");
     let enforced = void(&c, &view);
     c.app.reply(Reply::Enforced(enforced));
-    assert!(c.picture().contains("Kept, but not in force.") && c.picture().contains("our jump to them"), "{}", c.picture());
+    assert!(
+        c.picture().contains(
+            "Kept, but not in \
+        force."
+        ) && c.picture().contains("our jump to them"),
+        "{}",
+        c.picture()
+    );
 }
 
 #[test]
@@ -86,7 +108,9 @@ fn what_the_preview_exports_is_the_script_of_the_command_line() {
     c.app.input(Input::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
     let view = c.app.shared.seen.as_ref().unwrap().view.clone();
     let script = crate::plan::shell_script(&crate::plan::build(&view, &c.app.shared.plan).unwrap());
-    let exported = std::mem::take(&mut c.app.shared.requests).iter().find_map(|r| if let Request::Export { text, .. } = r { Some(text.clone()) } else { None });
+    let exported = std::mem::take(&mut c.app.shared.requests)
+        .iter()
+        .find_map(|r| if let Request::Export { text, .. } = r { Some(text.clone()) } else { None });
     assert_eq!(exported, Some(script));
 }
 
@@ -112,14 +136,26 @@ fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
         ("reverting", TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
         ("running", TrialPhase::Unwatched(0), "unning: nothing brings the old rules back"),
     ] {
-        c.app.reply(Reply::Trial(Some(TrialSeen { state: state.into(), phase: Some(phase), guarded: false, fuse: false, ..running.clone() })));
+        c.app.reply(Reply::Trial(Some(TrialSeen {
+            state: state.into(),
+            phase: Some(phase),
+            guarded: false,
+            fuse: false,
+            ..running.clone()
+        })));
         let shown = c.press(&["esc", "esc", "1"]).picture();
         let guided = c.press(&["g"]).picture();
         let popup = c.press(&["enter"]).picture();
         for p in [&shown, &guided, &popup] {
             assert!(p.contains(says) && !p.contains("come back in") && !p.contains("The trial runs"), "{p}");
         }
-        assert!(popup.contains("r  ") && !popup.contains("k  keeps") && !popup.contains("+  adds") && !popup.contains("the kernel does"), "{popup}");
+        assert!(
+            popup.contains("r  ")
+                && !popup.contains("k  keeps")
+                && !popup.contains("+  adds")
+                && !popup.contains("the kernel does"),
+            "{popup}"
+        );
         c.press(&["k"]);
         assert!(c.app.shared.requests.is_empty() && c.picture().contains("not now: "), "{}", c.picture());
     }
@@ -132,16 +168,27 @@ fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
     kept(&mut c);
     c.press(&["esc", "3"]);
     c.until_shown("connected now");
-    assert!(c.picture().contains("this is what is kept") && c.picture().contains("✓ what was kept is in force"), "{}", c.picture());
+    assert!(
+        c.picture().contains("this is what is kept") && c.picture().contains("✓ what was kept is in force"),
+        "{}",
+        c.picture()
+    );
     let enforced = void(&c, &view);
     c.app.reply(Reply::Enforced(enforced));
     c.app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(view, Plan::default()))));
     c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan.rules.is_empty()));
     let picture = c.picture();
     assert!(picture.contains("A plan was kept that is not in force now: our chains are gone from IPv4"), "{picture}");
-    assert!(picture.contains(" KEPT, BUT NOT IN FORCE: our chains are gone") && picture.contains("3 shows it"), "{picture}");
+    assert!(
+        picture.contains(" KEPT, BUT NOT IN FORCE: our chains are gone") && picture.contains("3 shows it"),
+        "{picture}"
+    );
     c.press(&["4"]);
-    assert!(c.picture().contains("not in force now: our chains are gone") && !c.picture().contains("has not saved"), "{}", c.picture());
+    assert!(
+        c.picture().contains("not in force now: our chains are gone") && !c.picture().contains("has not saved"),
+        "{}",
+        c.picture()
+    );
     assert!(c.press(&["i"]).picture().contains("is not in force: our chains"), "{}", c.picture());
     c.press(&["esc", "T"]);
     assert!(c.picture().contains("✗ The plan is not in force: our chains are gone"), "{}", c.picture());
@@ -158,7 +205,14 @@ fn the_save_popup_says_that_a_staged_plan_is_not_in_it() {
     let mut c = Cockpit::demo(80, 24);
     kept(&mut c);
     c.press(&["esc", "1", "/", "text:cassandra", "enter", "d", "3", "s"]);
-    assert!(c.picture().contains("The staged plan is not live and is not saved: apply it first (y)"), "{}", c.picture());
+    assert!(
+        c.picture().contains(
+            "The staged plan is not live and is not saved: apply it first \
+        (y)"
+        ),
+        "{}",
+        c.picture()
+    );
 }
 
 #[test]
@@ -193,7 +247,9 @@ fn what_was_kept_before_is_not_called_reverted() {
     for change in [Change::Keep { without_proof: true }, Change::Revert] {
         c.app.shared.requests.push(Request::Change(change));
     }
-    let said = |a: &App| a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"));
+    let said = |a: &App| {
+        a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"))
+    };
     c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && said(a));
 }
 
@@ -204,10 +260,17 @@ fn a_trial_that_begins_takes_no_keys_from_somebody_who_types() {
     c.press(&["3", "y", "enter", "1", "p", "text:192.0."]);
     c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
     let picture = c.picture();
-    assert!(c.app.place() == Place::Nodes && picture.contains("192.0.") && picture.contains("the trial runs: T shows it"), "{picture}");
+    assert!(
+        c.app.place() == Place::Nodes && picture.contains("192.0.") && picture.contains("the trial runs: T shows it"),
+        "{picture}"
+    );
     // Neither does it come up under the next keys.
     c.press(&["text:rk", "esc", "r", "k"]);
-    assert!(c.app.shared.trial_runs() && c.app.shared.changing.is_none() && c.app.place() == Place::Services, "{}", c.picture());
+    assert!(
+        c.app.shared.trial_runs() && c.app.shared.changing.is_none() && c.app.place() == Place::Services,
+        "{}",
+        c.picture()
+    );
     assert_eq!(c.press(&["T"]).app.place(), Place::Trial);
 }
 
@@ -230,7 +293,11 @@ fn questions_wait_until_nobody_types() {
     c.app.shared.requests.clear();
     c.press(&["1", "p", "text:nfs"]);
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
-    assert!(c.picture().contains("The change was refused; nothing was changed: more when this is closed"), "{}", c.picture());
+    assert!(
+        c.picture().contains("The change was refused; nothing was changed: more when this is closed"),
+        "{}",
+        c.picture()
+    );
     c.app.reply(drafted(a_draft()));
     assert!(c.app.place() == Place::Nodes && c.picture().contains("nfs"), "{}", c.picture());
     c.press(&["esc"]);
@@ -258,7 +325,13 @@ fn the_question_applies_what_it_was_asked_about() {
     let (plan, view) = (c.app.shared.plan.clone(), c.app.shared.seen.as_ref().unwrap().view.clone());
     let applies = |c: &mut Cockpit| {
         c.app.act(Action::Accept);
-        let found = c.app.shared.requests.drain(..).find_map(|r| if let Request::Change(Change::Apply { what, .. }) = r { Some(what) } else { None }).unwrap();
+        let found = c
+            .app
+            .shared
+            .requests
+            .drain(..)
+            .find_map(|r| if let Request::Change(Change::Apply { what, .. }) = r { Some(what) } else { None })
+            .unwrap();
         assert!(found.plan == plan && std::sync::Arc::ptr_eq(&found.seen, &view), "{:?}", found.plan);
     };
     c.press(&["3", "y"]);
@@ -278,12 +351,21 @@ fn the_plan_on_trial_is_no_draft_from_before() {
     on_trial(&mut other);
     let trial = other.app.shared.trial.clone().unwrap();
     let plan = crate::syntax::plan::read(&trial.plan).unwrap();
-    let ended = |state: &str| Reply::Trial(Some(TrialSeen { pending: false, phase: None, state: state.into(), ..trial.clone() }));
+    let ended = |state: &str| {
+        Reply::Trial(Some(TrialSeen { pending: false, phase: None, state: state.into(), ..trial.clone() }))
+    };
     let asks = |c: &mut Cockpit, draft: &Plan, then: &str| {
         c.app.reply(Reply::Trial(Some(trial.clone())));
         c.app.reply(drafted(draft.clone()));
         let during = c.picture();
-        assert!(c.app.place() == Place::Trial && during.contains("comes back") | during.contains("come back"), "{during}");
+        assert!(
+            c.app.place() == Place::Trial
+                && during.contains(
+                    "comes \
+            back"
+                ) | during.contains("come back"),
+            "{during}"
+        );
         c.app.reply(ended(then));
         assert_eq!(c.app.place(), Place::Trial, "a question lies over the trial's screen");
         c.press(&["esc"]);
@@ -311,7 +393,12 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
     c.app.reply(foreign());
     let said = |c: &mut Cockpit| c.picture().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
     let shown = said(&mut c);
-    for part in ["A draft that is not your own", "/srv/alice/.local/share/portcullis/draft-host-nfs1.toml", "of alice, 2 hours ago", "somebody else may write"] {
+    for part in [
+        "A draft that is not your own",
+        "/srv/alice/.local/share/portcullis/draft-host-nfs1.toml",
+        "of alice, 2 hours ago",
+        "somebody else may write",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     c.press(&["enter"]);
@@ -322,7 +409,14 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
     // One's own is offered first, with its place.
     let mut c = Cockpit::demo(80, 24);
     c.app.reply(drafted(a_draft()));
-    assert!(said(&mut c).contains("/root/.local/share/portcullis/draft-host-nfs1.toml, 2 hours ago"), "{}", c.picture());
+    assert!(
+        said(&mut c).contains(
+            "/root/.local/share/portcullis/draft-host-nfs1.toml, 2 hours \
+        ago"
+        ),
+        "{}",
+        c.picture()
+    );
     c.press(&["enter"]);
     assert_eq!(c.app.shared.plan, a_draft());
 }
@@ -369,7 +463,10 @@ fn the_way_on_from_a_lock_out_is_at_the_cursor() {
 fn the_rule_that_shuts_the_operator_out() {
     let view = crate::observe::live::observe(&crate::host::demo::Demo::new());
     let at = |rules: &[(&str, &str, &str)]| {
-        let text: String = rules.iter().map(|(a, from, to)| format!("[[rule]]\naction = \"{a}\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n")).collect();
+        let text: String = rules
+            .iter()
+            .map(|(a, from, to)| format!("[[rule]]\naction = \"{a}\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n"))
+            .collect();
         planned::shuts_out(&view, &crate::syntax::plan::read(&format!("version = 1\n{text}")).unwrap())
     };
     assert_eq!(at(&[("drop", "any", "nfs"), ("allow", "192.0.2.11", "22"), ("drop", "10.0.0.0/8", "22")]), Some(2));
@@ -394,11 +491,17 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
         (note.bad, note.text)
     };
     let (bad, text) = said(&trial, Enforced::default());
-    assert!(bad && text.contains("kept by the operator, but not saved for the next boot; 4 shows it, and s there saves it"), "{text}");
+    assert!(
+        bad && text.contains("kept by the operator, but not saved for the next boot; 4 shows it, and s there saves it"),
+        "{text}"
+    );
     let (bad, text) = said(&trial, void(&other, &fresh));
     assert!(bad && text.contains("kept by the operator, but it is not in force; 4 shows it"), "{text}");
     let saved = BootFile { path: "/etc/iptables/rules.v4".into(), holds: BootHolds::Trial };
-    let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial.clone() }, Enforced { boot_files: vec![saved], ..Enforced::default() });
+    let (bad, text) = said(
+        &TrialSeen { saved: Some("2026".into()), ..trial.clone() },
+        Enforced { boot_files: vec![saved], ..Enforced::default() },
+    );
     assert!(bad && text.contains("4 shows it. /etc/iptables/rules.v4 holds rules of a trial"), "{text}");
     let (bad, text) = said(&TrialSeen { saved: Some("2026".into()), ..trial }, Enforced::default());
     assert!(!bad && text.ends_with("shows it"), "{text}");

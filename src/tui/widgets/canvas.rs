@@ -42,7 +42,10 @@ pub fn fit_middle(text: &str, cells: usize, theme: &Theme) -> String {
     let text = clean(text);
     let chars: Vec<char> = text.chars().collect();
     // Names of chains and files are mostly narrow; what is not is cut at its end.
-    if UnicodeWidthStr::width(text.as_ref()) <= cells || chars.len() != UnicodeWidthStr::width(text.as_ref()) || cells < 8 {
+    if UnicodeWidthStr::width(text.as_ref()) <= cells
+        || chars.len() != UnicodeWidthStr::width(text.as_ref())
+        || cells < 8
+    {
         return fit(&text, cells, theme);
     }
     let tail = (cells - 1) * 3 / 5;
@@ -62,7 +65,9 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
         let mut line = String::new();
         for word in clean(paragraph).split(' ') {
             let mut word = word.to_owned();
-            if !line.is_empty() && UnicodeWidthStr::width(line.as_str()) + 1 + UnicodeWidthStr::width(word.as_str()) > cells {
+            if !line.is_empty()
+                && UnicodeWidthStr::width(line.as_str()) + 1 + UnicodeWidthStr::width(word.as_str()) > cells
+            {
                 out.push(std::mem::take(&mut line));
             }
             while UnicodeWidthStr::width(word.as_str()) > cells {
@@ -185,7 +190,8 @@ impl<'a> Canvas<'a> {
 
     /// Shows where typed text goes.
     pub fn caret(&mut self, x: u16, y: u16) {
-        if x < self.area.width && y < self.area.height
+        if x < self.area.width
+            && y < self.area.height
             && let Some(cell) = self.buf.cell_mut((self.area.x + x, self.area.y + y))
         {
             cell.modifier |= Modifier::REVERSED;
@@ -239,7 +245,12 @@ mod tests {
 
     #[test]
     fn long_names_keep_their_end() {
-        let theme = Theme { depth: crate::tui::theme::Depth::Mono, ground: crate::tui::theme::Ground::Either, unicode: true, reader: false };
+        let theme = Theme {
+            depth: crate::tui::theme::Depth::Mono,
+            ground: crate::tui::theme::Ground::Either,
+            unicode: true,
+            reader: false,
+        };
         assert_eq!(fit_middle("ufw-after-logging-input", 17, &theme), "ufw-aft…ing-input");
         assert_eq!(fit_middle("INPUT", 17, &theme), "INPUT");
         assert_eq!(fit_middle("ufw-after", 5, &theme), "ufw-…");

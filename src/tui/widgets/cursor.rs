@@ -61,9 +61,13 @@ impl Cursor {
         if self.at < self.top || self.at >= self.top + height.max(1) {
             let near = self.at + height == self.top + height.max(1) - 1 || self.at == self.top + height;
             let half = height / 2;
-            self.top = if near && self.at > self.top { self.top + half.max(1) }
-                else if self.at < self.top && self.top - self.at == 1 { self.top.saturating_sub(half.max(1)) }
-                else { self.at.saturating_sub(half) };
+            self.top = if near && self.at > self.top {
+                self.top + half.max(1)
+            } else if self.at < self.top && self.top - self.at == 1 {
+                self.top.saturating_sub(half.max(1))
+            } else {
+                self.at.saturating_sub(half)
+            };
         }
         self.top = self.top.min(len.saturating_sub(height));
         self.top..(self.top + height).min(len)
@@ -90,7 +94,8 @@ mod tests {
             let mut c = Cursor::default();
             for (kind, height, len) in steps {
                 let (height, len) = (usize::from(height % 40) + 1, usize::from(len));
-                c.act([Action::Up, Action::Down, Action::PageUp, Action::PageDown, Action::Top, Action::Bottom][usize::from(kind % 6)], len);
+                let moves = [Action::Up, Action::Down, Action::PageUp, Action::PageDown, Action::Top, Action::Bottom];
+                c.act(moves[usize::from(kind % 6)], len);
                 let w = c.window(len, height);
                 proptest::prop_assert!(len == 0 || w.contains(&c.at), "{c:?} {w:?} {len}");
                 proptest::prop_assert!(w.len() == height.min(len));

@@ -58,7 +58,10 @@ impl Field {
 
     /// Takes a key; whether it was one for the field.
     pub fn key(&mut self, key: KeyEvent) -> bool {
-        if std::mem::take(&mut self.offered) && matches!(key.code, KeyCode::Char(_)) && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+        if std::mem::take(&mut self.offered)
+            && matches!(key.code, KeyCode::Char(_))
+            && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+        {
             self.clear();
         }
         match key.code {
@@ -66,7 +69,10 @@ impl Field {
             KeyCode::Char('a') if key.modifiers == KeyModifiers::CONTROL => self.at = 0,
             KeyCode::Char('e') if key.modifiers == KeyModifiers::CONTROL => self.at = self.text.len(),
             KeyCode::Char('w') if key.modifiers == KeyModifiers::CONTROL => {
-                let word = self.text[..self.at].iter().rposition(|c| *c != ' ').map_or(0, |end| self.text[..end].iter().rposition(|c| *c == ' ').map_or(0, |s| s + 1));
+                let word = self.text[..self.at]
+                    .iter()
+                    .rposition(|c| *c != ' ')
+                    .map_or(0, |end| self.text[..end].iter().rposition(|c| *c == ' ').map_or(0, |s| s + 1));
                 self.text.drain(word..self.at);
                 self.at = word;
             }

@@ -21,7 +21,12 @@ struct Changer<E> {
 }
 
 /// Runs until the screen is gone. After a change the other thread is asked to look.
-pub fn run<E: From<Reply> + Send + 'static>(host: Option<Machine>, changes: &Receiver<(Change, Token)>, looks: Sender<(Request, Token)>, teller: Teller<E>) {
+pub fn run<E: From<Reply> + Send + 'static>(
+    host: Option<Machine>,
+    changes: &Receiver<(Change, Token)>,
+    looks: Sender<(Request, Token)>,
+    teller: Teller<E>,
+) {
     let mut w = Changer { host, looks, teller, save_shown: None };
     while let Ok((change, _token)) = changes.recv() {
         if !super::survives(|| w.serve(change)) {
@@ -33,7 +38,11 @@ pub fn run<E: From<Reply> + Send + 'static>(host: Option<Machine>, changes: &Rec
 impl<E: From<Reply> + Send + 'static> Changer<E> {
     fn serve(&mut self, change: Change) {
         let Some(host) = self.host.clone() else {
-            self.refuse(Refusal::failed("capture", "this is captured text, not a host", "run portcullis on the host itself, as root"));
+            self.refuse(Refusal::failed(
+                "capture",
+                "this is captured text, not a host",
+                "run portcullis on the host itself, as root",
+            ));
             return;
         };
         let ends = matches!(change, Change::Keep { .. } | Change::Revert);
@@ -77,36 +86,58 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             Change::Apply { what: Proposal { plan, seen, allowed, .. }, within } => {
                 let options = Options {
                     confirm_within: within,
-                    replace: allowed.replace, allow_lockout: allowed.lockout, without_fuse: allowed.without_fuse,
-                    without_rehearsal: allowed.without_rehearsal, seen: Some(seen),
+                    replace: allowed.replace,
+                    allow_lockout: allowed.lockout,
+                    without_fuse: allowed.without_fuse,
+                    without_rehearsal: allowed.without_rehearsal,
+                    seen: Some(seen),
                 };
                 let mut progress = |what: &str| self.teller.tell(Reply::Changing(what.to_owned()));
-                trial::apply(host, &plan, &options, &mut progress).map(|r| Reply::Began(shown(&r, &trial::status(host))))
+                trial::apply(host, &plan, &options, &mut progress)
+                    .map(|r| Reply::Began(shown(&r, &trial::status(host))))
             }
             Change::Keep { without_proof } => trial::keep(host, without_proof)
                 .map(|_| Reply::Done("kept: the plan stays; s on the Plan screen saves it for the next boot".into())),
-            Change::Revert => trial::revert_telling(host, &mut |what| self.teller.tell(Reply::Changing(what.to_owned()))).and_then(|found| match found {
-                Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
-                Reverted::Unrecorded(_) => Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into())),
-                Reverted::EndedBefore(r) => {
-                    let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
-                    Err(Refusal::failed("no-trial", what, "nothing was reverted now"))
-                }
-            }),
+            Change::Revert => {
+                trial::revert_telling(host, &mut |what| self.teller.tell(Reply::Changing(what.to_owned()))).and_then(
+                    |found| match found {
+                        Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
+                        Reverted::Unrecorded(_) => {
+                            Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into()))
+                        }
+                        Reverted::EndedBefore(r) => {
+                            let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
+                            Err(Refusal::failed("no-trial", what, "nothing was reverted now"))
+                        }
+                    },
+                )
+            }
             Change::Extend => trial::extend(host).map(|r| Reply::Trial(Some(shown(&r, &trial::status(host))))),
-            Change::SavePreview { mode } => save::prepare(host, mode.unwrap_or_else(|| trial::usual_mode(host))).map(|p| {
-                let (mode, text) = (p.mode, preview_text(&p));
-                self.save_shown = Some(p);
-                Reply::SavePreview { mode, text }
-            }),
+            Change::SavePreview { mode } => {
+                save::prepare(host, mode.unwrap_or_else(|| trial::usual_mode(host))).map(|p| {
+                    let (mode, text) = (p.mode, preview_text(&p));
+                    self.save_shown = Some(p);
+                    Reply::SavePreview { mode, text }
+                })
+            }
             // What was shown is what is written: save compares.
-            Change::Save { mode } => self.save_shown.take().filter(|p| p.mode == mode).map_or_else(|| save::preview(host, mode), Ok)
-                .and_then(|p| save::save(host, &p).map(|done| {
-                    let (what, done, to_do) = (mode.what(), done.join("; "), p.to_do());
-                    // What is left to do comes first: the rest may be longer than the note.
-                    let text = to_do.as_ref().map_or_else(|| format!("saved {what}: {done}"), |t| format!("saved {what}. Before the next boot: {t} Done: {done}"));
-                    Reply::Saved(text, to_do)
-                })),
+            Change::Save { mode } => {
+                self.save_shown
+                    .take()
+                    .filter(|p| p.mode == mode)
+                    .map_or_else(|| save::preview(host, mode), Ok)
+                    .and_then(|p| {
+                        save::save(host, &p).map(|done| {
+                            let (what, done, to_do) = (mode.what(), done.join("; "), p.to_do());
+                            // What is left to do comes first: the rest may be longer than the note.
+                            let text = to_do.as_ref().map_or_else(
+                                || format!("saved {what}: {done}"),
+                                |t| format!("saved {what}. Before the next boot: {t} Done: {done}"),
+                            );
+                            Reply::Saved(text, to_do)
+                        })
+                    })
+            }
         }
     }
 }
@@ -114,7 +145,13 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
 /// What the next start does with the files, then what they gain and lose.
 fn preview_text(p: &save::Preview) -> String {
     let refused = p.refused.as_ref().map(|r| format!("This is refused: {}; {}.", r.what, r.hint));
-    let mut out: String = refused.iter().map(String::as_str).chain(p.boot.lines()).flat_map(|l| wrap(l, BOOT_WIDTH)).flat_map(|l| [l, "\n".into()]).collect();
+    let mut out: String = refused
+        .iter()
+        .map(String::as_str)
+        .chain(p.boot.lines())
+        .flat_map(|l| wrap(l, BOOT_WIDTH))
+        .flat_map(|l| [l, "\n".into()])
+        .collect();
     for f in &p.files {
         if f.diff.is_empty() {
             out.push_str(&format!("{}: no difference\n", f.path.display()));
@@ -133,10 +170,22 @@ mod tests {
 
     #[test]
     fn a_change_does_not_wait_for_a_look() {
-        let rules: String = (0..20_000).map(|n| format!("-A INPUT -s 10.{}.{}.0/24 -p tcp --dport {} -j ACCEPT\n", n / 250, n % 250, n % 60_000 + 1)).collect();
+        let rules: String = (0..20_000)
+            .map(|n| {
+                format!(
+                    "-A INPUT -s 10.{}.{}.0/24 -p tcp --dport {} -j \
+                ACCEPT\n",
+                    n / 250,
+                    n % 250,
+                    n % 60_000 + 1
+                )
+            })
+            .collect();
         let text = format!("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{rules}COMMIT\n");
         let (out, replies) = std::sync::mpsc::channel::<Reply>();
-        let worker = Worker::start_without_drafts(Subject::Texts(vec![Input { name: "rules".into(), text, family: None }]), out).unwrap();
+        let worker =
+            Worker::start_without_drafts(Subject::Texts(vec![Input { name: "rules".into(), text, family: None }]), out)
+                .unwrap();
         assert!(worker.send(Request::Change(Change::Revert)));
         let mut looked = false;
         for r in replies {

@@ -25,12 +25,18 @@ pub fn gained(before: Option<&[Option<Ruleset>; 2]>, now: &[Option<Ruleset>; 2],
         for table in &set.tables {
             for chain in &table.chains {
                 let was = old.and_then(|o| o.chain(&table.name, &chain.name));
-                let rates = chain.rules.iter().enumerate().map(|(n, r)| {
-                    // A rule that moved, or was loaded anew, has no reading before.
-                    let same = was.and_then(|w| w.rules.get(n)).filter(|w| w.text == r.text && w.packets <= r.packets);
-                    let per_second = same.map_or(0.0, |w| (r.packets - w.packets) as f64 / seconds.max(0.1));
-                    Rate { packets: r.packets, per_second }
-                }).collect();
+                let rates = chain
+                    .rules
+                    .iter()
+                    .enumerate()
+                    .map(|(n, r)| {
+                        // A rule that moved, or was loaded anew, has no reading before.
+                        let same =
+                            was.and_then(|w| w.rules.get(n)).filter(|w| w.text == r.text && w.packets <= r.packets);
+                        let per_second = same.map_or(0.0, |w| (r.packets - w.packets) as f64 / seconds.max(0.1));
+                        Rate { packets: r.packets, per_second }
+                    })
+                    .collect();
                 out.rules.insert((family, table.name.clone(), chain.name.clone()), rates);
             }
         }
@@ -39,12 +45,18 @@ pub fn gained(before: Option<&[Option<Ruleset>; 2]>, now: &[Option<Ruleset>; 2],
 }
 
 /// Reads until the flag falls, or nobody takes the answers; says why it stops by itself.
-pub fn watch(host: Arc<dyn Host + Send + Sync>, backend: Option<Backend>, on: Arc<AtomicBool>, mut tell: impl FnMut(Result<Rates, String>) -> bool + Send + 'static) {
+pub fn watch(
+    host: Arc<dyn Host + Send + Sync>,
+    backend: Option<Backend>,
+    on: Arc<AtomicBool>,
+    mut tell: impl FnMut(Result<Rates, String>) -> bool + Send + 'static,
+) {
     thread::spawn(move || {
         let mut last: Option<([Option<Ruleset>; 2], Duration)> = None;
         while on.load(Ordering::SeqCst) {
             let begun = host.now().boot;
-            let sets = Family::BOTH.map(|f| firewall::rules(host.as_ref(), f, backend, false).ok().map(|(_, set, _)| set));
+            let sets =
+                Family::BOTH.map(|f| firewall::rules(host.as_ref(), f, backend, false).ok().map(|(_, set, _)| set));
             let ended = host.now().boot;
             if sets.iter().all(Option::is_none) {
                 tell(Err("the counters cannot be read".into()));
@@ -57,7 +69,10 @@ pub fn watch(host: Arc<dyn Host + Send + Sync>, backend: Option<Backend>, on: Ar
                 return;
             }
             if ended.saturating_sub(begun) > DEAREST {
-                tell(Err(format!("reading the counters takes {} ms here: they are not read again", ended.saturating_sub(begun).as_millis())));
+                tell(Err(format!(
+                    "reading the counters takes {} ms here: they are not read again",
+                    ended.saturating_sub(begun).as_millis()
+                )));
                 return;
             }
             host.pause(EVERY);
@@ -73,8 +88,12 @@ mod tests {
     #[test]
     fn a_rule_gains_per_second_and_a_moved_rule_has_no_past() {
         let read = |text: &str| [Some(iptables_save::read(text, Family::V4).0), None];
-        let before = read("*filter\n:INPUT ACCEPT [0:0]\n[10:0] -A INPUT -p tcp -j ACCEPT\n[5:0] -A INPUT -j DROP\nCOMMIT\n");
-        let now = read("*filter\n:INPUT ACCEPT [0:0]\n[30:0] -A INPUT -p tcp -j ACCEPT\n[7:0] -A INPUT -p udp -j DROP\nCOMMIT\n");
+        let before =
+            read("*filter\n:INPUT ACCEPT [0:0]\n[10:0] -A INPUT -p tcp -j ACCEPT\n[5:0] -A INPUT -j DROP\nCOMMIT\n");
+        let now = read(
+            "*filter\n:INPUT ACCEPT [0:0]\n[30:0] -A INPUT -p tcp -j ACCEPT\n[7:0] -A INPUT -p udp -j \
+                DROP\nCOMMIT\n",
+        );
         let rates = gained(Some(&before), &now, 2.0);
         let input = &rates.rules[&(Family::V4, "filter".to_owned(), "INPUT".to_owned())];
         assert_eq!(input[0], Rate { packets: 30, per_second: 10.0 });

@@ -11,8 +11,8 @@ use crate::trial::{self, By, Record, Status};
 use crate::tui::sentence::utc;
 use crate::tui::shared::{Reply, TrialSeen};
 
-/// The rules are read again while a trial runs, but of the time that goes by so one part at most: a host with very many has
-/// better things to do.
+/// The rules are read again while a trial runs, but of the time that goes by so one part at most: a host with very many
+/// has better things to do.
 const SHARE: u32 = 20;
 
 /// The host that is looked at, for several threads.
@@ -70,18 +70,20 @@ impl<E: From<Reply> + Send + 'static> Teller<E> {
         }
         let me = self.clone();
         let mut next = Duration::ZERO;
-        thread::spawn(move || loop {
-            host.pause(Duration::from_secs(1));
-            let (told, pending) = me.tell_clock(host.as_ref());
-            let begun = host.now().boot;
-            if told && pending && begun >= next {
-                me.tell(Reply::Enforced(trial::enforced(host.as_ref()).1));
-                next = begun + host.now().boot.saturating_sub(begun) * SHARE;
-            }
-            if !told || !pending {
-                me.clock.store(false, Ordering::SeqCst);
-                me.tell(Reply::Past(past(host.as_ref())));
-                return;
+        thread::spawn(move || {
+            loop {
+                host.pause(Duration::from_secs(1));
+                let (told, pending) = me.tell_clock(host.as_ref());
+                let begun = host.now().boot;
+                if told && pending && begun >= next {
+                    me.tell(Reply::Enforced(trial::enforced(host.as_ref()).1));
+                    next = begun + host.now().boot.saturating_sub(begun) * SHARE;
+                }
+                if !told || !pending {
+                    me.clock.store(false, Ordering::SeqCst);
+                    me.tell(Reply::Past(past(host.as_ref())));
+                    return;
+                }
             }
         });
     }

@@ -23,7 +23,8 @@ impl Space {
     #[expect(clippy::zombie_processes, reason = "dropping the space ends and awaits it")]
     fn new() -> Self {
         // `cat` waits until we close its input, so that nothing outlives the test.
-        let holder = Command::new("unshare").args(["-n", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let holder =
+            Command::new("unshare").args(["-n", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let pid = holder.id();
         let own = std::fs::read_link("/proc/self/ns/net").unwrap();
         for _ in 0..2000 {
@@ -44,9 +45,15 @@ impl Space {
 
     pub fn try_run(&self, argv: &[&str], stdin: &str) -> Output {
         let pid = self.holder.id().to_string();
-        let mut child = Command::new("nsenter").args(["-t", &pid, "-n"]).args(argv)
+        let mut child = Command::new("nsenter")
+            .args(["-t", &pid, "-n"])
+            .args(argv)
             .env("XTABLES_LOCKFILE", format!("/tmp/portcullis-judge-{}.lock", std::process::id()))
-            .stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -57,7 +64,9 @@ impl Space {
         std::thread::spawn(move || {
             move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             work()
-        }).join().unwrap()
+        })
+        .join()
+        .unwrap()
     }
 }
 
@@ -91,7 +100,11 @@ impl Nets {
         let setup = |space: &Space, addrs: &[(&str, &str)], routes: &[&str]| {
             let mut script = String::new();
             for (i, _) in addrs {
-                writeln!(script, "echo 0 > /proc/sys/net/ipv4/conf/{i}/rp_filter; echo 0 > /proc/sys/net/ipv6/conf/{i}/accept_dad").unwrap();
+                writeln!(
+                    script,
+                    "echo 0 > /proc/sys/net/ipv4/conf/{i}/rp_filter; echo 0 > /proc/sys/net/ipv6/conf/{i}/accept_dad"
+                )
+                .unwrap();
             }
             script.push_str("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; ip link set lo up\n");
             for (i, a) in addrs {
@@ -104,21 +117,39 @@ impl Nets {
             let out = space.run(&["sh", "-e"], &script);
             assert_eq!(out, "", "{out}");
         };
-        setup(&server, &[
-            ("s0", "10.0.0.1/24"), ("s1", "10.1.0.1/24"), ("b0", "172.20.0.1/24"),
-            ("s0", "fd00::1/64"), ("s1", "fd01::1/64"), ("b0", "fd20::1/64"),
-        ], &["route add default via 10.0.0.2", "-6 route add default via fd00::2"]);
-        setup(&client, &[("c0", "10.0.0.2/24"), ("c1", "10.1.0.2/24"), ("c0", "fd00::2/64"), ("c1", "fd01::2/64")], &[
-            "route add default via 10.0.0.1 dev c0", "route add default via 10.1.0.1 dev c1 metric 10",
-            "-6 route add default via fd00::1 dev c0", "-6 route add default via fd01::1 dev c1 metric 2000",
-        ]);
-        setup(&inner, &[("i0", "172.20.0.2/24"), ("i0", "172.20.0.3/24"), ("i0", "fd20::2/64"), ("i0", "fd20::3/64")], &[
-            "route add default via 172.20.0.1", "-6 route add default via fd20::1",
-        ]);
+        setup(
+            &server,
+            &[
+                ("s0", "10.0.0.1/24"),
+                ("s1", "10.1.0.1/24"),
+                ("b0", "172.20.0.1/24"),
+                ("s0", "fd00::1/64"),
+                ("s1", "fd01::1/64"),
+                ("b0", "fd20::1/64"),
+            ],
+            &["route add default via 10.0.0.2", "-6 route add default via fd00::2"],
+        );
+        setup(
+            &client,
+            &[("c0", "10.0.0.2/24"), ("c1", "10.1.0.2/24"), ("c0", "fd00::2/64"), ("c1", "fd01::2/64")],
+            &[
+                "route add default via 10.0.0.1 dev c0",
+                "route add default via 10.1.0.1 dev c1 metric 10",
+                "-6 route add default via fd00::1 dev c0",
+                "-6 route add default via fd01::1 dev c1 metric 2000",
+            ],
+        );
+        setup(
+            &inner,
+            &[("i0", "172.20.0.2/24"), ("i0", "172.20.0.3/24"), ("i0", "fd20::2/64"), ("i0", "fd20::3/64")],
+            &["route add default via 172.20.0.1", "-6 route add default via fd20::1"],
+        );
         // Rules may drop neighbour discovery, which is ICMPv6: the neighbours are told instead.
         for (near, device, far, peer, addrs) in [
-            (&client, "c0", &server, "s0", &["fd00::1"][..]), (&client, "c1", &server, "s1", &["fd01::1"]),
-            (&server, "s0", &client, "c0", &["fd00::2"]), (&server, "b0", &inner, "i0", &["fd20::2", "fd20::3"]),
+            (&client, "c0", &server, "s0", &["fd00::1"][..]),
+            (&client, "c1", &server, "s1", &["fd01::1"]),
+            (&server, "s0", &client, "c0", &["fd00::2"]),
+            (&server, "b0", &inner, "i0", &["fd20::2", "fd20::3"]),
             (&inner, "i0", &server, "b0", &["fd20::1"]),
         ] {
             let shown = far.run(&["ip", "-o", "link", "show", "dev", peer], "");
@@ -127,7 +158,10 @@ impl Nets {
                 near.run(&["ip", "neigh", "replace", a, "lladdr", mac, "dev", device, "nud", "permanent"], "");
             }
         }
-        server.run(&["sh", "-e"], "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n");
+        server.run(
+            &["sh", "-e"],
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n",
+        );
         Self { client, server, inner }
     }
 }
@@ -147,8 +181,13 @@ pub fn addrs() -> Vec<LocalAddr> {
 pub fn routes() -> Vec<Route> {
     let to = |n: &str, f, i: &str| Route { net: Net::parse(n, f).unwrap(), interface: i.to_owned() };
     vec![
-        to("0.0.0.0/0", Family::V4, "s0"), to("10.0.0.0/24", Family::V4, "s0"), to("10.1.0.0/24", Family::V4, "s1"),
-        to("172.20.0.0/24", Family::V4, "b0"), to("::/0", Family::V6, "s0"), to("fd00::/64", Family::V6, "s0"),
-        to("fd01::/64", Family::V6, "s1"), to("fd20::/64", Family::V6, "b0"),
+        to("0.0.0.0/0", Family::V4, "s0"),
+        to("10.0.0.0/24", Family::V4, "s0"),
+        to("10.1.0.0/24", Family::V4, "s1"),
+        to("172.20.0.0/24", Family::V4, "b0"),
+        to("::/0", Family::V6, "s0"),
+        to("fd00::/64", Family::V6, "s0"),
+        to("fd01::/64", Family::V6, "s1"),
+        to("fd20::/64", Family::V6, "b0"),
     ]
 }

@@ -43,11 +43,13 @@ fn receiver(space: &Space, f: Family, proto: u8) -> Socket {
 
 impl Range {
     pub fn new(nets: &Nets, f: Family) -> Self {
-        let senders = ["c0", "c1"].map(|device| nets.client.within(move || {
-            let s = Socket::new(domain(f), Type::RAW, Some(Protocol::from(255))).unwrap();
-            s.bind_device(Some(device.as_bytes())).unwrap();
-            s
-        }));
+        let senders = ["c0", "c1"].map(|device| {
+            nets.client.within(move || {
+                let s = Socket::new(domain(f), Type::RAW, Some(Protocol::from(255))).unwrap();
+                s.bind_device(Some(device.as_bytes())).unwrap();
+                s
+            })
+        });
         let icmp = if f == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
         let mut receivers = Vec::new();
         for space in [&nets.server, &nets.inner] {
@@ -102,7 +104,8 @@ impl Range {
         for (s, _) in self.receivers.iter().filter(|r| r.1 == MARK) {
             let mine = waiting.len() - 2;
             while waiting.len() > mine {
-                let data = next(s, self.f).unwrap_or_else(|| panic!("{:?}: marks {waiting:?} at the end of a volley did not arrive", self.f));
+                let data = next(s, self.f)
+                    .unwrap_or_else(|| panic!("{:?}: marks {waiting:?} at the end of a volley did not arrive", self.f));
                 waiting.remove(&u16::from_be_bytes([data[0], data[1]]));
             }
         }
@@ -174,7 +177,10 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
     let (mut out, at) = match p.proto {
         Proto::TCP => {
             // The number is the low half of the sequence number.
-            let mut h = vec![sport[0], sport[1], dport[0], dport[1], 0, 0, n[0], n[1], 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0];
+            let mut h = vec![
+                sport[0], sport[1], dport[0], dport[1], 0, 0, n[0], n[1], 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0,
+                0,
+            ];
             h.truncate(20);
             (h, 16)
         }
@@ -182,7 +188,8 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
         Proto(OTHER) => return n.to_vec(),
         Proto(SCTP) => {
             // An INIT chunk whose initiate tag holds the number (RFC 9260, 3.3.2).
-            let mut h = vec![sport[0], sport[1], dport[0], dport[1], 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 1, 0, n[0], n[1]];
+            let mut h =
+                vec![sport[0], sport[1], dport[0], dport[1], 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 1, 0, n[0], n[1]];
             h.extend([0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
             let crc = crc32c(&h).to_le_bytes();
             h[8..12].copy_from_slice(&crc);

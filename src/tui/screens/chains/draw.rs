@@ -24,12 +24,26 @@ impl Chains {
         let height = c.h().saturating_sub(below);
         self.first_line = c.area().y;
         // As wide as its longest name, as far as the rules leave room.
-        let most = if c.w() >= 110 { 38 } else if c.w() >= 76 { 29 } else { 20 };
+        let most = if c.w() >= 110 {
+            38
+        } else if c.w() >= 76 {
+            29
+        } else {
+            20
+        };
         self.tree_width = (self.longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
             c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.search));
             let other = sh.key(Place::Chains, Action::Family);
-            c.put(2, 3, Role::Text, &format!("esc shows all rules again; {other} looks among those of the other family."));
+            c.put(
+                2,
+                3,
+                Role::Text,
+                &format!(
+                    "esc shows all rules again; {other} looks among those of the other \
+                family."
+                ),
+            );
             return;
         }
         if self.lines.is_empty() {
@@ -55,8 +69,12 @@ impl Chains {
         for (y, at) in window.enumerate() {
             let y = y as u16;
             match &self.lines[at] {
-                Line::Table(t) => { c.put(1, y, Role::Title, t); }
-                Line::Owner(o) => { c.put(2, y, Role::Owner, o); }
+                Line::Table(t) => {
+                    c.put(1, y, Role::Title, t);
+                }
+                Line::Owner(o) => {
+                    c.put(2, y, Role::Owner, o);
+                }
                 Line::Chain(i) => {
                     let here = at == self.tree.at;
                     if here {
@@ -81,7 +99,11 @@ impl Chains {
         let mut path: Vec<&str> = self.path.iter().map(|(_, chain, _)| chain.as_str()).collect();
         path.push(&chain_name);
         let arrow = format!(" {} ", c.theme.glyph(Glyph::Arrow));
-        let info = format!("{} {}", self.family.label(), chain.policy.map_or_else(|| count(chain.rules.len(), "rule"), |p| format!("policy {p}")));
+        let info = format!(
+            "{} {}",
+            self.family.label(),
+            chain.policy.map_or_else(|| count(chain.rules.len(), "rule"), |p| format!("policy {p}"))
+        );
         let room = usize::from(c.w()).saturating_sub(info.len() + 3);
         let mut title = path.join(&arrow);
         if title.chars().count() > room {
@@ -93,12 +115,31 @@ impl Chains {
         let wide = c.w() >= WIDE;
         let row = self.row().unwrap_or(usize::MAX);
         self.looked_up.turn_to(row, chain, self.family);
-        let w = RuleColumns::new(c.w(), self.looked_up.widest, chain.rules.len().to_string().len() as u16, seen.counted[self.family.index()]);
-        for (x, name) in [(w.hits - 2, "#"), (w.hits, if w.target > w.hits { " hits" } else { "" }), (w.target, "target"), (w.proto, "proto")] {
+        let w = RuleColumns::new(
+            c.w(),
+            self.looked_up.widest,
+            chain.rules.len().to_string().len() as u16,
+            seen.counted[self.family.index()],
+        );
+        for (x, name) in [
+            (w.hits - 2, "#"),
+            (w.hits, if w.target > w.hits { " hits" } else { "" }),
+            (w.target, "target"),
+            (w.proto, "proto"),
+        ] {
             c.put(x, 1, Role::Dim, name);
         }
         if wide {
-            for (x, name) in [(w.iface, "in/out"), (w.source, "source"), (w.dest, "destination"), (w.rest, "what else")] {
+            for (x, name) in [
+                (w.iface, "in/out"),
+                (w.source, "source"),
+                (w.dest, "destination"),
+                (
+                    w.rest,
+                    "what \
+                else",
+                ),
+            ] {
                 c.put(x, 1, Role::Dim, name);
             }
         } else {
@@ -115,14 +156,20 @@ impl Chains {
             }
             let n = shown.as_ref().map_or(at, |s| s.get(at).copied().unwrap_or(usize::MAX));
             let Some(rule) = chain.rules.get(n) else {
-                let mut text = chain.policy.map_or_else(|| "back to the rule that called".to_owned(), |p| format!("policy {p}"));
+                let mut text =
+                    chain.policy.map_or_else(|| "back to the rule that called".to_owned(), |p| format!("policy {p}"));
                 if let Some(s) = &shown {
                     text = format!("{text}   ({} not shown)", count(chain.rules.len() - s.len(), "rule"));
                 }
                 c.put(w.target, y, Role::Dim, &text);
                 continue;
             };
-            let lit = sh.lit.as_ref().and_then(|t| t.path.iter().find(|s| s.table == table && s.chain == chain_name && s.rule == Some(n + 1)).map(|s| s.result));
+            let lit = sh.lit.as_ref().and_then(|t| {
+                t.path
+                    .iter()
+                    .find(|s| s.table == table && s.chain == chain_name && s.rule == Some(n + 1))
+                    .map(|s| s.result)
+            });
             let hits = match rates.and_then(|r| r.get(n)) {
                 Some(r) if r.per_second > 0.0 => (Role::Found, format!("+{}/s", scaled_to(r.per_second, 3))),
                 Some(r) => hits(r.packets, true),
@@ -147,8 +194,23 @@ impl Chains {
                 c.put(2, y, Role::Text, l);
                 y += 1;
             }
-            c.put(2, y, Role::Dim, &format!("{}; {}; {} goes into it", owner, count(chain.rules.len(), "rule"), c.theme.glyph(Glyph::Enter)));
-            let never = seen.shadowed.keys().filter(|(f, t, name, _)| *f == self.family && t == table && *name == chain.name).count();
+            c.put(
+                2,
+                y,
+                Role::Dim,
+                &format!(
+                    "{}; {}; {} goes into \
+                    it",
+                    owner,
+                    count(chain.rules.len(), "rule"),
+                    c.theme.glyph(Glyph::Enter)
+                ),
+            );
+            let never = seen
+                .shadowed
+                .keys()
+                .filter(|(f, t, name, _)| *f == self.family && t == table && *name == chain.name)
+                .count();
             let mut said = Vec::new();
             if never > 0 {
                 said.push(format!("{} can never match (x)", count(never, "rule")));
@@ -195,14 +257,27 @@ impl Chains {
 }
 
 pub(super) fn detail_height(screen: u16) -> u16 {
-    if screen >= 40 { 7 } else if screen >= 20 { 5 } else { 3 }
+    if screen >= 40 {
+        7
+    } else if screen >= 20 {
+        5
+    } else {
+        3
+    }
 }
 
 /// So many rules tell how wide the column of the targets has to be; in a longer chain the others are cut if need be.
 const WIDEST_OF: usize = 200;
 
 struct RuleColumns {
-    number: u16, hits: u16, target: u16, proto: u16, iface: u16, source: u16, dest: u16, rest: u16,
+    number: u16,
+    hits: u16,
+    target: u16,
+    proto: u16,
+    iface: u16,
+    source: u16,
+    dest: u16,
+    rest: u16,
 }
 
 /// From this width on every column has its place; below, all but the target is one text.
@@ -243,7 +318,8 @@ impl LookedUp {
 
     fn turn_to(&mut self, row: usize, chain: &Chain, family: Family) {
         if self.row != Some(row) {
-            let widest = chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, family).target.chars().count() as u16).max();
+            let widest =
+                chain.rules.iter().take(WIDEST_OF).map(|r| columns(r, family).target.chars().count() as u16).max();
             *self = Self { row: Some(row), widest: widest.unwrap_or(0), columns: HashMap::new() };
         }
         if self.columns.len() > Self::MOST {
@@ -277,7 +353,9 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
     let name = if r.here { Role::Selected } else { Role::Dim };
     c.put_within(w.number + 2, y, w.hits, name, &format!("{:>w$}", r.number, w = usize::from(w.hits - w.number - 3)));
     c.put_within(w.hits, y, w.target, r.hits.0, &format!("{:>5}", r.hits.1));
-    let role = if r.shadow { Role::Dim } else {
+    let role = if r.shadow {
+        Role::Dim
+    } else {
         match cols.target.as_str() {
             "ACCEPT" => Role::Open,
             "DROP" | "REJECT" => Role::Closed,
@@ -289,7 +367,11 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
     c.put_within(w.proto, y, w.iface.min(w.source), text, if cols.proto.is_empty() { "all" } else { &cols.proto });
     let any = |s: &str, what: &str| if s.is_empty() { what.to_owned() } else { s.to_owned() };
     if r.wide {
-        let iface = if cols.input.is_empty() && cols.output.is_empty() { String::new() } else { format!("{}/{}", any(&cols.input, "*"), any(&cols.output, "*")) };
+        let iface = if cols.input.is_empty() && cols.output.is_empty() {
+            String::new()
+        } else {
+            format!("{}/{}", any(&cols.input, "*"), any(&cols.output, "*"))
+        };
         c.put_within(w.iface, y, w.source - 1, text, &iface);
         c.put_within(w.source, y, w.dest - 1, text, &any(&cols.source, "any"));
         c.put_within(w.dest, y, w.rest - 1, text, &any(&cols.destination, "any"));
@@ -298,10 +380,12 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
     } else {
         // The port first: it is what one looks for, and what is cut is at the end.
         let mut parts: Vec<String> = Some(cols.rest.clone()).filter(|r| !r.is_empty()).into_iter().collect();
-        for (word, v) in [("from", &cols.source), ("to", &cols.destination), ("in", &cols.input), ("out", &cols.output)] {
+        for (word, v) in [("from", &cols.source), ("to", &cols.destination), ("in", &cols.input), ("out", &cols.output)]
+        {
             if !v.is_empty() {
                 // One address needs no mask here: the room is for what else the rule asks.
-                let one = v.strip_suffix("/32").filter(|v| v.contains('.')).or_else(|| v.strip_suffix("/128")).unwrap_or(v);
+                let one =
+                    v.strip_suffix("/32").filter(|v| v.contains('.')).or_else(|| v.strip_suffix("/128")).unwrap_or(v);
                 parts.push(format!("{word} {one}"));
             }
         }
@@ -335,7 +419,14 @@ fn scaled(n: u64) -> String {
 
 /// A rate in few places: `0.5`, `12`, `3K`.
 fn scaled_to(per_second: f64, places: usize) -> String {
-    let text = if per_second < 9.95 { format!("{per_second:.1}") } else if per_second < 1000.0 { format!("{per_second:.0}") }
-        else if per_second < 1e6 { format!("{:.0}K", per_second / 1e3) } else { format!("{:.0}M", per_second / 1e6) };
+    let text = if per_second < 9.95 {
+        format!("{per_second:.1}")
+    } else if per_second < 1000.0 {
+        format!("{per_second:.0}")
+    } else if per_second < 1e6 {
+        format!("{:.0}K", per_second / 1e3)
+    } else {
+        format!("{:.0}M", per_second / 1e6)
+    };
     text.chars().take(places).collect()
 }

@@ -9,10 +9,18 @@ use crate::tui::shared::Seen;
 
 /// A packet and where it goes, for a rule (from 0; the number of rules for the end of the chain) or for a whole chain.
 /// Best is one that reaches something on this host by that rule, then one that the rule speaks of.
-pub fn sample(seen: &Seen, family: Family, table: &str, chain: &Chain, rule: Option<usize>) -> Option<(Packet, String)> {
+pub fn sample(
+    seen: &Seen,
+    family: Family,
+    table: &str,
+    chain: &Chain,
+    rule: Option<usize>,
+) -> Option<(Packet, String)> {
     let endpoints = &seen.report.endpoints;
     let number = rule.map(|n| n + 1).filter(|n| *n <= chain.rules.len());
-    let meant = |r: &RuleRef| r.family == family && r.table == table && r.chain == chain.name && (rule.is_none() || r.rule == number);
+    let meant = |r: &RuleRef| {
+        r.family == family && r.table == table && r.chain == chain.name && (rule.is_none() || r.rule == number)
+    };
     let decided = endpoints.iter().find_map(|j| by_rule(j, family, meant));
     decided
         .or_else(|| chain.rules.get(rule?).and_then(|r| spoken_of(&r.spec(family).matches, family, endpoints)))
@@ -34,7 +42,9 @@ fn spoken_of(matches: &[Match], family: Family, endpoints: &[Judged]) -> Option<
             Match::Destination(false, net) => dst = Some(one_of(net)),
             Match::Protocol(false, p) => proto = Some(*p),
             Match::DestinationPorts(false, ports) => port = ports.iter().next(),
-            Match::InInterface(false, IfaceMatch(name)) => interface = Some(name.strip_suffix('+').map_or_else(|| name.clone(), |kind| format!("{kind}0"))),
+            Match::InInterface(false, IfaceMatch(name)) => {
+                interface = Some(name.strip_suffix('+').map_or_else(|| name.clone(), |kind| format!("{kind}0")));
+            }
             _ => {}
         }
     }
@@ -45,7 +55,10 @@ fn spoken_of(matches: &[Match], family: Family, endpoints: &[Judged]) -> Option<
     // Without a port of its own it goes to what is there.
     let there = || endpoints.iter().find(|j| j.endpoint.proto == proto).map(|j| j.endpoint.port);
     let port = port.or_else(there);
-    let label = endpoints.iter().map(|j| &j.endpoint).find(|e| e.proto == proto && Some(e.port) == port && dst.is_none())
+    let label = endpoints
+        .iter()
+        .map(|j| &j.endpoint)
+        .find(|e| e.proto == proto && Some(e.port) == port && dst.is_none())
         .map_or_else(|| format!("{}{proto}", port.map_or_else(String::new, |p| format!("port {p}/"))), Endpoint::label);
     let mut packet = Packet::new(src.unwrap_or_else(|| stranger(family)), proto, port);
     (packet.dst, packet.interface) = (dst, interface);
@@ -85,7 +98,16 @@ mod tests {
             let chain = seen.view.rules(Family::V4).unwrap().chain("filter", chain).unwrap();
             let (p, label) = sample(&seen, Family::V4, "filter", chain, rule).unwrap();
             let dst = p.dst.map_or_else(String::new, |d| format!(" at {d}"));
-            (format!("{} {}/{}{dst}{}", p.src, p.dport.unwrap(), p.proto, p.interface.map_or_else(String::new, |i| format!(" on {i}"))), label)
+            (
+                format!(
+                    "{} {}/{}{dst}{}",
+                    p.src,
+                    p.dport.unwrap(),
+                    p.proto,
+                    p.interface.map_or_else(String::new, |i| format!(" on {i}"))
+                ),
+                label,
+            )
         };
         let decided = |rule| sampled("INPUT", Some(rule)).0;
         assert_eq!(decided(0), "203.0.113.7 22/tcp");
