@@ -8,10 +8,11 @@ use super::{Failure, json_line, print, print_exact};
 use crate::host::Home;
 use crate::host::Host;
 use crate::host::live::Live;
+use crate::model::trial::{By, State};
 use crate::model::{BootFile, Family};
 use crate::observe::live::has_ipv6;
 use crate::plan::{Enforced, Extent, InForce};
-use crate::trial::{self, By, Record, State, Status};
+use crate::trial::{self, Record, Status};
 
 /// The exit code when what is kept, or on trial, is not in force.
 const NOT_IN_FORCE: u8 = 6;

@@ -16,8 +16,7 @@ mod ruleset;
 mod save_mode;
 mod service;
 mod spec;
-mod trial_phase;
-mod trial_time;
+pub mod trial;
 mod view;
 
 pub use addr::{Family, Net};
@@ -35,6 +34,5 @@ pub use ruleset::{Chain, Policy, Ruleset, Table};
 pub use save_mode::SaveMode;
 pub use service::{Peer, PublishedName, RpcService, Socket};
 pub use spec::{BitOp, End, IfaceLimit, IfaceMatch, MarkMasks, Match, NatTo, Spec, Target};
-pub use trial_phase::{KEEP_MARGIN, TrialPhase, clock};
-pub use trial_time::{TRIAL_LIMITS, trial_time};
+pub use trial::{KEEP_MARGIN, TRIAL_LIMITS, TrialPhase, clock, trial_time};
 pub use view::{Backend, IpSet, LocalAddr, OtherFilter, Route, Source, View};

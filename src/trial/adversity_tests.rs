@@ -10,10 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
-use super::machine::State;
-use super::{By, apply, back, extend, history, keep, record, revert};
+use super::{apply, back, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Identity, Tools};
+use crate::model::trial::{By, State};
 use crate::model::{Family, Operator, Ruleset};
 use crate::syntax::iptables_save;
 

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::history;
 use super::kernel::{self, Doubt, Failed};
-use super::machine::{Event, State, step};
+use super::machine::{Event, step};
 use super::proof;
-use super::record::{self, By, Record};
+use super::record::{self, Record};
 use super::refusal::Refusal;
 use super::status::guard;
 use super::written;
 use crate::host::Host;
 use crate::model::Ruleset;
 use crate::model::names::chains::is_ours;
+use crate::model::trial::{By, State};
 use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::machine::State;
 use super::{Options, apply, extend, guard, half_saved, keep, record, revert, save};
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
 use crate::host::{
     Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools,
 };
+use crate::model::trial::State;
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};

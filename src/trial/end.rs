@@ -8,14 +8,15 @@ use super::force::{self, Loaded};
 use super::half_saved;
 use super::history;
 use super::kernel;
-use super::machine::{Act, Event, State, step};
+use super::machine::{Act, Event, step};
 use super::proof::{self, proof};
-use super::record::{self, By, Record, Who};
+use super::record::{self, Record, Who};
 use super::refusal::Refusal;
 use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
 use super::undoers::undoers;
 use super::written;
 use crate::host::{Held, Host};
+use crate::model::trial::{By, State};
 use crate::model::{KEEP_MARGIN, Operator, Ruleset, View};
 use crate::plan::InForce;
 

@@ -3,12 +3,12 @@
 
 use std::cell::OnceCell;
 
-use super::machine::State;
 use super::record::{self, Record};
 use super::status::{self, Status};
 use super::written;
 use super::{history, load};
 use crate::host::Host;
+use crate::model::trial::State;
 use crate::model::{Family, Ruleset, View};
 use crate::observe::{firewall, live};
 use crate::plan::{Enforced, FamilyChange, Force, InForce, judge, something_before};

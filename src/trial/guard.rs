@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::end::{self, ByGuard};
 use super::history;
 use super::kernel::{self, Doubt};
-use super::machine::State;
 use super::proof::proof;
 use super::record::{self, Record, Who};
 use crate::host::{Home, Host};
+use crate::model::trial::State;
 use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use super::machine::State;
-use super::record::{self, By, Record};
+use super::record::{self, Record};
 use crate::host::Host;
+use crate::model::trial::{By, State};
 use crate::model::{Family, Plan, Ruleset};
 use crate::plan::FamilyChange;
 use crate::syntax::plan;

@@ -1,32 +1,7 @@
 //! The states of a trial and what may follow what. Pure: the programs that act ([`super::begin`], [`super::end`],
 //! [`super::guard`]) ask here, so that all of them agree.
 
-use serde::{Deserialize, Serialize};
-
-/// Where a trial stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// The guard watches; the kernel is as it was.
-    Armed,
-    /// The plan is live and the clock runs.
-    Running,
-    /// The dates are being taken out.
-    Keeping,
-    /// The plan stays.
-    Kept,
-    /// The old rules are being put back.
-    Reverting,
-    /// The old rules are back.
-    Reverted,
-    /// The fuse passed and no guard was there to clean up.
-    Expired,
-    /// Nothing was changed, or what was changed was undone at once.
-    Failed,
-    /// Somebody else took the trial's rules out, and with them those that were kept before; only ever found, never
-    /// written.
-    Lost,
-}
+use crate::model::trial::State;
 
 /// What happens to a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,28 +61,6 @@ pub fn step(state: State, event: Event) -> Option<(State, Act)> {
         // Kept, reverted and failed are ends; the rest does not fit the state.
         _ => return None,
     })
-}
-
-impl State {
-    /// Whether the kernel may still hold something that has to be ended.
-    pub fn is_pending(self) -> bool {
-        matches!(self, Self::Armed | Self::Running | Self::Keeping | Self::Reverting | Self::Expired | Self::Lost)
-    }
-
-    /// The word in JSON and on the screen.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Armed => "armed",
-            Self::Running => "running",
-            Self::Keeping => "keeping",
-            Self::Kept => "kept",
-            Self::Reverting => "reverting",
-            Self::Reverted => "reverted",
-            Self::Expired => "expired",
-            Self::Failed => "failed",
-            Self::Lost => "lost",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::kernel;
-use super::machine::State;
 use super::record::Record;
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::model::names::chains::is_ours;
+use crate::model::trial::State;
 use crate::model::{Family, Operator, Proto, View};
 use crate::observe::firewall::READING;
 use crate::plan::standing;

@@ -5,38 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::State;
 use super::proof::Proof;
 use super::written::Mark;
 use crate::host::{Held, Holder, Home, Host, Identity};
 use crate::model::Operator;
+use crate::model::trial::{By, State};
 use crate::plan::FamilyChange;
-
-/// Who ended a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum By {
-    /// Somebody with `keep` or `revert`.
-    Operator,
-    /// The guard, at the deadline or when told to end.
-    Guard,
-    /// The kernel's own dates.
-    Fuse,
-    /// The machine started anew.
-    Boot,
-}
-
-impl By {
-    /// The word in JSON and on the screen.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Guard => "guard",
-            Self::Fuse => "fuse",
-            Self::Boot => "boot",
-        }
-    }
-}
 
 /// A process by its id and its start time, so that a reused id is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Why something was not done.
 
-use super::machine::State;
 use super::record;
 use crate::host::Host;
+use crate::model::trial::State;
 
 /// A refusal or a failure: one sentence, what to do about it, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]

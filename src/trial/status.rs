@@ -3,10 +3,11 @@
 use super::evidence::{self, Evidence};
 use super::force::Loaded;
 use super::history;
-use super::machine::{Event, State, step};
+use super::machine::{Event, step};
 use super::proof::{Proof, proof};
-use super::record::{self, By, Record, Who};
+use super::record::{self, Record, Who};
 use crate::host::{Host, Now};
+use crate::model::trial::{By, State};
 use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
 use crate::observe::live;
 use crate::plan::{FamilyChange, named, standing};

@@ -17,7 +17,6 @@ use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::{Asked, Draft, Open, Request, Shared};
-use crate::syntax::plan as plan_file;
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (60, 15);
@@ -361,9 +360,9 @@ impl App {
         let just_kept = sh
             .trial
             .as_ref()
-            .filter(|t| t.state == "kept" && sh.void_since_kept(&t.id).is_none())
-            .and_then(|t| plan_file::read(&t.plan).ok());
-        if *plan == sh.plan || *plan == seen.kept || just_kept.as_ref() == Some(plan) {
+            .filter(|t| t.is_kept() && sh.void_since_kept(&t.id).is_none())
+            .and_then(|t| t.plan.as_ref().ok());
+        if *plan == sh.plan || *plan == seen.kept || just_kept == Some(plan) {
             return None;
         }
         let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();

@@ -10,7 +10,8 @@ use ratatui::layout::Rect;
 use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
-use crate::model::{Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
+use crate::model::trial::{By, State};
+use crate::model::{Diagnostic, Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
 use crate::plan::{Enforced, FamilyChange, InForce};
 
 /// One look at the host and what it means.
@@ -111,8 +112,8 @@ pub struct Check {
 pub struct TrialSeen {
     /// Its name.
     pub id: String,
-    /// e.g. `running`.
-    pub state: String,
+    /// Where it stands.
+    pub state: State,
     /// It has to be ended still.
     pub pending: bool,
     /// What it comes to, as long as it is pending.
@@ -134,9 +135,9 @@ pub struct TrialSeen {
     /// Why it ended.
     pub why: Option<String>,
     /// Who ended it.
-    pub by: Option<&'static str>,
-    /// The plan as TOML.
-    pub plan: String,
+    pub by: Option<By>,
+    /// The plan; the error is that of the reader.
+    pub plan: Result<Plan, Diagnostic>,
     /// What to know about it.
     pub remarks: Vec<String>,
     /// The kernel ends it too.
@@ -144,6 +145,11 @@ pub struct TrialSeen {
 }
 
 impl TrialSeen {
+    /// Whether somebody kept it.
+    pub fn is_kept(&self) -> bool {
+        self.state == State::Kept
+    }
+
     /// The login that shows that the way in is open for whoever began it; where he comes from nowhere, any does.
     pub fn proven(&self) -> Option<&(String, IpAddr)> {
         self.proof.as_ref().filter(|(_, peer)| self.operator.peer().is_none_or(|own| own == *peer))

@@ -180,7 +180,7 @@ fn kept(c: &mut Cockpit) {
     on_trial(c);
     c.until(proven);
     c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && !a.shared.past.is_empty() && at_rest(a));
+    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && !a.shared.past.is_empty() && at_rest(a));
 }
 
 /// The guide up to the keep, on the screen of the trial.
@@ -192,7 +192,7 @@ fn kept_by_the_guide() -> Cockpit {
     c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
     c.until(proven);
     c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
     c
 }
 
@@ -344,7 +344,7 @@ fn guided_steps() {
         c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
         c.until(proven);
         c.press(&["k"]);
-        c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && at_rest(a));
+        c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
         c.press(&["esc", "enter"]);
         shot(&mut c, 6);
         c.press(&["enter"]);

@@ -145,7 +145,7 @@ impl App {
         }
         if first && let Some(t) = sh.trial.as_ref().filter(|t| !t.pending) {
             let void = sh.void_since_kept(&t.id).map(|p| p.force.extent().says());
-            let unsaved = t.state == "kept" && void.is_none() && t.saved.is_none();
+            let unsaved = t.is_kept() && void.is_none() && t.saved.is_none();
             let lost = void.map(|how| format!(", but it is {how}"));
             let text = format!(
                 "the last trial, begun {}, ended: {}{}{}; {} shows it",
@@ -164,7 +164,7 @@ impl App {
             } else {
                 text
             };
-            let good = t.state == "kept" && void.is_none() && !unsaved && files.is_empty();
+            let good = t.is_kept() && void.is_none() && !unsaved && files.is_empty();
             sh.note = Some(Note { bad: !good, text: [vec![text], files].concat().join(". ") });
         }
         // What ends by a key of ours is said when that is done.
@@ -175,7 +175,7 @@ impl App {
                 t.state,
                 t.by.map_or_else(String::new, |b| format!(" by the {b}"))
             );
-            if t.state == "kept" {
+            if t.is_kept() {
                 sh.say(text);
             } else {
                 sh.complain(text);

@@ -8,7 +8,7 @@ use crate::model::{Goal, Node, Source};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
-use crate::tui::shared::{Open, Reply, Shared};
+use crate::tui::shared::{Open, Reply, Shared, TrialSeen};
 use crate::tui::widgets::Cursor;
 
 /// The steps in order.
@@ -113,7 +113,7 @@ impl Guide {
             }
         }
         let new = !sh.plan.rules.is_empty() && sh.plan_is_new();
-        let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
+        let kept = sh.trial.as_ref().is_some_and(TrialSeen::is_kept);
         let step =
             match sh.guide.as_ref().map(|l| l.step) {
                 _ if sh.trial_runs() => Step::Trial,
@@ -259,7 +259,7 @@ impl Guide {
             },
             Step::Trial if sh.trial_runs() => sh.opens.push(Open::Trial),
             Step::Trial => {
-                let kept = sh.trial.as_ref().is_some_and(|t| t.state == "kept");
+                let kept = sh.trial.as_ref().is_some_and(TrialSeen::is_kept);
                 self.go(if kept { Step::Save } else { Step::Change });
             }
             // What boot does with the files and what they gain is looked at first.

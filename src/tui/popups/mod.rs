@@ -118,7 +118,7 @@ impl Popup {
                 Err("a trial is pending: only what is kept is saved".into())
             }
             (Self::Trial(_), Action::Save)
-                if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| t.state != "kept") =>
+                if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| !t.is_kept()) =>
             {
                 Err("nothing was kept".into())
             }

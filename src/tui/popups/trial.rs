@@ -1,6 +1,7 @@
 //! The trial: a clock over the full width, what reverts it, and the keys that end it.
 
 use super::{After, middle};
+use crate::model::trial::State;
 use crate::model::{BootFile, Operator, Source, TrialPhase};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::shared::{Asked, Change, Open, Request, Shared, TrialSeen};
@@ -189,8 +190,8 @@ impl TrialPopup {
                     t.by.map_or_else(String::new, |b| format!(" by the {b}"))
                 ),
             );
-            match t.state.as_str() {
-                "kept" if sh.void_since_kept(&t.id).is_some() => {
+            match t.state {
+                State::Kept if sh.void_since_kept(&t.id).is_some() => {
                     lines.extend(sh.void_since_kept(&t.id).into_iter().flat_map(|p| {
                         p.force.says().into_iter().map(|why| {
                             (
@@ -201,10 +202,10 @@ impl TrialPopup {
                         })
                     }));
                 }
-                "kept" if t.saved.is_some() => {
+                State::Kept if t.saved.is_some() => {
                     lines.push((Role::Text, "The plan is live, and in the boot-time rules.".into()));
                 }
-                "kept" => lines.push((
+                State::Kept => lines.push((
                     Role::Text,
                     format!(
                         "The plan is live. It is not in the boot-time rules yet: {} saves it.",
@@ -273,7 +274,7 @@ fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
 
 /// Whether the plan of a trial is the one that is staged now.
 fn is_staged(sh: &Shared, t: &TrialSeen) -> bool {
-    crate::syntax::plan::read(&t.plan).is_ok_and(|p| p == sh.plan)
+    t.plan.as_ref() == Ok(&sh.plan)
 }
 
 /// Whether it is known to shut its own operator out.

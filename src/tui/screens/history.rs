@@ -1,6 +1,8 @@
 //! History: the trials of this host and what became of them.
 
 use crate::model::Source;
+use crate::model::trial::{By, State};
+use crate::syntax::plan as plan_file;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::planned::count;
 use crate::tui::screens::plan::rule_words;
@@ -25,9 +27,7 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
         None => Err("the host is still being looked at".into()),
         // What somebody saved of a trial has to be written anew.
         _ if sh.boot_holds_a_trial() => Ok(()),
-        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty())
-            && !sh.past.iter().any(|t| t.state == "kept") =>
-        {
+        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty()) && !sh.past.iter().any(TrialSeen::is_kept) => {
             Err("nothing was kept here: there is nothing to save".into())
         }
         _ => Ok(()),
@@ -35,8 +35,9 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
 }
 
 fn found(t: &TrialSeen, search: &Search) -> bool {
-    [&t.began, &t.state, &t.operator.to_string(), &t.plan, &t.id].iter().any(|x| search.in_text(x))
-        || t.by.is_some_and(|b| search.in_text(b))
+    [&t.began, t.state.word(), &t.operator.to_string(), &t.id].iter().any(|x| search.in_text(x))
+        || t.by.is_some_and(|b| search.in_text(b.word()))
+        || t.plan.as_ref().is_ok_and(|p| search.in_text(&plan_file::write(p)))
 }
 
 /// The trials that a search leaves.
@@ -74,7 +75,7 @@ impl History {
                 self.cursor.act(step, shown(sh).len());
             }
             Action::Compare => sh.requests.push(Request::Snapshot(t.id)),
-            Action::Again => match crate::syntax::plan::read(&t.plan) {
+            Action::Again => match t.plan {
                 Ok(plan) => {
                     let back = sh.key(Place::Plan, Action::Undo);
                     let lines = vec![format!(
@@ -154,14 +155,14 @@ impl History {
                 c.mark(1, y);
             }
             c.put(3, y, if here { Role::Selected } else { Role::Text }, &t.began);
-            let role = match t.state.as_str() {
-                "kept" => Role::Closed,
-                "failed" => Role::Error,
+            let role = match t.state {
+                State::Kept => Role::Closed,
+                State::Failed => Role::Error,
                 _ => Role::Partial,
             };
-            c.put(state, y, role, &t.state);
-            c.put(by, y, Role::Dim, t.by.unwrap_or(""));
-            let rules = crate::syntax::plan::read(&t.plan).map_or(0, |p| p.rules.len());
+            c.put(state, y, role, t.state.word());
+            c.put(by, y, Role::Dim, t.by.map_or("", By::word));
+            let rules = t.plan.as_ref().map_or(0, |p| p.rules.len());
             c.put(plan, y, Role::Text, &count(rules, "rule"));
         }
         let (w, h) = (c.w(), c.h());
@@ -179,10 +180,10 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     c.rule(0, &format!("trial {} {}", t.id, t.state));
     let arrow = c.theme.glyph(Glyph::Arrow);
     let mut lines: Vec<(Role, String)> = vec![(Role::Dim, format!("begun by {} at {}", t.operator, t.began))];
-    let end = t.ended.as_ref().map_or_else(|| t.state.clone(), |at| format!("{} at {at}", t.state));
+    let end = t.ended.as_ref().map_or_else(|| t.state.to_string(), |at| format!("{} at {at}", t.state));
     let why = t.why.as_ref().map_or_else(String::new, |w| format!(": {w}"));
     lines.push((Role::Dim, format!("{end}{why}")));
-    let kept_last = sh.past.iter().find(|p| p.state == "kept").is_some_and(|p| p.id == t.id);
+    let kept_last = sh.past.iter().find(|p| p.is_kept()).is_some_and(|p| p.id == t.id);
     let seen = sh.seen.as_ref();
     match &t.saved {
         _ if sh.void_since_kept(&t.id).is_some() => {
@@ -201,7 +202,7 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
         }
         None => {}
     }
-    if let Ok(p) = crate::syntax::plan::read(&t.plan) {
+    if let Ok(p) = &t.plan {
         lines.extend(p.rules.iter().map(|r| (Role::Text, rule_words(r, arrow))));
     }
     lines.extend(t.remarks.iter().map(|r| (Role::Partial, r.clone())));

@@ -1,6 +1,7 @@
 //! Stories of a plan from its draft over the question and the trial to the save.
 
 use super::*;
+use crate::model::trial::State;
 use crate::model::{BootFile, BootHolds, View};
 use crate::plan::{Enforced, InForce, judge};
 
@@ -10,7 +11,7 @@ fn void(c: &Cockpit, view: &View) -> Enforced {
     let on_trial = sh.trial_runs();
     let families = crate::plan::build(
         sh.seen.as_ref().map(|s| &s.view).unwrap(),
-        &crate::syntax::plan::read(&sh.trial.as_ref().unwrap().plan).unwrap(),
+        sh.trial.as_ref().unwrap().plan.as_ref().unwrap(),
     )
     .unwrap()
     .families;
@@ -94,7 +95,7 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
     assert!(c.picture().contains("No trial has ended yet."), "{}", c.picture());
     // What was staged is taken back meanwhile.
     c.press(&["3", "u", "T", "r"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "reverted") && at_rest(a));
+    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == State::Reverted) && at_rest(a));
     assert!(c.picture().contains("History (4) takes the plan up again"), "{}", c.picture());
 }
 
@@ -132,12 +133,12 @@ fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
     on_trial(&mut c);
     let running = c.app.shared.trial.clone().unwrap();
     for (state, phase, says) in [
-        ("expired", TrialPhase::Expired, "xpired: the kernel went back to the old rules"),
-        ("reverting", TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
-        ("running", TrialPhase::Unwatched(0), "unning: nothing brings the old rules back"),
+        (State::Expired, TrialPhase::Expired, "xpired: the kernel went back to the old rules"),
+        (State::Reverting, TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
+        (State::Running, TrialPhase::Unwatched(0), "unning: nothing brings the old rules back"),
     ] {
         c.app.reply(Reply::Trial(Some(TrialSeen {
-            state: state.into(),
+            state,
             phase: Some(phase),
             guarded: false,
             fuse: false,
@@ -250,7 +251,7 @@ fn what_was_kept_before_is_not_called_reverted() {
     let said = |a: &App| {
         a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"))
     };
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == "kept") && said(a));
+    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && said(a));
 }
 
 #[test]
@@ -350,11 +351,9 @@ fn the_plan_on_trial_is_no_draft_from_before() {
     let mut other = Cockpit::demo(80, 24);
     on_trial(&mut other);
     let trial = other.app.shared.trial.clone().unwrap();
-    let plan = crate::syntax::plan::read(&trial.plan).unwrap();
-    let ended = |state: &str| {
-        Reply::Trial(Some(TrialSeen { pending: false, phase: None, state: state.into(), ..trial.clone() }))
-    };
-    let asks = |c: &mut Cockpit, draft: &Plan, then: &str| {
+    let plan = trial.plan.clone().unwrap();
+    let ended = |state| Reply::Trial(Some(TrialSeen { pending: false, phase: None, state, ..trial.clone() }));
+    let asks = |c: &mut Cockpit, draft: &Plan, then: State| {
         c.app.reply(Reply::Trial(Some(trial.clone())));
         c.app.reply(drafted(draft.clone()));
         let during = c.picture();
@@ -371,11 +370,11 @@ fn the_plan_on_trial_is_no_draft_from_before() {
         c.press(&["esc"]);
         c.app.place() == Place::Choice
     };
-    assert!(!asks(&mut Cockpit::demo(80, 24), &plan, "kept"));
+    assert!(!asks(&mut Cockpit::demo(80, 24), &plan, State::Kept));
     let mut c = Cockpit::demo(80, 24);
-    assert!(asks(&mut c, &plan, "reverted"));
+    assert!(asks(&mut c, &plan, State::Reverted));
     assert!(c.picture().contains("None of its rules is kept."), "{}", c.picture());
-    assert!(asks(&mut Cockpit::demo(80, 24), &a_draft(), "kept"));
+    assert!(asks(&mut Cockpit::demo(80, 24), &a_draft(), State::Kept));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::trial::{self, By, Record, Status};
+use crate::syntax::plan as plan_file;
+use crate::trial::{self, Record, Status};
 use crate::tui::sentence::utc;
 use crate::tui::shared::{Reply, TrialSeen};
 
@@ -97,7 +98,7 @@ fn past(host: &dyn Host) -> Vec<TrialSeen> {
 pub fn shown(r: &Record, status: &Status) -> TrialSeen {
     TrialSeen {
         id: r.id.clone(),
-        state: r.state.word().to_owned(),
+        state: r.state,
         pending: r.state.is_pending(),
         phase: status.phase(),
         guarded: status.guard.is_some(),
@@ -108,8 +109,8 @@ pub fn shown(r: &Record, status: &Status) -> TrialSeen {
         ended: r.ended.map(utc),
         saved: r.saved.map(utc),
         why: r.why.clone(),
-        by: r.by.map(By::word),
-        plan: r.plan.clone(),
+        by: r.by,
+        plan: plan_file::read(&r.plan),
         remarks: r.remarks.clone(),
         fuse: r.fuse.is_some(),
     }

@@ -2,6 +2,7 @@
 
 use super::{Guide, STEPS, Step, open};
 use crate::analyse::Judged;
+use crate::model::trial::State;
 use crate::model::{Family, Node, Source, TrialPhase, clock};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::popups::trial::capital;
@@ -252,8 +253,8 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             };
             s("Kept, but not in force.", &void_words(sh).unwrap_or_default(), enter)
         }
-        Step::Trial => match sh.trial.as_ref().map(|t| t.state.as_str()) {
-            Some("kept") => s(
+        Step::Trial => match sh.trial.as_ref().map(|t| t.state) {
+            Some(State::Kept) => s(
                 "Kept.",
                 "The new rules stay as long as the machine runs. A reboot would still bring the old ones.",
                 "save them for the next boot",

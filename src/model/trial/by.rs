@@ -1,0 +1,37 @@
+//! Who ended a trial.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who ended a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// Somebody with `keep` or `revert`.
+    Operator,
+    /// The guard, at the deadline or when told to end.
+    Guard,
+    /// The kernel's own dates.
+    Fuse,
+    /// The machine started anew.
+    Boot,
+}
+
+impl By {
+    /// The word in JSON and on the screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Guard => "guard",
+            Self::Fuse => "fuse",
+            Self::Boot => "boot",
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
