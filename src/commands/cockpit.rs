@@ -4,6 +4,7 @@ use super::{Failure, input, note, reason};
 use crate::cli::{Cli, Input};
 use crate::host::Host;
 use crate::host::live::Live;
+use crate::model::Code;
 use crate::observe::capture;
 use crate::tui::{self, Subject};
 
@@ -43,14 +44,12 @@ fn live() -> Result<Subject, Failure> {
     if Live::default().is_root() {
         return Ok(Subject::Live);
     }
-    Err(Failure {
-        word: "not-root",
-        what: "only root can read and change this host's firewall".into(),
-        hint: "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of \
-            iptables-save and rpcinfo"
-            .into(),
-        code: 3,
-    })
+    Err(Failure::new(
+        Code::NotRoot,
+        "only root can read and change this host's firewall",
+        "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of \
+            iptables-save and rpcinfo",
+    ))
 }
 
 fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
@@ -83,7 +82,7 @@ fn mistyped(word: &str) -> Option<Failure> {
         Some((_, c)) => format!("did you mean `portcullis {c}`?"),
         None => "`portcullis --help` lists the commands; a file must be there to be read".into(),
     };
-    Some(Failure { word: "usage", what: format!("{word} is neither a file nor a command"), hint, code: 2 })
+    Some(Failure::new(Code::Usage, format!("{word} is neither a file nor a command"), hint))
 }
 
 /// How many letters must be changed, added or removed (Levenshtein).

@@ -7,7 +7,7 @@ use crate::analyse::{Access, WayIn, ways_in};
 use crate::cli::Script;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::model::{Family, Plan};
+use crate::model::{Code, Family, Plan};
 use crate::observe::live::observe;
 use crate::plan::{self, Change};
 use crate::trial;
@@ -22,7 +22,7 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     trial::resolve(&host, &mut wanted)?;
     let view = observe(&host);
     for family in Family::BOTH {
-        let refused = |what, hint| Failure { word: "unreadable", code: 3, ..Failure::failed(what, hint) };
+        let refused = |what: String, hint| Failure::new(Code::UnreadableRules, what, hint);
         if let Some(why) = &view.unread[family.index()] {
             return Err(refused(
                 format!("the {} rules could not be read: {why}", family.label()),

@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use super::Failure;
 use crate::host::home::detach;
 use crate::host::live::Live;
+use crate::model::Code;
 use crate::trial::guard::watch;
 
 /// Watches over a trial until it ends.
@@ -24,10 +25,6 @@ pub fn run(id: &str) -> Result<(), Failure> {
             Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard")
         })?;
     // Exit status 3 tells systemd that another start would find nothing to guard either.
-    watch(&Live::default(), id, &stop).map_err(|e| Failure {
-        word: "no-trial",
-        what: e,
-        hint: "the guard is started by `portcullis apply`".into(),
-        code: 3,
-    })
+    watch(&Live::default(), id, &stop)
+        .map_err(|e| Failure::new(Code::NotGuarding, e, "the guard is started by `portcullis apply`"))
 }

@@ -7,7 +7,7 @@ use super::{Failure, note, reason};
 use crate::cli::Input;
 use crate::host::Host;
 use crate::host::live::Live;
-use crate::model::{Diagnostic, Family, View};
+use crate::model::{Code, Diagnostic, Family, View};
 use crate::observe::capture::{self, captured};
 use crate::observe::live::observe;
 use crate::trial::half_saved;
@@ -17,13 +17,11 @@ pub fn any(input: &Input) -> Result<View, Failure> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
         let host = Live::default();
         if !host.is_root() {
-            return Err(Failure {
-                word: "not-root",
-                what: "only root can read this host's firewall".into(),
-                hint: "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p"
-                    .into(),
-                code: 3,
-            });
+            return Err(Failure::new(
+                Code::NotRoot,
+                "only root can read this host's firewall",
+                "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p",
+            ));
         }
         let mut view = observe(&host);
         view.diagnostics.extend(half_saved(&host).map(Diagnostic::whole));
@@ -76,13 +74,11 @@ pub fn read_anything(view: &View) -> Result<(), Failure> {
     if unread.is_empty() || view.v4.is_some() || view.v6.is_some() {
         return Ok(());
     }
-    Err(Failure {
-        word: "unreadable",
-        ..Failure::failed(
-            format!("the rules of this host could not be read ({})", unread.join("; ")),
-            "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
-        )
-    })
+    Err(Failure::new(
+        Code::Unreadable,
+        format!("the rules of this host could not be read ({})", unread.join("; ")),
+        "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
+    ))
 }
 
 /// The remarks of a view, one a line, to stderr.

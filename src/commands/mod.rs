@@ -25,32 +25,36 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::host::live::misplaced;
+use crate::model::Code;
 use crate::trial::Refusal;
 use say::{json_line, note, print, print_exact, reason};
 
-/// What went wrong, what to do about it, and the exit code (1 failed, 2 usage, 3 refused; README lists all).
+/// What went wrong, and what to do about it.
 #[derive(Debug)]
 pub struct Failure {
-    /// One stable word, for JSON.
-    pub word: &'static str,
+    /// What it is; JSON's word and the exit code come from it (README lists all).
+    pub code: Code,
     /// One sentence.
     pub what: String,
     /// What to do.
     pub hint: String,
-    /// Exit code.
-    pub code: u8,
 }
 
 impl Failure {
+    /// Something was not done.
+    pub fn new(code: Code, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, what: what.into(), hint: hint.into() }
+    }
+
     /// Failed: unreadable or unknown input, plan error, missing tool.
     pub fn failed(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { word: "failed", what: what.into(), hint: hint.into(), code: 1 }
+        Self::new(Code::Failed, what, hint)
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(r: Refusal) -> Self {
-        Self { word: r.code, what: r.what, hint: r.hint, code: r.exit }
+        Self::new(r.code, r.what, r.hint)
     }
 }
 
@@ -65,12 +69,7 @@ fn confirm(question: &str, option: &str) -> Result<(), Failure> {
 /// What the operator answers on the terminal, in small letters.
 fn answer(question: &str, option: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure {
-            word: "no-terminal",
-            what: "there is no terminal to ask on".into(),
-            hint: format!("say {option}"),
-            code: 3,
-        });
+        return Err(Failure::new(Code::NoTerminal, "there is no terminal to ask on", format!("say {option}")));
     }
     say::ask(question);
     let mut answer = String::new();
@@ -80,7 +79,7 @@ fn answer(question: &str, option: &str) -> Result<String, Failure> {
 }
 
 fn declined() -> Failure {
-    Failure { word: "declined", what: "nothing was changed".into(), hint: "answer yes to go on".into(), code: 3 }
+    Failure::new(Code::Declined, "nothing was changed", "answer yes to go on")
 }
 
 /// Parses the arguments, runs the command, prints the error with its hint.
@@ -129,7 +128,7 @@ fn finish(done: Result<(), Failure>, json: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
             say::failure(&f, json);
-            ExitCode::from(f.code)
+            ExitCode::from(f.code.exit())
         }
     }
 }

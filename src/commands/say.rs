@@ -67,12 +67,15 @@ pub fn ask(question: &str) {
 /// The error with its hint, as two lines or as JSON.
 pub fn failure(f: &Failure, as_json: bool) {
     if as_json {
-        let error = json!({"version": 1, "error": {"code": f.word, "message": f.what, "hint": f.hint}});
-        let _ = io::stderr().write_all(json_line(&error).as_bytes());
+        let _ = io::stderr().write_all(json_line(&error_json(f)).as_bytes());
     } else {
         note(format!("error: {}", f.what));
         note(format!("hint: {}", f.hint));
     }
+}
+
+fn error_json(f: &Failure) -> Value {
+    json!({"version": 1, "error": {"code": f.code.as_str(), "message": f.what, "hint": f.hint}})
 }
 
 /// What the system said, without the number that only programmers know.
@@ -84,6 +87,8 @@ pub fn reason(e: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Code;
+    use crate::trial::Refusal;
 
     #[test]
     fn json_says_the_same_and_steers_no_terminal() {
@@ -92,6 +97,19 @@ mod tests {
         assert_eq!(clean_lines(&line), line);
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
         assert!(line.contains("\\u202ex") && line.contains("plain – ä 🦀"), "{line}");
+    }
+
+    #[test]
+    fn an_error_in_json_has_the_word_of_its_code() {
+        for &code in Code::ALL {
+            let said = error_json(&Failure::new(code, "what", "hint"));
+            assert_eq!(
+                said,
+                json!({"version": 1, "error": {"code": code.as_str(), "message": "what", "hint": "hint"}})
+            );
+        }
+        let refusal = Refusal::new(Code::Lockout, "what", "hint");
+        assert_eq!(error_json(&Failure::from(refusal))["error"]["code"], "lockout");
     }
 
     #[test]

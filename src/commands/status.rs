@@ -9,7 +9,7 @@ use crate::host::Home;
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::model::trial::{By, State};
-use crate::model::{BootFile, Family};
+use crate::model::{BootFile, Code, Family};
 use crate::observe::live::has_ipv6;
 use crate::plan::{Enforced, Extent, InForce};
 use crate::trial::{self, Record, Status};
@@ -37,10 +37,7 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
         print(&(text_of(&status, &enforced) + &warning))?;
     }
     if status.unread.contains(&Family::V4) && (status.unread.contains(&Family::V6) || !has_ipv6(&host)) {
-        return Err(Failure {
-            word: "unreadable",
-            ..Failure::failed("the rules of this host could not be read", UNREAD_HINT)
-        });
+        return Err(Failure::new(Code::Unreadable, "the rules of this host could not be read", UNREAD_HINT));
     }
     Ok(exit_of(&enforced))
 }

@@ -1,5 +1,6 @@
 //! Usage errors in the shape of all others: one sentence and what to do.
 
+use crate::model::Code;
 use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -25,7 +26,7 @@ pub fn failure(e: &clap::Error) -> Option<Failure> {
         ErrorKind::MissingRequiredArgument => format!("{} is missing", missing(e)),
         _ => sentence(&text),
     };
-    Some(Failure { word: "usage", what, hint, code: 2 })
+    Some(Failure::new(Code::Usage, what, hint))
 }
 
 fn choices(e: &clap::Error) -> Option<String> {
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(said(&["trace", "f", "--proto", "tcp"]).0, "--src <SRC> is missing");
         assert_eq!(said(&["convert", "f", "--to", "xml"]).1, "it is one of save, json");
         let (what, hint, code) = said(&["report", "--jsno"]);
-        assert!(what.contains("--jsno") && hint.contains("--json") && code == 2, "{what} / {hint}");
+        assert!(what.contains("--jsno") && hint.contains("--json") && code == Code::Usage, "{what} / {hint}");
         let (what, hint, _) = said(&["apply", "p", "--confirm-within", "5s"]);
         assert!(what.contains("10s to 1h") && !what.contains('\n') && hint.contains("--help"), "{what} / {hint}");
         assert!(failure(&Cli::try_parse_from(["portcullis", "--help"]).unwrap_err()).is_none());

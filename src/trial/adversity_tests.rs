@@ -1,6 +1,7 @@
 //! What a trial comes to when the clock, the tools, the files or a second trial are not as one would wish; nobody is
 //! killed here (that is in [`super::crash`]).
 
+use crate::model::Code;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -21,15 +22,15 @@ use crate::syntax::iptables_save;
 fn an_extension_asks_for_a_new_login_and_ends_at_an_hour() {
     let host = machine(false, 0, false).with_second_login(|_| true);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);
     host.pass(Duration::from_secs(5));
     assert!(super::proof(&host, &record::load(&host).unwrap()).is_some());
     let longer = extend(&host).unwrap();
     assert_eq!(longer.deadline, trial.deadline + 60_000);
     assert_eq!(longer.fuse.unwrap() - trial.fuse.unwrap(), 60);
-    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);
     while extend(&host).is_ok() {}
-    assert_eq!(extend(&host).unwrap_err().code, "too-long");
+    assert_eq!(extend(&host).unwrap_err().code, Code::TooLong);
     assert!(record::load(&host).unwrap().left(host.now().boot) <= 3600);
     host.pass(Duration::from_secs(5));
     assert_eq!(keep(&host, false).unwrap().proof.unwrap().peer, IpAddr::from([10, 0, 0, 5]));
@@ -123,7 +124,7 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                     if by_guard {
                         gone(&host, trial.guard);
                     } else {
-                        assert_eq!(revert(&host).unwrap_err().code, "unverified", "{what}");
+                        assert_eq!(revert(&host).unwrap_err().code, Code::Unverified, "{what}");
                     }
                 });
                 let ended = record::load(&host).unwrap();
@@ -137,7 +138,7 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                 assert_eq!(put_in(&rules(&host)), put_in(&kept), "{what}: the kept plan is in force");
                 assert!(super::status(&host).trial.is_some_and(|t| t.unverified.is_some()), "{what}");
                 // Still blind, then not any more.
-                assert_eq!(revert(&host).unwrap_err().code, "unverified", "{what}");
+                assert_eq!(revert(&host).unwrap_err().code, Code::Unverified, "{what}");
                 host.break_tool(family, 0);
                 assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.unverified.is_none()), "{what}");
                 assert_eq!((rules(&host), record::load(&host).unwrap().unverified), (kept, None), "{what}");
@@ -196,7 +197,7 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
             let before = rules(&host);
             let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
             host.read_only(Some(&host.paths().run));
-            assert_eq!(keep(&host, true).unwrap_err().code, "run-dir");
+            assert_eq!(keep(&host, true).unwrap_err().code, Code::RunDir);
             assert_eq!(super::status(&host).trial.unwrap().state, State::Running);
             if by_guard {
                 host.pass(Duration::from_secs(61));
@@ -214,7 +215,7 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
                 // The deadline is still ahead.
                 assert_eq!(
                     [keep(&host, true).map(|_| ()), extend(&host).map(|_| ())].map(|r| r.unwrap_err().code),
-                    ["not-live"; 2]
+                    [Code::NotLive; 2]
                 );
             }
             assert_eq!((rules(&host), super::status(&host).trial.unwrap().state), (before.clone(), State::Reverted));
@@ -263,7 +264,7 @@ fn rules_that_somebody_took_out_are_no_running_trial() {
     wipe(&host);
     let seen = super::status(&host);
     assert_eq!((seen.phase(), seen.trial.unwrap().state), (Some(crate::model::TrialPhase::Lost), State::Lost));
-    assert_eq!(keep(&host, true).unwrap_err().code, "not-live");
+    assert_eq!(keep(&host, true).unwrap_err().code, Code::NotLive);
     settled(&host);
     let chains = |set: &Ruleset| {
         set.table("filter")
@@ -371,7 +372,7 @@ fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
     });
     let name = format!("process {} (`portcullis`) is changing the firewall right now", other.me().0);
     assert!(heard.len() == 1 && heard[0].starts_with(&name), "{heard:?}");
-    assert_eq!((refused.code, refused.what), ("busy", name));
+    assert_eq!((refused.code, refused.what), (Code::Busy, name));
     assert_ne!(rules(&host), before);
     drop(lock);
     revert(&host).unwrap();
@@ -415,8 +416,8 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     let seen = super::status(&host);
     assert_eq!((seen.trial.as_ref().unwrap().state, seen.trial.unwrap().id.as_str()), (State::Running, "unrecorded"));
     assert!(seen.left > 50 && seen.left <= 66, "{}", seen.left);
-    assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, "pending");
-    assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
+    assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, Code::Pending);
+    assert_eq!(keep(&host, true).unwrap_err().code, Code::NoTrial);
     assert!(history::all(&host).is_empty());
     assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
     assert_eq!(rules(&host), before);
@@ -469,11 +470,14 @@ fn a_trial_of_another_namespace_that_shares_our_files_is_left_alone() {
         revert(&there).unwrap_err(),
     ];
     for e in refused {
-        assert!(e.code == "pending" && e.what.starts_with("a trial is pending in another network namespace"), "{e:?}");
+        assert!(
+            e.code == Code::Pending && e.what.starts_with("a trial is pending in another network namespace"),
+            "{e:?}"
+        );
     }
     assert_eq!((record::load(&there).unwrap().id, Family::BOTH.map(|f| other.loaded(f))), (trial.id, loaded));
     other.pass(Duration::from_secs(70));
-    assert_eq!(keep(&there, true).unwrap_err().code, "no-trial", "its guard is dead and its clock has run out");
+    assert_eq!(keep(&there, true).unwrap_err().code, Code::NoTrial, "its guard is dead and its clock has run out");
 }
 
 #[test]
@@ -531,7 +535,7 @@ fn an_extension_that_fails_in_one_family_leaves_both_with_the_first_deadline() {
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         let (before, first) = (rules(&host), record::load(&host).unwrap());
         host.break_tool(tool, 1);
-        assert_eq!(extend(&host).unwrap_err().code, "extend-failed");
+        assert_eq!(extend(&host).unwrap_err().code, Code::ExtendFailed);
         let still = record::load(&host).unwrap();
         assert_eq!((rules(&host), still.deadline, still.fuse), (before, first.deadline, first.fuse), "{tool}");
         // A tool that goes on failing leaves the earlier family longer: that is said.
@@ -587,7 +591,7 @@ fn a_revert_that_fails_is_gone_on_with_at_once_by_the_guard() {
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     // Refill and emptying of one family; whoever asked for it lives on, as a cockpit does.
     host.break_tool("ip6tables-restore", 2);
-    assert_eq!(revert(&host).unwrap_err().code, "revert-failed");
+    assert_eq!(revert(&host).unwrap_err().code, Code::RevertFailed);
     let end = host.now().boot + Duration::from_secs(20);
     while record::load(&host).unwrap().state != State::Reverted {
         assert!(host.now().boot < end, "{:?}", record::load(&host));
@@ -627,7 +631,7 @@ fn a_passed_fuse_gets_no_more_time() {
     assert_eq!(super::status(&host).trial.unwrap().state, State::Expired);
     drop(lock);
     host.end_process(trial.guard.unwrap().pid);
-    assert_eq!(extend(&host).unwrap_err().code, "too-late");
+    assert_eq!(extend(&host).unwrap_err().code, Code::TooLate);
     revert(&host).unwrap();
 }
 
@@ -636,9 +640,9 @@ fn too_late_is_too_late() {
     let host = machine(false, 0, false);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     host.pass(Duration::from_millis(57_500));
-    assert_eq!(keep(&host, true).unwrap_err().code, "too-late");
+    assert_eq!(keep(&host, true).unwrap_err().code, Code::TooLate);
     settled(&host);
-    assert_eq!(keep(&host, true).unwrap_err().code, "no-trial");
+    assert_eq!(keep(&host, true).unwrap_err().code, Code::NoTrial);
 }
 
 #[test]
@@ -654,7 +658,7 @@ fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
     .unwrap();
     drop(held);
     assert!(super::status(&host).cut_short);
-    assert_eq!(keep(&host, false).unwrap_err().code, "no-proof");
+    assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);
     assert!(super::status(&host).cut_short, "whoever was refused does not hold it");
     keep(&host, true).unwrap();
 }

@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::save::File;
 use crate::analyse::{Access, Analysis, Endpoint, EndpointKind, Exposure, Manager, rule_owner, ways_in};
 use crate::host::Host;
-use crate::model::{Family, Ruleset, SaveMode, View};
+use crate::model::{Code, Family, Ruleset, SaveMode, View};
 use crate::observe::live;
 use crate::plan::Part;
 use crate::syntax::iptables_save;
@@ -63,7 +63,7 @@ pub(super) fn check(
         ),
         (_, None) => "nothing was written; `portcullis save --all` leaves nothing out".to_owned(),
     };
-    Some(Refusal::refused("lockout", format!("boot would cut {}: {why}", way.what()), hint))
+    Some(Refusal::new(Code::Lockout, format!("boot would cut {}: {why}", way.what()), hint))
 }
 
 /// The sets that boot fills before it loads these files, where rules in them name any.

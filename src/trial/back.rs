@@ -11,9 +11,9 @@ use super::refusal::Refusal;
 use super::status::guard;
 use super::written;
 use crate::host::Host;
-use crate::model::Ruleset;
 use crate::model::names::chains::is_ours;
 use crate::model::trial::{By, State};
+use crate::model::{Code, Ruleset};
 use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
@@ -82,8 +82,8 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
         // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
         record.holder = None;
         let _ = record::store(host, record);
-        return Err(Refusal::failed(
-            "revert-failed",
+        return Err(Refusal::new(
+            Code::RevertFailed,
             format!("the old rules are not back yet: {}", seen.failed.join("; ")),
             what_next(host, record),
         ));
@@ -304,8 +304,8 @@ pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal
 
 /// What is said of a revert that could not be read back.
 pub fn unverified(why: &str) -> Refusal {
-    Refusal::failed(
-        "unverified",
+    Refusal::new(
+        Code::Unverified,
         format!("the old rules were put back, but could not be read back: {why}"),
         "no trial is pending any more; see why the rules cannot be read, then `portcullis revert` looks again",
     )

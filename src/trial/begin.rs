@@ -18,7 +18,7 @@ use super::written;
 use crate::analyse::{Access, Entrant, WayIn, ways_in};
 use crate::host::Host;
 use crate::model::trial::{By, State};
-use crate::model::{Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
+use crate::model::{Code, Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, FamilyChange};
 use crate::syntax::plan as plan_file;
@@ -70,8 +70,8 @@ pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
         {
             *addrs = host.resolve(name).unwrap_or_default();
             if addrs.is_empty() {
-                return Err(Refusal::failed(
-                    "unresolved",
+                return Err(Refusal::new(
+                    Code::Unresolved,
                     format!("{name} does not resolve to an address"),
                     "check the spelling, or write the address itself",
                 ));
@@ -93,16 +93,16 @@ pub fn apply(
     }
     let seconds = options.confirm_within.as_secs();
     if !(TRIAL_LIMITS.0..=TRIAL_LIMITS.1).contains(&seconds) {
-        return Err(Refusal::failed(
-            "limits",
+        return Err(Refusal::new(
+            Code::Limits,
             format!("a trial of {seconds} s is not possible"),
             "10 s to 1 h, e.g. --confirm-within 60s",
         ));
     }
     let _lock = record::lock(host, Duration::from_secs(2))
         .map_err(|e| {
-            Refusal::refused(
-                "run-dir",
+            Refusal::new(
+                Code::NoRunDir,
                 e,
                 "nothing was changed; see that the disk is not full and the directory belongs to root",
             )
@@ -120,7 +120,7 @@ pub fn apply(
     let mut plan = plan.clone();
     resolve(host, &mut plan)?;
     let (view, texts) = look(host)?;
-    let change = plan::build(&view, &plan).map_err(|e| Refusal::failed("plan", e.what, e.hint))?;
+    let change = plan::build(&view, &plan).map_err(|e| Refusal::new(Code::Plan, e.what, e.hint))?;
     if let Some(done) = taken_out(host, &change, &plan, options, &view) {
         return done;
     }
@@ -130,8 +130,8 @@ pub fn apply(
     progress("writing the snapshot");
     for (suffix, text) in &texts {
         history::write_snapshot(host, &id, suffix, text).map_err(|e| {
-            Refusal::refused(
-                "snapshot",
+            Refusal::new(
+                Code::Snapshot,
                 e,
                 "nothing was changed; free some space in the state \
                 directory",
@@ -162,8 +162,8 @@ pub fn apply(
     if let Err(why) = put_in(host, &mut record, options) {
         record.remarks.push(why.clone());
         let undone = undo(host, &mut record);
-        return Err(Refusal::failed(
-            "apply-failed",
+        return Err(Refusal::new(
+            Code::ApplyFailed,
             format!("the plan was not applied: {why}{undone}"),
             "nothing of the plan is live",
         ));
@@ -172,8 +172,8 @@ pub fn apply(
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     if let Err(e) = record::store(host, &record) {
         let undone = undo(host, &mut record);
-        return Err(Refusal::failed(
-            "run-dir",
+        return Err(Refusal::new(
+            Code::RunDir,
             format!("the plan was not applied: {e}{undone}"),
             "free some space and apply again",
         ));
@@ -202,8 +202,8 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
                 }
                 state => format!("a trial is pending ({}, {} s left)", state.word(), status.left),
             };
-            Err(Refusal::refused(
-                "pending",
+            Err(Refusal::new(
+                Code::Pending,
                 what,
                 "`portcullis status` shows it; `portcullis keep` or `portcullis revert` ends it",
             ))
@@ -223,16 +223,16 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
             continue;
         }
         let (text, set, _) = firewall::rules_checked(host, family, view.backend, true).map_err(|e| {
-            Refusal::refused(
-                "unreadable",
+            Refusal::new(
+                Code::UnreadableRules,
                 format!("the {} rules could not be read: {e}", family.label()),
                 "both families are changed or neither; install what is missing",
             )
         })?;
         let filter = set.table("filter");
         if filter.is_none_or(|t| t.unreadable || t.partial) {
-            return Err(Refusal::refused(
-                "unreadable",
+            return Err(Refusal::new(
+                Code::UnreadableRules,
                 format!("iptables cannot read the {} filter table whole", family.label()),
                 "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its \
                     own",
@@ -270,7 +270,7 @@ fn taken_out(
         lost.trial
     ));
     let stored = record::store(host, &record).and_then(|()| history::write(host, &record));
-    Some(stored.map(|()| record).map_err(|e| Refusal::failed("run-dir", e, "free some space and try again")))
+    Some(stored.map(|()| record).map_err(|e| Refusal::new(Code::RunDir, e, "free some space and try again")))
 }
 
 /// A name that no other trial has: both clocks.
@@ -283,19 +283,19 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>,
     if let Some(seen) = options.seen.as_ref().filter(|s| !same_rules(s, view)) {
         let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
         let what = moved::what(rules(seen), rules(view));
-        return Err(Refusal::refused(
-            "moved",
+        return Err(Refusal::new(
+            Code::Moved,
             format!("the firewall changed since you looked at it{what}"),
             "look at the preview again; it shows the rules as they are now",
         ));
     }
     if change.is_nothing() {
-        return Err(Refusal::failed("nothing", "this plan is already what is kept", "change the plan, or leave it"));
+        return Err(Refusal::new(Code::Nothing, "this plan is already what is kept", "change the plan, or leave it"));
     }
     if !change.taken_away.is_empty() && !options.replace {
         let first = &change.taken_away[0];
-        return Err(Refusal::refused(
-            "replace",
+        return Err(Refusal::new(
+            Code::Replace,
             format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
             "a plan is the whole content of our chains: add those rules to it, or say --replace",
         ));
@@ -327,7 +327,7 @@ fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>,
                 )
             }
         };
-        return Err(Refusal::refused("lockout", format!("the plan would cut {}: {why}{others}", way.what()), hint));
+        return Err(Refusal::new(Code::Lockout, format!("the plan would cut {}: {why}{others}", way.what()), hint));
     }
     Ok(ways)
 }
@@ -362,8 +362,8 @@ fn rehearsed(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Refusal> {
     let no_fuse = |why: &str| {
-        Refusal::refused(
-            "no-fuse",
+        Refusal::new(
+            Code::NoFuse,
             format!("the kernel cannot end a trial by itself: {why}"),
             "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone",
         )
@@ -378,14 +378,14 @@ fn rehearsed(
         texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
     let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
     rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
-        Failed::NoPlace(why) => Refusal::refused(
-            "no-rehearsal",
+        Failed::NoPlace(why) => Refusal::new(
+            Code::NoRehearsal,
             format!("the change cannot be rehearsed: {why}"),
             "nothing was changed; --without-rehearsal goes on without",
         ),
         Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => no_fuse(&why),
         Failed::Ours(why) => {
-            Refusal::failed("rehearsal", format!("the rehearsal failed: {why}"), "nothing was changed on this host")
+            Refusal::new(Code::Rehearsal, format!("the rehearsal failed: {why}"), "nothing was changed on this host")
         }
     })
 }
@@ -449,8 +449,8 @@ fn new_record(
 /// Writes the state file, starts the guard and waits until it says that it is ready.
 fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     let refused = |what: String| {
-        Refusal::refused(
-            "no-guard",
+        Refusal::new(
+            Code::NoGuard,
             what,
             "nothing was changed; see that the run directory can be \
             written",
@@ -469,15 +469,15 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
 fn still_the_same(host: &dyn Host, change: &Change) -> Result<(), Refusal> {
     for family in change.families.iter().map(FamilyChange::family) {
         let now = kernel::read(host, family, None).map_err(|e| {
-            Refusal::refused(
-                "unreadable",
+            Refusal::new(
+                Code::UnreadableRules,
                 format!("the {} rules could not be read: {e}", family.label()),
                 "nothing was applied",
             )
         })?;
         if let Some(odd) = change.before.rules(family).and_then(|before| difference(&now, before)) {
-            return Err(Refusal::refused(
-                "moved",
+            return Err(Refusal::new(
+                Code::Moved,
                 format!("somebody changed the {} rules while the plan was rehearsed{odd}", family.label()),
                 "nothing was applied; look at the preview again, or apply again: it begins with the rules as they are \
                     now",
@@ -553,7 +553,7 @@ mod tests {
         assert_eq!(
             (refused.code, refused.what.as_str()),
             (
-                "moved",
+                Code::Moved,
                 "the firewall changed since you looked at it: new is IPv4 filter: -A INPUT -s 203.0.113.9/32 -j DROP"
             )
         );

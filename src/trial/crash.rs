@@ -1,6 +1,7 @@
 //! Killed between any two steps: apply, extend, keep and revert die at each thing that they do to the machine, before
 //! and after it, and so does the guard. What is left must come to its end: kept whole, or exactly as it was before.
 
+use crate::model::Code;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -310,7 +311,7 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
             assert!(matches!(other, Some(State::Armed)) && now == before, "{what}: {other:?}\n{now}");
             // A guard that was just started may still find that it has nothing to do: until then the next one waits.
             let begun = (0..500).find_map(|_| match begin(&host) {
-                Err(e) if e.code == "pending" => {
+                Err(e) if e.code == Code::Pending => {
                     host.pause(Duration::from_millis(10));
                     None
                 }
@@ -379,7 +380,7 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
             assert!(!rules(&host).contains("--date") && rules(&host).contains("192.0.2.11/32"), "{what}");
             return 0;
         }
-        assert_eq!(kept.unwrap_err().code, "too-late", "{what}");
+        assert_eq!(kept.unwrap_err().code, Code::TooLate, "{what}");
     }
     revert(&host).unwrap();
     assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before), "{what}");

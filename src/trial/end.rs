@@ -17,7 +17,7 @@ use super::undoers::undoers;
 use super::written;
 use crate::host::{Held, Host};
 use crate::model::trial::{By, State};
-use crate::model::{KEEP_MARGIN, Operator, Ruleset, View};
+use crate::model::{Code, KEEP_MARGIN, Operator, Ruleset, View};
 use crate::plan::InForce;
 
 /// The fuse burns this much longer than the guard's deadline.
@@ -44,7 +44,7 @@ fn no_trial(last: Option<&Record>) -> Refusal {
         || "no trial is pending".to_owned(),
         |r| format!("no trial is pending; the last one was {}", r.state.word()),
     );
-    Refusal::failed("no-trial", what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
+    Refusal::new(Code::NoTrial, what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
 }
 
 /// Takes the locks and the pending trial, if both can be had.
@@ -53,7 +53,7 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
         return Err(Refusal::not_root());
     }
     let lock = record::lock(host, Duration::from_secs(5))
-        .map_err(|e| Refusal::failed("run-dir", e, "see that the disk is not full and the directory belongs to root"))?
+        .map_err(|e| Refusal::new(Code::RunDir, e, "see that the disk is not full and the directory belongs to root"))?
         .ok_or_else(|| Refusal::busy(host))?;
     let mut record = found(host)?;
     // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
@@ -122,8 +122,8 @@ fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Optio
 /// Why a trial cannot be kept now, if so.
 fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
     if record.state == State::Reverting {
-        return Err(Refusal::refused(
-            "too-late",
+        return Err(Refusal::new(
+            Code::TooLate,
             "the trial is being reverted, or that was cut short",
             "`portcullis revert` finishes it; then apply the plan again",
         ));
@@ -137,8 +137,8 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
             || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0
             || record.state == State::Expired)
     {
-        return Err(Refusal::refused(
-            "too-late",
+        return Err(Refusal::new(
+            Code::TooLate,
             "the trial is about to be reverted, too late to keep it",
             "wait for the revert, then apply the plan again",
         ));
@@ -148,8 +148,8 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
             Operator::Unattended => ", and the job that began the trial has no terminal",
             _ => "; this session was open before",
         };
-        return Err(Refusal::refused(
-            "no-proof",
+        return Err(Refusal::new(
+            Code::NoProof,
             format!("no new SSH login has shown yet that the way in is open{why}"),
             "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without",
         ));
@@ -162,7 +162,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let (lock, mut record) = pending(host)?;
     record.proof = proof(host, &record);
     refuse_keep(host, &record, without_proof)?;
-    let not_live = |why: &str| Refusal::refused("not-live", why, "`portcullis revert`, then apply the plan again");
+    let not_live = |why: &str| Refusal::new(Code::NotLive, why, "`portcullis revert`, then apply the plan again");
     let mut shown = false;
     for change in &record.families {
         let now = kernel::read(host, change.family(), None).map_err(|why| not_live(&why))?;
@@ -179,8 +179,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     refuse_keep(host, &record, without_proof)?;
     enter(host, &mut record, Event::Keep)?;
     record::store(host, &record).map_err(|e| {
-        Refusal::failed(
-            "run-dir",
+        Refusal::new(
+            Code::RunDir,
             format!(
                 "nothing was kept: \
             {e}"
@@ -202,8 +202,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
         record.remarks.push(format!("keeping failed: {why}"));
         put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(&mut |_| {}))?;
         let back = if record.unverified.is_some() { "were put back, but could not be read back" } else { "are back" };
-        return Err(Refusal::failed(
-            "keep-failed",
+        return Err(Refusal::new(
+            Code::KeepFailed,
             format!("keeping failed and the old rules {back}: {why}"),
             "apply the plan again",
         ));
@@ -216,8 +216,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     ));
     record.ended = Some(host.now().wall);
     record::store(host, &record).map_err(|e| {
-        Refusal::failed(
-            "run-dir",
+        Refusal::new(
+            Code::RunDir,
             format!("the plan is live but not marked as kept, so it will be reverted: {e}"),
             "free some space and keep again",
         )
@@ -265,22 +265,22 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     let now = host.now();
     let deadline = (record.deadline + 60_000).min(record.latest);
     if deadline <= record.deadline {
-        return Err(Refusal::refused("too-long", "a trial lasts one hour at most", "keep it or let it be reverted"));
+        return Err(Refusal::new(Code::TooLong, "a trial lasts one hour at most", "keep it or let it be reverted"));
     }
     if record.left(now.boot) == 0 || record.state == State::Expired {
-        return Err(Refusal::refused(
-            "too-late",
+        return Err(Refusal::new(
+            Code::TooLate,
             "the trial is about to be reverted",
             "wait for the revert, then apply the plan again",
         ));
     }
     if matches!(evidence::of(host, &record, &Loaded::fresh(host)), Evidence::Back | Evidence::Gone) {
-        return Err(Refusal::refused("not-live", NOT_SHOWN, "`portcullis revert`, then apply the plan again"));
+        return Err(Refusal::new(Code::NotLive, NOT_SHOWN, "`portcullis revert`, then apply the plan again"));
     }
     enter(host, &mut record, Event::Extend)?;
     // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after
     // it.
-    record::store(host, &record).map_err(|e| Refusal::failed("run-dir", e, "the first deadline still holds"))?;
+    record::store(host, &record).map_err(|e| Refusal::new(Code::RunDir, e, "the first deadline still holds"))?;
     let left =
         i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
@@ -292,8 +292,8 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
         if let Err(why) = extended {
             // Also in the family that failed: what its tool did is not known.
             let back = fuses_back(host, &first, done + 1);
-            return Err(Refusal::failed(
-                "extend-failed",
+            return Err(Refusal::new(
+                Code::ExtendFailed,
                 format!("the time was not extended: {why}{back}"),
                 "the first deadline still holds",
             ));
@@ -305,8 +305,8 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
     if let Err(e) = record::store(host, &record) {
         let back = fuses_back(host, &first, first.families.len());
-        return Err(Refusal::failed(
-            "run-dir",
+        return Err(Refusal::new(
+            Code::RunDir,
             format!("the guard does not know of the extension: {e}{back}"),
             "the first deadline still holds",
         ));
@@ -355,7 +355,7 @@ pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Re
     }
     let lock = lock_to_go_back(host, hears)?;
     let mut record = match found(host) {
-        Err(r) if r.code == "no-trial" => return revert_from_kernel(host, r, hears),
+        Err(r) if r.code == Code::NoTrial => return revert_from_kernel(host, r, hears),
         other => other?,
     };
     expire(&mut record, host.now());
@@ -479,7 +479,7 @@ fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str
     };
     let seen = back::into_kernel(host, &found, &mut Caller::Somebody(hears));
     if !seen.failed.is_empty() {
-        return Err(Refusal::failed("revert-failed", seen.failed.join("; "), "run `portcullis revert` again"));
+        return Err(Refusal::new(Code::RevertFailed, seen.failed.join("; "), "run `portcullis revert` again"));
     }
     history::end_lost(host, Some(By::Operator), "its state file was lost; what the kernel showed of it was reverted");
     if seen.unseen.is_empty() {

@@ -123,6 +123,7 @@ mod tests {
 
     use super::*;
     use crate::host::{Cmd, Host, Identity, Tools};
+    use crate::model::Code;
     use crate::model::Plan;
     use crate::plan::{Extent, Fault};
     use crate::syntax::iptables_save;
@@ -198,7 +199,7 @@ mod tests {
         // There is nothing to take out, and yet it can be said that it is to stay out.
         let done = apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap();
         assert_eq!((done.state, extent(&later)), (State::Kept, Some((false, Extent::Whole))));
-        assert_eq!(apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap_err().code, "nothing");
+        assert_eq!(apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap_err().code, Code::Nothing);
         assert_eq!(history::all(&later)[0].id, done.id);
     }
 

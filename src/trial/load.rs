@@ -11,7 +11,7 @@ use super::status::{UNRECORDED, dated, elsewhere, status};
 use super::{history, record};
 use crate::host::{Cmd, Host, Tools};
 use crate::model::names::chains::DOCKER_USER;
-use crate::model::{Family, Ruleset};
+use crate::model::{Code, Family, Ruleset};
 use crate::observe::live;
 use crate::plan::{BadPart, FamilyChange, Part};
 
@@ -47,8 +47,8 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
             Err(e) => {
-                return Err(Refusal::failed(
-                    "unreadable",
+                return Err(Refusal::new(
+                    Code::Unreadable,
                     format!("{} cannot be read: {e}", path.display()),
                     "nothing was loaded; see what stands there",
                 ));
@@ -56,8 +56,8 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
         };
         let hint = "nothing was loaded; `portcullis save --ours` writes it anew";
         parts.push(Part::read(&text, family).map_err(|bad| match bad {
-            BadPart::Dated => Refusal::refused(
-                "dated",
+            BadPart::Dated => Refusal::new(
+                Code::Dated,
                 format!(
                     "{} holds the dates of a trial, which nobody \
                     kept",
@@ -65,16 +65,16 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
                 ),
                 hint,
             ),
-            BadPart::Foreign(what) => Refusal::refused(
-                "foreign",
+            BadPart::Foreign(what) => Refusal::new(
+                Code::Foreign,
                 format!("{} holds something that portcullis did not write: {what}", path.display()),
                 hint,
             ),
         })?);
     }
     if parts.is_empty() {
-        return Err(Refusal::failed(
-            "nothing-saved",
+        return Err(Refusal::new(
+            Code::NothingSaved,
             format!("there is nothing to load in {}", host.paths().etc.display()),
             "`portcullis save --ours` writes it",
         ));
@@ -116,8 +116,8 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if failed.is_empty() {
         return Ok(said);
     }
-    Err(Refusal::failed(
-        "load-failed",
+    Err(Refusal::new(
+        Code::LoadFailed,
         format!("not loaded: {}", failed.join("; ")),
         "what could be loaded is in force; `portcullis load` tries again",
     ))
@@ -157,7 +157,7 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
     let begun = host.now().boot;
     let mut up = None;
     let failed = |family: Family, why: String| {
-        Refusal::failed("load-failed", format!("{}: {why}", family.label()), "`portcullis load` tries again")
+        Refusal::new(Code::LoadFailed, format!("{}: {why}", family.label()), "`portcullis load` tries again")
     };
     let mut said = Vec::new();
     for family in parts
@@ -199,7 +199,7 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
 
 fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
     record::lock(host, Duration::from_secs(10))
-        .map_err(|e| Refusal::failed("run-dir", e, "nothing was loaded; see that the directory belongs to root"))?
+        .map_err(|e| Refusal::new(Code::RunDir, e, "nothing was loaded; see that the directory belongs to root"))?
         .ok_or_else(|| Refusal::busy(host))
 }
 
@@ -227,8 +227,8 @@ fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> 
                 it"
             .to_owned(),
         ]),
-        Some(t) => Err(Refusal::refused(
-            "pending",
+        Some(t) => Err(Refusal::new(
+            Code::Pending,
             format!("a trial is pending ({})", t.state.word()),
             "nothing was loaded; `portcullis keep` or `portcullis revert` ends it",
         )),
@@ -403,7 +403,7 @@ mod tests {
     fn a_boot_brings_back_what_was_saved_and_twice_is_once() {
         let host = host();
         let bare = all(&host);
-        assert_eq!(load(&host).unwrap_err().code, "nothing-saved");
+        assert_eq!(load(&host).unwrap_err().code, Code::NothingSaved);
         keeps(&host, "192.0.2.11");
         store(&host);
         let kept = all(&host);
@@ -473,12 +473,12 @@ mod tests {
         let kept = all(&host);
         begin(&host, "192.0.2.12");
         let during = all(&host);
-        assert_eq!(load(&host).unwrap_err().code, "pending");
+        assert_eq!(load(&host).unwrap_err().code, Code::Pending);
         // Its state file is gone, its guard is not.
         let state = host.paths().run.join("trial.json");
         let text = host.read(&state).unwrap();
         host.remove(&state).unwrap();
-        assert_eq!(load(&host).unwrap_err().code, "pending");
+        assert_eq!(load(&host).unwrap_err().code, Code::Pending);
         assert!(same(&all(&host), &during));
         host.write(&state, &text, 0o600).unwrap();
         revert(&host).unwrap();
@@ -496,9 +496,9 @@ mod tests {
         let dated = iptables_save::write(&during[0], false);
         host.write(&path(&host, Family::V4), dated.as_bytes(), 0o640).unwrap();
         let refused = load(&host).unwrap_err();
-        assert_eq!((refused.code, refused.exit), ("dated", 3));
+        assert_eq!(refused.code, Code::Dated);
         host.write(&path(&host, Family::V4), b"*filter\n:INPUT DROP [0:0]\n-A INPUT -j DROP\nCOMMIT\n", 0o640).unwrap();
-        assert_eq!((load(&host).unwrap_err().code, load(&host).unwrap_err().exit), ("foreign", 3));
+        assert_eq!(load(&host).unwrap_err().code, Code::Foreign);
     }
 
     #[test]
@@ -511,7 +511,7 @@ mod tests {
         boot(&host, &bare);
         host.break_tool("ip6tables-restore", 1);
         let refused = load(&host).unwrap_err();
-        assert_eq!((refused.code, refused.exit), ("load-failed", 1));
+        assert_eq!(refused.code, Code::LoadFailed);
         assert!(refused.what.starts_with("not loaded: IPv6"), "{}", refused.what);
         assert!(host.loaded(Family::V4).same_rules(&kept[0]) && host.loaded(Family::V6).same_rules(&bare[1]));
         load(&host).unwrap();

@@ -7,7 +7,7 @@ use super::crash::{machine, options};
 use super::{Options, Refusal, apply, keep, proof, record, revert};
 use crate::host::Host;
 use crate::host::demo::Demo;
-use crate::model::{Login, LoginSource, Operator, Plan};
+use crate::model::{Code, Login, LoginSource, Operator, Plan};
 use crate::syntax::plan;
 
 const NOW: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
@@ -31,7 +31,7 @@ fn host(operator: Operator, logins: Vec<Login>) -> Demo {
 
 fn refused(host: &Demo, plan: &Plan) -> Refusal {
     let refused = apply(host, plan, &options(), &mut |_| {}).unwrap_err();
-    assert_eq!((refused.code, refused.exit), ("lockout", 3), "{refused:?}");
+    assert_eq!(refused.code, Code::Lockout, "{refused:?}");
     refused
 }
 
@@ -132,7 +132,7 @@ fn only_at_a_console_a_trial_is_kept_without_a_login() {
         let host = host(operator, Vec::new());
         apply(&host, &of(&[("drop", "any", "111")]), &options(), &mut |_| {}).unwrap();
         let kept = keep(&host, false);
-        assert_eq!(kept.as_ref().err().map(|e| e.code), asked.then_some("no-proof"), "{operator}: {kept:?}");
+        assert_eq!(kept.as_ref().err().map(|e| e.code), asked.then_some(Code::NoProof), "{operator}: {kept:?}");
         if asked {
             keep(&host, true).unwrap();
         }

@@ -7,7 +7,7 @@ use super::save::{File, leave_managed_out};
 use super::unit::{self, RULES, Way};
 use crate::analyse::{Manager, owner};
 use crate::host::{Host, Stands};
-use crate::model::{Family, Ruleset, SaveMode, Target};
+use crate::model::{Code, Family, Ruleset, SaveMode, Target};
 use crate::plan::Part;
 
 /// What is offered first on a host: where a manager builds the firewall, or nothing loads whole files, our part alone.
@@ -85,8 +85,8 @@ fn left_out(loaded: &[Ruleset]) -> Vec<String> {
 pub(super) fn proven(host: &dyn Host, file: &File) -> Result<String, Refusal> {
     let path = file.path.display();
     let refused = |why: String| {
-        Refusal::failed(
-            "unproven",
+        Refusal::new(
+            Code::Unproven,
             format!("{path} would not load at boot: {why}"),
             "nothing was written; apply the plan again",
         )
@@ -115,8 +115,8 @@ pub(super) fn start(host: &dyn Host) -> Option<String> {
 pub(super) fn install(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     match unit::way(host) {
         Way::Install(files) => unit::install(host, &files).map_err(|why| {
-            Refusal::failed(
-                "unit",
+            Refusal::new(
+                Code::Unit,
                 format!("the files are written, but boot does not load them: {why}"),
                 "see to that, then save again",
             )
@@ -204,11 +204,7 @@ mod tests {
             assert_eq!(usual_mode(&host), SaveMode::Ours);
             let shown = preview(&host, SaveMode::Unmanaged).unwrap();
             let refused = save(&host, &shown).unwrap_err();
-            assert_eq!(
-                (refused.code, refused.exit, Some(&refused)),
-                ("lockout", 3, shown.refused.as_ref()),
-                "{manager}"
-            );
+            assert_eq!((refused.code, Some(&refused)), (Code::Lockout, shown.refused.as_ref()), "{manager}");
             assert!(refused.what.contains("would cut a new SSH login from 10.0.0.5 to port 22"), "{}", refused.what);
             assert!(
                 refused.hint.contains(&format!(
@@ -353,6 +349,6 @@ mod tests {
         )
         .unwrap();
         let refused = save(&host, &preview(&host, SaveMode::Ours).unwrap()).unwrap_err();
-        assert!(refused.code == "lockout" && refused.hint.contains("into the plan"), "{refused:?}");
+        assert!(refused.code == Code::Lockout && refused.hint.contains("into the plan"), "{refused:?}");
     }
 }

@@ -2,36 +2,30 @@
 
 use super::record;
 use crate::host::Host;
+use crate::model::Code;
 use crate::model::trial::State;
 
-/// A refusal or a failure: one sentence, what to do about it, and the exit code.
+/// A refusal or a failure: one sentence and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Stable word for JSON.
-    pub code: &'static str,
+    /// What it is; JSON's word and the exit code come from it.
+    pub code: Code,
     /// One sentence.
     pub what: String,
     /// What to do.
     pub hint: String,
-    /// 3: a safety check refused; 1: it failed.
-    pub exit: u8,
 }
 
 impl Refusal {
-    /// A safety check said no.
-    pub fn refused(code: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, what: what.into(), hint: hint.into(), exit: 3 }
-    }
-
-    /// It could not be done.
-    pub fn failed(code: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, what: what.into(), hint: hint.into(), exit: 1 }
+    /// Something was not done.
+    pub fn new(code: Code, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, what: what.into(), hint: hint.into() }
     }
 
     /// Only root may.
     pub fn not_root() -> Self {
-        Self::refused(
-            "not-root",
+        Self::new(
+            Code::NotRoot,
             "only root can look at or change a trial and the firewall",
             "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root",
         )
@@ -39,8 +33,8 @@ impl Refusal {
 
     /// The files tell of a trial that is not ours to touch.
     pub fn elsewhere(state: State) -> Self {
-        Self::refused(
-            "pending",
+        Self::new(
+            Code::Pending,
             format!(
                 "a trial is pending in another network namespace that shares this run directory \
                 ({})",
@@ -55,8 +49,8 @@ impl Refusal {
     /// Another of us is at work.
     pub fn busy(host: &dyn Host) -> Self {
         let who = record::holder(host).map_or_else(|| "another portcullis".to_owned(), |h| h.to_string());
-        Self::refused(
-            "busy",
+        Self::new(
+            Code::Busy,
             format!("{who} is changing the firewall right now"),
             "try again in a few seconds; `portcullis status` shows what is going on",
         )

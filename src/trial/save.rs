@@ -13,7 +13,7 @@ use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
 use crate::model::names::chains::DOCKER_USER;
-use crate::model::{Family, Match, Net, Ruleset, Spec, Target};
+use crate::model::{Code, Family, Match, Net, Ruleset, Spec, Target};
 use crate::observe::{firewall, live};
 use crate::plan::Part;
 use crate::syntax::iptables_save;
@@ -62,8 +62,8 @@ impl Preview {
             return Ok(());
         }
         let files: Vec<String> = self.files.iter().map(|f| f.path.display().to_string()).collect();
-        Err(Refusal::refused(
-            "not-loaded",
+        Err(Refusal::new(
+            Code::NotLoaded,
             format!("boot would not load {}", files.join(" and ")),
             format!("nothing was written. {}", self.to_do().unwrap_or_default()),
         ))
@@ -92,8 +92,8 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     }
     let now = status(host);
     if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
-        return Err(Refusal::refused(
-            "pending",
+        return Err(Refusal::new(
+            Code::Pending,
             "a trial is pending; only what was kept is saved",
             "`portcullis keep` or `portcullis revert` ends the trial",
         ));
@@ -105,15 +105,15 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
             continue;
         }
         let (text, set, _) = firewall::rules_checked(host, family, backend, false).map_err(|e| {
-            Refusal::failed(
-                "unreadable",
+            Refusal::new(
+                Code::Unreadable,
                 format!("the {} rules could not be read: {e}", family.label()),
                 "nothing was written; both families are saved or neither",
             )
         })?;
         if set.tables.iter().any(|t| t.unreadable) {
-            return Err(Refusal::refused(
-                "unreadable",
+            return Err(Refusal::new(
+                Code::UnreadableRules,
                 format!("iptables cannot read a {} table whole, so the file would lack rules", family.label()),
                 "see `nft list ruleset`; nothing was written",
             ));
@@ -161,7 +161,7 @@ fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
             f.family.label(),
             lacking.join(", ")
         );
-        Some(Refusal::refused("sets", what, format!("nothing was written; {remedy}, then save again")))
+        Some(Refusal::new(Code::Sets, what, format!("nothing was written; {remedy}, then save again")))
     })
 }
 
@@ -185,8 +185,8 @@ fn file(host: &dyn Host, family: Family, path: &Path, text: String, part: bool) 
 /// one.
 fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
     let unreadable = |e| {
-        Refusal::failed(
-            "save",
+        Refusal::new(
+            Code::Save,
             format!("{} cannot be read: {e}", path.display()),
             "nothing was written; see what stands there",
         )
@@ -197,8 +197,8 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
         Stands::Other(what) => {
             let end = host.real(path);
             let leads = if end == path { format!("is {what}") } else { format!("leads to {}, {what}", end.display()) };
-            Err(Refusal::refused(
-                "no-file",
+            Err(Refusal::new(
+                Code::NoFile,
                 format!("{} {leads}: rules are written to a regular file only", path.display()),
                 "nothing was written; put a regular file there, or name another place by PORTCULLIS_RULES_V4 and \
                     PORTCULLIS_RULES_V6",
@@ -234,8 +234,8 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     // Nobody begins a trial while we write.
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| {
-            Refusal::failed(
-                "run-dir",
+            Refusal::new(
+                Code::RunDir,
                 e,
                 "nothing was written; see that the disk is not full and the directory belongs to root",
             )
@@ -248,8 +248,8 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
             Some((f, _)) => format!(": {} holds something else", f.path.display()),
             None => moved::what(&shown.rules(), &now.rules()),
         };
-        return Err(Refusal::refused(
-            "moved",
+        return Err(Refusal::new(
+            Code::Moved,
             format!("the firewall or the files changed since you looked at the difference{what}"),
             "nothing was written; look at it again",
         ));
@@ -288,8 +288,8 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         remarks.extend(half_saved::forget(host).err());
     } else {
         done = half_saved::write(host, &changes).map_err(|e| {
-            Refusal::failed(
-                "save",
+            Refusal::new(
+                Code::Save,
                 e,
                 "the files hold what they held before, unless another file is named; check the disk and the directory",
             )
@@ -321,8 +321,8 @@ fn proven(
 ) -> Result<Vec<String>, Refusal> {
     let label = file.family.label();
     let refused = |why: String| {
-        Refusal::failed(
-            "unproven",
+        Refusal::new(
+            Code::Unproven,
             format!(
                 "{} would not load at boot: \
             {why}",
@@ -448,7 +448,7 @@ mod tests {
         let shown = preview(&host, Mode::All).unwrap();
         kernel::restore(&host, "test", Family::V6, "*filter\n-A INPUT -s 2001:db8::/32 -j DROP\nCOMMIT\n").unwrap();
         let refused = save(&host, &shown).unwrap_err();
-        assert_eq!(refused.code, "moved");
+        assert_eq!(refused.code, Code::Moved);
         assert!(refused.what.ends_with(": new is IPv6 filter: -A INPUT -s 2001:db8::/32 -j DROP"), "{}", refused.what);
         assert!(host.read(Path::new("/etc/iptables/rules.v4")).is_err());
     }

@@ -11,7 +11,7 @@ use super::keymap::{Action, Keymap, Place};
 use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
 use crate::model::trial::{By, State};
-use crate::model::{Diagnostic, Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
+use crate::model::{Code, Diagnostic, Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
 use crate::plan::{Enforced, FamilyChange, InForce};
 
 /// One look at the host and what it means.
@@ -258,14 +258,29 @@ pub enum Reply {
     Failed {
         what: String,
         hint: String,
-        code: &'static str,
+        of: Task,
     },
     /// A change was not done.
     Refused {
         what: String,
         hint: String,
-        code: &'static str,
+        code: Code,
     },
+}
+
+/// What the worker was at when something did not work out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Anything: the program is at fault.
+    Defect,
+    /// Counters.
+    Rates,
+    /// The rules of before a trial.
+    Snapshot,
+    /// A file for the operator.
+    Export,
+    /// The draft of the plan.
+    Draft,
 }
 
 /// A message at the foot of the screen.
@@ -292,13 +307,13 @@ pub struct Allowed {
 
 impl Allowed {
     /// The same and what the refusal with this code asks for; `None`: nobody can allow that.
-    pub fn and(mut self, code: &str) -> Option<Self> {
+    pub fn and(mut self, code: Code) -> Option<Self> {
         let before = self;
         match code {
-            "replace" => self.replace = true,
-            "lockout" => self.lockout = true,
-            "no-fuse" => self.without_fuse = true,
-            "no-rehearsal" => self.without_rehearsal = true,
+            Code::Replace => self.replace = true,
+            Code::Lockout => self.lockout = true,
+            Code::NoFuse => self.without_fuse = true,
+            Code::NoRehearsal => self.without_rehearsal = true,
             _ => {}
         }
         (self != before).then_some(self)

@@ -18,13 +18,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::planned;
-use super::shared::{Change, Check, Draft, Planned, Reply, Request, Seen, TrialSeen};
+use super::shared::{Change, Check, Draft, Planned, Reply, Request, Seen, Task, TrialSeen};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
 use crate::host::live::Live;
 use crate::host::personal::Personal;
-use crate::model::{Diagnostic, Family, Plan, Proto, Ruleset, Source, View};
+use crate::model::{Code, Diagnostic, Family, Plan, Proto, Ruleset, Source, View};
 use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
 use crate::plan::{Enforced, difference};
@@ -105,7 +105,7 @@ fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<(
         }
         if !survives(|| w.serve(next)) {
             let d = defect();
-            w.fail(d.what, d.hint, d.code);
+            w.fail(d.what, d.hint, Task::Defect);
         }
         if std::mem::take(&mut first) {
             w.offer_draft();
@@ -119,8 +119,8 @@ fn survives(work: impl FnOnce()) -> bool {
 }
 
 fn defect() -> Refusal {
-    Refusal::failed(
-        "defect",
+    Refusal::new(
+        Code::Defect,
         "this did not work: a defect in portcullis",
         "nothing else is affected; what you did just now makes a good report",
     )
@@ -131,8 +131,8 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         self.teller.tell(reply);
     }
 
-    fn fail(&self, what: impl Into<String>, hint: impl Into<String>, code: &'static str) {
-        self.tell(Reply::Failed { what: what.into(), hint: hint.into(), code });
+    fn fail(&self, what: impl Into<String>, hint: impl Into<String>, of: Task) {
+        self.tell(Reply::Failed { what: what.into(), hint: hint.into(), of });
     }
 
     fn serve(&mut self, request: Request) {
@@ -230,7 +230,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         rates::watch(host, backend, self.counting.clone(), move |r| {
             let reply = match r {
                 Ok(r) => Reply::Rates(Arc::new(r)),
-                Err(what) => Reply::Failed { what, hint: "R looks at the host once".into(), code: "rates" },
+                Err(what) => Reply::Failed { what, hint: "R looks at the host once".into(), of: Task::Rates },
             };
             teller.say(reply)
         });
@@ -254,7 +254,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
             self.fail(
                 format!("there is no snapshot of trial {id}"),
                 "it was removed, or the trial failed before it was written",
-                "snapshot",
+                Task::Snapshot,
             );
         } else {
             self.tell(Reply::Snapshot { id, diff, whole });
@@ -284,7 +284,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         let full = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         match Live::default().export(&full, text) {
             Ok(()) => self.tell(Reply::Written(format!("written: {}", full.display()))),
-            Err(e) => self.fail(format!("{path} was not written: {e}"), "name another file", "export"),
+            Err(e) => self.fail(format!("{path} was not written: {e}"), "name another file", Task::Export),
         }
     }
 
@@ -294,7 +294,11 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         let done =
             if as_kept { personal.drop_draft(name) } else { personal.store_draft(name, &plan_file::write(plan)) };
         if let Err(e) = done {
-            self.fail(format!("the draft of the plan is not stored: {e}"), "it is lost if this session ends", "draft");
+            self.fail(
+                format!("the draft of the plan is not stored: {e}"),
+                "it is lost if this session ends",
+                Task::Draft,
+            );
         }
     }
 
@@ -327,7 +331,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
                 self.tell(Reply::Draft(draft));
             }
             Some(Err(why)) => {
-                self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", "draft");
+                self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", Task::Draft);
             }
             _ => {}
         }

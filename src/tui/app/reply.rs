@@ -1,11 +1,11 @@
 //! What the cockpit does with an answer of the worker.
 
 use super::App;
-use crate::model::{BootFile, Plan};
+use crate::model::{BootFile, Code, Plan};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::popups::Popup;
 use crate::tui::screens;
-use crate::tui::shared::{Asked, Note, Open, Proposal, Reply, Request, TrialSeen};
+use crate::tui::shared::{Asked, Note, Open, Proposal, Reply, Request, Task, TrialSeen};
 
 impl App {
     /// Takes an answer of the worker.
@@ -77,12 +77,12 @@ impl App {
                 sh.note = Some(Note { bad: to_do.is_some(), text });
                 sh.boot_to_do = to_do;
             }
-            Reply::Failed { what, hint, code } => {
+            Reply::Failed { what, hint, of } => {
                 // Only a look that died leaves its sign behind; the others do not set it.
-                if code == "defect" {
+                if of == Task::Defect {
                     sh.busy = None;
                 }
-                if code == "rates" {
+                if of == Task::Rates {
                     sh.rates = None;
                 }
                 sh.complain(format!("{what}; {hint}"));
@@ -95,7 +95,7 @@ impl App {
                 Some(proposal) => {
                     let mut lines = vec![format!("{what}.")];
                     lines.extend((proposal.plan != sh.plan).then(|| "What was staged since is not part of it.".into()));
-                    lines.extend((code == "lockout").then(|| screens::plan::allow_first(sh)));
+                    lines.extend((code == Code::Lockout).then(|| screens::plan::allow_first(sh)));
                     sh.opens.push(Open::Ask {
                         title: "The change was refused; nothing was changed".into(),
                         lines,

@@ -1,6 +1,8 @@
 //! What keys and clicks lead to on the screens, and a monkey at the keys.
 
 use super::*;
+use crate::model::Code;
+use crate::tui::shared::Task;
 
 #[test]
 fn what_is_not_known_is_said_before_the_list() {
@@ -183,7 +185,7 @@ fn no_key_panics() {
         }
         while let Ok(r) = c.from.try_recv() {
             assert!(
-                !matches!(&r, Reply::Failed { code: "defect", .. } | Reply::Refused { code: "defect", .. }),
+                !matches!(&r, Reply::Failed { of: Task::Defect, .. } | Reply::Refused { code: Code::Defect, .. }),
                 "{r:?}"
             );
             c.app.reply(r);

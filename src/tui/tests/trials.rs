@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::trial::State;
-use crate::model::{BootFile, BootHolds, View};
+use crate::model::{BootFile, BootHolds, Code, View};
 use crate::plan::{Enforced, InForce, judge};
 
 /// The judgement of the trial that is shown, were the host as it is in a view.
@@ -293,7 +293,7 @@ fn questions_wait_until_nobody_types() {
     c.app.act(Action::Accept);
     c.app.shared.requests.clear();
     c.press(&["1", "p", "text:nfs"]);
-    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
     assert!(
         c.picture().contains("The change was refused; nothing was changed: more when this is closed"),
         "{}",
@@ -341,7 +341,7 @@ fn the_question_applies_what_it_was_asked_about() {
     c.app.shared.stage(|p| p.rules.truncate(1));
     c.press(&["R"]);
     c.until(|a| !std::sync::Arc::ptr_eq(&a.shared.seen.as_ref().unwrap().view, &view));
-    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
     assert!(c.picture().contains("What was staged since is not part of it"), "{}", c.picture());
     applies(&mut c);
 }
@@ -517,11 +517,11 @@ fn what_was_typed_before_a_refusal_is_not_asked_again() {
     };
     c.press(&["y", "text:lock me out"]);
     assert!(applies(&mut c));
-    c.app.reply(Reply::Refused { what: "no dates".into(), hint: "look".into(), code: "no-fuse" });
+    c.app.reply(Reply::Refused { what: "no dates".into(), hint: "look".into(), code: Code::NoFuse });
     let asked = c.picture();
     assert!(asked.contains("\"without fuse\"") && !asked.contains("\"lock me out\""), "{asked}");
     c.press(&["text:without fuse"]);
     assert!(applies(&mut c));
-    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: "replace" });
+    c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
     assert!(applies(&mut c), "a plain yes: {}", c.picture());
 }

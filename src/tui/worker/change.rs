@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::Token;
 use super::told::{Machine, Teller, shown};
 use crate::host::Host;
+use crate::model::Code;
 use crate::trial::{self, Options, Refusal, Reverted, save};
 use crate::tui::shared::{Change, Proposal, Reply, Request};
 use crate::tui::widgets::wrap;
@@ -38,8 +39,8 @@ pub fn run<E: From<Reply> + Send + 'static>(
 impl<E: From<Reply> + Send + 'static> Changer<E> {
     fn serve(&mut self, change: Change) {
         let Some(host) = self.host.clone() else {
-            self.refuse(Refusal::failed(
-                "capture",
+            self.refuse(Refusal::new(
+                Code::Capture,
                 "this is captured text, not a host",
                 "run portcullis on the host itself, as root",
             ));
@@ -62,7 +63,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             }
             Err(r) => {
                 // A trial that could not be ended may have ended by itself.
-                let looks = ends || r.code == "moved";
+                let looks = ends || r.code == Code::Moved;
                 self.teller.tell_trial(&host);
                 self.refuse(r);
                 if looks {
@@ -107,7 +108,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                         }
                         Reverted::EndedBefore(r) => {
                             let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
-                            Err(Refusal::failed("no-trial", what, "nothing was reverted now"))
+                            Err(Refusal::new(Code::NoTrial, what, "nothing was reverted now"))
                         }
                     },
                 )
@@ -164,6 +165,7 @@ fn preview_text(p: &save::Preview) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Code;
     use crate::observe::capture::Input;
     use crate::tui::shared::{Change, Reply, Request};
     use crate::tui::worker::{Subject, Worker};
@@ -192,7 +194,7 @@ mod tests {
             match r {
                 Reply::Seen(seen) => looked |= !seen.judging,
                 Reply::Refused { code, .. } => {
-                    assert_eq!((code, looked), ("capture", false));
+                    assert_eq!((code, looked), (Code::Capture, false));
                     return;
                 }
                 _ => {}
