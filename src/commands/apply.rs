@@ -67,7 +67,7 @@ fn usual_time() -> Duration {
 fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     let host = Live::default();
     if !host.is_root() {
-        return Err(Refusal::not_root().into());
+        return Err(Refusal::not_root(host.rights()).into());
     }
     let confirm_within = args.confirm_within.unwrap_or_else(usual_time);
     let mut options = Options {

@@ -2,10 +2,11 @@
 
 use super::{Failure, input, note, reason};
 use crate::cli::{Cli, Input};
-use crate::host::Host;
 use crate::host::live::Live;
+use crate::host::{Host, Rights};
 use crate::model::Code;
 use crate::observe::capture;
+use crate::trial::Refusal;
 use crate::tui::{self, Subject};
 
 /// The cockpit on what is named; nothing: the live host.
@@ -41,8 +42,10 @@ pub fn harden() -> Result<(), Failure> {
 }
 
 fn live() -> Result<Subject, Failure> {
-    if Live::default().is_root() {
-        return Ok(Subject::Live);
+    match Live::default().rights() {
+        Rights::Root => return Ok(Subject::Live),
+        rights @ Rights::RootElsewhere => return Err(Refusal::not_root(rights).into()),
+        Rights::User => {}
     }
     Err(Failure::new(
         Code::NotRoot,

@@ -16,7 +16,7 @@ pub fn keep(without_proof: bool) -> Result<(), Failure> {
 /// Puts the old rules back.
 pub fn revert() -> Result<(), Failure> {
     match trial::revert_telling(&Live::default(), &mut |what| note(what))? {
-        Reverted::Trial(r) => say(&r, "reverted: the old rules are back"),
+        Reverted::Trial(r) => say(&r, r.reverted()),
         Reverted::Unrecorded(remarks) => {
             for r in &remarks {
                 note(format!("note: {r}"));

@@ -16,7 +16,7 @@ use crate::trial;
 pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     let host = Live::default();
     if !host.is_root() {
-        return Err(trial::Refusal::not_root().into());
+        return Err(trial::Refusal::not_root(host.rights()).into());
     }
     let mut wanted = super::apply::plan_of(file)?;
     trial::resolve(&host, &mut wanted)?;

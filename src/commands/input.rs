@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, note, reason};
 use crate::cli::Input;
-use crate::host::Host;
 use crate::host::live::Live;
+use crate::host::{Host, Rights};
 use crate::model::{Code, Diagnostic, Family, View};
 use crate::observe::capture::{self, captured};
 use crate::observe::live::observe;
-use crate::trial::half_saved;
+use crate::trial::{Refusal, half_saved};
 
 /// What the operator names: captured files, or nothing for the live host.
 pub fn any(input: &Input) -> Result<View, Failure> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
         let host = Live::default();
+        if host.rights() == Rights::RootElsewhere {
+            return Err(Refusal::not_root(host.rights()).into());
+        }
         if !host.is_root() {
             return Err(Failure::new(
                 Code::NotRoot,

@@ -13,7 +13,7 @@ use crate::trial::{Refusal, usual_mode};
 pub fn run(args: SaveArgs) -> Result<(), Failure> {
     let host = Live::default();
     if !host.is_root() {
-        return Err(Refusal::not_root().into());
+        return Err(Refusal::not_root(host.rights()).into());
     }
     let mode = match (args.all, args.unmanaged, args.ours) {
         (true, ..) => Mode::All,

@@ -26,7 +26,7 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
     let host = Live::default();
     // The files of a trial are root's: to anybody else there would seem to be none.
     if !host.is_root() {
-        return Err(trial::Refusal::not_root().into());
+        return Err(trial::Refusal::not_root(host.rights()).into());
     }
     let (status, enforced) = trial::enforced(&host);
     let half_saved = trial::half_saved(&host);

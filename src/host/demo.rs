@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{
-    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, files,
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
+    files,
 };
 use crate::model::{Family, Login, LoginSource, Logins, Operator, Ruleset, Source};
 use crate::syntax::iptables_save;
@@ -329,8 +330,8 @@ impl Host for Demo {
         "nfs1".to_owned()
     }
 
-    fn is_root(&self) -> bool {
-        true
+    fn rights(&self) -> Rights {
+        Rights::Root
     }
 
     fn paths(&self) -> &Paths {

@@ -403,7 +403,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::default();
         let (me, started) = live.me();
-        let left = dir.path().join(format!("{TEMPORARY}{me}-{}-aB3xYz", started + 1));
+        let left = dir.path().join(format!("{TEMPORARY}{me}-{}-aB3xYz", started + 100));
         for name in [
             left.clone(),
             dir.path().join(format!("{TEMPORARY}{me}-{started}-aB3xYz")),

@@ -10,12 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::ssh::Sessions;
 use super::{
-    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools, child,
-    files, process,
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
+    child, clock, files, process,
 };
 use crate::model::{Logins, Operator, Source, clean};
 
@@ -57,12 +56,6 @@ pub fn misplaced() -> Option<(&'static str, PathBuf)> {
 
 impl Held for File {}
 
-/// Seconds and nanoseconds of a clock that does not go below zero.
-fn clock(id: ClockId) -> Duration {
-    let t = clock_gettime(id);
-    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
-}
-
 impl Tools for Live {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         child::run(cmd)
@@ -82,8 +75,8 @@ impl Host for Live {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     }
 
-    fn is_root(&self) -> bool {
-        rustix::process::geteuid().is_root()
+    fn rights(&self) -> Rights {
+        super::rights::ours()
     }
 
     fn paths(&self) -> &Paths {
@@ -98,11 +91,11 @@ impl Host for Live {
     }
 
     fn now(&self) -> Now {
-        Now { wall: clock_gettime(ClockId::Realtime).tv_sec, boot: clock(ClockId::Boottime) }
+        clock::now()
     }
 
     fn pause(&self, time: Duration) {
-        process::pause(time);
+        clock::pause(time);
     }
 
     fn find(&self, tool: &str) -> Option<PathBuf> {
@@ -161,11 +154,11 @@ impl Host for Live {
 
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
         let file = files::lockable(path)?;
-        let end = clock(ClockId::Monotonic) + wait;
+        let end = clock::monotonic() + wait;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Box::new(file))),
-                Err(fs::TryLockError::WouldBlock) if clock(ClockId::Monotonic) < end => {
+                Err(fs::TryLockError::WouldBlock) if clock::monotonic() < end => {
                     self.pause(Duration::from_millis(20));
                 }
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),

@@ -2,6 +2,7 @@
 //! the built-in demo host runs the same code as the live one.
 
 mod child;
+mod clock;
 pub mod demo;
 mod files;
 pub mod home;
@@ -10,6 +11,7 @@ mod locks;
 mod nested;
 pub mod personal;
 mod process;
+mod rights;
 mod ssh;
 
 use std::io;
@@ -17,6 +19,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use rights::Rights;
 pub use ssh::SshSession;
 
 use crate::model::{Logins, Operator, Source};
@@ -250,8 +253,12 @@ pub trait Host: Tools {
     fn source(&self) -> Source;
     /// Name of the machine.
     fn name(&self) -> String;
-    /// Whether we are root there.
-    fn is_root(&self) -> bool;
+    /// What we may do there.
+    fn rights(&self) -> Rights;
+    /// Whether we may read and change the firewall.
+    fn is_root(&self) -> bool {
+        self.rights() == Rights::Root
+    }
     /// Places of our files.
     fn paths(&self) -> &Paths;
     /// Where we are.

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::process::{command, find, pause};
+use super::clock::pause;
+use super::process::{command, find};
 use super::{Cmd, Output, ToolError, Tools, child};
 
 /// Tools run in a namespace of their own, held by a process that ends with us, however we end.

@@ -112,6 +112,8 @@ codes! {
     NoTerminal = "no-terminal", REFUSED;
     /// The guard was given no trial to watch.
     NotGuarding = "no-trial", REFUSED;
+    /// A save would be one without the kept plan.
+    NotInForce = "not-in-force", REFUSED;
     /// The kernel does not show the rules of the trial.
     NotLive = "not-live", REFUSED;
     /// Nothing would load the files at boot.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{firewall, others};
-use crate::host::{Cmd, Host, ToolError};
+use crate::host::{Cmd, Host, Rights, ToolError};
 use crate::model::{Diagnostic, Family, Operator, Peer, View};
 use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
 
@@ -170,7 +170,11 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
             }
         }
         Err(why) => {
-            let hint = if host.is_root() { "" } else { "; the firewall is readable for root only: run with sudo" };
+            let hint = match host.rights() {
+                Rights::Root => "",
+                Rights::RootElsewhere => "; root has no CAP_NET_ADMIN here: run it as root of the host itself",
+                Rights::User => "; the firewall is readable for root only: run with sudo",
+            };
             view.unread[family.index()] = Some(format!("{why}{hint}"));
             view.diagnostics
                 .push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));

@@ -13,10 +13,9 @@ use std::time::Duration;
 use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
 use super::{apply, back, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
-use crate::host::{Cmd, Host, Identity, Tools};
+use crate::host::{Cmd, Host, Tools};
 use crate::model::trial::{By, State};
 use crate::model::{Family, Operator, Ruleset};
-use crate::syntax::iptables_save;
 
 #[test]
 fn an_extension_asks_for_a_new_login_and_ends_at_an_hour() {
@@ -404,127 +403,6 @@ fn a_guard_lets_a_revert_live_that_does_the_same() {
         let mut late = record::Record { state: State::Reverting, ..trial };
         back::put_old_back(&other, &mut late, By::Operator, &mut back::Caller::Guard(0)).unwrap();
         assert_eq!((late.by, record::load(&host).unwrap().by), (Some(By::Guard), Some(By::Guard)));
-    }
-}
-
-#[test]
-fn what_only_the_kernel_tells_of_is_a_trial() {
-    let host = machine(false, 0, false);
-    let before = rules(&host);
-    apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.remove(&host.paths().run.join("trial.json")).unwrap();
-    let seen = super::status(&host);
-    assert_eq!((seen.trial.as_ref().unwrap().state, seen.trial.unwrap().id.as_str()), (State::Running, "unrecorded"));
-    assert!(seen.left > 50 && seen.left <= 66, "{}", seen.left);
-    assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, Code::Pending);
-    assert_eq!(keep(&host, true).unwrap_err().code, Code::NoTrial);
-    assert!(history::all(&host).is_empty());
-    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
-    assert_eq!(rules(&host), before);
-    let past = history::all(&host);
-    assert_eq!((past[0].state, past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
-}
-
-/// The machine loses its power: the run directory and what was loaded are gone, boot loads what was there before.
-fn boot(host: &Demo, before: &[Ruleset; 2]) -> Mortal {
-    let run = &host.paths().run;
-    for name in host.list(run) {
-        host.remove(&run.join(name)).unwrap();
-    }
-    for (tool, rules) in ["iptables-restore", "ip6tables-restore"].iter().zip(before) {
-        host.run(&Cmd::new(tool, &[]).input(iptables_save::write(rules, true))).unwrap();
-    }
-    Mortal::new(host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() })
-}
-
-#[test]
-fn a_trial_that_ran_when_the_power_went_is_known_at_the_next_start() {
-    let host = machine(false, 0, false);
-    let loaded = Family::BOTH.map(|f| host.loaded(f));
-    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    assert!(history::all(&host).is_empty(), "it still runs");
-    let later = boot(&host, &loaded);
-    let last = super::status(&later).trial.unwrap();
-    for r in [&last, &history::all(&later)[0]] {
-        assert_eq!((&r.id, r.state, r.by), (&trial.id, State::Reverted, Some(By::Boot)));
-        assert!(r.why.as_ref().unwrap().starts_with("the machine went down before the deadline (2"), "{:?}", r.why);
-    }
-}
-
-#[test]
-fn a_trial_of_another_namespace_that_shares_our_files_is_left_alone() {
-    let host = machine(false, 0, false);
-    let loaded = Family::BOTH.map(|f| host.loaded(f));
-    let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    let other = Demo::new();
-    let copy = |name: &str| {
-        other.write(&host.paths().run.join(name), &host.read(&host.paths().run.join(name)).unwrap(), 0o600).unwrap();
-    };
-    for name in host.list(&host.paths().run).iter().filter(|n| *n != "lock") {
-        copy(name);
-    }
-    let there = Mortal::new(&other, 0, false).at_home(Identity { netns: 2, ..host.identity() });
-    let refused = [
-        apply(&there, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err(),
-        keep(&there, true).unwrap_err(),
-        revert(&there).unwrap_err(),
-    ];
-    for e in refused {
-        assert!(
-            e.code == Code::Pending && e.what.starts_with("a trial is pending in another network namespace"),
-            "{e:?}"
-        );
-    }
-    assert_eq!((record::load(&there).unwrap().id, Family::BOTH.map(|f| other.loaded(f))), (trial.id, loaded));
-    other.pass(Duration::from_secs(70));
-    assert_eq!(keep(&there, true).unwrap_err().code, Code::NoTrial, "its guard is dead and its clock has run out");
-}
-
-#[test]
-fn a_kept_trial_stays_kept_over_a_boot() {
-    let host = machine(true, 0, false);
-    let later = boot(&host, &Family::BOTH.map(|f| host.loaded(f)));
-    let last = super::status(&later).trial.unwrap();
-    assert_eq!((last.state, last.by), (State::Kept, Some(By::Operator)));
-}
-
-#[test]
-fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
-    let host = machine(false, 0, false);
-    let first = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.remove(&host.paths().run.join("trial.json")).unwrap();
-    assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
-    let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
-    let running = rules(&host);
-    // One that slept until now, with the second trial running and kept, at its own deadline.
-    super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
-    assert_eq!(rules(&host), running);
-    keep(&host, true).unwrap();
-    let kept = rules(&host);
-    host.pass(Duration::from_secs(70));
-    gone(&host, first.guard);
-    super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
-    let last = record::load(&host).unwrap();
-    assert_eq!((last.id, last.state, rules(&host)), (second.id, State::Kept, kept));
-}
-
-#[test]
-fn a_guard_without_its_file_reverts_at_the_deadline_unless_that_was_done() {
-    for done in [false, true] {
-        let host = machine(false, 0, false);
-        let before = rules(&host);
-        let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-        host.remove(&host.paths().run.join("trial.json")).unwrap();
-        if done {
-            assert!(matches!(revert(&host), Ok(super::Reverted::Unrecorded(_))));
-            host.step_wall(3600);
-        } else {
-            assert_ne!(rules(&host), before);
-        }
-        host.pass(Duration::from_secs(61));
-        gone(&host, trial.guard);
-        assert_eq!(rules(&host), before, "{done}");
-        assert_eq!(record::load(&host).is_none(), done);
     }
 }
 

@@ -64,6 +64,7 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
     let mut seen = into_kernel(host, record, who);
     // One lock keeps both families out.
     seen.failed.dedup();
+    record.jumpless = seen.jumpless;
     record.unverified = (!seen.unseen.is_empty()).then(|| seen.unseen.join("; "));
     let unverified =
         record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
@@ -114,6 +115,8 @@ pub struct Seen {
     pub failed: Vec<String>,
     /// What went in and could not be read back.
     pub unseen: Vec<String>,
+    /// What went in decides nothing, for want of a jump to it.
+    pub jumpless: bool,
     /// What else is to be said.
     pub remarks: Vec<String>,
 }
@@ -253,7 +256,9 @@ fn read_back(
                     Ok((now, said)) => {
                         seen.remarks.extend(said);
                         seen.remarks.extend(kernel::clean_up(host, &mark, change, &now));
-                        seen.remarks.extend(kernel::lost_jump(change, &now, true));
+                        let lost = kernel::lost_jump(change, &now, true);
+                        seen.jumpless |= lost.is_some();
+                        seen.remarks.extend(lost);
                     }
                     Err(why) => seen.failed.push(why),
                 }

@@ -89,7 +89,7 @@ pub fn apply(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Record, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     let seconds = options.confirm_within.as_secs();
     if !(TRIAL_LIMITS.0..=TRIAL_LIMITS.1).contains(&seconds) {
@@ -441,6 +441,7 @@ fn new_record(
         guard_home: None,
         saved: None,
         unverified: None,
+        jumpless: false,
         boot_files: written::marks(host),
         remarks: Vec::new(),
     }

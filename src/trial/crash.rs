@@ -15,7 +15,7 @@ use super::{Options, apply, extend, guard, half_saved, keep, record, revert, sav
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
 use crate::host::{
-    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, SshSession, Stands, Stop, ToolError, Tools,
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
 };
 use crate::model::trial::State;
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
@@ -114,8 +114,8 @@ impl Host for Mortal {
     fn name(&self) -> String {
         self.host.name()
     }
-    fn is_root(&self) -> bool {
-        true
+    fn rights(&self) -> Rights {
+        self.host.rights()
     }
     fn paths(&self) -> &Paths {
         self.host.paths()

@@ -12,7 +12,7 @@ use super::machine::{Act, Event, step};
 use super::proof::{self, proof};
 use super::record::{self, Record, Who};
 use super::refusal::Refusal;
-use super::status::{dated, elsewhere, expire, guard, is_cut_short, unrecorded};
+use super::status::{dated, elsewhere, expire, forgotten, guard, is_cut_short, shown_by};
 use super::undoers::undoers;
 use super::written;
 use crate::host::{Held, Host};
@@ -50,7 +50,7 @@ fn no_trial(last: Option<&Record>) -> Refusal {
 /// Takes the locks and the pending trial, if both can be had.
 fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| Refusal::new(Code::RunDir, e, "see that the disk is not full and the directory belongs to root"))?
@@ -68,15 +68,22 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
 
 /// The pending trial.
 fn found(host: &dyn Host) -> Result<Record, Refusal> {
-    match record::load(host) {
-        Some(r) if r.state.is_pending() && r.is_here(host) => Ok(r),
-        other if unrecorded(host, host.now()).is_some() => Err(Refusal {
+    let last = record::load(host);
+    if let Some(r) = last.as_ref().filter(|r| r.state.is_pending() && r.is_here(host)) {
+        return Ok(r.clone());
+    }
+    let loaded = Loaded::fresh(host);
+    if let Some(r) = forgotten(host, &loaded) {
+        return Ok(r);
+    }
+    if shown_by(host, host.now(), &loaded).is_some() {
+        return Err(Refusal {
             what: "the kernel holds a trial that no file here tells of".to_owned(),
             hint: "`portcullis revert` ends it; it also ends by itself".to_owned(),
-            ..no_trial(other.as_ref())
-        }),
-        other => Err(elsewhere(host).map_or_else(|| no_trial(other.as_ref()), |r| Refusal::elsewhere(r.state))),
+            ..no_trial(last.as_ref())
+        });
     }
+    Err(elsewhere(host).map_or_else(|| no_trial(last.as_ref()), |r| Refusal::elsewhere(r.state)))
 }
 
 /// How long a revert waits for whoever is changing the firewall.
@@ -351,7 +358,7 @@ pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
 /// The same; `hears` is told what is waited for.
 pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     let lock = lock_to_go_back(host, hears)?;
     let mut record = match found(host) {
@@ -470,7 +477,7 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
 
 /// A trial that only the kernel tells of is ended by what it tells.
 fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
-    let Some(found) = unrecorded(host, host.now()) else {
+    let Some(found) = shown_by(host, host.now(), &Loaded::fresh(host)) else {
         let last = record::load(host).ok_or(none)?;
         return back::verify(host, &last).map_or_else(
             || Ok(Reverted::EndedBefore(Box::new(last))),

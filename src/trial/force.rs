@@ -107,7 +107,7 @@ fn due(host: &dyn Host, status: &Status) -> Option<(Record, bool)> {
     match &status.trial {
         Some(t) if t.state == State::Running => Some((t.clone(), true)),
         // It is being put in, kept or reverted.
-        Some(t) if t.state.is_pending() && t.state != State::Expired => None,
+        Some(t) if t.state.is_pending() && !matches!(t.state, State::Expired | State::Lost) => None,
         _ => history::kept_last(host).map(|t| (t, false)),
     }
 }
@@ -119,16 +119,15 @@ pub(super) fn there(host: &dyn Host, trial: &Record) -> Vec<FamilyChange> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
     use crate::host::{Cmd, Host, Identity, Tools};
-    use crate::model::Code;
-    use crate::model::Plan;
+    use crate::model::{Code, Plan};
     use crate::plan::{Extent, Fault};
     use crate::syntax::iptables_save;
     use crate::trial::crash::{Mortal, cure, machine, options, settled};
-    use crate::trial::{apply, history, keep, revert};
+    use crate::trial::{Reverted, apply, history, keep, revert, save};
 
     fn extent(host: &dyn Host) -> Option<(bool, Extent)> {
         enforced(host).1.in_force.map(|p| (p.on_trial, p.force.extent()))
@@ -160,6 +159,30 @@ mod tests {
         let now = enforced(&host).1.in_force.unwrap();
         assert!(matches!(now.force.faults.as_slice(), [Fault::Overruled { family: Family::V6, .. }]), "{now:?}");
         assert_eq!(enforced_by(&host, &live::observe(&host)).in_force, Some(now), "a look says the same");
+    }
+
+    #[test]
+    fn a_revert_to_a_plan_without_its_jump_and_a_save_of_it_say_that_it_is_not_in_force() {
+        let host = machine(true, 0, false);
+        let all = |mode| save::preview(&host, mode).unwrap().refused;
+        assert!([save::Mode::All, save::Mode::Unmanaged, save::Mode::Ours].iter().all(|m| all(*m).is_none()));
+        apply(&host, &cure("192.0.2.13"), &options(), &mut |_| {}).unwrap();
+        load(&host, "iptables-restore", "-D INPUT ! -i lo -j PORTCULLIS");
+        let Reverted::Trial(ended) = revert(&host).unwrap() else { panic!("it was pending") };
+        settled(&host);
+        assert!(ended.jumpless && ended.reverted().contains("not in force"), "{ended:?}");
+        assert_eq!(extent(&host), Some((false, Extent::Part)));
+        // Files with the chains and without the jump would be no save of it; our own part brings the jump.
+        for mode in [save::Mode::All, save::Mode::Unmanaged] {
+            let refused = all(mode).unwrap();
+            assert!(
+                refused.code == Code::NotInForce && refused.what.contains("our jump to them is gone"),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(all(save::Mode::Ours), None);
+        load(&host, "iptables-restore", "-I INPUT 1 ! -i lo -j PORTCULLIS");
+        assert_eq!(all(save::Mode::All), None);
     }
 
     #[test]

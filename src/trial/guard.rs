@@ -129,6 +129,10 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         if other_guard(host, &trial, me) {
             return Ok(());
         }
+        if ready(host, id).is_none() {
+            // Somebody removed the file: without it nobody would know of a guard that was started again.
+            let _ = host.write(&file(host, id), &word, 0o600);
+        }
         let told = stop.load(Ordering::Relaxed);
         if told && trial.guard.is_none() {
             // Nothing is applied before a guard is acknowledged: this one was given up.

@@ -71,6 +71,12 @@ pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
     }
 }
 
+/// The trial that was begun last here and whose end nobody wrote down.
+pub(super) fn pending(host: &dyn Host) -> Option<Record> {
+    let last = read(host).filter(|r| r.is_here(host)).max_by_key(|r| (r.began, r.id.clone()));
+    last.filter(|r| r.state.is_pending())
+}
+
 /// All trials that have ended, the latest first.
 pub fn all(host: &dyn Host) -> Vec<Record> {
     let boot_id = host.identity().boot_id;
@@ -241,6 +247,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
+    use crate::model::Code;
     use crate::syntax::iptables_save;
     use crate::trial::{Options, apply, guard, keep, kernel, revert, save, status};
 
@@ -364,8 +371,13 @@ mod tests {
             kernel::replace_tables(&host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
         }
         assert_eq!(now_kept(&host), (Plan::default(), Some(first.clone())));
-        let done = saves(&host);
-        assert!(done.contains("is not loaded, so it was not saved"), "{done}");
+        // Files without it would be no save of it.
+        for mode in [save::Mode::All, save::Mode::Unmanaged, save::Mode::Ours] {
+            let refused = save::preview(&host, mode).unwrap().refused.unwrap();
+            assert!(refused.code == Code::NotInForce && refused.what.contains(&first), "{refused:?}");
+            let refused = save::save(&host, &save::preview(&host, mode).unwrap()).unwrap_err();
+            assert_eq!(refused.code, Code::NotInForce);
+        }
         assert!(all(&host).iter().all(|r| r.saved.is_none()));
         // By the clock it was kept before the first.
         host.step_wall(-3600);

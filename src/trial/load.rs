@@ -85,7 +85,7 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
 /// Loads what is saved; says what was done, a sentence each.
 pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     let parts = saved(host)?;
     wait_for_firewalld(host);
@@ -126,7 +126,7 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
 /// Puts in the jump from Docker's own chain, as soon as that is there.
 pub fn published(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     to_dockers_chain(host, &saved(host)?)
 }

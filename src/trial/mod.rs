@@ -21,6 +21,9 @@ mod half_saved;
 pub mod history;
 mod kernel;
 pub mod load;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod lost_file_tests;
 mod machine;
 mod moved;
 #[cfg(test)]

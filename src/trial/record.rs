@@ -77,6 +77,9 @@ pub struct Record {
     /// revert.
     #[serde(default)]
     pub unverified: Option<String>,
+    /// A revert put our old rules back, but somebody had taken out the jump to them: they decide nothing.
+    #[serde(default)]
+    pub jumpless: bool,
     /// What the files that boot loads held when it began.
     #[serde(default)]
     pub boot_files: Vec<Mark>,
@@ -93,6 +96,15 @@ impl Record {
     /// The deadline on the wall clock, seconds since 1970 UTC, as long as that is not set.
     pub fn deadline_on_the_wall(&self) -> i64 {
         self.offset + i64::try_from(self.deadline / 1000).unwrap_or(0)
+    }
+
+    /// What a revert came to, half a sentence.
+    pub fn reverted(&self) -> &'static str {
+        if self.jumpless {
+            "reverted: its rules are out, but what was kept before is not in force"
+        } else {
+            "reverted: the old rules are back"
+        }
     }
 
     /// Whether it was started here: the same boot and network namespace.

@@ -1,7 +1,7 @@
 //! Why something was not done.
 
 use super::record;
-use crate::host::Host;
+use crate::host::{Host, Rights};
 use crate::model::Code;
 use crate::model::trial::State;
 
@@ -23,7 +23,14 @@ impl Refusal {
     }
 
     /// Only root may.
-    pub fn not_root() -> Self {
+    pub fn not_root(rights: Rights) -> Self {
+        if rights == Rights::RootElsewhere {
+            return Self::new(
+                Code::NotRoot,
+                "root may not read or change the firewall here: this network namespace is not its own",
+                "CAP_NET_ADMIN is missing, as under `unshare -Ur` and in containers: run it as root of the host itself",
+            );
+        }
         Self::new(
             Code::NotRoot,
             "only root can look at or change a trial and the firewall",

@@ -9,7 +9,7 @@ use super::boot::{AtBoot, Boot, Place};
 use super::half_saved::{self, Change};
 use super::refusal::Refusal;
 use super::status::status;
-use super::{at_boot, history, kernel, load, moved, ours, record, rehearse};
+use super::{at_boot, force, history, kernel, load, moved, ours, record, rehearse};
 use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
 use crate::model::names::chains::DOCKER_USER;
@@ -88,7 +88,7 @@ pub fn prepare(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
 /// Shows what a save would write. Nothing is written, nothing is loaded.
 pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     let now = status(host);
     if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
@@ -148,8 +148,26 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         boot.asks(format!("Now {said}."));
     }
     let cut = at_boot::check(host, mode, &sets, &place, &files, &mut boot);
-    let refused = without_sets(&files, &boot).or(cut);
+    let refused = without_the_plan(host, mode, sets).or_else(|| without_sets(&files, &boot)).or(cut);
     Ok(Preview { mode, files, boot, refused, loaded })
+}
+
+/// Refuses files without the plan that was kept last, or with its rules but no way to them: after the next boot it
+/// would not be in force, though it was kept and saved. Our part brings its own jumps.
+fn without_the_plan(host: &dyn Host, mode: Mode, sets: Vec<Ruleset>) -> Option<Refusal> {
+    let kept = history::kept_last(host)?;
+    let mut rules = [None, None];
+    for set in sets {
+        let at = set.family.index();
+        rules[at] = Some(set);
+    }
+    let force = force::of_rules(host, &force::there(host, &kept), false, rules);
+    (!force.would_hold(mode == Mode::Ours)).then(|| {
+        let what =
+            format!("the kept plan ({}) would not be in force after a boot: {}", kept.id, force.says().join("; "));
+        let hint = format!("nothing was written; {}", force.cure(false).unwrap_or_default());
+        Refusal::new(Code::NotInForce, what, hint)
+    })
 }
 
 /// Refuses a file of which boot would load nothing for want of a set.
@@ -229,7 +247,7 @@ fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
 /// Writes what was shown, both families or neither; the old files are kept beside. Says what was done.
 pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
-        return Err(Refusal::not_root());
+        return Err(Refusal::not_root(host.rights()));
     }
     // Nobody begins a trial while we write.
     let lock = record::lock(host, Duration::from_secs(5))

@@ -92,7 +92,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     }
     if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
         // The truth is the kernel's, whatever the files say.
-        trial = shown_by(host, now, loaded).or(trial);
+        trial = shown_by(host, now, loaded).or_else(|| forgotten(host, loaded)).or(trial);
         unknown = unread();
     }
     let mut trial = trial.or_else(|| history::all(host).into_iter().next());
@@ -164,9 +164,27 @@ pub(super) fn elsewhere(host: &dyn Host) -> Option<Record> {
         .filter(|r| r.left(host.now().boot) > 0 || guard(host, r).is_some())
 }
 
-/// The guard of a trial, if it lives.
+/// The guard of a trial, if it lives: the one that said so, or where its file is gone the one that was written down.
 pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
-    super::guard::ready(host, &trial.id).filter(|w| host.alive(w.pid, w.started))
+    super::guard::ready(host, &trial.id).or(trial.guard).filter(|w| host.alive(w.pid, w.started))
+}
+
+/// A trial without dates whose state file is gone: the history knows it, and the kernel shows its rules.
+pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
+    if record::load(host).is_some() {
+        return None;
+    }
+    let mut r = history::pending(host).filter(|r| r.fuse.is_none())?;
+    let Evidence::Live(remarks) = evidence::of(host, &r, loaded) else { return None };
+    // It was written down before the plan went in.
+    r.state = State::Running;
+    r.remarks.push(
+        "its state file is gone: the history and the kernel show this trial; if it was given more time, that is not \
+            known here"
+            .to_owned(),
+    );
+    r.remarks.extend(remarks);
+    Some(r)
 }
 
 /// A passed fuse has switched the kernel back: that is never shown as running.
@@ -180,11 +198,7 @@ pub(super) fn expire(r: &mut Record, now: Now) {
 }
 
 /// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
-pub(super) fn unrecorded(host: &dyn Host, now: Now) -> Option<Record> {
-    shown_by(host, now, &Loaded::fresh(host))
-}
-
-fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
+pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
     let rules: Vec<Ruleset> = loaded.rules().into_iter().flatten().map(|r| named(r).0).collect();
     let fuse = rules.iter().filter_map(dated).max()?;
     let families: Vec<FamilyChange> =
@@ -216,6 +230,7 @@ fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
         proof: None,
         saved: None,
         unverified: None,
+        jumpless: false,
         boot_files: Vec::new(),
         remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
     };

@@ -392,3 +392,68 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
         assert_eq!(state(lab)["state"], "reverted", "{what}");
     });
 }
+
+/// The program inside another time namespace, whose boot clock is some days ahead.
+fn shifted(lab: &Lab, args: &[&str]) -> Output {
+    let argv: Vec<&str> = ["setsid", "--wait", "unshare", "-T", "--boottime", "500000", PORTCULLIS]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    lab.server.output(&argv)
+}
+
+#[test]
+fn a_trial_is_the_same_from_every_time_namespace() {
+    everywhere(&[true, false], |lab, begun_inside| {
+        let what = format!("{:?}, begun inside: {begun_inside}", lab.backend);
+        let file = lab.dir.path().join("trial.toml").display().to_string();
+        let (inside, outside) = (|args: &[&str]| shifted(lab, args), |args: &[&str]| lab.portcullis(args));
+        let run = |first: bool, args: &[&str]| if first == begun_inside { inside(args) } else { outside(args) };
+        let before = lab.server.rules();
+        let out = run(true, &["apply", &file, "--yes", "--confirm-within", "60s"]);
+        assert!(out.status.success(), "{what}: {}", said(&out));
+        for first in [true, false] {
+            let out = run(first, &["status", "--json"]);
+            let now: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+            let left = now["trial"]["seconds_left"].as_u64().unwrap();
+            let (state, guarded) = (now["trial"]["state"].as_str(), now["trial"]["guarded"].as_bool());
+            assert_eq!((state, guarded), (Some("running"), Some(true)), "{what}: {now}");
+            assert!((20..=60).contains(&left), "{what}: {now}");
+        }
+        let out = run(false, &["revert"]);
+        assert!(out.status.success() && lab.server.rules() == before, "{what}: {}", said(&out));
+        // And the guard ends it in time, wherever it lives.
+        let out = run(true, &["apply", &file, "--yes", "--confirm-within", "10s"]);
+        assert!(out.status.success(), "{what}: {}", said(&out));
+        wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
+        let out = run(false, &["status", "--json"]);
+        let now: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!((now["trial"]["state"].as_str(), now["trial"]["by"].as_str()), (Some("reverted"), Some("guard")));
+        assert_eq!(lab.server.rules(), before, "{what}");
+    });
+}
+
+#[test]
+fn root_without_a_say_over_the_network_namespace_is_told_so() {
+    let Some(lab) = Lab::new(Backend::Nft, 0, &["setpriv"]) else { return };
+    let file = lab.file("plan.toml", &plan("\"7000/udp\""));
+    let before = lab.server.rules();
+    // A user who plays root, root who does, and root in a container without the capability.
+    let ways: [&[&str]; 3] = [
+        &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-Ur"],
+        &["unshare", "-Ur"],
+        &["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"],
+    ];
+    for way in ways {
+        for args in [&["report"][..], &["status"], &["apply", &file, "--yes"], &["save", "--yes"]] {
+            let argv = [way, &[PORTCULLIS], args].concat();
+            let out = lab.server.output(&argv);
+            assert_eq!(out.status.code(), Some(3), "{argv:?}: {}", said(&out));
+            assert!(said(&out).contains("CAP_NET_ADMIN is missing"), "{argv:?}: {}", said(&out));
+        }
+    }
+    // Its own network namespace is its own.
+    let out = lab.server.output(&["unshare", "-Urn", PORTCULLIS, "report"]);
+    assert!(!said(&out).contains("CAP_NET_ADMIN"), "{}", said(&out));
+    assert_eq!(lab.server.rules(), before);
+}

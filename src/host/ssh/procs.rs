@@ -10,6 +10,8 @@ use std::path::Path;
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process};
 
+use crate::host::clock;
+
 /// A process: its name, its parent, its terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
@@ -127,7 +129,7 @@ impl Processes for Proc {
 
     fn stat(&self, pid: i32) -> Option<Stat> {
         let s = Process::new(pid).and_then(|p| p.stat()).ok()?;
-        Some(Stat { pid: s.pid, ppid: s.ppid, comm: s.comm, tty: s.tty_nr, started: s.starttime })
+        Some(Stat { pid: s.pid, ppid: s.ppid, comm: s.comm, tty: s.tty_nr, started: clock::shared_ticks(s.starttime) })
     }
 
     fn title(&self, pid: i32) -> String {

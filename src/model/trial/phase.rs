@@ -81,7 +81,7 @@ impl TrialPhase {
     pub fn revert_does(self) -> &'static str {
         match self {
             Self::Expired => "takes what is left of it out",
-            Self::Lost => "puts back what was kept before",
+            Self::Lost => "ends it; then apply what was kept before again",
             Self::RevertCut => "finishes the revert",
             _ => "reverts now",
         }

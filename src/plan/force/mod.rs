@@ -197,6 +197,15 @@ impl Force {
         self.faults.iter().any(|f| matches!(f, Fault::ChainsGone(..) | Fault::Differs { .. } | Fault::NotCovered(_)))
     }
 
+    /// Whether the rules, loaded again as they are, would hold the plan; `jumps`: with every jump put in.
+    pub fn would_hold(&self, jumps: bool) -> bool {
+        !self.faults.iter().any(|f| match f {
+            Fault::ChainsGone(..) | Fault::Differs { .. } => true,
+            Fault::JumpGone { .. } => !jumps,
+            Fault::Unreadable(_) | Fault::NotCovered(_) | Fault::Overruled { .. } => false,
+        })
+    }
+
     /// Why, a sentence each; what is gone is one.
     pub fn says(&self) -> Vec<String> {
         let gone = |family: Family| -> Vec<&str> {
@@ -219,7 +228,7 @@ impl Force {
     }
 
     /// What to do about it, a sentence without its full stop. `saved`: our own unit can load the plan.
-    fn cure(&self, saved: bool) -> Option<&'static str> {
+    pub fn cure(&self, saved: bool) -> Option<&'static str> {
         if self.faults.iter().any(Fault::is_whole) {
             Some(if saved {
                 "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved"

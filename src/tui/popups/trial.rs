@@ -172,7 +172,7 @@ impl TrialPopup {
                 lines.push((
                     Role::Closed,
                     format!(
-                        "{} nothing was written to the boot-time rules: a reboot brings the old rules back",
+                        "{} nothing was written to the boot-time rules: a reboot loads what they held before",
                         c.theme.glyph(Glyph::Yes)
                     ),
                 ));
@@ -210,6 +210,13 @@ impl TrialPopup {
                     format!(
                         "The plan is live. It is not in the boot-time rules yet: {} saves it.",
                         sh.key(Place::Trial, Action::Save)
+                    ),
+                )),
+                _ if sh.enforced.in_force.as_ref().is_some_and(|p| !p.force.holds()) => lines.push((
+                    Role::Partial,
+                    format!(
+                        "The plan is out, but what was kept before is not in force: Plan ({}) says why.",
+                        sh.key(Place::Services, Action::ToPlan)
                     ),
                 )),
                 _ if is_staged(sh, t) => lines.push((

@@ -102,7 +102,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
             Change::Revert => {
                 trial::revert_telling(host, &mut |what| self.teller.tell(Reply::Changing(what.to_owned()))).and_then(
                     |found| match found {
-                        Reverted::Trial(_) => Ok(Reply::Done("reverted: the old rules are back".into())),
+                        Reverted::Trial(r) => Ok(Reply::Done(r.reverted().into())),
                         Reverted::Unrecorded(_) => {
                             Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into()))
                         }
