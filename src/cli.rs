@@ -43,6 +43,9 @@ pub enum Command {
     /// Follows one packet through the rules: the verdict, and every rule on its way
     Trace(TraceArgs),
     /// Puts a plan on trial: the old rules come back by themselves unless it is kept
+    ///
+    /// The checks of the cockpit's Plan screen are said first: a line `warning:` or `note:` each, and one line
+    /// `checked:` for what is as it should be.
     Apply {
         /// The plan, a TOML file
         plan: PathBuf,

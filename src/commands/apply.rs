@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::host::live::Live;
 use crate::model::Plan;
 use crate::observe::live::observe;
-use crate::plan;
+use crate::plan::{self, Check, Grade};
 use crate::syntax;
 use crate::trial::{self, Options, Refusal};
 
@@ -55,6 +55,17 @@ pub fn warn(open: &[String]) {
     }
 }
 
+/// The checks of a plan: what is wrong, what to know, and in one line what is as it should be.
+fn tell(checks: &[Check]) {
+    let of = |grade| checks.iter().filter(move |c| c.grade == grade).map(|c| c.text.as_str());
+    of(Grade::Bad).for_each(|text| note(format!("warning: {text}")));
+    of(Grade::Note).for_each(|text| note(format!("note: {text}")));
+    let good = of(Grade::Good).collect::<Vec<_>>().join("; ");
+    if !good.is_empty() {
+        note(format!("checked: {good}"));
+    }
+}
+
 /// How long a trial lasts by the operator's settings; a file that says so is named.
 fn usual_time() -> Duration {
     let config = super::config::config();
@@ -78,19 +89,27 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
         without_rehearsal: args.without_rehearsal,
         seen: None,
     };
-    let mut warned = Vec::new();
+    let mut told: Vec<String> = Vec::new();
+    let mut hear = |checks: &[Check]| {
+        tell(checks);
+        told.extend(checks.iter().map(|c| c.text.clone()));
+    };
     if !args.yes {
         trial::resolve(&host, &mut plan)?;
         let view = observe(&host);
         let change = plan::build(&view, &plan).map_err(|e| Failure::failed(e.what, e.hint))?;
         show(&plan::diff(&change));
-        warned = plan::still_open(&change, &plan);
-        warn(&warned);
+        hear(&trial::all_checks(&host, &plan, &change));
         confirm(&format!("Apply this on trial for {} s?", confirm_within.as_secs()), "--yes")?;
         options.seen = Some(Arc::new(view));
     }
-    let record = trial::apply(&host, &plan, &options, &mut |step| note(format!("{step} ...")))?;
-    for r in record.remarks.iter().filter(|r| !warned.contains(r)) {
+    let mut step = |step: &str| note(format!("{step} ..."));
+    let record = if args.yes {
+        trial::apply_telling(&host, &plan, &options, &mut step, &mut hear)?
+    } else {
+        trial::apply(&host, &plan, &options, &mut step)?
+    };
+    for r in record.remarks.iter().filter(|r| !told.contains(r)) {
         note(format!("note: {r}"));
     }
     if !record.state.is_pending() {

@@ -1,126 +1,174 @@
-//! Whether a change does what its plan is for.
+//! What plans are about: which ports a goal means on a host, which goals share them, and how nodes are let in to them.
 
-use super::change::Change;
-use super::content::{Target, ports, targets};
-use crate::analyse::Analysis;
-use crate::model::{Action, AddrSet, Family, Goal, Plan, Proto};
+use super::content;
+use crate::analyse::{Endpoint, EndpointKind};
+use crate::model::{Action, Family, Goal, Node, Plan, PlanRule, Proto, View};
 
-/// The ports that stay open to senders whom the plan drops or rejects, one sentence each: rules of others stand before
-/// ours, or NAT leads past them.
-pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
-    let goals: Vec<&Goal> = plan.rules.iter().filter(|r| r.action != Action::Allow).flat_map(|r| &r.to).collect();
-    let analysis = Analysis::new(&change.after);
-    let mut out = Vec::new();
-    for family in Family::BOTH {
-        let mut asked: Vec<(Proto, u16, AddrSet)> = Vec::new();
-        let mut published: Vec<bool> = Vec::new();
-        // A goal that means nothing here has stopped the plan already.
-        for t in goals.iter().flat_map(|g| targets(&change.before, g).unwrap_or_default()) {
-            if !asked.iter().any(|(proto, port, _)| (*proto, *port) == (t.proto, t.port)) {
-                asked.push((t.proto, t.port, unwanted(change, plan, &t, family)));
-                published.push(t.published);
-            }
+/// Whether goals of a plan mean an endpoint.
+pub fn concerns(goals: &[Goal], e: &Endpoint) -> bool {
+    goals.iter().any(|g| match g {
+        Goal::Service(name) => e.kind == EndpointKind::Rpc && e.name == *name,
+        Goal::Port(proto, port) => {
+            e.kind != EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto)
         }
-        for (((proto, port, unwanted), published), open) in
-            asked.iter().zip(published).zip(analysis.gets_in(family, &asked))
-        {
-            let Some(open) = open else { continue };
-            let on = open.on.as_ref().map_or_else(String::new, |names| format!(" on {names}"));
-            let who = match open.who.cidrs().first() {
-                Some(first) if open.who != *unwanted => {
-                    format!("some whom this plan drops still get in{on}, {first} for one")
-                }
-                _ if open.on.is_some() => format!("those whom this plan drops still get in{on}"),
-                _ => "all whom this plan drops still get in".to_owned(),
-            };
-            let cure = if open.translated && !published {
-                format!("; NAT gives it another way: name it published:{port}/{proto}")
-            } else {
-                String::new()
-            };
-            out.push(format!("{port}/{proto} stays open over {}: {who} ({}){cure}", family.label(), open.by));
+        Goal::Published(proto, port) => {
+            e.kind == EndpointKind::Published && e.port == *port && proto.is_none_or(|p| p == e.proto)
+        }
+    })
+}
+
+/// The ports that a goal means on a host, and whether each is meant as a published one.
+fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
+    // What is published is guarded as a port of the host as well.
+    let doors: &[bool] = if matches!(goal, Goal::Published(..)) { &[true, false] } else { &[false] };
+    content::ports(view, goal)
+        .into_iter()
+        .flat_map(|(proto, port)| doors.iter().map(move |published| (*published, proto, port)))
+        .collect()
+}
+
+/// Whether rules for one goal decide about all ports of another: rules for that one after them could never match.
+pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
+    let (mine, others) = (ports(view, goal), ports(view, other));
+    goal == other || (!others.is_empty() && others.iter().all(|p| mine.contains(p)))
+}
+
+/// The goals without those whose ports another one has, as `nfs_acl` has those of `nfs`.
+pub fn merged(view: &View, goals: &[Goal]) -> Vec<Goal> {
+    let mut out: Vec<Goal> = Vec::new();
+    for g in goals {
+        if !out.iter().any(|o| covers(view, o, g)) {
+            out.retain(|o| !covers(view, g, o));
+            out.push(g.clone());
         }
     }
     out
 }
 
-/// The senders whom the first matching rule of the plan drops or rejects at a port.
-fn unwanted(change: &Change, plan: &Plan, port: &Target, family: Family) -> AddrSet {
-    let (mut left, mut out) = (AddrSet::full(family), AddrSet::empty(family));
-    for rule in &plan.rules {
-        let about = |g: &Goal| ports(&change.before, g).contains(&(port.proto, port.port));
-        if !rule.to.iter().any(about) {
-            continue;
-        }
-        let mut from = AddrSet::empty(family);
-        for node in &rule.from {
-            match node.nets(family) {
-                None => from = AddrSet::full(family),
-                Some(nets) => nets.into_iter().for_each(|n| from.insert_net(n)),
+/// What a plan says about an endpoint.
+pub fn goal_of(e: &Endpoint) -> Goal {
+    match e.kind {
+        EndpointKind::Rpc => Goal::Service(e.name.clone()),
+        EndpointKind::Published => Goal::Published(Some(e.proto), e.port),
+        EndpointKind::Socket | EndpointKind::Rule => Goal::Port(Some(e.proto), e.port),
+    }
+}
+
+/// The rule of a plan that shuts its operator out; `None`: none does.
+pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
+    // Where the operator is not known, the first of those who may be the operator.
+    let maybe = || {
+        let logins = view.logins.as_ref()?;
+        let first = logins.found.first()?;
+        Some((first.peer, first.port.or(logins.ports.first().copied())?))
+    };
+    let (peer, port) = view.ssh_peer.or_else(maybe)?;
+    let is_peer = |n: &Node| n.nets(Family::of(peer)).is_none_or(|nets| nets.iter().any(|n| n.contains(peer)));
+    let first = plan.rules.iter().position(|r| {
+        r.from.iter().any(is_peer) && r.to.iter().any(|g| ports(view, g).contains(&(false, Proto::TCP, port)))
+    })?;
+    (plan.rules[first].action != Action::Allow).then_some(first)
+}
+
+/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that
+/// drops everybody.
+fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
+    let drop_at = p.rules.iter().position(|r| r.action != Action::Allow && r.to.contains(goal));
+    match p.rules.iter_mut().find(|r| r.action == Action::Allow && r.to == [goal.clone()]) {
+        Some(r) => {
+            for n in nodes {
+                if !r.from.contains(n) {
+                    r.from.push(n.clone());
+                }
             }
         }
-        if rule.action != Action::Allow {
-            out.add(&left.and(&from));
-        }
-        left = left.minus(&from);
+        None => p.rules.insert(
+            drop_at.unwrap_or(p.rules.len()),
+            PlanRule { action: Action::Allow, from: nodes.to_vec(), to: vec![goal.clone()] },
+        ),
     }
-    out
+    // A rule that drops some nodes only leaves the others in.
+    let rest = p.rules.iter().any(|r| r.action != Action::Allow && r.from.contains(&Node::Any) && r.to.contains(goal));
+    if drop_rest && !rest {
+        p.rules.push(PlanRule { action: Action::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
+    }
+}
+
+/// Lets nodes in to several goals. Services that share their ports share the rules: a second set could never match.
+pub fn protect_all(p: &mut Plan, view: &View, goals: &[Goal], nodes: &[Node], drop_rest: bool) {
+    for goal in merged(view, goals) {
+        let staged = |g: &Goal| p.rules.iter().any(|r| r.to.contains(g));
+        let same = p.rules.iter().flat_map(|r| &r.to).find(|g| !staged(&goal) && covers(view, g, &goal)).cloned();
+        protect(p, &same.unwrap_or(goal), nodes, drop_rest);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{Source, View};
-    use crate::plan::build;
-    use crate::syntax::{iptables_save, plan};
-
     use super::*;
+    use crate::model::{RpcService, Source};
 
-    fn open(nat: &str, filter: &str, goal: &str) -> Vec<String> {
-        let mut v = View::empty(Source::Live, "test");
-        let text = format!(
-            "*nat\n:PREROUTING ACCEPT [0:0]\n{nat}COMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT \
-                [0:0]\n{filter}COMMIT\n"
-        );
-        v.v4 = Some(iptables_save::read(&text, Family::V4).0);
-        let text = format!(
-            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"{goal}\"]\n[[rule]]\naction \
-                = \"drop\"\nfrom = [\"any\"]\nto = [\"{goal}\"]\n"
-        );
-        let plan = plan::read(&text).unwrap();
-        still_open(&build(&v, &plan).unwrap(), &plan)
+    fn rule(action: Action, from: &str, to: &str) -> PlanRule {
+        PlanRule { action, from: vec![Node::parse(from).unwrap()], to: vec![Goal::parse(to).unwrap()] }
+    }
+
+    /// NFS and its access lists on one port.
+    fn nfs() -> View {
+        let mut view = View::empty(Source::Live, "test");
+        let service = |program, name: &str, port| RpcService {
+            program,
+            versions: vec![3],
+            proto: Proto::TCP,
+            port,
+            name: name.into(),
+        };
+        view.rpc = Some(vec![service(100_003, "nfs", 2049), service(100_227, "nfs_acl", 2049)]);
+        view
     }
 
     #[test]
-    fn a_plan_that_does_not_do_what_it_is_for_is_told() {
-        assert_eq!(open("", "", "443/tcp"), [""; 0]);
-        let redirect = "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 8443\n";
-        assert_eq!(
-            open(redirect, "", "443/tcp"),
-            ["443/tcp stays open over IPv4: all whom this plan drops still get in \
-            (INPUT policy ACCEPT, no rule matched); NAT gives it another way: name it published:443/tcp"]
-        );
-        assert_eq!(open(redirect, "", "published:443/tcp"), [""; 0]);
-        // Only UDP is translated.
-        assert_eq!(open(&redirect.replace("tcp", "udp"), "", "443").len(), 1);
-        // Somebody put a rule before our jump, for one network by one interface.
-        let before = ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j \
-            PORTCULLIS\n";
-        assert_eq!(
-            open("", before, "443/tcp"),
-            ["443/tcp stays open over IPv4: some whom this plan drops still get in on eth0, 198.51.100.0/24 for one \
-                    (INPUT rule 1: ACCEPT)"]
-        );
-        assert_eq!(open("", &before.replace("198.51.100.0/24", "192.0.2.11/32"), "443/tcp"), [""; 0]);
-        // By one interface is not by all.
-        let tunnel = before.replace("-s 198.51.100.0/24 -i eth0", "-i wg0");
-        assert_eq!(
-            open("", &tunnel, "443/tcp"),
-            ["443/tcp stays open over IPv4: those whom this plan drops still get in on wg0 (INPUT rule 1: ACCEPT)"]
-        );
-        assert_eq!(
-            open("", &tunnel.replace("wg0", "eth0 -j ACCEPT\n-A INPUT ! -i eth0"), "443/tcp"),
-            ["443/tcp stays open over IPv4: \
-            all whom this plan drops still get in (INPUT rule 2: ACCEPT)"]
-        );
+    fn a_rule_that_drops_one_node_does_not_drop_everybody_else() {
+        let goal = Goal::parse("portmapper").unwrap();
+        let mut plan = Plan { rules: vec![rule(Action::Drop, "203.0.113.9", "portmapper")] };
+        let whole = [
+            rule(Action::Allow, "192.0.2.11", "portmapper"),
+            rule(Action::Drop, "203.0.113.9", "portmapper"),
+            rule(Action::Drop, "any", "portmapper"),
+        ];
+        for _ in 0..2 {
+            protect(&mut plan, &goal, &whole[0].from, true);
+            assert_eq!(plan.rules, whole);
+        }
+    }
+
+    #[test]
+    fn services_on_the_same_port_share_their_rules() {
+        let (view, goals) = (nfs(), ["nfs_acl", "nfs", "111"].map(|g| Goal::parse(g).unwrap()));
+        assert_eq!(merged(&view, &goals), [goals[0].clone(), goals[2].clone()]);
+        let mut plan = Plan { rules: vec![rule(Action::Drop, "any", "nfs")] };
+        protect_all(&mut plan, &view, &goals[..1], &[Node::parse("192.0.2.11").unwrap()], true);
+        assert_eq!(plan.rules, [rule(Action::Allow, "192.0.2.11", "nfs"), rule(Action::Drop, "any", "nfs")]);
+    }
+
+    #[test]
+    fn the_ports_of_a_published_port_are_the_hosts_own_too() {
+        let (view, goal) = (nfs(), |g: &str| Goal::parse(g).unwrap());
+        assert!(covers(&view, &goal("published:9042"), &goal("9042/tcp")));
+        assert!(!covers(&view, &goal("9042"), &goal("published:9042/tcp")));
+        assert!(covers(&view, &goal("2049"), &goal("nfs")) && !covers(&view, &goal("nfs"), &goal("2049")));
+        // Of a service whose ports are not known nothing is covered.
+        assert!(!covers(&view, &goal("2049"), &goal("mountd")));
+    }
+
+    #[test]
+    fn the_first_rule_about_the_operator_decides() {
+        let mut view = nfs();
+        view.ssh_peer = Some(("10.0.0.5".parse().unwrap(), 22));
+        let plan =
+            |rules: &[(Action, &str)]| Plan { rules: rules.iter().map(|(a, f)| rule(*a, f, "22/tcp")).collect() };
+        let (allow, drop) = (Action::Allow, Action::Drop);
+        assert_eq!(shuts_out(&view, &plan(&[(allow, "192.0.2.11"), (drop, "any")])), Some(1));
+        assert_eq!(shuts_out(&view, &plan(&[(allow, "10.0.0.0/24"), (drop, "any")])), None);
+        assert_eq!(shuts_out(&view, &plan(&[(drop, "192.0.2.11")])), None);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::back::{self, Caller};
+use super::checks::all_checks;
 use super::end::FUSE_AFTER;
 use super::half_saved;
 use super::history;
@@ -20,7 +21,7 @@ use crate::host::Host;
 use crate::model::trial::{By, State};
 use crate::model::{Code, Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
-use crate::plan::{self, Change, FamilyChange};
+use crate::plan::{self, Change, Check, FamilyChange};
 use crate::syntax::plan as plan_file;
 
 /// How a trial is wanted.
@@ -88,6 +89,28 @@ pub fn apply(
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Record, Refusal> {
+    begin(host, plan, options, progress, None)
+}
+
+/// The same for an operator who was not shown the plan's checks: `tell` hears them before anything is changed, or
+/// refused for them, for the very rules that are changed then.
+pub fn apply_telling(
+    host: &dyn Host,
+    plan: &Plan,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+    tell: &mut dyn FnMut(&[Check]),
+) -> Result<Record, Refusal> {
+    begin(host, plan, options, progress, Some(tell))
+}
+
+fn begin(
+    host: &dyn Host,
+    plan: &Plan,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+    tell: Option<&mut dyn FnMut(&[Check])>,
+) -> Result<Record, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
     }
@@ -124,7 +147,10 @@ pub fn apply(
     if let Some(done) = taken_out(host, &change, &plan, options, &view) {
         return done;
     }
-    let ways = checks(&change, &view, options)?;
+    if let Some(tell) = tell.filter(|_| !change.is_nothing()) {
+        tell(&all_checks(host, &plan, &change));
+    }
+    let ways = way_is_clear(&change, &view, options)?;
     let id = new_id(host);
     let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
@@ -279,7 +305,7 @@ fn new_id(host: &dyn Host) -> String {
 }
 
 /// What stands against the change; else how it fares with all whose way in has to stay.
-fn checks(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>, Refusal> {
+fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>, Refusal> {
     if let Some(seen) = options.seen.as_ref().filter(|s| !same_rules(s, view)) {
         let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
         let what = moved::what(rules(seen), rules(view));

@@ -10,6 +10,7 @@ mod at_boot;
 mod back;
 mod begin;
 mod boot;
+mod checks;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod crash;
@@ -40,7 +41,8 @@ mod undoers;
 mod unit;
 mod written;
 
-pub use begin::{Options, apply, resolve};
+pub use begin::{Options, apply, apply_telling, resolve};
+pub use checks::{all_checks, checks};
 pub use end::{Reverted, extend, keep, revert, revert_telling};
 pub use force::{enforced, enforced_by};
 pub use half_saved::half_saved;

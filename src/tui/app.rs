@@ -13,10 +13,10 @@ use super::config::Config;
 use super::input::Input;
 use super::keymap::{Action, Binding, Place};
 use super::notes;
-use super::planned::count;
 use super::popups::{After, Popup, palette::Entry};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::{Asked, Draft, Open, Request, Shared};
+use crate::model::count;
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (60, 15);

@@ -12,7 +12,7 @@ use super::theme::Theme;
 use crate::analyse::{Manager, Packet, Report, Trace};
 use crate::model::trial::{By, State};
 use crate::model::{Code, Diagnostic, Family, FileOrigin, Operator, Plan, SaveMode, Source, TrialPhase, View};
-use crate::plan::{Enforced, FamilyChange, InForce};
+use crate::plan::{Check, Enforced, FamilyChange, InForce};
 
 /// One look at the host and what it means.
 #[derive(Debug)]
@@ -96,15 +96,6 @@ pub struct Planned {
     pub lockout: bool,
     /// The change itself.
     pub families: Vec<FamilyChange>,
-}
-
-/// A check of the plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// Good, bad, or to know.
-    pub good: Option<bool>,
-    /// One line.
-    pub text: String,
 }
 
 /// A trial as the screens show it.

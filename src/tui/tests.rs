@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod checks;
 mod guide;
 mod keys;
 mod trials;
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -32,13 +33,16 @@ struct Cockpit {
 
 impl Cockpit {
     fn on(subject: Subject, w: u16, h: u16, guide: bool) -> Self {
-        let theme = Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false };
-        Self::with(subject, Config::usual(theme), w, h, guide)
+        Self::with(subject, usual(), w, h, guide)
     }
 
     fn with(subject: Subject, config: Config, w: u16, h: u16, guide: bool) -> Self {
+        Self::of(|out| Worker::start_without_drafts(subject, out).unwrap(), config, w, h, guide)
+    }
+
+    fn of(worker: impl FnOnce(Sender<Reply>) -> Worker, config: Config, w: u16, h: u16, guide: bool) -> Self {
         let (out, from) = channel();
-        let to = Worker::start_without_drafts(subject, out).unwrap();
+        let to = worker(out);
         let mut c = Self { app: App::new(config, Rect::new(0, 0, w, h), guide), to, from };
         c.until(|a| a.shared.planned.is_some());
         c.app.draw();
@@ -119,6 +123,10 @@ impl Cockpit {
         self.until(|a| a.shared.requests.is_empty());
         text(&self.app.draw().cells)
     }
+}
+
+fn usual() -> Config {
+    Config::usual(Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false })
 }
 
 /// A picture as text, what differs from run to run made the same.

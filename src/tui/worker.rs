@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::planned;
-use super::shared::{Change, Check, Draft, Planned, Reply, Request, Seen, Task, TrialSeen};
+use super::shared::{Change, Draft, Planned, Reply, Request, Seen, Task, TrialSeen};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;
@@ -27,7 +27,7 @@ use crate::host::personal::Personal;
 use crate::model::{Code, Diagnostic, Family, Plan, Proto, Ruleset, Source, View};
 use crate::observe::capture::{Input, captured};
 use crate::observe::live::observe;
-use crate::plan::{Enforced, difference};
+use crate::plan::{Enforced, checks, difference};
 use crate::syntax::{iptables_save, plan as plan_file};
 use crate::trial::{self, Refusal, history::Kept};
 use told::{Machine, Teller};
@@ -160,12 +160,10 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
 
     /// Works a plan out, with what on this host will undo it.
     fn work(&self, seen: &Seen, plan: &Plan) -> Planned {
-        let mut planned = planned::work(seen, plan);
-        if let Some(host) = &self.host {
-            let undoers = trial::undoers(host.as_ref(), &seen.view, &planned.families);
-            planned.checks.extend(undoers.into_iter().map(|text| Check { good: None, text }));
-        }
-        planned
+        planned::work(seen, plan, |change, ways| match &self.host {
+            Some(host) => trial::checks(host.as_ref(), plan, change, ways),
+            None => checks(plan, change, ways),
+        })
     }
 
     fn look(&mut self) {
@@ -366,17 +364,29 @@ impl Worker {
     ///
     /// No thread can be had.
     pub fn start<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> io::Result<Self> {
-        Self::spawn(subject, out, true)
+        let host = host_of(&subject);
+        Self::spawn(subject, host, out, true)
     }
 
     /// Threads that leave the operator's drafts alone.
     #[cfg(test)]
     pub fn start_without_drafts<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> io::Result<Self> {
-        Self::spawn(subject, out, false)
+        let host = host_of(&subject);
+        Self::spawn(subject, host, out, false)
     }
 
-    fn spawn<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>, drafts: bool) -> io::Result<Self> {
-        let host = host_of(&subject);
+    /// Threads for a host of a test.
+    #[cfg(test)]
+    pub fn start_on<E: From<Reply> + Send + 'static>(host: Machine, out: Sender<E>) -> io::Result<Self> {
+        Self::spawn(Subject::Demo, Some(host), out, false)
+    }
+
+    fn spawn<E: From<Reply> + Send + 'static>(
+        subject: Subject,
+        host: Option<Machine>,
+        out: Sender<E>,
+        drafts: bool,
+    ) -> io::Result<Self> {
         let draft = draft_name(&subject, host.as_deref()).filter(|_| drafts).map(|name| (Personal::here(), name));
         let teller = Teller::new(out);
         let (looks, requests) = channel();

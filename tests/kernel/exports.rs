@@ -245,3 +245,30 @@ fn a_script_looks_before_it_begins() {
         }
     }
 }
+
+#[test]
+fn apply_says_the_checks_of_a_plan_before_it_changes_anything() {
+    let Some(lab) = Lab::new(Backend::Nft, 0, &[]) else { return };
+    let twisted = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111/tcp\"]\n\
+        [[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = [\"111/tcp\"]\n";
+    let out = lab.portcullis(&["apply", &lab.file("twisted.toml", twisted), "--yes"]);
+    let said = said(&out);
+    assert!(out.status.success(), "{said}");
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words} is not said: {said}"));
+    let applied = at("applying the plan");
+    for words in [
+        "warning: a rule of this plan can never match, the rules before it take all its packets: -A PORTCULLIS-A -s \
+            192.0.2.2/32",
+        "checked: IPv6 is covered, and nodes with IPv6 are allowed",
+    ] {
+        assert!(at(words) < applied, "{words} comes too late: {said}");
+        assert_eq!(said.matches(words).count(), 1, "{said}");
+    }
+    good(&lab, &["revert"]);
+    // Without a plan that is at fault no line warns.
+    let cure = CURE.replace(", \"published:9042/tcp\"", "");
+    let out = lab.portcullis(&["apply", &lab.file("cure.toml", &cure), "--yes"]);
+    let said = self::said(&out);
+    assert!(out.status.success() && !said.contains("warning:") && said.contains("checked: "), "{said}");
+    good(&lab, &["revert"]);
+}

@@ -20,9 +20,8 @@ use std::sync::Arc;
 
 use super::{After, middle, nodes};
 use crate::analyse::{Packet, Step, StepResult, Trace, Verdict};
-use crate::model::{Family, Node, Rule, Table, Target};
+use crate::model::{Family, Node, Rule, Table, Target, count};
 use crate::tui::keymap::Action;
-use crate::tui::planned::count;
 use crate::tui::screens::{Tab, services::stranger};
 use crate::tui::sentence::columns;
 use crate::tui::shared::{Reply, Request, RulePlace, Shared};

@@ -4,9 +4,9 @@ mod draw;
 
 use super::After;
 use crate::analyse::{EndpointKind, Judged};
-use crate::model::{Goal, Node, Source};
+use crate::model::{Goal, Node, Source, count};
+use crate::plan::{covers, goal_of, protect_all};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{count, covers, goal_of};
 use crate::tui::screens::plan;
 use crate::tui::shared::{Open, Reply, Shared, TrialSeen};
 use crate::tui::widgets::Cursor;
@@ -247,7 +247,7 @@ impl Guide {
                 // Nodes that are entered already hold for what was ticked since.
                 let nodes = self.nodes(sh);
                 if let Some(seen) = sh.seen.clone().filter(|_| !nodes.is_empty()) {
-                    sh.stage(|p| super::nodes::protect_all(p, &seen, &ticked, &nodes, true));
+                    sh.stage(|p| protect_all(p, &seen.view, &ticked, &nodes, true));
                 }
                 self.next();
             }

@@ -15,10 +15,10 @@ use crossterm::event::KeyEvent;
 
 use super::{After, middle};
 use crate::model::names::interfaces::is_bridge;
-use crate::model::{Action as Does, Goal, Node, Plan, PlanRule};
+use crate::model::{Action as Does, Goal, Node, count};
+use crate::plan::protect_all;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{count, covers, merged};
-use crate::tui::shared::{Reply, Request, Seen, Shared};
+use crate::tui::shared::{Reply, Request, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, width, wrap};
 
@@ -76,39 +76,6 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
         }
     }
     out
-}
-
-/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that
-/// drops everybody.
-pub fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
-    let drop_at = p.rules.iter().position(|r| r.action != Does::Allow && r.to.contains(goal));
-    match p.rules.iter_mut().find(|r| r.action == Does::Allow && r.to == [goal.clone()]) {
-        Some(r) => {
-            for n in nodes {
-                if !r.from.contains(n) {
-                    r.from.push(n.clone());
-                }
-            }
-        }
-        None => p.rules.insert(
-            drop_at.unwrap_or(p.rules.len()),
-            PlanRule { action: Does::Allow, from: nodes.to_vec(), to: vec![goal.clone()] },
-        ),
-    }
-    // A rule that drops some nodes only leaves the others in.
-    let rest = p.rules.iter().any(|r| r.action != Does::Allow && r.from.contains(&Node::Any) && r.to.contains(goal));
-    if drop_rest && !rest {
-        p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
-    }
-}
-
-/// The same for several goals. Services that share their ports share the rules: a second set could never match.
-pub fn protect_all(p: &mut Plan, seen: &Seen, goals: &[Goal], nodes: &[Node], drop_rest: bool) {
-    for goal in merged(&seen.view, goals) {
-        let staged = |g: &Goal| p.rules.iter().any(|r| r.to.contains(g));
-        let same = p.rules.iter().flat_map(|r| &r.to).find(|g| !staged(&goal) && covers(&seen.view, g, &goal)).cloned();
-        protect(p, &same.unwrap_or(goal), nodes, drop_rest);
-    }
 }
 
 impl Nodes {
@@ -260,7 +227,7 @@ impl Nodes {
                 r.from = nodes;
                 return;
             }
-            protect_all(p, &seen, &self.goals, &nodes, drop_rest);
+            protect_all(p, &seen.view, &self.goals, &nodes, drop_rest);
         });
         let rest = if self.drop_rest { ", everybody else is dropped" } else { "" };
         let plan = sh.key(Place::Services, Action::ToPlan);
@@ -379,26 +346,6 @@ impl Nodes {
                 node,
             );
             c.put(31, y, Role::Dim, why);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use super::*;
-
-    #[test]
-    fn a_rule_that_drops_one_node_does_not_drop_everybody_else() {
-        let goal = Goal::parse("portmapper").unwrap();
-        let rule =
-            |action, from: &str| PlanRule { action, from: vec![Node::parse(from).unwrap()], to: vec![goal.clone()] };
-        let mut plan = Plan { rules: vec![rule(Does::Drop, "203.0.113.9")] };
-        let whole = [rule(Does::Allow, "192.0.2.11"), rule(Does::Drop, "203.0.113.9"), rule(Does::Drop, "any")];
-        for _ in 0..2 {
-            protect(&mut plan, &goal, &whole[0].from, true);
-            assert_eq!(plan.rules, whole);
         }
     }
 }

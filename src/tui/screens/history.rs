@@ -1,10 +1,9 @@
 //! History: the trials of this host and what became of them.
 
-use crate::model::Source;
 use crate::model::trial::{By, State};
+use crate::model::{Source, count};
 use crate::syntax::plan as plan_file;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::count;
 use crate::tui::screens::plan::rule_words;
 use crate::tui::search::Search;
 use crate::tui::shared::{Asked, Open, Request, Shared, TrialSeen};

@@ -14,12 +14,11 @@ use std::sync::Arc;
 
 pub use comparison::{before_after, changed_lines, in_words};
 
-use crate::model::{Action as Does, Goal, Node, PlanRule, Source, clock};
-use crate::plan::Extent;
+use crate::model::{Action as Does, Goal, Node, PlanRule, Source, clock, count};
+use crate::plan::{Check, CheckKind, Extent, Grade, in_force_checks, shuts_out};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{CUT, count, shuts_out};
 use crate::tui::search::{Search, next};
-use crate::tui::shared::{Allowed, Asked, Check, Open, Planned, Proposal, Shared};
+use crate::tui::shared::{Allowed, Asked, Open, Planned, Proposal, Shared};
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width, wrap};
 
@@ -84,26 +83,9 @@ fn lost(sh: &Shared) -> Option<String> {
 
 /// The checks of a plan, and before them what keeps the one that was kept, or is on trial, from being in force.
 pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
-    let mut out: Vec<Check> = Vec::new();
-    if let Some(void) = sh.void().filter(|_| !sh.plan_is_new() || sh.trial_runs()) {
-        let whose = if void.on_trial { "the plan on trial" } else { "what was kept" };
-        out.extend(void.force.says().into_iter().map(|why| Check {
-            good: Some(false),
-            text: format!(
-                "{whose} is {}: \
-                    {why}",
-                void.force.extent().says()
-            ),
-        }));
-        out.extend(void.cure().map(|cure| Check { good: None, text: format!("to mend it: {cure}") }));
-    } else if let Some(kept) =
-        sh.enforced.in_force.as_ref().filter(|p| !p.on_trial && !sh.plan_is_new() && !sh.plan.rules.is_empty())
-    {
-        out.push(Check { good: Some(true), text: "what was kept is in force".into() });
-        out.extend(kept.force.says().into_iter().map(|text| Check { good: None, text }));
-    }
-    out.extend(p.checks.iter().cloned());
-    out
+    let kept = sh.seen.as_ref().map(|s| &s.kept);
+    let in_force = kept.map(|kept| in_force_checks(&sh.enforced, &sh.plan, kept, sh.trial_runs()));
+    in_force.into_iter().flatten().chain(p.checks.iter().cloned()).collect()
 }
 
 /// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
@@ -121,7 +103,7 @@ pub fn allow_first(sh: &mut Shared) -> String {
 pub fn apply(sh: &mut Shared) {
     let Some(p) = current(sh) else { return };
     let (lockout, takes_away) = (p.lockout, p.takes_away);
-    let cut = p.checks.iter().map(|k| k.text.clone()).find(|k| k.starts_with(CUT));
+    let cut = p.checks.iter().find(|k| (k.kind, k.grade) == (CheckKind::Clients, Grade::Bad)).map(|k| k.text.clone());
     let allowed = Allowed { replace: takes_away, lockout, ..Allowed::default() };
     let then = Asked::Apply(Proposal { plan: p.plan.clone(), seen: p.view.clone(), allowed, said: Allowed::default() });
     let time = clock(sh.trial_time.as_secs());
@@ -393,10 +375,10 @@ fn kept_words(sh: &Shared) -> &'static str {
 /// What is wrong comes first.
 fn sorted(checks: &[Check]) -> Vec<&Check> {
     let mut out: Vec<_> = checks.iter().collect();
-    out.sort_by_key(|k| match k.good {
-        Some(false) => 0,
-        None => 2,
-        Some(true) => 1,
+    out.sort_by_key(|k| match k.grade {
+        Grade::Bad => 0,
+        Grade::Good => 1,
+        Grade::Note => 2,
     });
     out
 }
@@ -424,10 +406,10 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if lines.len() > room { room.saturating_sub(1) } else { room };
     for ((k, i, l), y) in lines.iter().take(shown).zip(1..) {
-        let (glyph, role) = match k.good {
-            Some(true) => (Glyph::Yes, Role::Closed),
-            Some(false) => (Glyph::No, Role::Error),
-            None => (Glyph::Dot, Role::Dim),
+        let (glyph, role) = match k.grade {
+            Grade::Good => (Glyph::Yes, Role::Closed),
+            Grade::Bad => (Glyph::No, Role::Error),
+            Grade::Note => (Glyph::Dot, Role::Dim),
         };
         let glyph = c.theme.glyph(glyph);
         if *i == 0 {

@@ -18,9 +18,9 @@ use detail::{draw_lines, lines, title};
 use overview::{Tally, alert, empty, overview, tallies};
 
 use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Packet, Reach, Report};
-use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule};
+use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule, count};
+use crate::plan::{covers, goal_of, shuts_out};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{count, covers, goal_of, shuts_out};
 use crate::tui::search::Search;
 use crate::tui::shared::{Open, Seen, Shared};
 use crate::tui::theme::{Glyph, Role};

@@ -466,7 +466,7 @@ fn the_rule_that_shuts_the_operator_out() {
             .iter()
             .map(|(a, from, to)| format!("[[rule]]\naction = \"{a}\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n"))
             .collect();
-        planned::shuts_out(&view, &crate::syntax::plan::read(&format!("version = 1\n{text}")).unwrap())
+        crate::plan::shuts_out(&view, &crate::syntax::plan::read(&format!("version = 1\n{text}")).unwrap())
     };
     assert_eq!(at(&[("drop", "any", "nfs"), ("allow", "192.0.2.11", "22"), ("drop", "10.0.0.0/8", "22")]), Some(2));
     assert_eq!(at(&[("drop", "any", "nfs"), ("allow", "10.0.0.5", "22"), ("drop", "any", "22/tcp")]), None);

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use super::{Chains, Line};
 use crate::analyse::{Manager, StepResult};
-use crate::model::{Chain, Family};
+use crate::model::{Chain, Family, count};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::count;
 use crate::tui::sentence::{Columns, columns, policy_sentence, sentence};
 use crate::tui::shared::{Seen, Shared};
 use crate::tui::theme::{Glyph, Role};

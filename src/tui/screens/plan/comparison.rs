@@ -2,9 +2,9 @@
 
 use super::{all_checks, sorted};
 use crate::analyse::Endpoint;
-use crate::model::{Family, Goal};
+use crate::model::{Family, count};
+use crate::plan::{Grade, fares};
 use crate::tui::keymap::{Action, Place};
-use crate::tui::planned::{concerns, count, covers, goal_of};
 use crate::tui::screens::services::summary;
 use crate::tui::shared::{Planned, Shared};
 use crate::tui::theme::{Glyph, Role};
@@ -18,7 +18,7 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
         c.put(3, 1, Role::Dim, "working it out");
         return;
     };
-    let rows = fares(sh, p);
+    let rows = lines(sh, p);
     if rows.is_empty() {
         c.put(3, 1, Role::Dim, "nothing that others can reach now is touched");
     }
@@ -44,47 +44,23 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
 }
 
 /// How the endpoints fare that the plan is about, one line for what fares alike; with the word for both families.
-fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
+fn lines<'a>(sh: &'a Shared, p: &'a Planned) -> Vec<(Line<'a>, &'static str)> {
     let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return Vec::new() };
-    let mut goals: Vec<Goal> = sh.plan.rules.iter().flat_map(|r| r.to.clone()).collect();
-    goals.extend(seen.kept.rules.iter().flat_map(|r| r.to.clone()));
-    // Services on the ports of another one fare with it.
-    let others: Vec<Goal> = seen
-        .report
-        .endpoints
-        .iter()
-        .map(|j| goal_of(&j.endpoint))
-        .filter(|g| goals.iter().any(|o| covers(&seen.view, o, g)))
-        .collect();
-    goals.extend(others);
     // The ports of a service that fare alike are one line.
-    let mut rows: Vec<Fares> = Vec::new();
-    for j in seen.report.endpoints.iter().filter(|j| concerns(&goals, j)) {
-        let Some(then) = after
-            .endpoints
-            .iter()
-            .find(|a| a.endpoint.kind == j.endpoint.kind && a.endpoint.label() == j.endpoint.label())
-        else {
-            continue;
-        };
-        for family in Family::BOTH {
-            let (Some(a), Some(b)) = (&j.exposure[family.index()], &then.exposure[family.index()]) else { continue };
-            if a.reach.blocked.is_full() && b.reach.blocked.is_full() {
-                continue;
-            }
-            let (before, after) = (summary(&j.endpoint, Some(a)), summary(&then.endpoint, Some(b)));
-            let changed = a.reach != b.reach;
-            match rows.iter_mut().find(|r| r.changed == changed && r.is(&j.endpoint, family, &before, &after)) {
-                Some(r) => r.ports += 1,
-                None => rows.push(Fares { of: &j.endpoint, ports: 1, family, before, after, changed }),
-            }
+    let mut rows: Vec<Line> = Vec::new();
+    for f in fares(&seen.view, (&sh.plan, &seen.kept), &seen.report, after) {
+        let (before, after) = (summary(f.endpoint, Some(f.before)), summary(f.endpoint, Some(f.after)));
+        let changed = f.is_changed();
+        match rows.iter_mut().find(|r| r.changed == changed && r.is(f.endpoint, f.family, &before, &after)) {
+            Some(r) => r.ports += 1,
+            None => rows.push(Line { of: f.endpoint, ports: 1, family: f.family, before, after, changed }),
         }
     }
     // What changes comes first; a service's families stand beside each other.
     let names: Vec<String> = rows.iter().map(|r| r.of.name.clone()).collect();
     rows.sort_by_key(|r| (!r.changed, names.iter().position(|n| *n == r.of.name), r.family.index()));
     // And both families, where they fare alike.
-    let mut both: Vec<(Fares, &str)> = Vec::new();
+    let mut both: Vec<(Line, &str)> = Vec::new();
     for r in rows {
         match both.iter_mut().find(|(o, word)| {
             *word != "both" && o.label() == r.label() && o.family != r.family && o.texts() == r.texts()
@@ -98,16 +74,16 @@ fn fares<'a>(sh: &'a Shared, p: &Planned) -> Vec<(Fares<'a>, &'static str)> {
 
 /// How many lines it takes to say what changes.
 pub fn changed_lines(sh: &Shared, p: &Planned) -> u16 {
-    fares(sh, p).len().max(1) as u16 + 1
+    lines(sh, p).len().max(1) as u16 + 1
 }
 
 /// All of before and after, and the checks, as lines of text: where they do not fit on a screen they are read here.
 pub fn in_words(sh: &Shared, p: &Planned) -> String {
     let glyph = |g| sh.theme.glyph(g);
     let side = |(g, _, text): &(Glyph, Role, String)| format!("{} {text}", glyph(*g));
-    let rows = fares(sh, p);
+    let rows = lines(sh, p);
     let (a, b) = if sh.area.width < 76 { (21, 10) } else { (26, 14) };
-    let mut lines: Vec<String> = rows
+    let mut out: Vec<String> = rows
         .iter()
         .map(|(r, word)| {
             let family = if word.is_empty() { r.family.label() } else { word };
@@ -115,24 +91,24 @@ pub fn in_words(sh: &Shared, p: &Planned) -> String {
         })
         .collect();
     if rows.is_empty() {
-        lines.push("nothing that others can reach now is touched".into());
+        out.push("nothing that others can reach now is touched".into());
     }
-    lines.push(String::new());
+    out.push(String::new());
     for k in sorted(&all_checks(sh, p)) {
-        let glyph = glyph(match k.good {
-            Some(true) => Glyph::Yes,
-            Some(false) => Glyph::No,
-            None => Glyph::Dot,
+        let glyph = glyph(match k.grade {
+            Grade::Good => Glyph::Yes,
+            Grade::Bad => Glyph::No,
+            Grade::Note => Glyph::Dot,
         });
         for (i, l) in wrap(&k.text, usize::from(sh.area.width.saturating_sub(10))).iter().enumerate() {
-            lines.push(if i == 0 { format!("{glyph} {l}") } else { format!("  {l}") });
+            out.push(if i == 0 { format!("{glyph} {l}") } else { format!("  {l}") });
         }
     }
-    lines.join("\n")
+    out.join("\n")
 }
 
 /// What the plan does to ports of one service in one family.
-struct Fares<'a> {
+struct Line<'a> {
     of: &'a Endpoint,
     ports: usize,
     family: Family,
@@ -141,7 +117,7 @@ struct Fares<'a> {
     changed: bool,
 }
 
-impl Fares<'_> {
+impl Line<'_> {
     fn is(&self, e: &Endpoint, family: Family, before: &(Glyph, Role, String), after: &(Glyph, Role, String)) -> bool {
         self.of.kind == e.kind
             && self.of.name == e.name
