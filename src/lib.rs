@@ -39,7 +39,9 @@
 //! | a match that is judged exactly | `model/spec/`, then `analyse/packets/compile.rs`; `tests/kernel/` judges it |
 //! | how a listing is read | `syntax/`, one file per format |
 //! | a finding | `analyse/review/findings.rs` |
+//! | what is known of a service | `analyse/inventory/known.rs` |
 //! | what goes into the kernel | `plan/slots.rs` |
+//! | a check of a plan | `plan/checks.rs`; what of the host concerns it: `trial/checks.rs` |
 //! | who ends a trial, and when | `trial/machine.rs` (pure), `trial/guard.rs` |
 //! | what boot loads | `trial/boot.rs`, `trial/save.rs` |
 //! | a key | the one table in `tui/keymap.rs` |

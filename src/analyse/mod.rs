@@ -30,6 +30,7 @@ pub use answers::lockout::{Access, Entrant, WayIn, alone, ways_in};
 pub use answers::reach::{Because, Exposure, Reach};
 pub use answers::trace::{Packet, Trace};
 pub use inventory::endpoint::{Endpoint, EndpointKind};
+pub use inventory::known::{Known, ServiceClass, known};
 pub use inventory::ownership::{Manager, owner, rule_owner};
 pub use review::finding::{Finding, Judged};
 pub use review::report::{NOT_JUDGED, Report};

@@ -6,6 +6,7 @@ use crate::analyse::inventory::endpoint::Endpoint;
 use crate::model::{Proto, View};
 
 pub mod endpoint;
+pub mod known;
 pub mod named;
 pub mod ownership;
 pub mod published;

@@ -3,7 +3,7 @@
 mod draw;
 
 use super::After;
-use crate::analyse::{EndpointKind, Judged};
+use crate::analyse::{Judged, known};
 use crate::model::{Goal, Node, Source, count};
 use crate::plan::{covers, goal_of, protect_all};
 use crate::tui::keymap::{Action, Place};
@@ -60,23 +60,6 @@ impl Choice {
     }
 }
 
-/// Why a service should not be open to strangers; `None`: that is a matter of what the host is for.
-fn recommended(j: &Judged) -> Option<&'static str> {
-    match (j.endpoint.kind, j.endpoint.name.as_str(), j.endpoint.port) {
-        (EndpointKind::Rpc, "portmapper" | "rpcbind", _) => Some("names every service; answers UDP 7-28x in size"),
-        (EndpointKind::Rpc, "mountd" | "nfs" | "nfs_acl", _) => Some("hands out files; only NFS clients need it"),
-        (EndpointKind::Rpc, ..) => Some("belongs to NFS; only NFS clients need it"),
-        (EndpointKind::Socket, _, 2379 | 2380) => Some("etcd: only the control plane needs it"),
-        (EndpointKind::Socket, _, 10250 | 10255) => Some("kubelet: only the control plane needs it"),
-        (
-            EndpointKind::Published | EndpointKind::Socket,
-            _,
-            9042 | 7000 | 7001 | 7199 | 6379 | 5432 | 3306 | 27017 | 9200 | 2379 | 11211,
-        ) => Some("a data store: only its clients and peers need it"),
-        _ => None,
-    }
-}
-
 fn trial_id(sh: &Shared) -> Option<String> {
     sh.trial.as_ref().map(|t| t.id.clone())
 }
@@ -98,7 +81,7 @@ impl Guide {
         for j in open(sh) {
             let goal = goal_of(&j.endpoint);
             let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
-            let why = recommended(j);
+            let why = known(&j.endpoint).map(|k| k.why);
             if goals.iter().any(|g| g.goal == goal || g.with.contains(&goal)) || j.endpoint.port == 22 {
                 continue;
             }
