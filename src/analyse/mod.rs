@@ -32,7 +32,7 @@ pub use answers::trace::{Packet, Trace};
 pub use inventory::endpoint::{Endpoint, EndpointKind};
 pub use inventory::known::{Known, ServiceClass, known};
 pub use inventory::ownership::{Manager, owner, rule_owner};
-pub use review::finding::{Finding, Judged};
+pub use review::finding::{Finding, FindingCode, Judged};
 pub use review::report::{NOT_JUDGED, Report};
 pub use review::shadowed::Shadow;
 pub use walk::verdict::{RuleRef, Step, StepResult, Verdict};

@@ -7,7 +7,7 @@ use super::{Failure, note, reason};
 use crate::cli::Input;
 use crate::host::live::Live;
 use crate::host::{Host, Rights};
-use crate::model::{Code, Diagnostic, Family, View};
+use crate::model::{Code, Diagnostic, DiagnosticKind, Family, View};
 use crate::observe::capture::{self, captured};
 use crate::observe::live::observe;
 use crate::trial::{Refusal, half_saved};
@@ -106,7 +106,7 @@ fn knows_nothing(view: &View) -> bool {
 
 /// One sentence for inputs of which nothing can be used: the first reader's own words where there are any.
 fn nothing(view: &View) -> Failure {
-    let rpc = view.diagnostics.iter().find(|d| d.message.starts_with("rpcinfo"));
+    let rpc = view.diagnostics.iter().find(|d| d.kind == DiagnosticKind::NoServices);
     match rpc {
         Some(d) => Failure::failed(
             format!("{}: {}", d.file, d.message),

@@ -55,8 +55,11 @@ fn as_json(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> Value {
         Source::Demo => "demo",
     };
     let endpoints: Vec<Value> = r.endpoints.iter().map(endpoint).collect();
-    let warnings: Vec<Value> =
-        r.warnings.iter().map(|w| json!({"code": w.code, "endpoint": w.endpoint, "message": w.message})).collect();
+    let warnings: Vec<Value> = r
+        .warnings
+        .iter()
+        .map(|w| json!({"code": w.code.as_str(), "endpoint": w.endpoint, "message": w.message}))
+        .collect();
     json!({"version": 1, "source": source, "endpoints": endpoints, "warnings": warnings,
         "diagnostics": diagnostics, "not_judged": r.not_judged})
 }

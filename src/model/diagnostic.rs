@@ -2,6 +2,18 @@
 
 use serde::Serialize;
 
+/// What a remark is about, as far as anybody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiagnosticKind {
+    /// Something of the input that is not used, or not known.
+    #[default]
+    Remark,
+    /// What ought to be a list of services is none.
+    NoServices,
+    /// An entry stands for hosts that it does not name.
+    UnnamedHosts,
+}
+
 /// One remark about an input: readers never fail, they say what they left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
@@ -11,12 +23,15 @@ pub struct Diagnostic {
     pub line: usize,
     /// One plain sentence.
     pub message: String,
+    /// What it is about.
+    #[serde(skip)]
+    pub kind: DiagnosticKind,
 }
 
 impl Diagnostic {
     /// A remark about one line of a text.
     pub fn at(line: usize, message: impl Into<String>) -> Self {
-        Self { file: String::new(), line, message: message.into() }
+        Self { file: String::new(), line, message: message.into(), kind: DiagnosticKind::default() }
     }
 
     /// A remark about a whole input.
@@ -31,6 +46,13 @@ impl Diagnostic {
             (file, 0) => format!("{file}: {}", self.message),
             (file, line) => format!("{file}:{line}: {}", self.message),
         }
+    }
+
+    /// The same remark, about this.
+    #[must_use]
+    pub fn of(mut self, kind: DiagnosticKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// The same remark with its origin.

@@ -28,7 +28,7 @@ pub use boot_file::{BootFile, BootHolds};
 pub use clean::{clean, clean_lines};
 pub use code::Code;
 pub use count::count;
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, DiagnosticKind};
 pub use file_origin::{FileOrigin, Whose};
 pub use operator::{Login, LoginSource, Logins, Operator};
 pub use plan::{Action, Goal, Node, Plan, PlanRule};

@@ -11,9 +11,9 @@ use super::still_open::still_open;
 use crate::analyse::{Access, Analysis, Entrant, Packet, RuleRef, Verdict, WayIn, alone, shadowed};
 use crate::model::names::chains::is_ours;
 use crate::model::{
-    Action, Family, Goal, Match, Node, Operator, Plan, PortSet, Proto, Rule, Ruleset, Target, View, count,
+    Action, DiagnosticKind, Family, Goal, Match, Node, Operator, Plan, PortSet, Proto, Rule, Ruleset, Target, View,
+    count,
 };
-use crate::syntax::exports::UNNAMED;
 
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,8 @@ pub fn checks(plan: &Plan, change: &Change, ways: &[WayIn]) -> Vec<Check> {
     out.extend(ipv6(view, plan));
     out.extend(clients(change));
     out.extend(still_open(change, plan).into_iter().map(|text| Check::bad(CheckKind::StillOpen, text)));
-    let unnamed = view.diagnostics.iter().filter(|d| d.message.ends_with(UNNAMED) && allowed(plan).next().is_some());
+    let unnamed =
+        view.diagnostics.iter().filter(|d| d.kind == DiagnosticKind::UnnamedHosts && allowed(plan).next().is_some());
     out.extend(unnamed.map(|d| {
         let text = format!("{}: whether they are among the nodes is not known", d.message);
         Check::note(CheckKind::UnnamedClients, text)

@@ -1,9 +1,9 @@
 //! `/etc/exports` of Linux (exports(5)); the syntax of BSD and macOS is recognised, used for its clients, and said.
 
-use crate::model::{Diagnostic, Net};
+use crate::model::{Diagnostic, DiagnosticKind, Net};
 
 /// How a remark ends about clients that no rule can be made for.
-pub const UNNAMED: &str = "stands for hosts that the file does not name";
+const UNNAMED: &str = "stands for hosts that the file does not name";
 
 /// One directory and who may mount it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,14 +124,15 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
         export.clients.push(Client { name: "*".to_owned(), options: defaults });
     }
     for client in export.clients.iter().filter(|c| c.node().is_none()) {
-        let why = match client.name.as_str() {
-            "*" => "everybody may mount it".to_owned(),
-            name if name.starts_with('@') => format!("the netgroup {name} {UNNAMED}"),
-            name if name.starts_with("gss/") => format!("{name} names no hosts"),
-            name if name.contains("**") || name.contains("XX") => format!("{name} is not an address any more"),
-            name => format!("the wildcard {name} {UNNAMED}"),
-        };
-        diags.push(Diagnostic::at(n, format!("{}: {why}", export.path)));
+        let remark = |why: String| Diagnostic::at(n, format!("{}: {why}", export.path));
+        let unnamed = |what: &str| remark(format!("{what} {} {UNNAMED}", client.name)).of(DiagnosticKind::UnnamedHosts);
+        diags.push(match client.name.as_str() {
+            "*" => remark("everybody may mount it".to_owned()),
+            name if name.starts_with('@') => unnamed("the netgroup"),
+            name if name.starts_with("gss/") => remark(format!("{name} names no hosts")),
+            name if name.contains("**") || name.contains("XX") => remark(format!("{name} is not an address any more")),
+            _ => unnamed("the wildcard"),
+        });
     }
     out.push(export);
 }

@@ -1,6 +1,6 @@
 //! `rpcinfo -p` and plain `rpcinfo` (rpcinfo(8)).
 
-use crate::model::{Diagnostic, Proto, RpcService};
+use crate::model::{Diagnostic, DiagnosticKind, Proto, RpcService};
 
 /// Names of programs that NFS servers register (`/etc/rpc`), for listings that leave the name out.
 const PROGRAMS: &[(u32, &str)] = &[
@@ -28,7 +28,7 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
         let heading = words.iter().position(|w| *w == "program");
         if heading.is_some_and(|i| words.get(i + 1) == Some(&"version(s)")) {
             short = true;
-            diags.push(Diagnostic::at(n + 1, SHORT));
+            diags.push(Diagnostic::at(n + 1, SHORT).of(DiagnosticKind::NoServices));
             continue;
         }
         table |= heading.is_some() && !short;
@@ -44,7 +44,7 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
         if !rows.is_empty() {
             table = true;
         } else if heading.is_none() {
-            diags.push(Diagnostic::at(n + 1, remark(&words, short)));
+            diags.push(Diagnostic { line: n + 1, ..remark(&words, short) });
         }
         for row in rows {
             match row {
@@ -62,19 +62,19 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
 const SHORT: &str = "rpcinfo -s lists no ports, so nothing can be said about the firewall; use rpcinfo -p";
 
 /// What to say about a line without a row.
-fn remark(words: &[&str], short: bool) -> String {
+fn remark(words: &[&str], short: bool) -> Diagnostic {
     if words[0] == "rpcinfo:" {
-        return words.join(" ");
+        return Diagnostic::whole(words.join(" ")).of(DiagnosticKind::NoServices);
     }
     if short && words.len() >= 3 {
-        return format!("program {} of rpcinfo -s, without a port; left out", words[0]);
+        return Diagnostic::whole(format!("program {} of rpcinfo -s, without a port; left out", words[0]));
     }
     let line = words.join(" ");
-    if super::iptables_list::is_gap(&line) {
+    Diagnostic::whole(if super::iptables_list::is_gap(&line) {
         "lines are left out here: the list of services is not complete".to_owned()
     } else {
         format!("not a row of rpcinfo -p; left out: {line}")
-    }
+    })
 }
 
 fn gather(found: &mut Vec<RpcService>, service: RpcService) {

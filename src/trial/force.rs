@@ -122,6 +122,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::analyse::FindingCode;
     use crate::host::{Cmd, Host, Identity, Tools};
     use crate::model::{Code, Plan};
     use crate::plan::{Extent, Fault};
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(extent(&other), None);
         let said = enforced(&later).1.findings();
         assert!(
-            said[0].code == "not-in-force"
+            said[0].code == FindingCode::NotInForce
                 && said[0].message.contains("our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6"),
             "{said:?}"
         );

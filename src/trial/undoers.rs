@@ -36,8 +36,8 @@ enum Undoer {
     },
     /// Files that do not hold the plan, and who loads them.
     OldFiles {
-        /// The service.
-        by: String,
+        /// The services.
+        by: Vec<String>,
         /// The files.
         files: Vec<PathBuf>,
     },
@@ -71,7 +71,8 @@ impl Undoer {
             ),
             Self::OldFiles { by, files } => {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-                let load = if by.contains(" and ") { "load" } else { "loads" };
+                let load = if by.len() > 1 { "load" } else { "loads" };
+                let by = by.join(" and ");
                 format!(
                     "{by} {load} {}, without this plan, at each restart: `portcullis save` sees to that once it is \
                         kept",
@@ -183,12 +184,9 @@ fn old_files(host: &dyn Host, place: &Place, families: &[FamilyChange]) -> Optio
             change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set))
         })
         .collect();
-    let mut by: Vec<&str> = old.iter().map(|(.., by)| by.as_str()).collect();
+    let mut by: Vec<String> = old.iter().map(|(.., by)| by.clone()).collect();
     by.dedup();
-    (!old.is_empty()).then(|| Undoer::OldFiles {
-        by: by.join(" and "),
-        files: old.iter().map(|(_, file, _)| file.clone()).collect(),
-    })
+    (!old.is_empty()).then(|| Undoer::OldFiles { by, files: old.iter().map(|(_, file, _)| file.clone()).collect() })
 }
 
 #[cfg(test)]

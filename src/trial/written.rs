@@ -131,7 +131,7 @@ mod tests {
         host.remove(&host.paths().run.join("trial.json")).unwrap();
         assert_eq!(found(&host), [(V4.to_owned(), BootHolds::Trial)]);
         let findings = enforced(&host).1.findings();
-        assert_eq!(findings.iter().map(|f| f.code).collect::<Vec<_>>(), ["trial-in-boot-file"]);
+        assert_eq!(findings.iter().map(|f| f.code.as_str()).collect::<Vec<_>>(), ["trial-in-boot-file"]);
         save::save(&host, &save::preview(&host, SaveMode::All).unwrap()).unwrap();
         assert_eq!(found(&host), []);
     }

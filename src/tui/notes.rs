@@ -2,6 +2,7 @@
 
 use super::shared::Seen;
 use super::widgets::wrap;
+use crate::analyse::FindingCode;
 use crate::model::Source;
 use crate::plan::Enforced;
 
@@ -14,7 +15,7 @@ pub fn gaps(seen: &Seen) -> Vec<&str> {
         .report
         .warnings
         .iter()
-        .filter(|w| w.endpoint.is_none() && w.code != "never-matches")
+        .filter(|w| w.endpoint.is_none() && w.code != FindingCode::NeverMatches)
         .map(|w| w.message.as_str());
     tools.chain(rules).collect()
 }

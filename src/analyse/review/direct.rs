@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::analyse::Analysis;
 use crate::analyse::answers::gets_in::reaches;
-use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
+use crate::analyse::review::finding::{Finding, FindingCode, Judged, MAX_NAMED};
 use crate::analyse::surroundings::bridges::of_containers;
 use crate::model::{AddrSet, Family, Match, Net, Proto, Source, Spec, Target};
 
@@ -101,11 +101,11 @@ pub fn direct(analysis: &Analysis, judged: &[Judged], out: &mut Vec<Finding>) {
                         in DOCKER-USER by that address."
                 )
             };
-            out.push(Finding { code: "direct-container", endpoint: at, message });
+            out.push(Finding { code: FindingCode::DirectContainer, endpoint: at, message });
         }
         if let Some(more @ 1..) = open.len().checked_sub(MAX_NAMED) {
             out.push(Finding {
-                code: "direct-container",
+                code: FindingCode::DirectContainer,
                 endpoint: None,
                 message: format!("{more} more ports of containers are reached directly over {}.", family.label()),
             });

@@ -6,7 +6,7 @@ use crate::analyse::Analysis;
 use crate::analyse::answers::reach::Exposure;
 use crate::analyse::inventory::endpoint::EndpointKind;
 use crate::analyse::review::direct::direct;
-use crate::analyse::review::finding::{Finding, Judged, MAX_NAMED};
+use crate::analyse::review::finding::{Finding, FindingCode, Judged, MAX_NAMED};
 use crate::analyse::review::gaps::gaps;
 use crate::analyse::review::shadowed::Shadow;
 use crate::analyse::surroundings::addresses::bound;
@@ -40,7 +40,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
             let (name, label) = (&t.name, family.label());
             if t.unreadable {
                 say(
-                    "unreadable-table",
+                    FindingCode::UnreadableTable,
                     format!(
                         "iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it \
                             with \
@@ -49,7 +49,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
                 );
             } else if t.partial {
                 say(
-                    "partial-table",
+                    FindingCode::PartialTable,
                     format!(
                         "The {label} table {name} is not shown whole. Capture it with `{} -t {name}`.",
                         family.tool("-save")
@@ -63,7 +63,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let containers = rules.table("filter").and_then(|t| t.chain("DOCKER")).map_or(0, |c| c.rules.len());
         if view.source == Source::Capture && containers > 0 && rules.table("nat").is_none() {
             say(
-                "published-unknown",
+                FindingCode::PublishedUnknown,
                 format!(
                     "Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is \
                         not \
@@ -80,7 +80,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         let more =
             if o.rewrites { " and may rewrite packets: what these rules block may get in elsewhere, and" } else { ":" };
         say(
-            "other-filter",
+            FindingCode::OtherFilter,
             format!(
                 "{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at \
                     it \
@@ -92,7 +92,8 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         );
     }
     for family in Family::BOTH.into_iter().filter(|f| view.rules(*f).is_none()) {
-        let (code, label) = (if family == Family::V4 { "ipv4-unknown" } else { "ipv6-unknown" }, family.label());
+        let (code, label) =
+            (if family == Family::V4 { FindingCode::Ipv4Unknown } else { FindingCode::Ipv6Unknown }, family.label());
         match &view.unread[family.index()] {
             Some(why) => {
                 say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said."));
@@ -151,7 +152,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
         && b.lets_all_in()
     {
         say(
-            "ipv6-open",
+            FindingCode::Ipv6Open,
             format!("IPv4 is filtered, IPv6 is open to everybody{}. Add the same rules with ip6tables.", only_on(&[b])),
         );
     }
@@ -171,7 +172,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
             };
             let by = only_on(&[v4, v6].into_iter().flatten().filter(|e| e.lets_all_in()).collect::<Vec<_>>());
             say(
-                "rpc-open",
+                FindingCode::RpcOpen,
                 format!("Anyone can reach this RPC service{by}.{more} Allow the nodes that need it and drop the rest."),
             );
         }
@@ -185,7 +186,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
                 _ => String::new(),
             };
             say(
-                "bypasses-input",
+                FindingCode::BypassesInput,
                 format!(
                     "NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in \
                         {place} \
@@ -197,7 +198,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     }
     if j.endpoint.moves {
         say(
-            "moves",
+            FindingCode::Moves,
             "This port is assigned anew at each restart: a rule for it will miss the service then. Pin it in \
             /etc/nfs.conf (mountd port=, statd port=) or as lockd's nlm_tcpport and nlm_udpport."
                 .to_owned(),
@@ -226,8 +227,8 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
             let (code, label, message) = match (filtered(x) && y.lets_all_in(), filtered(y) && x.lets_all_in()) {
-                (true, _) => ("udp-open", b.endpoint.label(), "is filtered on TCP but not on UDP"),
-                (_, true) => ("tcp-open", a.endpoint.label(), "is filtered on UDP but not on TCP"),
+                (true, _) => (FindingCode::UdpOpen, b.endpoint.label(), "is filtered on TCP but not on UDP"),
+                (_, true) => (FindingCode::TcpOpen, a.endpoint.label(), "is filtered on UDP but not on TCP"),
                 _ => continue,
             };
             let message = format!(
@@ -254,7 +255,7 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
         let advice = if is_ours(&s.at.chain) { "" } else { " Move it up or delete it." };
         let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
         out.push(Finding {
-            code: "never-matches",
+            code: FindingCode::NeverMatches,
             endpoint: None,
             message: format!(
                 "{} {} {} rule {} can never match: {which} {} before it {them} all its packets ({}).{advice}",
@@ -269,6 +270,6 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
     }
     if all.len() > MAX_NAMED {
         let message = format!("{} more {} rules can never match.", all.len() - MAX_NAMED, family.label());
-        out.push(Finding { code: "never-matches", endpoint: None, message });
+        out.push(Finding { code: FindingCode::NeverMatches, endpoint: None, message });
     }
 }

@@ -1,6 +1,6 @@
 //! Each finding where it has to be said, and where it must not be.
 
-use crate::analyse::Analysis;
+use crate::analyse::{Analysis, FindingCode};
 use crate::model::{
     AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset,
     Socket, Source, View,
@@ -51,7 +51,7 @@ fn listen(v: &mut View, proto: Proto, local: &str, port: u16, program: Option<u3
 }
 
 fn codes(v: &View) -> Vec<&'static str> {
-    Analysis::new(v).report().warnings.iter().map(|w| w.code).collect()
+    Analysis::new(v).report().warnings.iter().map(|w| w.code.as_str()).collect()
 }
 
 #[track_caller]
@@ -102,8 +102,9 @@ fn anyone_reaches_an_rpc_service() {
     check(&one(&[], 20048), "rpc-open", true);
     check(&one(&["-s 10.0.0.0/8 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
     // Where it is a trusted network only, that is said.
-    let said =
-        |v: &View| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == "rpc-open").unwrap().message;
+    let said = |v: &View| {
+        Analysis::new(v).report().warnings.into_iter().find(|w| w.code == FindingCode::RpcOpen).unwrap().message
+    };
     assert!(
         said(&one(
             &[
@@ -221,7 +222,12 @@ fn containers_that_are_reached_past_their_published_ports() {
         v
     };
     let said = |v: &View| {
-        Analysis::new(v).report().warnings.into_iter().filter(|w| w.code == "direct-container").collect::<Vec<_>>()
+        Analysis::new(v)
+            .report()
+            .warnings
+            .into_iter()
+            .filter(|w| w.code == FindingCode::DirectContainer)
+            .collect::<Vec<_>>()
     };
     // What is open to everybody by its published port is not said twice.
     assert_eq!(said(&docker("", &[])), []);
@@ -326,14 +332,19 @@ fn what_decides_elsewhere_and_what_is_not_in_the_text() {
     v.source = Source::Capture;
     assert_eq!(said(&v), ["missing-table", "unknown-ipsets"]);
     v.ipsets = Some(vec![set("bad")]);
-    let message =
-        |v: &View, code: &str| Analysis::new(v).report().warnings.into_iter().find(|w| w.code == code).unwrap().message;
-    assert!(message(&v, "unknown-ipsets").contains("in the text: bad6. "), "{}", message(&v, "unknown-ipsets"));
-    assert!(message(&v, "missing-table").contains("`iptables-save` and `ip6tables-save`"));
+    let message = |v: &View, code: FindingCode| {
+        Analysis::new(v).report().warnings.into_iter().find(|w| w.code == code).unwrap().message
+    };
+    assert!(
+        message(&v, FindingCode::UnknownIpsets).contains("in the text: bad6. "),
+        "{}",
+        message(&v, FindingCode::UnknownIpsets)
+    );
+    assert!(message(&v, FindingCode::MissingTable).contains("`iptables-save` and `ip6tables-save`"));
     v.v4.as_mut().unwrap().table_or_new("nat");
     assert_eq!(said(&v), ["unknown-ipsets"]);
     v.v4.as_mut().unwrap().tables.retain(|t| t.name == "nat");
-    assert!(message(&v, "missing-table").contains("`iptables-save -t filter`"));
+    assert!(message(&v, FindingCode::MissingTable).contains("`iptables-save -t filter`"));
     // kube-proxy in its iptables mode is read from its rules.
     let v = host(&["nat KUBE-NODEPORTS | -p tcp --dport 30080 -j DNAT --to-destination 10.244.1.7:80"], &[]);
     assert_eq!(said(&v), [""; 0]);

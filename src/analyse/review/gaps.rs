@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::analyse::review::finding::Finding;
+use crate::analyse::review::finding::{Finding, FindingCode};
 use crate::model::{Family, Ruleset, Source, View};
 
 /// Names in one line; more are only counted.
@@ -26,7 +26,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
         || set(&["KUBE-CLUSTER-IP", "KUBE-NODE-PORT-TCP", "KUBE-NODE-PORT-UDP"])
     {
         say(
-            "ipvs",
+            FindingCode::Ipvs,
             "kube-proxy runs in IPVS mode: its services and NodePorts are decided by IPVS, not by these rules, and \
             are not listed here. Look at them with `ipvsadm -Ln`."
                 .to_owned(),
@@ -34,7 +34,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
     }
     if has(&|c| c.starts_with("CILIUM_")) {
         say(
-            "ebpf",
+            FindingCode::Ebpf,
             "Cilium decides in eBPF: its policies, services and NodePorts are not in these rules, and are not \
             listed here. Look at them with `cilium service list`."
                 .to_owned(),
@@ -49,7 +49,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
         if let Some(name) = only(rules).filter(|n| n != "filter") {
             let (label, tool) = (rules.family.label(), rules.family.tool("-save"));
             say(
-                "missing-table",
+                FindingCode::MissingTable,
                 format!(
                     "The {label} table filter is not in the text, only {name}: who is kept out is not known. Capture \
                         it \
@@ -62,7 +62,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
     let docker = |r: &Ruleset| r.chain("filter", "DOCKER").is_some_and(|c| !c.rules.is_empty());
     if !shown.is_empty() && shown.iter().all(|r| only(r).is_some_and(|n| n == "filter") && !docker(r)) {
         say(
-            "missing-table",
+            FindingCode::MissingTable,
             format!(
                 "Only the table filter is in the text: ports that the table nat opens or sends elsewhere would be \
                     missing \
@@ -75,7 +75,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
     if !sets.is_empty() {
         let more = if sets.len() > MAX_NAMED { format!(" and {} more", sets.len() - MAX_NAMED) } else { String::new() };
         say(
-            "unknown-ipsets",
+            FindingCode::UnknownIpsets,
             format!(
                 "Rules ask for ipsets whose entries are not in the text: {}{more}. Whom they mean is not known. Give \
                     the \

@@ -4,7 +4,7 @@
 mod overruled;
 
 use super::slots::{FamilyChange, standing};
-use crate::analyse::Finding;
+use crate::analyse::{Finding, FindingCode};
 use crate::model::names::chains::SWITCHES;
 use crate::model::{BootFile, Family, Proto, Rule, View};
 
@@ -299,9 +299,10 @@ impl Enforced {
     /// What of it stands out on the host.
     pub fn findings(&self) -> Vec<Finding> {
         let find = |code, message| Finding { code, endpoint: None, message };
-        let void = self.in_force.as_ref().and_then(InForce::says).map(|said| find("not-in-force", said));
+        let void = self.in_force.as_ref().and_then(InForce::says).map(|said| find(FindingCode::NotInForce, said));
         let saved: Vec<BootFile> = self.boot_files.iter().filter(|f| f.holds.is_bad()).cloned().collect();
-        let saved = BootFile::say(&saved).into_iter().map(|(_, said)| find("trial-in-boot-file", format!("{said}.")));
+        let saved =
+            BootFile::say(&saved).into_iter().map(|(_, said)| find(FindingCode::TrialInBootFile, format!("{said}.")));
         void.into_iter().chain(saved).collect()
     }
 }
