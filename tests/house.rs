@@ -150,10 +150,7 @@ fn stations_use_only_what_lies_downstream() {
             .iter()
             .find(|(s, _)| *s == from)
             .unwrap_or_else(|| {
-                panic!(
-                    "src/{path} belongs to no station: name it in the table of this test and in \
-                lib.rs"
-                )
+                panic!("src/{path} belongs to no station: name it in the table of this test and in lib.rs")
             })
             .1;
         for (n, line) in statements(&code) {
@@ -179,10 +176,7 @@ fn rooms_of_analyse_use_only_those_before_them() {
     {
         let from = path.split('/').nth(1).unwrap();
         let here = order(from).unwrap_or_else(|| {
-            panic!(
-                "src/{path} is in no room: name it in the table of this test and in \
-                analyse/mod.rs"
-            )
+            panic!("src/{path} is in no room: name it in the table of this test and in analyse/mod.rs")
         });
         for (n, line) in statements(code) {
             for (at, _) in line.match_indices("crate::analyse::") {
@@ -220,8 +214,7 @@ fn files_stay_small() {
     assert!(long.is_empty(), "{}", long.join("\n"));
     assert!(
         fs::read_to_string(root().join("src/main.rs")).unwrap().lines().count() < 20,
-        "main.rs has 20 lines or \
-        more"
+        "main.rs has 20 lines or more"
     );
 }
 
@@ -340,14 +333,12 @@ fn no_path_of_a_developers_machine() {
         // Pictures are not read.
         let Ok(text) = fs::read_to_string(path) else { continue };
         for (i, line) in text.lines().enumerate() {
-            wrong.extend(marks.iter().filter(|m| line.contains(m.as_str())).map(|m| {
-                format!(
-                    "{}:{}: \
-                    {m}",
-                    path.display(),
-                    i + 1
-                )
-            }));
+            wrong.extend(
+                marks
+                    .iter()
+                    .filter(|m| line.contains(m.as_str()))
+                    .map(|m| format!("{}:{}: {m}", path.display(), i + 1)),
+            );
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

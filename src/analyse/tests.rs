@@ -148,8 +148,7 @@ fn interfaces_are_told_apart() {
     assert_eq!(
         because,
         (
-            "INPUT policy ACCEPT, no rule matched (on docker0), else INPUT rule 1: \
-            DROP",
+            "INPUT policy ACCEPT, no rule matched (on docker0), else INPUT rule 1: DROP",
             Verdict::Depends,
             Verdict::Accept
         )
@@ -175,8 +174,7 @@ fn of_several_interfaces_the_rule_that_lets_in_is_named() {
     }
     let mut v = live(
         "-P INPUT DROP\n-A INPUT -i docker0 -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -i eth0 -j ACCEPT\n-A INPUT -s \
-            10.0.0.0/9 -j \
-            DROP",
+        10.0.0.0/9 -j DROP",
     );
     v.addrs.as_mut().unwrap().push(LocalAddr {
         addr: "10.9.0.1".parse().unwrap(),
@@ -242,8 +240,7 @@ fn a_rule_both_of_whose_ways_end_alike_is_no_reason() {
     assert_eq!(why("-A FORWARD -m set --match-set s src -j DROP", "192.0.2.1"), (set.to_owned(), Some(1)));
     // A later rule that is not sure either, and changes nothing, does not take its place.
     let more = "-A FORWARD -m set --match-set s src -j DROP\n-A FORWARD -m limit --limit 1/sec -j MORE\n-N MORE\n-A \
-        MORE \
-        -p udp -j DROP";
+        MORE -p udp -j DROP";
     assert_eq!(why(more, "192.0.2.1").0, set);
     // The pick is the reason where the containers fare differently.
     assert_eq!(
@@ -419,8 +416,9 @@ proptest::proptest! {
         rules in proptest::collection::vec((0..3usize, 0..PARTS.len(), 0..PARTS.len(), 0..TARGETS.len()), 0..12),
         nat in proptest::collection::vec((0..PARTS.len(), 0..3usize), 0..3), drop: bool,
     ) {
-        let mut text = format!("*nat\n-P PREROUTING ACCEPT\n*filter\n-P INPUT {}\n-P FORWARD DROP\n-N A\n-N \
-            B\n", if drop { "DROP" } else { "ACCEPT" });
+        let policy = if drop { "DROP" } else { "ACCEPT" };
+        let mut text =
+            format!("*nat\n-P PREROUTING ACCEPT\n*filter\n-P INPUT {policy}\n-P FORWARD DROP\n-N A\n-N B\n");
         for (chain, x, y, target) in rules {
             // B jumps nowhere and A only to B, so that nothing loops.
             let target = match (chain, TARGETS[target]) {
@@ -431,8 +429,9 @@ proptest::proptest! {
         }
         text.push_str("*nat\n");
         for (part, target) in nat {
-            let to = ["-p tcp -j REDIRECT --to-ports \
-                81", "-p tcp -j DNAT --to-destination 172.17.0.2:80", "-j ACCEPT"][target];
+            let to = [
+                "-p tcp -j REDIRECT --to-ports 81", "-p tcp -j DNAT --to-destination 172.17.0.2:80", "-j ACCEPT",
+            ][target];
             writeln!(text, "-A PREROUTING {}{to}", PARTS[part].replace("-p tcp ", "")).unwrap();
         }
         let v = live(&text);
@@ -444,11 +443,11 @@ proptest::proptest! {
                     (p.dst, p.sport, p.interface) = (dst.parse().ok(), Some(sport), Some(interface.to_owned()));
                     let verdict = Analysis::new(&v).trace(&p).verdict;
                     for r in [Some(&x.reach), x.by_interface.get(interface)].into_iter().flatten() {
-                        proptest::prop_assert!(!r.accepted.contains(p.src) || verdict == Verdict::Accept, "{src} \
-                            {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                        let open = verdict == Verdict::Accept;
                         let closed = matches!(verdict, Verdict::Drop | Verdict::Reject);
-                        proptest::prop_assert!(!r.blocked.contains(p.src) || closed, "{src} {interface} {dst}: \
-                            {verdict}\n{text}\n{x:#?}");
+                        let case = format!("{src} {interface} {dst}: {verdict}\n{text}\n{x:#?}");
+                        proptest::prop_assert!(!r.accepted.contains(p.src) || open, "{case}");
+                        proptest::prop_assert!(!r.blocked.contains(p.src) || closed, "{case}");
                     }
                 }
             }

@@ -29,8 +29,7 @@ fn keys() -> String {
         for b in keys.rows(place) {
             let _ = writeln!(
                 out,
-                ".TP\n\\fB{}\\fR \\(em \
-                    {}\n{}",
+                ".TP\n\\fB{}\\fR \\(em {}\n{}",
                 escape(&b.keys),
                 escape(&b.action.name()),
                 escape(b.help)

@@ -65,14 +65,7 @@ pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
 pub fn read_anything(view: &View) -> Result<(), Failure> {
     let unread: Vec<String> = Family::BOTH
         .iter()
-        .filter_map(|f| {
-            Some(format!(
-                "{}: \
-            {}",
-                f.label(),
-                view.unread[f.index()].as_ref()?
-            ))
-        })
+        .filter_map(|f| Some(format!("{}: {}", f.label(), view.unread[f.index()].as_ref()?)))
         .collect();
     if unread.is_empty() || view.v4.is_some() || view.v6.is_some() {
         return Ok(());

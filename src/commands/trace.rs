@@ -128,18 +128,8 @@ fn packet(line: &str) -> Result<Packet, String> {
             })
             .transpose()
     };
-    let addr = |key: &str| {
-        text(key)?
-            .map(|t| {
-                t.parse().map_err(|_| {
-                    format!(
-                        "{key} {t} is not an \
-        address"
-                    )
-                })
-            })
-            .transpose()
-    };
+    let addr =
+        |key: &str| text(key)?.map(|t| t.parse().map_err(|_| format!("{key} {t} is not an address"))).transpose();
     let proto = match get("proto") {
         Some(Value::Number(n)) => n.to_string(),
         Some(Value::String(s)) => s.clone(),
@@ -172,12 +162,9 @@ fn packet(line: &str) -> Result<Packet, String> {
 }
 
 fn instant(text: &str) -> Result<i64, String> {
-    text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).map_err(|e| {
-        format!(
-            "{text} is not an instant: \
-        {e}"
-        )
-    })
+    text.parse::<jiff::Timestamp>()
+        .map(jiff::Timestamp::as_second)
+        .map_err(|e| format!("{text} is not an instant: {e}"))
 }
 
 fn as_text(t: &Trace) -> String {

@@ -269,12 +269,7 @@ mod tests {
     /// Whether a process still does something.
     fn lives(pid: u32) -> bool {
         started(pid).is_some()
-            && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| {
-                s.contains(
-                    ") \
-            Z ",
-                )
-            })
+            && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
     }
 
     /// Runs a tool as on a kernel with `pidfd_open`, and as on one without.
@@ -328,12 +323,9 @@ mod tests {
             assert!(matches!(e, ToolError::TimedOut { .. }), "{e}");
         });
         // Its pipes are closed, and nothing wakes us up but its end.
-        on_both_kernels(
-            &sh("exec >&- 2>&-; sleep \
-            98765")
-            .within(Duration::from_millis(200)),
-            |out| assert!(out.is_err()),
-        );
+        on_both_kernels(&sh("exec >&- 2>&-; sleep 98765").within(Duration::from_millis(200)), |out| {
+            assert!(out.is_err())
+        });
         on_both_kernels(&sh("exec >&- 2>&-; sleep 0.1; exit 3"), |out| assert_eq!(out.unwrap().status, 3));
         on_both_kernels(&sh("kill -9 $$"), |out| assert_eq!(out.unwrap().status, 137));
     }

@@ -456,13 +456,7 @@ impl Host for Demo {
             .find(|(n, _)| n.eq_ignore_ascii_case(name))
             .map(|(_, addrs)| addrs.iter().filter_map(|a| a.parse().ok()).collect())
             .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!(
-                        "the demo host does not know the name \
-                {name}"
-                    ),
-                )
+                io::Error::new(io::ErrorKind::NotFound, format!("the demo host does not know the name {name}"))
             })
     }
 

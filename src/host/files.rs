@@ -83,10 +83,9 @@ pub(super) fn stands(path: &Path) -> io::Result<Stands> {
     match fs::metadata(path) {
         Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink(), size: m.len(), runs: m.mode() & 0o111 != 0 }),
         Ok(m) => Ok(Stands::Other(kind(m.file_type()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other(
-            "a link that leads \
-            nowhere",
-        )),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => {
+            Ok(Stands::Other("a link that leads nowhere"))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Stands::Nothing),
         Err(e) => Err(e),
     }

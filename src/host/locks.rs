@@ -72,11 +72,8 @@ mod tests {
         let path = dir.path().join("lock");
         fs::write(&path, "").unwrap();
         assert_eq!(holders(&path), []);
-        let shell = format!(
-            "exec 9>{}; flock 9; cat /dev/null; echo $$; exec sleep 98765 >/dev/null \
-            2>&1",
-            path.display()
-        );
+        let shell =
+            format!("exec 9>{}; flock 9; cat /dev/null; echo $$; exec sleep 98765 >/dev/null 2>&1", path.display());
         let live = Live::default();
         std::thread::scope(|s| {
             let held =

@@ -452,14 +452,8 @@ mod tests {
 
     #[test]
     fn homes_are_those_of_etc_passwd() {
-        let p = Personal::of(
-            0,
-            None,
-            None,
-            "admin:x:0:0::/admin:/bin/sh\nroot:x:0:0::/root:/bin/sh\nodd \
-            line\n"
-                .into(),
-        );
+        let p =
+            Personal::of(0, None, None, "admin:x:0:0::/admin:/bin/sh\nroot:x:0:0::/root:/bin/sh\nodd line\n".into());
         assert_eq!(p.data.own.as_deref(), Some(Path::new("/root/.local/share/portcullis")));
         let p = Personal::of(0, None, None, String::new());
         assert_eq!(p.config.own.as_deref(), Some(Path::new("/root/.config/portcullis")));

@@ -30,8 +30,7 @@ impl AddrSet {
         Self { family, ranges: BTreeMap::from([(0, family.max())]) }
     }
 
-    /// The addresses of a network; `None` when the mask has too many holes to unfold
-    /// (more than 2^16 separate ranges).
+    /// The addresses of a network; `None` when the mask has too many holes to unfold (more than 2^16 separate ranges).
     pub fn from_net(net: Net) -> Option<Self> {
         let free = !net.mask & net.family.max();
         let low = free.trailing_ones().min(u32::from(net.family.bits()));

@@ -58,12 +58,10 @@ impl BootFile {
                     would load them; {cure}"
                         ),
                         BootHolds::Plan => format!(
-                            "{names} {hold} the plan on trial: somebody saved it, and a boot would load it; \
-                    {cure}"
+                            "{names} {hold} the plan on trial: somebody saved it, and a boot would load it; {cure}"
                         ),
                         BootHolds::Other => format!(
-                            "{names} {} changed by somebody while the trial ran; nothing of the trial is \
-                    in {it}",
+                            "{names} {} changed by somebody while the trial ran; nothing of the trial is in {it}",
                             if one { "was" } else { "were" }
                         ),
                     },

@@ -103,13 +103,12 @@ mod tests {
         v
     }
 
-    const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"2001:db8::11\"]\nto = \
-        [\"portmapper\"]\n\
-        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
-    const LOADED: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT \
-        --to-destination 172.17.0.2:9042\nCOMMIT\n\
-        *filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j \
-        DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
+    const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"2001:db8::11\"]\n\
+        to = [\"portmapper\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
+    const LOADED: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n\
+        -A PREROUTING -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042\nCOMMIT\n*filter\n\
+        :INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n\
+        -A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
 
     fn texts(set: &Ruleset, chain: &str) -> Vec<String> {
         set.chain("filter", chain)
@@ -142,9 +141,9 @@ mod tests {
     #[test]
     fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
         let mut view = host(
-            "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination \
-                192.168.50.10:6443\nCOMMIT\n\
-            *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+            "*nat\n:PREROUTING ACCEPT [0:0]\n\
+            -A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443\nCOMMIT\n*filter\n\
+            :INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
         );
         let socket = |local: &str, port| Socket {
             proto: Proto::TCP,
@@ -195,8 +194,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(first.families[0].doors.len(), 2);
-        let foreign = "*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j \
-            DROP\nCOMMIT\n";
+        let foreign =
+            "*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\nCOMMIT\n";
         let mut expected = view.v4.clone().unwrap();
         let back = there_and_back(&expected, &first.families[0], "");
         assert!(back.same_rules(&expected), "{back:#?}");

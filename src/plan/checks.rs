@@ -398,8 +398,7 @@ mod tests {
                 view.other_filters.push(other());
             }
             let rules = "[[rule]]\naction = \"allow\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"portmapper\"]\n\
-                [[rule]]\naction = \
-                \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
+                [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n";
             checked(&view, rules).into_iter().filter(|c| c.kind == CheckKind::Clients).collect::<Vec<_>>()
         };
         let cut = Check::bad(CheckKind::Clients, "connected now and blocked after: 198.51.100.1 (port 111)");

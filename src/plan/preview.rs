@@ -98,9 +98,8 @@ mod tests {
         let rules = |slot: &str, more: &str| {
             format!(
                 "*filter\n:INPUT ACCEPT [0:0]\n:PORTCULLIS - [0:0]\n:PORTCULLIS-{slot} - [0:0]\n\
-            -A INPUT ! -i lo -j PORTCULLIS\n-A PORTCULLIS -j PORTCULLIS-{slot}\n-A PORTCULLIS-{slot} -p tcp -m tcp \
-            --dport \
-            111 -j DROP\n{more}COMMIT\n"
+                -A INPUT ! -i lo -j PORTCULLIS\n-A PORTCULLIS -j PORTCULLIS-{slot}\n-A PORTCULLIS-{slot} -p tcp -m \
+                tcp --dport 111 -j DROP\n{more}COMMIT\n"
             )
         };
         let diff = difference(("now", &rules("A", "")), ("then", &rules("B", "-A PORTCULLIS-B -p udp -j DROP\n")));

@@ -382,11 +382,7 @@ impl DoorChange {
                 self.jump_to(body, &format!("-m time --datestop {} ", stamp(t)), self.new);
                 self.jump_to(
                     body,
-                    &format!(
-                        "-m time --datestart {} --datestop \
-                    {END_OF_DATES} ",
-                        stamp(t + 1)
-                    ),
+                    &format!("-m time --datestart {} --datestop {END_OF_DATES} ", stamp(t + 1)),
                     self.old,
                 );
             }

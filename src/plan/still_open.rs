@@ -78,8 +78,8 @@ mod tests {
     fn open(nat: &str, filter: &str, goal: &str) -> Vec<String> {
         let mut v = View::empty(Source::Live, "test");
         let text = format!(
-            "*nat\n:PREROUTING ACCEPT [0:0]\n{nat}COMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT \
-                [0:0]\n{filter}COMMIT\n"
+            "*nat\n:PREROUTING ACCEPT [0:0]\n{nat}COMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n\
+            {filter}COMMIT\n"
         );
         v.v4 = Some(iptables_save::read(&text, Family::V4).0);
         let text = format!(
@@ -103,8 +103,8 @@ mod tests {
         // Only UDP is translated.
         assert_eq!(open(&redirect.replace("tcp", "udp"), "", "443").len(), 1);
         // Somebody put a rule before our jump, for one network by one interface.
-        let before = ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j \
-            PORTCULLIS\n";
+        let before =
+            ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j PORTCULLIS\n";
         assert_eq!(
             open("", before, "443/tcp"),
             ["443/tcp stays open over IPv4: some whom this plan drops still get in on eth0, 198.51.100.0/24 for one \
@@ -119,8 +119,7 @@ mod tests {
         );
         assert_eq!(
             open("", &tunnel.replace("wg0", "eth0 -j ACCEPT\n-A INPUT ! -i eth0"), "443/tcp"),
-            ["443/tcp stays open over IPv4: \
-            all whom this plan drops still get in (INPUT rule 2: ACCEPT)"]
+            ["443/tcp stays open over IPv4: all whom this plan drops still get in (INPUT rule 2: ACCEPT)"]
         );
     }
 }

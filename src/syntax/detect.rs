@@ -176,8 +176,7 @@ mod tests {
             destination\n\n\
             root@nfs1:~# rpcinfo -p\n   program vers proto   port  service\n    100000    4   tcp    111  portmapper\n\
             $ sudo ss -lntup\nNetid State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\ntcp   LISTEN \
-            0      \
-            128          0.0.0.0:22        0.0.0.0:*\n";
+            0      128          0.0.0.0:22        0.0.0.0:*\n";
         assert_eq!(kinds(text), [(Kind::List, 2), (Kind::Rpcinfo, 6), (Kind::Sockets, 9)]);
         assert_eq!(sections(text)[0].context.host.as_deref(), Some("nfs1"));
         assert_eq!(sections(text)[0].context.family, Some(Family::V4));
@@ -215,8 +214,7 @@ mod tests {
             ("rpcinfo: can't contact portmapper: RPC: Timed out\n", Kind::Rpcinfo),
             ("100005    1   udp  20048  mountd\n", Kind::Rpcinfo),
             (
-                "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked \
-                192.0.2.0/24\n",
+                "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked 192.0.2.0/24\n",
                 Kind::Ipset,
             ),
             ("tcp   LISTEN 0  4096  *:111  *:*  users:((\"rpcbind\",pid=1,fd=4))\n", Kind::Sockets),

@@ -83,8 +83,7 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
     if bsd {
         diags.push(Diagnostic::at(
             n,
-            "the syntax of BSD or macOS, which Linux does not read; only its clients are \
-            used",
+            "the syntax of BSD or macOS, which Linux does not read; only its clients are used",
         ));
         out.push(Export {
             path: words.iter().find(|w| w.starts_with('/')).unwrap_or(path).clone(),
@@ -256,9 +255,8 @@ mod tests {
     #[test]
     fn bsd_is_recognised_and_said() {
         let (exports, diags) = read(
-            "/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n/a /b 10.0.0.1 \
-                10.0.0.2 \
-                -alldirs\n",
+            "/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n\
+            /a /b 10.0.0.1 10.0.0.2 -alldirs\n",
         );
         assert_eq!(exports[0].clients[0].node().as_deref(), Some("192.168.99.0/24"));
         assert_eq!(exports[2].clients.len(), 2);

@@ -50,10 +50,7 @@ mod tests {
         assert_eq!(of_text("ACCEPT     all  --  0.0.0.0/0            0.0.0.0/0\n"), Some(Family::V4));
         assert_eq!(of_text("-A INPUT -j ACCEPT\n-A INPUT -p ipv6-icmp -j ACCEPT\n"), Some(Family::V6));
         assert_eq!(
-            of_text(
-                ":INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment \"::1 and 10.0.0.1\" -j \
-            ACCEPT\n"
-            ),
+            of_text(":INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment \"::1 and 10.0.0.1\" -j ACCEPT\n"),
             None
         );
         assert_eq!(of_text("DNAT all -- anywhere anywhere to:[fd00::1]:80-90\n"), Some(Family::V6));

@@ -247,8 +247,7 @@ mod tests {
         assert_eq!(
             shown(
                 "    inet 127.0.0.1/8 scope host lo\n    inet6 ::1/128 scope host\n    inet 192.0.2.1/24 brd \
-                    192.0.2.255 \
-                    scope global eth0:1\n"
+                192.0.2.255 scope global eth0:1\n"
             ),
             [all[0], all[2]]
         );
@@ -262,10 +261,9 @@ mod tests {
         assert_eq!(
             shown(
                 "default via 192.168.50.1 dev eth0 \n172.17.0.0/16 dev docker0 proto kernel scope link src \
-                    172.17.0.1 \n10.1.2.3 dev cali1 scope link\n\
-            blackhole 10.0.0.0/8 proto bird\n10.9.0.0/16 dev wg0 table 100\n10.10.0.0/16 \n\tnexthop via 10.0.0.1 dev \
-            eth0 \
-            weight 1\n",
+                172.17.0.1 \n10.1.2.3 dev cali1 scope link\n\
+                blackhole 10.0.0.0/8 proto bird\n10.9.0.0/16 dev wg0 table 100\n10.10.0.0/16 \n\tnexthop via 10.0.0.1 \
+                dev eth0 weight 1\n",
                 None
             ),
             ["0.0.0.0/0 eth0", "172.17.0.0/16 docker0", "10.1.2.3/32 cali1"]

@@ -82,8 +82,7 @@ mod tests {
     #[test]
     fn sets_and_entries() {
         let text = "create blocked hash:net family inet hashsize 1024 maxelem 65536\nadd blocked 192.0.2.0/24\nadd \
-            blocked \
-            198.51.100.7 timeout 60\n\
+            blocked 198.51.100.7 timeout 60\n\
             create six hash:ip family inet6\ncreate ports bitmap:port range 0-1024\n";
         let (sets, diags) = read(text);
         assert_eq!(diags, []);

@@ -39,11 +39,9 @@ impl Reader {
         match first {
             '#' => self.comment(line, n),
             '*' => self.begin(line[1..].trim(), n),
-            ':' | '[' | '-' if self.closed => self.diags.push(Diagnostic::at(
-                n,
-                "behind COMMIT and in no table; left \
-                out",
-            )),
+            ':' | '[' | '-' if self.closed => {
+                self.diags.push(Diagnostic::at(n, "behind COMMIT and in no table; left out"))
+            }
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),
             _ if line == "COMMIT" => (self.open, self.closed) = (false, self.closed || self.open),
@@ -75,13 +73,8 @@ impl Reader {
             self.diags.push(Diagnostic::at(n, "the table before this line has no COMMIT"));
         }
         if self.set.table(name).is_some() {
-            self.diags.push(Diagnostic::at(
-                n,
-                format!(
-                    "table {name} appears again; its lines are joined to the \
-                first"
-                ),
-            ));
+            self.diags
+                .push(Diagnostic::at(n, format!("table {name} appears again; its lines are joined to the first")));
         }
         self.table = Some(self.place(name));
         (self.open, self.closed) = (true, false);
@@ -148,13 +141,9 @@ impl Reader {
             "-N" => {
                 self.current(n).chain_or_new(chain);
             }
-            _ => self.diags.push(Diagnostic::at(
-                n,
-                format!(
-                    "{command} is not a line that iptables-save prints; left \
-                out"
-                ),
-            )),
+            _ => self
+                .diags
+                .push(Diagnostic::at(n, format!("{command} is not a line that iptables-save prints; left out"))),
         }
     }
 
@@ -246,8 +235,8 @@ mod tests {
     #[test]
     fn what_stands_behind_commit_belongs_to_no_table() {
         let (set, diags) = read(
-            "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n:X - \
-                [0:0]\n",
+            "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n\
+            :X - [0:0]\n",
             Family::V4,
         );
         assert!(set.chain("filter", "INPUT").is_some_and(|c| c.rules.is_empty()) && set.chain("nat", "X").is_none());

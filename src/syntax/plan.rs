@@ -114,11 +114,9 @@ pub fn write(plan: &Plan) -> String {
 mod tests {
     use super::*;
 
-    const CURE: &str = "version = 1\n\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"nfs1\"]\nto = \
-        [\"portmapper\"]\n\n\
-        [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
-        [\"portmapper\", \"published:9042/tcp\"]\n\n[resolved]\nnfs1 = \
-        [\"192.0.2.12\", \"2001:db8::12\"]\n";
+    const CURE: &str = "version = 1\n\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\", \"nfs1\"]\n\
+        to = [\"portmapper\"]\n\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\n\
+        to = [\"portmapper\", \"published:9042/tcp\"]\n\n[resolved]\nnfs1 = [\"192.0.2.12\", \"2001:db8::12\"]\n";
 
     #[test]
     fn a_plan_comes_back_as_written() {

@@ -180,10 +180,8 @@ mod tests {
 
     #[test]
     fn an_error_text_is_not_an_empty_table() {
-        let (services, diags) = read(
-            "rpcinfo: can't contact portmapper: RPC: Remote system error - Connection \
-            refused\n",
-        );
+        let (services, diags) =
+            read("rpcinfo: can't contact portmapper: RPC: Remote system error - Connection refused\n");
         assert_eq!(services, None);
         assert_eq!(diags.len(), 1);
     }
@@ -201,8 +199,7 @@ mod tests {
     fn a_table_on_one_line_and_numbered_rows() {
         let (services, _) = read(
             "program vers proto port 100000 2 tcp 111 portmapper 100000 2 udp 111 portmapper 100003 3 tcp 2049 nfs \
-                100227 \
-                3 tcp 2049\n",
+            100227 3 tcp 2049\n",
         );
         assert_eq!(
             services.unwrap().iter().map(|s| (s.program, s.port, s.name.as_str())).collect::<Vec<_>>(),
@@ -222,10 +219,8 @@ mod tests {
 
     #[test]
     fn gaps_and_cut_rows_are_said() {
-        let (services, diags) = read(
-            "    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome \
-            prose\n",
-        );
+        let (services, diags) =
+            read("    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome prose\n");
         assert_eq!(services.unwrap().len(), 1);
         assert_eq!(diags.iter().map(|d| d.line).collect::<Vec<_>>(), [2, 3, 4]);
     }

@@ -46,13 +46,9 @@ pub fn read(text: &str) -> (Vec<Socket>, Vec<Connection>, Vec<Diagnostic>) {
             }
             Some(Row::Connected(p)) => peers.push(p),
             Some(Row::Other) => {}
-            None => diags.push(Diagnostic::at(
-                n + 1,
-                format!(
-                    "not a socket that this program reads; left out: \
-                {line}"
-                ),
-            )),
+            None => {
+                diags.push(Diagnostic::at(n + 1, format!("not a socket that this program reads; left out: {line}")))
+            }
         }
     }
     (sockets, peers, diags)
@@ -184,8 +180,7 @@ mod tests {
     fn connections_give_peers() {
         let (_, peers, diags) = read(
             "0      0      192.0.2.1:22   10.0.0.5:51234\nESTAB 0 0 [2001:db8::1]:2049 [2001:db8::9]:800\ntcp ESTAB 0 \
-                0 \
-                [::ffff:192.0.2.1]:111 [::ffff:192.0.2.7]:5000\n",
+            0 [::ffff:192.0.2.1]:111 [::ffff:192.0.2.7]:5000\n",
         );
         assert_eq!(diags, []);
         let seen: Vec<_> = peers.iter().map(|p| (p.peer.0.to_string(), p.local.1)).collect();

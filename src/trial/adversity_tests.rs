@@ -77,19 +77,16 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
     let host = machine(false, 0, false);
     let before = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.run(&Cmd::new("iptables-restore", &["--noflush"]).input(
-        "*filter\n-A INPUT -s 203.0.113.9/32 -j \
-        DROP\nCOMMIT\n",
-    ))
+    host.run(
+        &Cmd::new("iptables-restore", &["--noflush"]).input("*filter\n-A INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n"),
+    )
     .unwrap();
     host.break_tool("iptables-restore --noflush", u32::MAX);
     settled(&host);
     let ended = record::load(&host).unwrap();
     assert_eq!((ended.state, rules(&host)), (State::Reverted, before));
     assert!(
-        ended.remarks.iter().any(|r| r
-            == "lost with it: -A INPUT -s 203.0.113.9/32 -j \
-        DROP"),
+        ended.remarks.iter().any(|r| r == "lost with it: -A INPUT -s 203.0.113.9/32 -j DROP"),
         "{:?}",
         ended.remarks
     );
@@ -302,10 +299,9 @@ fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
     assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before));
     for late in [State::Running, State::Keeping, State::Kept, State::Reverting] {
         assert!(
-            record::store(&host, &record::Record { state: late, ..trial.clone() }).unwrap_err().contains(
-                "it is \
-                reverted"
-            ),
+            record::store(&host, &record::Record { state: late, ..trial.clone() })
+                .unwrap_err()
+                .contains("it is reverted"),
             "{late:?}"
         );
     }
@@ -326,10 +322,7 @@ fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
         "{heard:?}"
     );
     assert!(
-        heard[0].contains(
-            "(the guard goes on trying; the kernel itself goes back to the old rules \
-        in "
-        ),
+        heard[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "),
         "{heard:?}"
     );
     assert_eq!((rules(&host), record::load(&host).unwrap().by), (kept.clone(), Some(By::Operator)));

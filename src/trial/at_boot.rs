@@ -58,8 +58,7 @@ pub(super) fn check(
         (SaveMode::Ours, _) => "nothing was written; put an allow rule for that address into the plan".to_owned(),
         (_, Some(manager)) => format!(
             "nothing was written; what lets it in is {manager}'s, which this leaves out: `portcullis save --ours` \
-                saves \
-                portcullis' own chains alone, loaded after {manager}"
+            saves portcullis' own chains alone, loaded after {manager}"
         ),
         (_, None) => "nothing was written; `portcullis save --all` leaves nothing out".to_owned(),
     };
@@ -144,17 +143,10 @@ fn differences(now: &View, then: &View) -> Vec<String> {
             )
         })
     };
-    [
-        line(
-            &closed,
-            "close what is open \
-        now",
-        ),
-        line(&open, "leave open what is closed now"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [line(&closed, "close what is open now"), line(&open, "leave open what is closed now")]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Whether somebody gets in by the new rules who does not by the old ones.

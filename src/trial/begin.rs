@@ -156,12 +156,7 @@ fn begin(
     progress("writing the snapshot");
     for (suffix, text) in &texts {
         history::write_snapshot(host, &id, suffix, text).map_err(|e| {
-            Refusal::new(
-                Code::Snapshot,
-                e,
-                "nothing was changed; free some space in the state \
-                directory",
-            )
+            Refusal::new(Code::Snapshot, e, "nothing was changed; free some space in the state directory")
         })?;
     }
     let mut record = new_record(host, &id, &plan, change.families.clone(), options, &view);
@@ -290,11 +285,8 @@ fn taken_out(
     record.state = State::Kept;
     record.by = Some(By::Operator);
     record.ended = Some(record.began);
-    record.why = Some(format!(
-        "nothing of trial {}, kept before, was loaded any more: it counts as taken \
-        out",
-        lost.trial
-    ));
+    record.why =
+        Some(format!("nothing of trial {}, kept before, was loaded any more: it counts as taken out", lost.trial));
     let stored = record::store(host, &record).and_then(|()| history::write(host, &record));
     Some(stored.map(|()| record).map_err(|e| Refusal::new(Code::RunDir, e, "free some space and try again")))
 }
@@ -347,8 +339,7 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
             }
             Entrant::Anyone(_) => {
                 format!(
-                    "{}, and no login: leave the SSH ports open to whom they are, or say \
-                    --allow-lockout",
+                    "{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout",
                     nobody(view)
                 )
             }
@@ -476,12 +467,7 @@ fn new_record(
 /// Writes the state file, starts the guard and waits until it says that it is ready.
 fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     let refused = |what: String| {
-        Refusal::new(
-            Code::NoGuard,
-            what,
-            "nothing was changed; see that the run directory can be \
-            written",
-        )
+        Refusal::new(Code::NoGuard, what, "nothing was changed; see that the run directory can be written")
     };
     record::store(host, record).map_err(refused)?;
     super::guard::start(host, record).map_err(|why| {
@@ -571,11 +557,8 @@ mod tests {
         let host = Demo::new();
         let seen = Some(Arc::new(live::observe(&host)));
         kernel::restore(&host, "test", Family::V4, "*filter\n-I INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n").unwrap();
-        let plan = plan_file::read(
-            "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
-                [\"7001/tcp\"]\n",
-        )
-        .unwrap();
+        let plan = plan_file::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7001/tcp\"]\n")
+            .unwrap();
         let refused = apply(&host, &plan, &Options { seen, ..Options::default() }, &mut |_| {}).unwrap_err();
         assert_eq!(
             (refused.code, refused.what.as_str()),

@@ -19,8 +19,7 @@ pub use self::sets::AtBoot;
 
 /// What is said in any case, for later.
 const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; \
-    restart those \
-        then.";
+    restart those then.";
 
 /// The way that fits beside whoever builds the firewall.
 const OURS: &str = "`portcullis save --ours` saves and loads portcullis' own chains alone";
@@ -276,8 +275,7 @@ impl Place {
         out.asks(match ours {
             // Nothing that would take the place of who builds the firewall.
             _ if self.in_charge(host).is_some() => format!(
-                "Nothing loads {files} at boot, and nothing that does belongs \
-                beside {}: {OURS}.",
+                "Nothing loads {files} at boot, and nothing that does belongs beside {}: {OURS}.",
                 self.in_charge(host).map_or("it", Manager::label)
             ),
             Some(l) if self.distro == Distro::Debian && has_ufw(host) => format!(
@@ -287,16 +285,14 @@ impl Place {
             ),
             Some(l) if self.distro == Distro::Debian => format!(
                 "Nothing loads {files} at boot: install {} ({}, and say no when it asks to save the rules), or \
-                    {by_hand}; \
-                    {OURS} without a package.",
+                {by_hand}; {OURS} without a package.",
                 l.packages,
                 self.distro.install(host, l.packages)
             ),
             Some(l) => {
                 let services: Vec<Service> = left.iter().map(|(f, _)| l.services[f.index()]).collect();
                 format!(
-                    "Nothing loads {files} at boot: {} and {}, or \
-                    {by_hand}.",
+                    "Nothing loads {files} at boot: {} and {}, or {by_hand}.",
                     self.distro.install(host, l.packages),
                     Service::enable(&services)
                 )
@@ -445,14 +441,11 @@ impl Place {
                 .find(|(_, line)| words(line).any(|w| w.rsplit('/').next() == Some(&restore)))
                 .map(|(unit, _)| unit.to_owned());
             match by {
-                Some(unit) => out.says(format!(
-                    "{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows \
-                    them)."
-                )),
+                Some(unit) => out
+                    .says(format!("{what} and not in the files: {unit} runs {restore} at boot (`{save}` shows them).")),
                 None => out.asks(format!(
-                    "{what} and not in the files, and nothing that portcullis knows loads them at \
-                    boot: take over what you need \
-                    (`{save}` shows them), or have a unit run {restore} on what `{save}` prints now."
+                    "{what} and not in the files, and nothing that portcullis knows loads them at boot: take over \
+                    what you need (`{save}` shows them), or have a unit run {restore} on what `{save}` prints now."
                 )),
             }
         }
@@ -475,11 +468,7 @@ impl Place {
             .collect::<Vec<_>>();
         let files = lines.iter().flat_map(|l| words(l)).filter(|w| w.starts_with('/')).chain(["/etc/nftables.conf"]);
         let wipes = |file: &&str| {
-            text(host, Path::new(file)).lines().any(|l| {
-                l.trim().trim_end_matches(';')
-                    == "flush \
-                ruleset"
-            })
+            text(host, Path::new(file)).lines().any(|l| l.trim().trim_end_matches(';') == "flush ruleset")
         };
         files.map(str::to_owned).find(|f| wipes(&f.as_str())).filter(|_| self.units.has("nftables.service"))
     }
@@ -623,10 +612,9 @@ mod tests {
         put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\n");
         // That something loads sets is not enough: it is looked for by name.
         put(&host, "/etc/iptables/ipsets", "create good hash:ip\nadd bad 192.0.2.1\n");
-        assert!(text_of(&said(&host)).contains(
-            "the ipset bad is there before: `ipset save bad >> \
-            /etc/iptables/ipsets`."
-        ));
+        assert!(
+            text_of(&said(&host)).contains("the ipset bad is there before: `ipset save bad >> /etc/iptables/ipsets`.")
+        );
         put(&host, "/etc/iptables/ipsets", "create bad hash:ip family inet\n");
         assert!(said(&host).loads() && said(&host).to_do().is_none());
     }
@@ -749,11 +737,7 @@ mod tests {
 
         let (_, boot) = of(&[("/etc/os-release", "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n")]);
         assert!(
-            !boot.loads()
-                && text_of(&boot).contains(
-                    "SUSE has no service for iptables rules of its \
-            own"
-                ),
+            !boot.loads() && text_of(&boot).contains("SUSE has no service for iptables rules of its own"),
             "{boot:?}"
         );
         let (files, boot) = of(&[("/etc/os-release", "ID=strange\n")]);

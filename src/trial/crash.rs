@@ -300,8 +300,7 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
         Some(State::Kept) => {
             assert!(
                 matches!(op, Op::Keep) && !now.contains("--date") && now.contains("192.0.2.11/32"),
-                "{what}: \
-                {now}"
+                "{what}: {now}"
             );
         }
         // A revert that died after the kernel was done and before that was written leaves nothing to do either.
@@ -361,11 +360,8 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
     if late {
         host.pass(Duration::from_secs(70));
     }
-    let what = format!(
-        "{op:?} {} step {dies_at}, then {finish:?}, late: \
-        {late}",
-        if after { "after" } else { "before" }
-    );
+    let what =
+        format!("{op:?} {} step {dies_at}, then {finish:?}, late: {late}", if after { "after" } else { "before" });
     let seen = super::status(&host);
     let found = seen.trial.unwrap();
     assert_eq!(seen.cut_short, matches!(found.state, State::Keeping | State::Reverting), "{what}");
@@ -513,10 +509,10 @@ fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) ->
     assert_eq!(half_saved(&host).is_some(), mixed, "{what}");
     assert!(
         !mixed
-            || save::preview(&host, save::Mode::All).unwrap().to_do().is_some_and(|t| t.contains(
-                "a save was cut \
-                short"
-            )),
+            || save::preview(&host, save::Mode::All)
+                .unwrap()
+                .to_do()
+                .is_some_and(|t| t.contains("a save was cut short")),
         "{what}"
     );
     let goes_on = |host: &dyn Host| match next {

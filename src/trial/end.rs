@@ -188,10 +188,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     record::store(host, &record).map_err(|e| {
         Refusal::new(
             Code::RunDir,
-            format!(
-                "nothing was kept: \
-            {e}"
-            ),
+            format!("nothing was kept: {e}"),
             "free some space and keep again; the clock still runs",
         )
     })?;

@@ -242,10 +242,7 @@ mod tests {
         let kept = keep(&host, true).unwrap();
         let said = kept.remarks.iter().find(|r| r.contains("in force in part only"));
         assert!(
-            said.is_some_and(|r| r.contains(
-                "`-A INPUT -p tcp -m tcp --dport 111 -j \
-            ACCEPT`"
-            )),
+            said.is_some_and(|r| r.contains("`-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")),
             "{:?}",
             kept.remarks
         );

@@ -113,11 +113,9 @@ fn put_mark(host: &dyn Host, mark: &Mark) -> Result<(), String> {
 /// The files belong together again.
 pub(super) fn forget(host: &dyn Host) -> Result<(), String> {
     match host.remove(&place(host)) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!(
-            "{} could not be removed: \
-            {e}",
-            place(host).display()
-        )),
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(format!("{} could not be removed: {e}", place(host).display()))
+        }
         _ => Ok(()),
     }
 }
@@ -244,8 +242,7 @@ pub fn half_saved(host: &dyn Host) -> Option<String> {
         "the next command that changes something puts the old ones back"
     };
     Some(format!(
-        "a save was cut short, so the files that boot loads do not belong together ({}); \
-        {next}",
+        "a save was cut short, so the files that boot loads do not belong together ({}); {next}",
         now.join(", ")
     ))
 }

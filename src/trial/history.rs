@@ -170,11 +170,7 @@ pub fn write_snapshot(host: &dyn Host, id: &str, suffix: &str, text: &str) -> Re
     if back == text.as_bytes() {
         Ok(())
     } else {
-        Err(format!(
-            "the snapshot {} reads back \
-        differently",
-            path.display()
-        ))
+        Err(format!("the snapshot {} reads back differently", path.display()))
     }
 }
 

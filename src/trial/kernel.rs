@@ -150,17 +150,8 @@ pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Durat
 
 /// What is to be said when no jump leads to the new plan's rules, or with `old` to those that a revert put back.
 pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<String> {
-    let lost: Vec<String> = change
-        .without_jump(now, old)
-        .iter()
-        .map(|d| {
-            format!(
-                "`-A {} \
-        {}`",
-                d.parent, d.jump
-            )
-        })
-        .collect();
+    let lost: Vec<String> =
+        change.without_jump(now, old).iter().map(|d| format!("`-A {} {}`", d.parent, d.jump)).collect();
     (!lost.is_empty()).then(|| {
         format!("the {} rules decide nothing: our jump to them is gone: {}", change.family().label(), lost.join(", "))
     })

@@ -58,11 +58,7 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
         parts.push(Part::read(&text, family).map_err(|bad| match bad {
             BadPart::Dated => Refusal::new(
                 Code::Dated,
-                format!(
-                    "{} holds the dates of a trial, which nobody \
-                    kept",
-                    path.display()
-                ),
+                format!("{} holds the dates of a trial, which nobody kept", path.display()),
                 hint,
             ),
             BadPart::Foreign(what) => Refusal::new(
@@ -223,9 +219,7 @@ fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> 
     match status(host).trial.filter(|t| t.state.is_pending()) {
         None => Ok(Vec::new()),
         Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec![
-            "the dates of a trial that no file tells of were in the kernel: what is loaded now ends \
-                it"
-            .to_owned(),
+            "the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned(),
         ]),
         Some(t) => Err(Refusal::new(
             Code::Pending,
@@ -275,9 +269,10 @@ fn wait_for_firewalld(host: &dyn Host) {
 pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
     let mut now = kernel::read(tools, part.family, None)?;
     if now.table("filter").is_some_and(|t| t.unreadable) {
-        return Err("iptables cannot read the filter table: somebody put a native nft rule into it (`nft list \
-                ruleset`)"
-            .to_owned());
+        return Err(
+            "iptables cannot read the filter table: somebody put a native nft rule into it (`nft list ruleset`)"
+                .to_owned(),
+        );
     }
     let mut said = Vec::new();
     if !part.stands(&now) {
@@ -414,11 +409,7 @@ mod tests {
         let once = all(&host);
         assert_eq!(
             load(&host).unwrap(),
-            [
-                "IPv4: everything was loaded \
-            already",
-                "IPv6: everything was loaded already"
-            ]
+            ["IPv4: everything was loaded already", "IPv6: everything was loaded already"]
         );
         assert_eq!(all(&host), once);
         // Somebody took a jump out, somebody else flushed a chain.

@@ -44,10 +44,8 @@ fn a_job_must_not_cut_who_is_logged_in_nor_the_last_who_was() {
         );
         let all = refused(&host, &of(&[("drop", "any", "22/tcp")]));
         assert!(
-            all.what.starts_with(
-                "the plan would cut a new SSH login from 198.51.100.7 (root, logged in now) to port \
-                22: "
-            ),
+            all.what
+                .starts_with("the plan would cut a new SSH login from 198.51.100.7 (root, logged in now) to port 22: "),
             "{}",
             all.what
         );

@@ -138,17 +138,15 @@ mod tests {
     use crate::trial::save::{Preview, preview, save};
     use crate::trial::{Options, apply, guard, keep, kernel, load};
 
-    const UFW: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-before-input - \
-        [0:0]\n:ufw-user-input - [0:0]\n\
-        -A INPUT -j ufw-before-input\n-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A \
-        ufw-before-input -j ufw-user-input\n\
-        -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n-A ufw-user-input -p tcp -m tcp --dport 111 -j \
-        ACCEPT\nCOMMIT\n";
+    const UFW: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        :ufw-before-input - [0:0]\n:ufw-user-input - [0:0]\n-A INPUT -j ufw-before-input\n\
+        -A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+        -A ufw-before-input -j ufw-user-input\n-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n\
+        -A ufw-user-input -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
     const FIREWALLD: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:INPUT_ZONES - \
         [0:0]\n:IN_public_allow - [0:0]\n\
         -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT\n-A INPUT -j INPUT_ZONES\n-A INPUT -j \
-        REJECT \
-        --reject-with icmp-host-prohibited\n\
+        REJECT --reject-with icmp-host-prohibited\n\
         -A INPUT_ZONES -j IN_public_allow\n-A IN_public_allow -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n";
 
     /// A host with these rules, without what loads whole files, and with a plan that is kept.
@@ -333,11 +331,8 @@ mod tests {
     fn a_plan_that_shuts_its_operator_out_alone_is_not_saved() {
         // He gets in by a rule that somebody put before ours, and that is not saved with ours.
         let host = host(UFW, &[UFW_ON]);
-        let plan = plan::read(
-            "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
-            [\"22/tcp\"]\n",
-        )
-        .unwrap();
+        let plan =
+            plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n").unwrap();
         apply(&host, &plan, &Options { replace: true, allow_lockout: true, ..Options::default() }, &mut |_| {})
             .unwrap();
         keep(&host, true).unwrap();

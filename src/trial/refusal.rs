@@ -43,13 +43,11 @@ impl Refusal {
         Self::new(
             Code::Pending,
             format!(
-                "a trial is pending in another network namespace that shares this run directory \
-                ({})",
+                "a trial is pending in another network namespace that shares this run directory ({})",
                 state.word()
             ),
             "end it there with `portcullis keep` or `portcullis revert`, or give this namespace a PORTCULLIS_RUN_DIR \
-                of \
-                its own",
+            of its own",
         )
     }
 

@@ -339,15 +339,7 @@ fn proven(
 ) -> Result<Vec<String>, Refusal> {
     let label = file.family.label();
     let refused = |why: String| {
-        Refusal::new(
-            Code::Unproven,
-            format!(
-                "{} would not load at boot: \
-            {why}",
-                file.path.display()
-            ),
-            hint,
-        )
+        Refusal::new(Code::Unproven, format!("{} would not load at boot: {why}", file.path.display()), hint)
     };
     let as_now = |stage: &dyn Tools| rehearse::load_sets(host, stage);
     let as_boot = |stage: &dyn Tools| match sets {
@@ -475,17 +467,15 @@ mod tests {
     fn what_managers_rebuild_stays_out_and_nothing_else() {
         let mut set = iptables_save::read(
             "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n:mine - [0:0]\n\
-             -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j \
-             ACCEPT\n-A \
-             FORWARD -j DOCKER-USER\n\
-             -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d \
-             192.0.2.0/24 -j DROP\n\
-             -A DOCKER -d 172.17.0.2/32 -j ACCEPT\n-A DOCKER-USER -j mine\n-A mine -j RETURN\nCOMMIT\n\
-             *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport \
-             80 -j \
-             MASQUERADE\n\
-             -A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE\n\
-             -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n",
+            -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j \
+            ACCEPT\n-A FORWARD -j DOCKER-USER\n\
+            -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -d \
+            192.0.2.0/24 -j DROP\n\
+            -A DOCKER -d 172.17.0.2/32 -j ACCEPT\n-A DOCKER-USER -j mine\n-A mine -j RETURN\nCOMMIT\n\
+            *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport \
+            80 -j MASQUERADE\n\
+            -A POSTROUTING -m comment --comment \"-s 172.17.0.2/32 -d 172.17.0.2/32\" -j MASQUERADE\n\
+            -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE\nCOMMIT\n",
             Family::V4,
         )
         .0;

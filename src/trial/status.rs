@@ -104,8 +104,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
                 finishes it, `portcullis revert` brings the old rules back"
         } else {
             "the revert was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis \
-                revert` \
-                finishes it"
+            revert` finishes it"
         };
         r.remarks.push(what.to_owned());
     }
@@ -135,8 +134,7 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
         Evidence::Back => {
             r.why = Some(format!(
                 "the kernel shows the old rules, though the state file says {}: it could not be written, or somebody \
-                    else \
-                    took the trial's rules out",
+                else took the trial's rules out",
                 r.state.word()
             ));
             (r.state, r.by) = (State::Reverted, None);
@@ -274,8 +272,7 @@ mod tests {
             let _ = crate::trial::guard::watch(&host, id, &AtomicBool::new(false));
         });
         let plan = plan_file::read(
-            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = \
-                [\"portmapper\"]\n",
+            "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"portmapper\"]\n",
         )
         .unwrap();
         apply(&host, &plan, &Options::default(), &mut |_| {}).unwrap();

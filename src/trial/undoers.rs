@@ -51,23 +51,19 @@ impl Undoer {
         match self {
             Self::Firewalld { runs } => format!(
                 "firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this \
-                    plan; \
-                    {again}",
+                plan; {again}",
                 if *runs { "runs here" } else { "starts at boot" }
             ),
             Self::UfwBuiltins => format!(
                 "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this \
-                    plan \
-                    out; \
-                set it to no in /etc/default/ufw, or {again}"
+                plan out; set it to no in /etc/default/ufw, or {again}"
             ),
             Self::UfwFile { file, chain } => {
                 format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: {again}")
             }
             Self::Nftables { file } => format!(
                 "nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every \
-                    rule \
-                    out, also this plan"
+                rule out, also this plan"
             ),
             Self::OldFiles { by, files } => {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
@@ -254,14 +250,12 @@ mod tests {
                 put(h, file, text);
             })
         };
-        let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER \
-            -j \
-            ufw-user-forward\nCOMMIT\n";
+        let docker = "# BEGIN UFW AND DOCKER\n*filter\n:ufw-user-forward - [0:0]\n:DOCKER-USER - [0:0]\n-A \
+            DOCKER-USER -j ufw-user-forward\nCOMMIT\n";
         assert_eq!(
             ufw("yes", "/etc/ufw/after.rules", docker),
             ["/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`, and our jump goes with it: \
-                apply \
-                    it again after each"]
+                apply it again after each"]
         );
         assert_eq!(ufw("no", "/etc/ufw/after.rules", docker), [""; 0]);
         // In the other family nothing of ours stands in such a chain.
@@ -269,13 +263,7 @@ mod tests {
         // A built-in chain keeps its rules when it is declared (seen with iptables 1.8.9, nft and legacy).
         assert_eq!(ufw("yes", "/etc/ufw/before.rules", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"), [""; 0]);
         assert!(
-            ufw(
-                "yes",
-                "/etc/ufw/before.rules",
-                "*filter\n-F \
-            INPUT\nCOMMIT\n"
-            )[0]
-            .contains("empties the chain INPUT")
+            ufw("yes", "/etc/ufw/before.rules", "*filter\n-F INPUT\nCOMMIT\n")[0].contains("empties the chain INPUT")
         );
         assert!(
             ufw("yes", "/etc/default/ufw", "MANAGE_BUILTINS=\"yes\"\n")[0]

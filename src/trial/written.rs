@@ -120,10 +120,9 @@ mod tests {
             "it may be mended in a minute"
         );
         assert!(
-            ended.remarks.iter().any(|r| r.contains(
-                "rules.v4 holds rules of a \
-                    trial"
-            ) && r.contains("`portcullis save` writes it anew")),
+            ended.remarks.iter().any(
+                |r| r.contains("rules.v4 holds rules of a trial") && r.contains("`portcullis save` writes it anew")
+            ),
             "{:?}",
             ended.remarks
         );

@@ -155,13 +155,8 @@ impl Config {
             ("keys", Value::Table(_)) => {}
             ("theme", v) => match v.as_str().filter(|t| self.usual.clone().choose(t)) {
                 Some(name) => self.looks.theme = Some(name.to_owned()),
-                None => self.remark(
-                    at,
-                    format!(
-                        "theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" \
-                        or \"none\""
-                    ),
-                ),
+                None => self
+                    .remark(at, format!("theme = {v} is not known: \"auto\", \"dark\", \"light\", \"16\" or \"none\"")),
             },
             ("ascii", Value::Boolean(ascii)) => self.looks.ascii = Some(*ascii),
             ("screen-reader", Value::Boolean(reader)) => self.looks.reader = Some(*reader),
@@ -175,10 +170,7 @@ impl Config {
             }
             _ => self.remark(
                 at,
-                format!(
-                    "{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] \
-                    are"
-                ),
+                format!("{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] are"),
             ),
         }
     }

@@ -150,8 +150,7 @@ pub const KEYMAP: &[Binding] = &[
         Action::AllowNode,
         "a",
         &[Services, Plan],
-        "allow \
-        node",
+        "allow node",
         "Stage: allow nodes to reach the service at the cursor",
     ),
     row(Action::DropAll, "d", &[Services, Plan], "drop", "Stage: drop everybody who is not allowed before"),
@@ -184,8 +183,7 @@ pub const KEYMAP: &[Binding] = &[
     ),
     row(
         Action::MoveUp,
-        "K shift-up \
-        alt-up",
+        "K shift-up alt-up",
         &[Plan],
         "move up",
         "Move the rule up: the first rule that matches decides",
@@ -270,8 +268,7 @@ pub const KEYMAP: &[Binding] = &[
         "n",
         &[Services, Chains, Plan, History, Help, Preview, Save, Text],
         "",
-        "Go to the next \
-        match",
+        "Go to the next match",
     ),
     row(
         Action::PreviousMatch,

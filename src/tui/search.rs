@@ -101,11 +101,7 @@ mod tests {
         assert!(Search::new("  ").is_none());
         assert!(finds("drop", "-s 10.0.0.0/8 -j DROP"));
         assert!(
-            finds(
-                "22",
-                "-p tcp -m tcp --dport 22 -j \
-            ACCEPT"
-            ) && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT")
+            finds("22", "-p tcp -m tcp --dport 22 -j ACCEPT") && !finds("22", "-p tcp -m tcp --dport 2200 -j ACCEPT")
         );
         assert!(!finds("22", "-s 10.22.0.1/32 -j ACCEPT"));
         assert!(finds("9042", "-j DNAT --to-destination 172.17.0.2:9042"));
@@ -121,11 +117,8 @@ mod tests {
     fn a_pattern_is_taken_as_one() {
         let rule = "-d 172.17.0.2/32 -i cali1 -p tcp -m tcp --dport 9042 -j ACCEPT";
         assert!(
-            finds(
-                "dport \
-                (22|9042)",
-                rule
-            ) && finds("^-d 172", rule)
+            finds("dport (22|9042)", rule)
+                && finds("^-d 172", rule)
                 && finds("ACCEPT$", rule)
                 && !finds("^ACCEPT", rule)
         );

@@ -90,11 +90,7 @@ pub fn leads_to(rule: &Rule, family: Family) -> Option<String> {
 
 fn nat(to: &NatTo) -> String {
     let addr = to.addrs.map_or_else(
-        || {
-            "the same \
-            address"
-                .to_owned()
-        },
+        || "the same address".to_owned(),
         |(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") },
     );
     match &to.ports {
@@ -284,12 +280,9 @@ mod tests {
             "Every packet, -m recent --set --name seen --rsource, is dropped without an answer."
         );
         let mark = |args: &str| {
-            say(&format!(
-                "-m {args} -j \
-                DROP"
-            ))
-            .replace("Every packet, ", "")
-            .replace(", is dropped without an answer.", "")
+            say(&format!("-m {args} -j DROP"))
+                .replace("Every packet, ", "")
+                .replace(", is dropped without an answer.", "")
         };
         assert_eq!(
             [

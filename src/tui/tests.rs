@@ -407,8 +407,7 @@ fn drafted(plan: Plan) -> Reply {
 fn a_draft() -> Plan {
     let rule = |from: &str, to: &str| format!("[[rule]]\naction = \"allow\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n");
     crate::syntax::plan::read(&format!(
-        "version = \
-        1\n{}{}",
+        "version = 1\n{}{}",
         rule("192.0.2.11", "portmapper"),
         rule("192.0.2.12", "nfs")
     ))

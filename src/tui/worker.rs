@@ -269,8 +269,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
             let addrs = match looked {
                 Ok(a) if !a.is_empty() => Ok(a),
                 _ => Err(format!(
-                    "{name} does not resolve to an address; check the spelling, or write the address \
-                    itself"
+                    "{name} does not resolve to an address; check the spelling, or write the address itself"
                 )),
             };
             teller.tell(Reply::Resolved { name, addrs });

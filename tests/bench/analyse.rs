@@ -96,16 +96,13 @@ fn kube(rules: usize) -> String {
         .unwrap();
     }
     format!(
-        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j \
-            ACCEPT\n{flat}COMMIT\n\
-         *nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT \
-         [0:0]\n:KUBE-MARK-MASQ - [0:0]\n\
-         :KUBE-NODEPORTS - [0:0]\n:KUBE-SERVICES - [0:0]\n{chains}-A PREROUTING -m comment --comment \"kubernetes \
-         service \
-         portals\" -j KUBE-SERVICES\n\
-         -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n{nodeports}{first}\
-         -A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports\" -m addrtype --dst-type LOCAL -j \
-         KUBE-NODEPORTS\n{svc}{sep}COMMIT\n"
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n\
+        {flat}COMMIT\n*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        :POSTROUTING ACCEPT [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-NODEPORTS - [0:0]\n:KUBE-SERVICES - [0:0]\n\
+        {chains}-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
+        -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n\
+        {nodeports}{first}-A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports\" -m addrtype \
+        --dst-type LOCAL -j KUBE-NODEPORTS\n{svc}{sep}COMMIT\n"
     )
 }
 
@@ -200,11 +197,9 @@ fn main() {
         println!("  rules that can never match: {found}, found in {:.1} ms", ms(begun.elapsed()));
         drop(live);
         match peak(&text) {
-            Some(bytes) => println!(
-                "  reading and judging took {:.1} times the \
-                text",
-                bytes as f64 / text.len() as f64
-            ),
+            Some(bytes) => {
+                println!("  reading and judging took {:.1} times the text", bytes as f64 / text.len() as f64)
+            }
             None => println!("NOT RUN: peak of memory (needs /proc)"),
         }
         if rules == 100_000 {

@@ -23,8 +23,7 @@ fn svg(screen: &vt100::Screen) -> String {
     let (w, h) = (f64::from(cols) * cw + 16.0, f64::from(rows) * ch + 16.0);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" font-family=\"DejaVu Sans Mono, \
-            Menlo, \
-            Consolas, monospace\" font-size=\"14\">\n\
+        Menlo, Consolas, monospace\" font-size=\"14\">\n\
         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n"
     );
     for y in 0..rows {

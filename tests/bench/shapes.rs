@@ -52,8 +52,7 @@ pub(crate) fn all() -> Vec<(&'static str, String, String)> {
             String::new(),
         ),
         plain(
-            "30 levels, two jumps \
-            each",
+            "30 levels, two jumps each",
             "-A INPUT -j L0\n".to_owned(),
             levels(30, |_| [String::new(), String::new()]),
         ),

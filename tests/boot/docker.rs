@@ -44,9 +44,8 @@ fn published_ports_are_guarded_before_a_container_answers() {
     }
     for backend in Backend::BOTH {
         let Some(lab) = systemd::lab_with(backend, 2, &["iptables-persistent"], PREPARE) else { return };
-        lab.server.sh("systemctl start docker; tar -C /mnt/root -c . | docker import - box; \
-            docker run -d --name web --restart always --stop-signal KILL -p 9042:80 box /bin/busybox httpd -f -p 80 -h \
-            /");
+        lab.server.sh("systemctl start docker; tar -C /mnt/root -c . | docker import - box; docker run -d --name web \
+            --restart always --stop-signal KILL -p 9042:80 box /bin/busybox httpd -f -p 80 -h /");
         let answers = |client: usize| tcp_connects(&lab.clients[client], Lab::server4(client), PORT);
         wait_for("the container answers", SOON, || answers(0) && answers(1));
         let plan = format!(
@@ -73,20 +72,13 @@ fn published_ports_are_guarded_before_a_container_answers() {
         for start in 0..2 {
             // As at a boot: no rule is loaded, Docker is not up.
             lab.server.sh(
-                "systemctl stop docker.service portcullis-rules.service; for f in '' 6; do for t in filter nat; \
-                do ip${f}tables -t $t -F; ip${f}tables -t $t -X; done; \
-                ip${f}tables -P FORWARD ACCEPT; done",
+                "systemctl stop docker.service portcullis-rules.service; for f in '' 6; do for t in filter nat; do \
+                ip${f}tables -t $t -F; ip${f}tables -t $t -X; done; ip${f}tables -P FORWARD ACCEPT; done",
             );
             assert!(!lab.server.rules().contains("PORTCULLIS"));
             lab.server.sh("systemctl start portcullis-rules");
             let jump = |chain: &str| {
-                lab.server
-                    .sh(&format!(
-                        "iptables -w 5 -S {chain} | grep -m1 ^-A || \
-                    true"
-                    ))
-                    .trim()
-                    .to_owned()
+                lab.server.sh(&format!("iptables -w 5 -S {chain} | grep -m1 ^-A || true")).trim().to_owned()
             };
             assert_eq!(jump("FORWARD"), "-A FORWARD -j PORTCULLIS-FWD");
             let over = AtomicBool::new(false);
@@ -112,12 +104,9 @@ fn published_ports_are_guarded_before_a_container_answers() {
                     "{backend:?}, start {start}: a stranger got in while Docker started"
                 );
             });
-            wait_for(
-                "the jump is in Docker's \
-                chain",
-                SOON,
-                || jump("DOCKER-USER") == "-A DOCKER-USER -j PORTCULLIS-FWD",
-            );
+            wait_for("the jump is in Docker's chain", SOON, || {
+                jump("DOCKER-USER") == "-A DOCKER-USER -j PORTCULLIS-FWD"
+            });
             assert!(!lab.server.sh("iptables -w 5 -S FORWARD").contains("PORTCULLIS"), "{}", lab.server.rules());
             assert!(!answers(1));
         }

@@ -136,14 +136,11 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
         "{said}"
     );
     // The truth is what the real service loads.
-    let booted = "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S \
-        INPUT'";
+    let booted =
+        "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'";
     let loaded = lab.server.sh(booted);
     assert!(
-        loaded.contains(
-            "-s 198.51.100.7/32 -j \
-        DROP"
-        ) && loaded.contains("-s 2001:db8:7::7/128 -j DROP"),
+        loaded.contains("-s 198.51.100.7/32 -j DROP") && loaded.contains("-s 2001:db8:7::7/128 -j DROP"),
         "{loaded}"
     );
 
@@ -165,14 +162,13 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
             /lib/systemd/system/${{f}}tables.service; done"
     );
     let arch = format!(
-        "mkdir -p /etc/iptables; for f in ip ip6; do printf '{old}' > /etc/iptables/${{f}}tables.rules; \
-        printf \"[Service]\\nExecStart=/usr/bin/${{f}}tables-restore /etc/iptables/${{f}}tables.rules\\n\" > \
+        "mkdir -p /etc/iptables; for f in ip ip6; do printf '{old}' > /etc/iptables/${{f}}tables.rules; printf \
+        \"[Service]\\nExecStart=/usr/bin/${{f}}tables-restore /etc/iptables/${{f}}tables.rules\\n\" > \
         /lib/systemd/system/${{f}}tables.service; done"
     );
     let alpine = "mkdir -p /etc/iptables /etc/init.d /etc/conf.d /etc/runlevels/default; printf \
-        'IPTABLES_SAVE=\"/etc/iptables/rules-save\"\\n' > /etc/conf.d/iptables; \
-        for f in ip ip6; do printf '#!/sbin/openrc-run\\n' > /etc/init.d/${f}tables; ln -s /etc/init.d/${f}tables \
-        /etc/runlevels/default/; done";
+        'IPTABLES_SAVE=\"/etc/iptables/rules-save\"\\n' > /etc/conf.d/iptables; for f in ip ip6; do printf \
+        '#!/sbin/openrc-run\\n' > /etc/init.d/${f}tables; ln -s /etc/init.d/${f}tables /etc/runlevels/default/; done";
     let rocky = "ID=\"rocky\"\\nID_LIKE=\"rhel centos fedora\"\\n";
     for (id, files, units, v4, v6) in [
         (
@@ -235,10 +231,8 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
     };
     let before = named(":");
     assert!(
-        before.contains(
-            "loads /srv/fw4 and /srv/fw6 at boot: enable a \
-            unit"
-        ) && before.contains("loaded_at_boot: false"),
+        before.contains("loads /srv/fw4 and /srv/fw6 at boot: enable a unit")
+            && before.contains("loaded_at_boot: false"),
         "{before}"
     );
     let after = named(&format!("ln -s /etc/systemd/system/fw.service {wants}/"));
@@ -253,18 +247,13 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     let Some(lab) = persistent() else { return };
     lab.server.sh(
         "ipset create crowdsec-blacklists hash:ip timeout 3600; ipset create crowdsec6-blacklists hash:ip family \
-        inet6 timeout 3600; \
-        ipset add crowdsec-blacklists 198.51.100.9; ipset create both list:set; ipset create lan hash:net; ipset add \
-        both \
-        lan; \
-        iptables -A INPUT -m set --match-set crowdsec-blacklists src -j DROP; iptables -A INPUT -m set --match-set \
-        both \
-        src -j ACCEPT; \
-        ip6tables -A INPUT -m set --match-set crowdsec6-blacklists src -j DROP",
+        inet6 timeout 3600; ipset add crowdsec-blacklists 198.51.100.9; ipset create both list:set; ipset create lan \
+        hash:net; ipset add both lan; iptables -A INPUT -m set --match-set crowdsec-blacklists src -j DROP; iptables \
+        -A INPUT -m set --match-set both src -j ACCEPT; ip6tables -A INPUT -m set --match-set crowdsec6-blacklists \
+        src -j DROP",
     );
     let booted = "unshare -n bash -c 'netfilter-persistent start >/run/said 2>&1; echo rc=$?; iptables -S INPUT; \
-        ip6tables \
-        -S INPUT; ipset list -n'; cat /run/said";
+        ip6tables -S INPUT; ipset list -n'; cat /run/said";
     let (status, said) = json(&lab, &["--all", "--yes"]);
     let (what, hint) = (said["error"]["message"].as_str().unwrap(), said["error"]["hint"].as_str().unwrap());
     assert_eq!((status, &said["error"]["code"]), (3, &"sets".into()), "{said}");
@@ -277,8 +266,8 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     );
     assert!(!lab.server.sh("cat /etc/iptables/*").contains("crowdsec"), "nothing was written");
     // That it would be so is no guess: the real service loads nothing, and ends well.
-    lab.server.sh("rm -f /etc/iptables/*; iptables-save > /etc/iptables/rules.v4; ip6tables-save > \
-        /etc/iptables/rules.v6");
+    lab.server
+        .sh("rm -f /etc/iptables/*; iptables-save > /etc/iptables/rules.v4; ip6tables-save > /etc/iptables/rules.v6");
     let truth = lab.server.sh(booted);
     assert!(
         truth.contains("rc=0") && truth.contains("New rules NOT loaded") && !truth.contains("198.51.100.7/32"),
@@ -328,9 +317,9 @@ fn rules_of_the_other_iptables_are_said_to_be_left_out() {
         let (status, text) = save(&lab, &[]);
         assert!(status == 0 && !text.contains("beside these"), "{backend:?}: {text}");
         lab.server.sh(&format!(
-            "iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A \
-            INPUT -p udp --dport 111 -j DROP; \
-            nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input priority 0; }}'"
+            "iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A INPUT -p udp \
+            --dport 111 -j DROP; nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input \
+            priority 0; }}'"
         ));
         lab.server.sh("iptables -A INPUT -p tcp --dport 80 -j ACCEPT");
         let (status, text) = save(&lab, &[]);
@@ -381,10 +370,8 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     assert!(names(&dir).iter().any(|n| n.starts_with(".portcullis-")), "{:?}", names(&dir));
     let said = both(&lab.portcullis(&["status"]));
     assert!(
-        said.contains(
-            "warning: a save was cut \
-            short"
-        ) && said.contains("rules.v4 new")
+        said.contains("warning: a save was cut short")
+            && said.contains("rules.v4 new")
             && said.contains("rules.v6 old"),
         "{said}"
     );
@@ -398,10 +385,7 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     // The next command that changes something takes it back: here one that then asks in vain.
     let asked = both(&lab.portcullis(&["save", "--all"]));
     assert!(
-        asked.contains(
-            "rules.v4 holds its old rules again; save \
-        anew"
-        ) && asked.contains("no terminal"),
+        asked.contains("rules.v4 holds its old rules again; save anew") && asked.contains("no terminal"),
         "{asked}"
     );
     assert_eq!((text("rules.v4"), names(&dir)), (old("rules.v4"), vec!["rules.v4".to_owned(), "rules.v6".to_owned()]));
@@ -435,11 +419,9 @@ fn a_set_that_boot_fills_otherwise_must_not_lock_the_operator_out() {
     common::ssh::start_sshd(&lab);
     let (client, server) = (Lab::client4(0), Lab::server4(0));
     lab.server.sh(&format!(
-        "ipset create admins hash:ip; echo 'create admins hash:ip' > /etc/iptables/ipsets; ipset add \
-        admins {client}; \
+        "ipset create admins hash:ip; echo 'create admins hash:ip' > /etc/iptables/ipsets; ipset add admins {client}; \
         iptables -A INPUT -p tcp --dport 22 -m set --match-set admins src -j ACCEPT; iptables -A INPUT -p tcp --dport \
-        22 \
-        -j DROP"
+        22 -j DROP"
     ));
     assert!(common::ssh::login_works(&lab, 0, server));
     let save = |more: &str| {

@@ -24,8 +24,7 @@ use common::{Backend, Lab, Space, layer, systemd, wait_for};
 const SOON: Duration = Duration::from_secs(20);
 
 const UFW: &str = "ufw allow 22/tcp; ufw allow 111; sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf; systemctl -q \
-    enable \
-        ufw.service";
+    enable ufw.service";
 const FIREWALLD: &str =
     "firewall-offline-cmd -q --add-service=rpc-bind; systemctl -q enable dbus.socket dbus.service firewalld.service";
 
@@ -166,8 +165,7 @@ fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
 fn beside_firewalld_our_part_comes_back_with_its_service() {
     for back_end in ["nftables", "iptables"] {
         let prepare = format!(
-            "sed -i s/^FirewallBackend=.*/FirewallBackend={back_end}/ /etc/firewalld/firewalld.conf; \
-                {FIREWALLD}"
+            "sed -i s/^FirewallBackend=.*/FirewallBackend={back_end}/ /etc/firewalld/firewalld.conf; {FIREWALLD}"
         );
         let Some(lab) = saved_and_rebooted(Backend::Nft, &["firewalld"], &prepare, "firewalld.service") else { return };
         for what in ["systemctl reload firewalld", "systemctl restart firewalld"] {
@@ -225,10 +223,8 @@ fn what_flushes_everything_brings_our_part_back() {
         "systemctl stop nftables; systemctl start nftables",
         "systemctl restart netfilter-persistent",
     ] {
-        lab.server.sh(&format!(
-            "{what}; while systemctl list-jobs --no-legend | grep -q portcullis; do sleep 0.05; \
-            done"
-        ));
+        lab.server
+            .sh(&format!("{what}; while systemctl list-jobs --no-legend | grep -q portcullis; do sleep 0.05; done"));
         wait_for(what, SOON, || jumps(&lab.server) == [true; 2]);
         guarded(&lab, what);
     }
@@ -297,12 +293,7 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     let mut file = String::new();
     for line in said
         .lines()
-        .skip_while(|l| {
-            !l.starts_with(
-                "--- \
-            /etc/iptables/rules.v4",
-            )
-        })
+        .skip_while(|l| !l.starts_with("--- /etc/iptables/rules.v4"))
         .skip(3)
         .take_while(|l| l.starts_with('+'))
     {

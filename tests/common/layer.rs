@@ -27,14 +27,14 @@ pub fn layer(packages: &[&str]) -> Option<PathBuf> {
     let archive = dir.join(packages.join("+")).with_extension("tar");
     let script = format!(
         "mount -t tmpfs -o mode=755 layer $work; mkdir $work/upper $work/work $work/root; root=$work/root\n\
-         mount -t overlay overlay -o lowerdir=/,upperdir=$work/upper,workdir=$work/work $root\n{places}\n\
-         printf '#!/bin/sh\\nexit 101\\n' > $root/usr/sbin/policy-rc.d; chmod 755 $root/usr/sbin/policy-rc.d\n\
-         export DEBIAN_FRONTEND=noninteractive; get='apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0'\n\
-         chroot $root sh -c \"apt-get -qq update; $get --download-only install {packages}\"\n\
-         unshare --net chroot $root sh -c \"$get --no-download install {packages}\" >/dev/null\n\
-         chroot $root apt-get clean; rm -rf $work/upper/usr/sbin/policy-rc.d $work/upper/var/lib/apt/lists \
-         $work/upper/var/cache\n\
-         tar -C $work/upper --xattrs --xattrs-include='trusted.*' -cf '{to}.new' .; mv '{to}.new' '{to}'",
+        mount -t overlay overlay -o lowerdir=/,upperdir=$work/upper,workdir=$work/work $root\n{places}\n\
+        printf '#!/bin/sh\\nexit 101\\n' > $root/usr/sbin/policy-rc.d; chmod 755 $root/usr/sbin/policy-rc.d\n\
+        export DEBIAN_FRONTEND=noninteractive; get='apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0'\n\
+        chroot $root sh -c \"apt-get -qq update; $get --download-only install {packages}\"\n\
+        unshare --net chroot $root sh -c \"$get --no-download install {packages}\" >/dev/null\n\
+        chroot $root apt-get clean; rm -rf $work/upper/usr/sbin/policy-rc.d $work/upper/var/lib/apt/lists \
+        $work/upper/var/cache\n\
+        tar -C $work/upper --xattrs --xattrs-include='trusted.*' -cf '{to}.new' .; mv '{to}.new' '{to}'",
         to = archive.display(),
         packages = packages.join(" "),
         places = PLACES,
@@ -57,14 +57,13 @@ pub fn layer(packages: &[&str]) -> Option<PathBuf> {
 }
 
 /// Bash: the places of `$root` that must not be the machine's.
-const PLACES: &str = "mount -t proc proc $root/proc\n\
-    mount -t tmpfs -o mode=755 dev $root/dev\nmkdir $root/dev/pts $root/dev/shm\n\
+const PLACES: &str = "mount -t proc proc $root/proc\nmount -t tmpfs -o mode=755 dev $root/dev\n\
+    mkdir $root/dev/pts $root/dev/shm\n\
     for n in null zero full random urandom tty; do : > $root/dev/$n; mount --bind /dev/$n $root/dev/$n; done\n\
     mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts $root/dev/pts\nln -s pts/ptmx $root/dev/ptmx\n\
     ln -s /proc/self/fd $root/dev/fd; ln -s fd/0 $root/dev/stdin; ln -s fd/1 $root/dev/stdout; ln -s fd/2 \
-    $root/dev/stderr\n\
-    mount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\nmkdir $root/run/lock\n\
-    mount -t tmpfs -o mode=1777 tmp $root/tmp";
+    $root/dev/stderr\nmount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\n\
+    mkdir $root/run/lock\nmount -t tmpfs -o mode=1777 tmp $root/tmp";
 
 /// Bash that puts a root together below the directory of the test (`$root`), with a layer if there is one; the program
 /// under test and the directory of the test stand in it where they stand here.
@@ -83,13 +82,12 @@ pub fn root(dir: &Path, layer: Option<&Path>) -> String {
         None => (String::new(), "/"),
     };
     format!(
-        "over={shared}/root\nmkdir $over\nmount -t tmpfs -o mode=755 root $over\nroot=$over/root\nmkdir $over/upper \
-            $over/work $root\n{unpack}\n\
-         mount -t overlay overlay -o lowerdir={lower},upperdir=$over/upper,workdir=$over/work $root\n\
-         {PLACES}\nmount -t sysfs sysfs $root/sys\nmount -t tmpfs -o mode=700 home $root/root\n\
-         mkdir -p $root{shared}\nmount --bind {shared} $root{shared}\n\
-         mkdir -p $(dirname $root{PORTCULLIS})\n[ -e $root{PORTCULLIS} ] || : > $root{PORTCULLIS}\n\
-         mount --bind {PORTCULLIS} $root{PORTCULLIS}"
+        "over={shared}/root\nmkdir $over\nmount -t tmpfs -o mode=755 root $over\nroot=$over/root\n\
+        mkdir $over/upper $over/work $root\n{unpack}\n\
+        mount -t overlay overlay -o lowerdir={lower},upperdir=$over/upper,workdir=$over/work $root\n{PLACES}\n\
+        mount -t sysfs sysfs $root/sys\nmount -t tmpfs -o mode=700 home $root/root\nmkdir -p $root{shared}\n\
+        mount --bind {shared} $root{shared}\nmkdir -p $(dirname $root{PORTCULLIS})\n\
+        [ -e $root{PORTCULLIS} ] || : > $root{PORTCULLIS}\nmount --bind {PORTCULLIS} $root{PORTCULLIS}"
     )
 }
 

@@ -193,9 +193,8 @@ impl Space {
     /// What is loaded, both families, tables by name where they are in use; comments and counters left out.
     #[track_caller]
     pub fn rules(&self) -> String {
-        let text = self.sh("for f in '' 6; do echo \"# family $f\"; ip${f}tables-save -t filter; \
-            for t in $(ip${f}tables-save | sed -n 's/^\\*//p' | grep -vx filter); do ip${f}tables-save -t $t; done; \
-            done");
+        let text = self.sh("for f in '' 6; do echo \"# family $f\"; ip${f}tables-save -t filter; for t in \
+            $(ip${f}tables-save | sed -n 's/^\\*//p' | grep -vx filter); do ip${f}tables-save -t $t; done; done");
         text.lines()
             .filter(|l| !l.starts_with("# Generated") && !l.starts_with("# Completed"))
             .map(|l| if l.starts_with(':') { l.split(" [").next().unwrap() } else { l })
@@ -288,8 +287,7 @@ impl Lab {
         let version = lab.server.run(&["iptables", "--version"]);
         assert!(
             version.contains(if backend == Backend::Nft { "nf_tables" } else { "legacy" }),
-            "{backend:?}: \
-            {version}"
+            "{backend:?}: {version}"
         );
         for i in 0..lab.clients.len() {
             lab.join(i);
@@ -324,8 +322,7 @@ impl Lab {
         text(&["ip link add"], out);
         let (v4, v6) = (Self::server4(i), Self::server6(i));
         self.server.sh(&format!(
-            "ip addr add {v4}/28 dev lan{i}; ip addr add {v6}/64 dev lan{i} nodad; ip link set lan{i} \
-                up"
+            "ip addr add {v4}/28 dev lan{i}; ip addr add {v6}/64 dev lan{i} nodad; ip link set lan{i} up"
         ));
         let (own4, own6) = (Self::client4(i), Self::client6(i));
         self.clients[i].sh(&format!(
@@ -357,25 +354,19 @@ impl Lab {
     /// Makes a tool fail in the server's own network namespace (not in a throw-away one) when an argument is given.
     pub fn break_here(&self, tool: &str, argument: &str) {
         self.server.sh(&format!(
-            "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\nif [ \"$(readlink /proc/self/ns/net)\" \
-                = \"%s\" ]; \
-                then for a; do [ \"$a\" != \"%s\" ] || \
-            {{ echo \"{tool}: line 2 failed: broken for the test\" >&2; exit 1; }}; done; fi\nexec -a {tool} \
-            %s \"$@\"\n' \
-            \"$(readlink /proc/self/ns/net)\" '{argument}' \"$real\" > /run/{tool}.broken; chmod 755 \
-            /run/{tool}.broken; \
-            ln -sfn /run/{tool}.broken /etc/alternatives/{tool}"
+            "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\n\
+            if [ \"$(readlink /proc/self/ns/net)\" = \"%s\" ]; then for a; do [ \"$a\" != \"%s\" ] || {{ echo \
+            \"{tool}: line 2 failed: broken for the test\" >&2; exit 1; }}; done; fi\nexec -a {tool} %s \"$@\"\n\
+            ' \"$(readlink /proc/self/ns/net)\" '{argument}' \"$real\" > /run/{tool}.broken; chmod 755 \
+            /run/{tool}.broken; ln -sfn /run/{tool}.broken /etc/alternatives/{tool}"
         ));
     }
 
     /// Undoes [`Lab::break_here`].
     pub fn mend(&self, tool: &str) {
         let (family, what) = tool.split_once("tables").unwrap();
-        self.server.sh(&format!(
-            "ln -sfn /usr/sbin/{family}tables-{}{what} \
-            /etc/alternatives/{tool}",
-            self.backend.word()
-        ));
+        self.server
+            .sh(&format!("ln -sfn /usr/sbin/{family}tables-{}{what} /etc/alternatives/{tool}", self.backend.word()));
     }
 
     /// Runs the program on the server, as a script does: without the terminal that the tests are run at.
@@ -403,11 +394,9 @@ impl Lab {
 
     /// Starts a real rpcbind with a real statd behind it, and waits for both.
     pub fn start_rpcbind(&self) {
-        self.server.sh(
-            "mkdir -p /run/rpcbind /run/sendsigs.omit.d; mount -t tmpfs nfs /var/lib/nfs; mkdir /var/lib/nfs/sm \
-            /var/lib/nfs/sm.bak; \
-            : > /var/lib/nfs/state; rpcbind -w; rpc.statd --no-notify",
-        );
+        self.server
+            .sh("mkdir -p /run/rpcbind /run/sendsigs.omit.d; mount -t tmpfs nfs /var/lib/nfs; mkdir /var/lib/nfs/sm \
+            /var/lib/nfs/sm.bak; : > /var/lib/nfs/state; rpcbind -w; rpc.statd --no-notify");
         wait_for("rpcbind lists statd", Duration::from_secs(10), || {
             String::from_utf8_lossy(&self.server.output(&["rpcinfo", "-p"]).stdout).contains("status")
         });
@@ -426,17 +415,16 @@ fn server_setup(backend: Backend) -> String {
     let word = backend.word();
     format!(
         "cp -a /etc/alternatives /run/alternatives\n\
-         for f in ip ip6; do for t in '' -save -restore; do ln -sfn /usr/sbin/${{f}}tables-{word}$t \
-         /run/alternatives/${{f}}tables$t; done; done\n\
-         mount --bind /run/alternatives /etc/alternatives\n\
-         for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; \
-         done\n\
-         sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow \
-         /etc/shadow\n\
-         for f in wtmp wtmp.1 lastlog; do [ ! -e /var/log/$f ] || {{ install -m 664 -g utmp /dev/null /run/$f; \
-           mount --bind /run/$f /var/log/$f; }}; done\n\
-         [ ! -e /var/log/journal ] || mount -t tmpfs -o mode=2755 journal /var/log/journal\n\
-         for c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; done"
+        for f in ip ip6; do for t in '' -save -restore; do ln -sfn /usr/sbin/${{f}}tables-{word}$t \
+        /run/alternatives/${{f}}tables$t; done; done\nmount --bind /run/alternatives /etc/alternatives\n\
+        for f in .bashrc .bash_profile .bash_login .profile; do [ ! -e /root/$f ] || mount --bind /dev/null /root/$f; \
+        done\n\
+        sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow; chmod 600 /run/shadow; mount --bind /run/shadow \
+        /etc/shadow\n\
+        for f in wtmp wtmp.1 lastlog; do [ ! -e /var/log/$f ] || {{ install -m 664 -g utmp /dev/null /run/$f; mount \
+        --bind /run/$f /var/log/$f; }}; done\n\
+        [ ! -e /var/log/journal ] || mount -t tmpfs -o mode=2755 journal /var/log/journal\n\
+        for c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; done"
     )
 }
 

@@ -19,8 +19,7 @@ pub const SOON: Duration = Duration::from_secs(15);
 /// Rules that others have loaded: Docker's and somebody's own.
 pub const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
 pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s \
-    2001:db8:ffff::/48 -j \
-        DROP\nCOMMIT\n";
+    2001:db8:ffff::/48 -j DROP\nCOMMIT\n";
 
 /// Where the guard lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,10 +31,9 @@ pub fn configure_sshd(lab: &Lab, more: &str) -> String {
     let env: String = lab.server.env().iter().fold(String::new(), |all, (k, v)| format!("{all} {k}={v}"));
     let env = if env.is_empty() { env } else { format!("SetEnv{env}") };
     let config = format!(
-        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\nUseDNS \
-            no\n\
-         PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd \
-         no\nMaxStartups 100\n{env}\n{more}\n"
+        "Port 22\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/user_key.pub\nPidFile none\nStrictModes no\n\
+        UseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+        PrintMotd no\nMaxStartups 100\n{env}\n{more}\n"
     );
     lab.file("sshd_config", &config)
 }

@@ -13,16 +13,14 @@ use super::{Backend, Lab, Space, holds_within, not_run, server_setup};
 
 /// Units that would do something to the machine below, or take time for nothing.
 const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service \
-    systemd-random-seed.service \
-    systemd-remount-fs.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service \
-    systemd-tmpfiles-clean.timer \
-    systemd-sysusers.service systemd-machine-id-commit.service systemd-firstboot.service systemd-udevd.service \
-    systemd-udev-trigger.service systemd-networkd.service systemd-resolved.service systemd-timesyncd.service \
-    kmod-static-nodes.service proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount \
-    dev-mqueue.mount \
+    systemd-random-seed.service systemd-remount-fs.service systemd-tmpfiles-setup-dev.service \
+    systemd-tmpfiles-setup.service systemd-tmpfiles-clean.timer systemd-sysusers.service \
+    systemd-machine-id-commit.service systemd-firstboot.service systemd-udevd.service systemd-udev-trigger.service \
+    systemd-networkd.service systemd-resolved.service systemd-timesyncd.service kmod-static-nodes.service \
+    proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount dev-mqueue.mount \
     sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
-    modprobe@.service \
-    systemd-ask-password-console.path systemd-ask-password-wall.path getty.target console-getty.service";
+    modprobe@.service systemd-ask-password-console.path systemd-ask-password-wall.path getty.target \
+    console-getty.service";
 
 /// A lab with such a server; `None` (said loudly) where it cannot be had.
 pub fn lab(backend: Backend, clients: usize) -> Option<Lab> {
@@ -61,30 +59,28 @@ fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Op
     // The network is set up by the lab, the firewall's tools are chosen as in its other servers.
     let inside = format!(
         "set -e\nip link set lo up\n{}\nmount -t cgroup2 cgroup2 $root/sys/fs/cgroup\n\
-         mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
-         for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n\
-         : > $root/etc/fstab\ntr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\n\
-         mkdir -p $root/etc/systemd/logind.conf.d\n\
-         printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > \
-         $root/etc/systemd/logind.conf.d/lab.conf\n\
-         printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target multi-user.target\\nWants=multi-user.target \
-         systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n\
-         {}\n{}\n{prepare}\nmount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\n\
-         echo booting\nexec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system \
-         --unit=lab.target >/dev/null 2>&1 </dev/null",
+        mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
+        for u in {MASKED}; do ln -s /dev/null $root/etc/systemd/system/$u; done\n: > $root/etc/fstab\n\
+        tr -d - < /proc/sys/kernel/random/uuid > $root/etc/machine-id\nmkdir -p $root/etc/systemd/logind.conf.d\n\
+        printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=nobody\\nUserStopDelaySec=infinity\\n' > \
+        $root/etc/systemd/logind.conf.d/lab.conf\n\
+        printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target multi-user.target\\nWants=multi-user.target \
+        systemd-logind.service systemd-user-sessions.service\\n' > $root/etc/systemd/system/lab.target\n{}\n{}\n\
+        {prepare}\nmount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\necho booting\n\
+        exec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system \
+        --unit=lab.target >/dev/null 2>&1 </dev/null",
         root(dir, layer),
         enter_root(dir),
         server_setup(backend)
     );
     // A signal to the whole group, as of Ctrl-C, must not end who cleans up.
-    let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\nmkdir \
-        $groups || exit 1\n\
+    let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\n\
+        mkdir $groups || exit 1\n\
         ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child \
-        --mount-proc \
-        bash -c \"$0\" ) </dev/null &\n\
-        first=$!\necho \"pid $first\"\nread -r _\nexec 2>/dev/null\nkill -KILL $first\nwait $first\n\
-        for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep 0.05; \
-        done";
+        --mount-proc bash -c \"$0\" ) </dev/null &\nfirst=$!\necho \"pid $first\"\nread -r _\nexec 2>/dev/null\n\
+        kill -KILL $first\nwait $first\n\
+        for i in $(seq 100); do find $groups -depth -type d -exec rmdir {} \\; ; [ -d $groups ] || exit 0; sleep \
+        0.05; done";
     let mut holder = Command::new("bash")
         .args(["-c", outside, &inside])
         .stdin(Stdio::piped())

@@ -86,9 +86,9 @@ fn published_ports_are_reached_as_the_report_says() {
     serve_names(&lab);
     lab.server.restore("", RULES);
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8::3/128 -p tcp -m tcp --dport 8080 -j DROP\nCOMMIT\n");
-    lab.clients[0]
-        .sh("for i in 3 4 5 6; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; \
-            done");
+    lab.clients[0].sh(
+        "for i in 3 4 5 6; do ip addr add 192.0.2.$i/28 dev eth0; ip addr add 2001:db8::$i/64 dev eth0 nodad; done",
+    );
     let (to4, to6) = (Lab::server4(0), Lab::server6(0));
     wait_for("the containers answer", Duration::from_secs(20), || {
         answers(&lab, false, Lab::client4(0), SocketAddr::new(to4, 8080))
@@ -167,9 +167,8 @@ fn published_ports_are_reached_as_the_report_says() {
 }
 
 /// The published port's own doors: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.
-const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
-    [\"published:8080/tcp\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:8080/tcp\"]\n";
+const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
+    to = [\"published:8080/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:8080/tcp\"]\n";
 
 /// Rules without ours, one a line, for a comparison over time.
 fn without_ours(rules: &str) -> Vec<&str> {
@@ -232,12 +231,11 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     // Kept, it holds over a restart of the daemon, and goes again without a trace.
     apply("5m");
     assert!(lab.portcullis(&["keep", "--without-proof"]).status.success());
-    lab.server.sh("kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; \
-        nohup dockerd --live-restore --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
-        unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 & \
-        export DOCKER_HOST=unix:///run/docker.sock; for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; \
-        sleep \
-        0.1; done; docker start web >/dev/null");
+    lab.server.sh("kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; nohup dockerd \
+        --live-restore --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
+        unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 & export \
+        DOCKER_HOST=unix:///run/docker.sock; for _ in $(seq 300); do docker info >/dev/null 2>&1 && break; sleep 0.1; \
+        done; docker start web >/dev/null");
     wait_for("the container answers the node", Duration::from_secs(20), || reach(2, 8080) == [true; 2]);
     assert_eq!(reach(3, 8080), [false; 2], "{}", lab.server.rules());
     assert!(lab.portcullis(&["remove", "--yes"]).status.success());

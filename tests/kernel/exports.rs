@@ -10,9 +10,9 @@ use std::process::Output;
 use common::{Backend, Lab};
 
 /// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
-    [\"111\", \"published:9042/tcp\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
+    to = [\"111\", \"published:9042/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\n\
+    to = [\"111\", \"published:9042/tcp\"]\n";
 
 /// The shells that a script must run in.
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
@@ -155,10 +155,8 @@ fn a_script_that_fails_takes_both_families_back() {
                     assert_eq!(out.status.code(), Some(1), "{backend:?} {sh:?} {tool}: {}", said(&out));
                     assert!(said(&out).contains(words), "{backend:?} {sh:?} {tool}: {}", said(&out));
                     assert!(
-                        said(&out).contains(
-                            "nothing was \
-                            changed"
-                        ) || said(&out).contains("IPv4 and IPv6 are as they were"),
+                        said(&out).contains("nothing was changed")
+                            || said(&out).contains("IPv4 and IPv6 are as they were"),
                         "{backend:?} {sh:?} {tool}: {}",
                         said(&out)
                     );

@@ -73,8 +73,7 @@ const BOTH: &[&str] = &[
     "-m string --string \"GET /x y\" --algo bm --from 40 --to 500 -j DROP",
     "-m string --hex-string \"|0d0a|\" --algo kmp --icase -j DROP",
     "-m time --timestart 22:00:00 --timestop 06:00:00 --monthdays 1,2 --weekdays Sat,Sun --datestop \
-        2031-01-01T00:00:00 -j \
-        DROP",
+    2031-01-01T00:00:00 -j DROP",
     "-m time --timestart 22:00:00 --timestop 06:00:00 --datestart 2031-01-01T00:00:01 --datestop 2038-01-19T03:14:07 \
         --kerneltz --contiguous -j DROP",
     "-m cpu ! --cpu 1 -j ACCEPT",
@@ -94,8 +93,7 @@ const BOTH: &[&str] = &[
     "-m rateest --rateest-delta --rateest RE1 --rateest-pps1 8 --rateest-lt --rateest-pps2 9 -j DROP",
     "-j LOG",
     "-j LOG --log-prefix \"a DROP: dpt:22 \" --log-level 7 --log-tcp-sequence --log-tcp-options --log-ip-options \
-        --log-uid \
-        --log-macdecode",
+    --log-uid --log-macdecode",
     "-j NFLOG --nflog-prefix \"a b\" --nflog-group 30 --nflog-threshold 5",
     "-j NFQUEUE --queue-balance 0:3 --queue-bypass --queue-cpu-fanout",
     "-j AUDIT --type drop",

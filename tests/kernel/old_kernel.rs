@@ -95,8 +95,7 @@ fn a_tool_that_hangs_is_killed_without_pidfd_open() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["rpcinfo"]) else { return };
     common::net::Echo::start(&lab.server, 111);
     lab.server.sh("printf '#!/bin/sh\\nsleep 600 &\\nexec sleep 601\\n' > /run/hangs; chmod 755 /run/hangs; mount \
-        --bind \
-        /run/hangs /usr/bin/rpcinfo");
+        --bind /run/hangs /usr/bin/rpcinfo");
     for way in WAYS {
         let begun = Instant::now();
         let report = good(&lab, way, &["report"]);

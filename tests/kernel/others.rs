@@ -167,9 +167,8 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
         ),
         // firewalld's is one of them; many hooks are one warning.
         (
-            "table inet firewalld { chain a { type filter hook input priority 10; ct state invalid drop; }; \
-          chain b { type filter hook forward priority 10; drop; }; chain c { type nat hook prerouting priority -90; }; \
-          }",
+            "table inet firewalld { chain a { type filter hook input priority 10; ct state invalid drop; }; chain b { \
+            type filter hook forward priority 10; drop; }; chain c { type nat hook prerouting priority -90; }; }",
             true,
             [blo, dep],
             [false, true],
@@ -203,8 +202,7 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
     let Some((lab, _echo)) = host(Backend::Nft, &["nft"]) else { return };
     let plan = lab.file(
         "plan.toml",
-        "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"198.51.100.1\"]\nto = \
-            [\"4000/tcp\"]\n",
+        "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"198.51.100.1\"]\nto = [\"4000/tcp\"]\n",
     );
     for (f, table, chain, rule) in [
         // iptables says itself that it cannot read these.
@@ -248,9 +246,9 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
     }
     // A plan changes the table filter only: with another one that is not known it goes on trial, and says so.
     lab.server.sh(
-        "nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct \
-        state new tcp dport 9 redirect to :22; \
-        nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 drop; }; }'",
+        "nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct state new \
+        tcp dport 9 redirect to :22; nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 \
+        drop; }; }'",
     );
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "60s"]);
     let said = String::from_utf8_lossy(&out.stderr);
@@ -263,8 +261,8 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
     assert!(lab.portcullis(&["revert"]).status.success());
     assert!(lab.server.run(&["nft", "list", "table", "ip", "nat"]).contains("redirect to :22"));
     // A rule that iptables cannot print at all makes it fail: nothing is known then.
-    lab.server.sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 \
-        drop");
+    lab.server
+        .sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 drop");
     let r = report(&lab);
     assert_eq!((fares(&r, "ipv4"), fares(&r, "ipv6")), (String::new(), "accepted".to_owned()), "{r:#}");
     assert!(r["diagnostics"].to_string().contains("could not be read"), "{r:#}");
@@ -276,8 +274,8 @@ fn what_iptables_prints_right_is_judged_though_sets_and_ranges_are_in_it() {
     let Some((lab, _echo)) = host(Backend::Nft, &["nft"]) else { return };
     lab.server.restore(
         "",
-        "*filter\n-A INPUT -p tcp -m multiport --dports 1,2,5:7 -j DROP\n-A INPUT -m iprange --src-range \
-            1.2.3.4-1.2.3.9\n\
+        "*filter\n-A INPUT -p tcp -m multiport --dports 1,2,5:7 -j DROP\n\
+        -A INPUT -m iprange --src-range 1.2.3.4-1.2.3.9\n\
         -A INPUT -s 10.0.0.0/255.0.255.0 -p udp -m udp --dport 5:7 -m comment --comment \"{\\\"set\\\": [ @x\"\n\
         -A INPUT -m time --datestop 2031-01-01T00:00:00\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT\n",
     );
@@ -288,10 +286,9 @@ fn what_iptables_prints_right_is_judged_though_sets_and_ranges_are_in_it() {
         lab.server.restore(
             f,
             &format!(
-                "*filter\n:INPUT DROP [0:0]\n:ufw{dash}-before-input - [0:0]\n:ufw{dash}-user-input \
-            - [0:0]\n-A INPUT -j ufw{dash}-before-input\n\
-            -A ufw{dash}-before-input -j ufw{dash}-user-input\n-A ufw{dash}-user-input -p tcp -m tcp --dport 4000 -j \
-            ACCEPT\nCOMMIT\n"
+                "*filter\n:INPUT DROP [0:0]\n:ufw{dash}-before-input - [0:0]\n:ufw{dash}-user-input - [0:0]\n\
+                -A INPUT -j ufw{dash}-before-input\n-A ufw{dash}-before-input -j ufw{dash}-user-input\n\
+                -A ufw{dash}-user-input -p tcp -m tcp --dport 4000 -j ACCEPT\nCOMMIT\n"
             ),
         );
     }
@@ -329,10 +326,7 @@ fn the_other_backend_filters_too() {
         assert_eq!(both(&lab), ["depends", "depends"], "{backend:?}");
         let note = report(&lab)["diagnostics"].to_string();
         assert_eq!(
-            note.contains(
-                "whether native nft tables filter too is not \
-            known"
-            ),
+            note.contains("whether native nft tables filter too is not known"),
             backend == Backend::Nft,
             "{note}"
         );
@@ -348,20 +342,12 @@ fn a_lock_out_is_refused_though_what_is_not_known_may_rewrite() {
         "nft 'table inet firewalld { chain p { type nat hook prerouting priority -90; tcp dport 9 redirect to :22; }; \
             chain i { type filter hook input priority 10; ct state invalid drop; }; }'",
         "iptables -t nat -A PREROUTING -s 203.0.113.9; nft 'add rule ip nat PREROUTING ct state new tcp dport 9 \
-            redirect \
-            to :22'",
+        redirect to :22'",
     ] {
         lab.server.sh(&format!("nft flush ruleset; {other}"));
         let before = lab.server.rules();
-        let (_, said) = remote(
-            &lab,
-            0,
-            Lab::server4(0),
-            &format!(
-                "{PORTCULLIS} apply {plan} --yes 2>&1; echo exit \
-            $?"
-            ),
-        );
+        let (_, said) =
+            remote(&lab, 0, Lab::server4(0), &format!("{PORTCULLIS} apply {plan} --yes 2>&1; echo exit $?"));
         assert!(said.contains("would cut a new SSH login") && said.contains("exit 3"), "{other}: {said}");
         assert_eq!(lab.server.rules(), before);
     }

@@ -17,12 +17,10 @@ fn a_real_rpcbind_is_read_in_both_layouts() {
     assert_eq!(diags, []);
     let short = short.unwrap();
     let of = |program, proto| {
-        short.iter().find(|s| s.program == program && s.proto == proto).unwrap_or_else(|| {
-            panic!(
-                "{program} in \
-            {short:?}"
-            )
-        })
+        short
+            .iter()
+            .find(|s| s.program == program && s.proto == proto)
+            .unwrap_or_else(|| panic!("{program} in {short:?}"))
     };
     for proto in [Proto::TCP, Proto::UDP] {
         let (mapper, status) = (of(100_000, proto), of(100_024, proto));

@@ -11,9 +11,9 @@ use std::process::Output;
 use common::{Backend, Lab, ours};
 
 /// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
-    [\"111\", \"published:9042/tcp\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
+    to = [\"111\", \"published:9042/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\n\
+    to = [\"111\", \"published:9042/tcp\"]\n";
 
 fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
@@ -58,11 +58,9 @@ fn looking_loads_no_table() {
 fn without(lab: &Lab, tools: &str) {
     lab.server.sh(&format!(
         "for d in sbin bin; do [ -e /run/all$d ] || {{ mkdir /run/all$d; mount --bind /usr/$d /run/all$d; }}; umount \
-            -q \
-            /usr/$d || true; mkdir -p /run/some$d; \
-         find /run/some$d -type l -delete; ln -s /run/all$d/* /run/some$d/; for t in {tools}; do rm -f /run/some$d/$t; \
-         done; done; \
-         for d in sbin bin; do mount --bind /run/some$d /usr/$d; done"
+        -q /usr/$d || true; mkdir -p /run/some$d; find /run/some$d -type l -delete; ln -s /run/all$d/* /run/some$d/; \
+        for t in {tools}; do rm -f /run/some$d/$t; done; done; for d in sbin bin; do mount --bind /run/some$d \
+        /usr/$d; done"
     ));
 }
 
@@ -149,10 +147,7 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         let out = lab.portcullis(&["status"]);
         assert!(
             out.status.code() == Some(1)
-                && said(&out).contains(
-                    "the IPv6 rules could not be read: whether a trial \
-                stands"
-                ),
+                && said(&out).contains("the IPv6 rules could not be read: whether a trial stands"),
             "{}",
             said(&out)
         );
@@ -169,9 +164,9 @@ fn tools_that_hang_or_fail_cost_their_own_time_only() {
     let Some(lab) = Lab::new(Backend::Nft, 1, &["rpcbind", "rpcinfo", "rpc.statd"]) else { return };
     lab.start_rpcbind();
     lab.server.sh(
-        "printf '#!/bin/sh\\nexec sleep 600\\n' > /run/hangs; printf '#!/bin/sh\\necho broken for the test >&2; \
-        exit 1\\n' > /run/fails; \
-        chmod 755 /run/hangs /run/fails; mount --bind /run/hangs /usr/bin/rpcinfo; mount --bind /run/fails /usr/bin/ss",
+        "printf '#!/bin/sh\\nexec sleep 600\\n' > /run/hangs; printf '#!/bin/sh\\necho broken for the test >&2; exit \
+        1\\n' > /run/fails; chmod 755 /run/hangs /run/fails; mount --bind /run/hangs /usr/bin/rpcinfo; mount --bind \
+        /run/fails /usr/bin/ss",
     );
     let report = good(&lab, &["report"]);
     for words in ["rpcinfo did not answer within 3 s", "ss failed: broken for the test"] {
@@ -207,10 +202,8 @@ fn a_save_is_shown_proven_and_whole() {
         assert!(bad(&lab, &["save", "--all"], 3).contains("say --yes"));
         let shown = good(&lab, &["save", "--all", "--dry-run"]);
         assert!(
-            shown.contains(
-                "+-A \
-                DOCKER "
-            ) && shown.contains("+-A PORTCULLIS -j PORTCULLIS-A")
+            shown.contains("+-A DOCKER ")
+                && shown.contains("+-A PORTCULLIS -j PORTCULLIS-A")
                 && shown.contains(" at boot"),
             "{shown}"
         );

@@ -104,8 +104,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         assert_eq!(
             (answers(lab, NODE), answers(lab, STRANGER)),
             ([true; 4], [true; 4]),
-            "rpcbind is open to begin \
-            with"
+            "rpcbind is open to begin with"
         );
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("111/tcp", SOON);

@@ -149,13 +149,8 @@ fn the_length_of_a_trial_is_the_machines_or_the_operators_also_for_commands() {
         let out = lab.server.output(argv);
         let text = said(&out);
         assert!(out.status.success(), "{argv:?}: {text}");
-        let runs = [0, 1, 2].iter().any(|late| {
-            text.contains(&format!(
-                "the old rules come back in {} \
-            s",
-                seconds - late
-            ))
-        });
+        let runs =
+            [0, 1, 2].iter().any(|late| text.contains(&format!("the old rules come back in {} s", seconds - late)));
         assert!(runs, "{argv:?}, {seconds} s: {text}");
         match from {
             Some(file) => assert!(text.contains(&format!("the trial lasts {seconds} s, as {file} says")), "{text}"),

@@ -82,9 +82,8 @@ fn foreign_input_gets_a_sentence_and_a_hint() {
 
 #[test]
 fn trace_answers_with_the_rules_on_the_way() {
-    let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT\n-A INPUT \
-        -p \
-        tcp -m tcp --dport 111 -j DROP\nCOMMIT\n";
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 192.0.2.11/32 -p tcp -m tcp --dport 111 -j ACCEPT\n-A \
+        INPUT -p tcp -m tcp --dport 111 -j DROP\nCOMMIT\n";
     for (src, verdict) in [("192.0.2.11", "accept"), ("192.0.2.12", "drop")] {
         let out =
             portcullis(rules.as_bytes(), &["trace", "-", "--proto", "tcp", "--src", src, "--dport", "111", "--json"]);
@@ -97,8 +96,7 @@ fn trace_answers_with_the_rules_on_the_way() {
 #[test]
 fn a_remark_about_a_whole_text_names_no_line() {
     let list = b"Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\nDROP       tcp  \
-        --  \
-        anywhere             anywhere             tcp dpt:sunrpc\n";
+        --  anywhere             anywhere             tcp dpt:sunrpc\n";
     let out = portcullis(list, &["report", "-"]);
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(text.contains("interfaces are hidden"), "{text}");

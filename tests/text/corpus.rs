@@ -103,15 +103,7 @@ fn no_line_vanishes() {
                     .any(|c| line.contains(c.split('/').next().unwrap()) || line.contains("192.168.0.10/24"));
             // Of `ip addr` only the addresses are kept; the rest says whose they are.
             let link = view.addrs.is_some()
-                && [
-                    "inet ",
-                    " mtu ",
-                    "valid_lft",
-                    "group \
-                    default",
-                ]
-                .iter()
-                .any(|w| line.contains(w));
+                && ["inet ", " mtu ", "valid_lft", "group default"].iter().any(|w| line.contains(w));
             let slot = if rules.contains(&(n + 1)) || service || client || link {
                 1
             } else if said.contains(&(n + 1)) {
@@ -188,8 +180,7 @@ fn iptables_takes_back_what_the_writer_writes() {
     }
     println!(
         "dumps: {taken} went through the kernel and came back the same, {refused} are not taken by this iptables as \
-            they \
-            are"
+        they are"
     );
     assert!(taken > 20);
 }

@@ -101,11 +101,8 @@ fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
         let name = lab.server.run(&["uname", "-n"]);
         let real = format!("/usr/sbin/iptables-{}-restore", backend.word());
         for (n, leave) in ["same read", "\x03", "signal"].into_iter().enumerate() {
-            let plan = format!(
-                "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = \
-                [\"{}/tcp\"]\n",
-                7001 + n
-            );
+            let plan =
+                format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{}/tcp\"]\n", 7001 + n);
             std::fs::write(data.join(format!("draft-host-{}.toml", name.trim())), plan).unwrap();
             let mut cockpit = Terminal::start(
                 &lab.server,

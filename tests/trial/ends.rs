@@ -82,10 +82,9 @@ fn instead(lab: &Lab, what: &str, script: &str) {
     for family in ["ip", "ip6"] {
         lab.server.sh(&format!(
             "cat > /run/{family}{what}.instead <<'END'\n#!/bin/bash\nreal=/usr/sbin/{family}tables-{word}-{what}\n\
-             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec \
-             $real \"$@\"\nEND\n\
-             readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
-             ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"
+            if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec $real \"$@\"\n\
+            END\nreadlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
+            ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"
         ));
     }
 }
@@ -177,8 +176,7 @@ enum Unwritable {
 fn on_tmpfs(lab: &Lab) -> String {
     let run = lab.dir.path().join("run").display().to_string();
     lab.server.sh(&format!(
-        "cp -a {run} {run}.old; mount -t tmpfs -o size=64k,mode=700 small {run}; cp -a {run}.old/. \
-            {run}/"
+        "cp -a {run} {run}.old; mount -t tmpfs -o size=64k,mode=700 small {run}; cp -a {run}.old/. {run}/"
     ));
     run
 }
@@ -198,8 +196,7 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
             Unwritable::ReadOnly => format!("mount -o remount,ro {run}"),
             Unwritable::Full => {
                 format!(
-                    "head -c 1M /dev/zero > {run}/fills 2>/dev/null || true; ! echo x > {run}/more 2>/dev/null || \
-                    true"
+                    "head -c 1M /dev/zero > {run}/fills 2>/dev/null || true; ! echo x > {run}/more 2>/dev/null || true"
                 )
             }
             Unwritable::Gone => format!("mount -t tmpfs -o ro none {}", lab.dir.path().display()),
@@ -364,11 +361,7 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
         }
         let kept = lab.portcullis(&["keep", "--without-proof"]);
         assert!(
-            kept.status.code() == Some(3)
-                && said(&kept).contains(
-                    "somebody renamed \
-            our"
-                ),
+            kept.status.code() == Some(3) && said(&kept).contains("somebody renamed our"),
             "{what}: {}",
             said(&kept)
         );

@@ -149,11 +149,10 @@ fn instead(lab: &Lab, family: &str, other: bool, script: &str) {
         format!("/usr/sbin/{family}tables-{}-restore", if lab.backend == Backend::Nft { "nft" } else { "legacy" });
     lab.server.sh(&format!(
         "cat > /run/{family}.instead <<'END'\n#!/bin/bash\nreal={real}\n\
-         if [ \"$(readlink /proc/self/ns/net)\" {is} \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; \
-         then\n{script}\nfi\n\
-         exec $real \"$@\"\nEND\n\
-         readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead \
-         /etc/alternatives/{family}tables-restore"
+        if [ \"$(readlink /proc/self/ns/net)\" {is} \"$(cat /run/home)\" ] && [ \"$1\" = --noflush ]; then\n{script}\n\
+        fi\nexec $real \"$@\"\nEND\n\
+        readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}.instead; ln -sfn /run/{family}.instead \
+        /etc/alternatives/{family}tables-restore"
     ));
 }
 
@@ -168,8 +167,7 @@ fn kill_at(lab: &Lab, nth: u32, after: bool) {
             false,
             &format!(
                 "echo x >> /run/calls\nif [ \"$(wc -l < /run/calls)\" = {nth} ]; then {before} $real \"$@\"; {behind} \
-                    exit \
-                    0; fi"
+                exit 0; fi"
             ),
         );
     }
@@ -213,19 +211,10 @@ fn killed_at_any_call_that_changes_the_kernel() {
                     let died = dies(&lab, args, nth, after);
                     no_longer(&lab);
                     let ended = holds_within(SOON, || {
-                        lab.server
-                            .pids(
-                                "portcullis \
-                            guard",
-                            )
-                            .is_empty()
-                            || (op == "apply" && !died)
+                        lab.server.pids("portcullis guard").is_empty() || (op == "apply" && !died)
                     });
-                    let what = format!(
-                        "{backend:?}: {op} killed {} call \
-                        {nth}",
-                        if after { "after" } else { "before" }
-                    );
+                    let what =
+                        format!("{backend:?}: {op} killed {} call {nth}", if after { "after" } else { "before" });
                     assert!(ended, "{what}: the guard does not come to its end: {}", does(&lab, &["status"]));
                     if !died && op == "apply" {
                         does(&lab, &["revert"]);
@@ -324,10 +313,7 @@ fn a_lost_jump_is_noticed() {
             assert!(
                 status.status.code() == Some(6)
                     && said.contains("running")
-                    && said.contains(
-                        "our jump to them is \
-                    gone"
-                    ),
+                    && said.contains("our jump to them is gone"),
                 "{backend:?}: {said}"
             );
             assert!(lab.server.rules().contains("--datestop"), "{backend:?}");
@@ -399,8 +385,7 @@ fn rules_that_move_during_the_rehearsal() {
                 "ip",
                 true,
                 &format!(
-                    "if [ ! -e /run/done ]; then : > /run/done; nsenter --net=/proc/1/ns/net iptables {theirs}; \
-                    fi"
+                    "if [ ! -e /run/done ]; then : > /run/done; nsenter --net=/proc/1/ns/net iptables {theirs}; fi"
                 ),
             );
             let out = lab.portcullis(&["apply", &first, "--yes"]);
@@ -413,13 +398,7 @@ fn rules_that_move_during_the_rehearsal() {
             let now = lab.server.rules();
             assert!(now != before && !now.contains("PORTCULLIS"), "{backend:?} {theirs}:\n{now}");
             assert!(
-                holds_within(SOON, || lab
-                    .server
-                    .pids(
-                        "portcullis \
-                guard"
-                    )
-                    .is_empty()),
+                holds_within(SOON, || lab.server.pids("portcullis guard").is_empty()),
                 "{backend:?}: the guard stays"
             );
             does(&lab, &["apply", &first, "--yes"]);
@@ -446,8 +425,7 @@ fn a_jump_of_somebody_else_to_our_chain_survives() {
             for family in ["", "6"] {
                 lab.server.restore(
                     family,
-                    "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j \
-                        PORTCULLIS\nCOMMIT\n",
+                    "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-FWD\n-A mine -j PORTCULLIS\nCOMMIT\n",
                 );
             }
             let mut said = does(&lab, if ends == "keep" { &["keep", "--without-proof"] } else { &["revert"] });

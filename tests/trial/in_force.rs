@@ -13,14 +13,12 @@ use common::{Backend, Lab, layer, wait_for};
 use serde_json::Value;
 
 /// Allows the first client's addresses, drops everybody else.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
-    [\"111\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
+    to = [\"111\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
 /// A published port for one address only.
-const PUBLISHED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.3\"]\nto = \
-    [\"published:9042/tcp\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n";
+const PUBLISHED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.3\"]\n\
+    to = [\"published:9042/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n";
 
 /// How long a service of the lab may take to start.
 const SOON: Duration = Duration::from_secs(20);
@@ -105,33 +103,27 @@ fn a_status_in_the_middle_of_a_revert_calls_nothing_not_in_force() {
         // The first reading lets a revert begin; its second family waits until it may go on.
         lab.server.sh(&format!(
             "cat > /run/save <<'END'\n#!/bin/bash\nif [ ! -e /run/asked ]; then\n: > /run/asked\n\
-             setsid env {env}{} revert >/run/reverted 2>&1 </dev/null &\n\
-             for i in $(seq 400); do [ ! -e /run/between ] || break; sleep 0.02; done\nfi\n\
-             exec -a iptables-save /usr/sbin/iptables-{word}-save \"$@\"\nEND\n\
-             cat > /run/restore <<'END'\n#!/bin/bash\n: > /run/between\n\
-             for i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
-             exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
-             chmod 755 /run/save /run/restore\n\
-             ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore \
-             /etc/alternatives/ip6tables-restore",
+            setsid env {env}{} revert >/run/reverted 2>&1 </dev/null &\n\
+            for i in $(seq 400); do [ ! -e /run/between ] || break; sleep 0.02; done\nfi\n\
+            exec -a iptables-save /usr/sbin/iptables-{word}-save \"$@\"\nEND\ncat > /run/restore <<'END'\n#!/bin/bash\n\
+            : > /run/between\nfor i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
+            exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
+            chmod 755 /run/save /run/restore\n\
+            ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore \
+            /etc/alternatives/ip6tables-restore",
             common::PORTCULLIS,
         ));
         let out = lab.portcullis(&["status"]);
         lab.server.sh("test -e /run/between; : > /run/go");
         assert_eq!(out.status.code(), Some(0), "{backend:?}: {}", said(&out));
         assert!(
-            said(&out).contains(
-                "is \
-            reverting"
-            ) && !said(&out).contains("not in force"),
+            said(&out).contains("is reverting") && !said(&out).contains("not in force"),
             "{backend:?}: {}",
             said(&out)
         );
         let reverted = || {
-            String::from_utf8_lossy(&lab.server.output(&["cat", "/run/reverted"]).stdout).contains(
-                "the old rules are \
-                back",
-            )
+            String::from_utf8_lossy(&lab.server.output(&["cat", "/run/reverted"]).stdout)
+                .contains("the old rules are back")
         };
         wait_for("the revert is through", SOON, reverted);
         let (code, json, text) = status(&lab);
@@ -302,10 +294,9 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     lab.server.sh("firewall-cmd --reload");
     let (code, json, text) = status(&lab);
     assert_eq!((code, json["plan"]["extent"].as_str(), stranger(&lab)), (6, Some("none"), [true, true]), "{text}");
-    assert!(warned(&lab, "not-in-force")[0].contains(
-        "our chains are gone from IPv4 (PORTCULLIS) and IPv6 \
-        (PORTCULLIS)"
-    ));
+    assert!(
+        warned(&lab, "not-in-force")[0].contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)")
+    );
     // What was saved as our own part is put in again by what status says then.
     apply(&lab, CURE);
     keep(&lab);
@@ -315,10 +306,7 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     let (code, _, text) = status(&lab);
     assert!(
         code == 6
-            && text.contains(
-                "`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was \
-            saved"
-            ),
+            && text.contains("`systemctl restart portcullis-rules` (or `portcullis load`) puts in what was saved"),
         "{text}"
     );
     assert!(lab.portcullis(&["load"]).status.success());
@@ -357,18 +345,15 @@ fn a_reload_of_ufw_empties_docker_user() {
         let block = lab.file("after.rules", UFW_DOCKER);
         lab.server.sh(&format!(
             "sysctl -qw net.ipv4.ip_forward=1 || echo 1 > /proc/sys/net/ipv4/ip_forward; cat {block} >> \
-            /etc/ufw/after.rules; \
-            ufw allow 22/tcp; ufw --force enable; ufw route allow proto tcp from any to any port 9042"
+            /etc/ufw/after.rules; ufw allow 22/tcp; ufw --force enable; ufw route allow proto tcp from any to any \
+            port 9042"
         ));
         let _listens = within(&lab.clients[1], || std::net::TcpListener::bind((container, 9042)).unwrap());
         let gets_in = || tcp_connects(&lab.clients[0], Lab::server4(0), 9042);
         assert!(gets_in(), "{}", lab.server.rules());
         let applied = apply(&lab, PUBLISHED);
         assert!(
-            applied.contains(
-                "/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw \
-            reload`"
-            ),
+            applied.contains("/etc/ufw/after.rules empties the chain DOCKER-USER at each `ufw reload`"),
             "{applied}"
         );
         keep(&lab);

@@ -16,9 +16,8 @@ const SHORT: &str = "10s";
 const BACK: Duration = Duration::from_secs(10 + 3);
 
 /// Allows the first client's addresses, drops everybody else.
-const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\nto = \
-    [\"111\"]\n\
-    [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
+const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
+    to = [\"111\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
 /// What a Docker host has loaded, and rules of somebody's own.
 fn somebodys_rules(lab: &Lab) {
@@ -83,11 +82,7 @@ fn whose_address_is_not_known_keeps_with_a_proof_or_the_word() {
     let command = format!("{PORTCULLIS} apply {} --yes", lab.file("plan.toml", CURE));
     let out = lab.server.output(&["script", "-qec", &command, "/dev/null"]);
     assert!(
-        out.status.success()
-            && said(&out).contains(
-                "no SSH session was found behind this \
-        terminal"
-            ),
+        out.status.success() && said(&out).contains("no SSH session was found behind this terminal"),
         "{}",
         said(&out)
     );
@@ -104,8 +99,8 @@ fn nobody_answers_and_a_foreign_rule_survives() {
         let Some(lab) = Lab::new(backend, 0, &[]) else { return };
         somebodys_rules(&lab);
         let foreign = "*filter\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\n\
-            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-D INPUT -i lo -j \
-            ACCEPT\nCOMMIT\n";
+            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
+            -D INPUT -i lo -j ACCEPT\nCOMMIT\n";
         // What it must come to: the same change without a trial around it.
         let before = lab.server.rules();
         lab.server.restore("", foreign);
@@ -253,10 +248,10 @@ fn without_dates_and_without_a_rehearsal() {
             let word = format!("{backend:?}").to_lowercase();
             lab.server.sh(&format!(
                 "cat > /run/{family}.dateless <<'END'\n#!/bin/bash\ntext=$(cat)\n\
-                 if [[ $text == *'-m time'* ]]; then echo \"{family}tables-restore: line 3 failed\" >&2; exit 1; fi\n\
-                 exec /usr/sbin/{family}tables-{word}-restore \"$@\" <<< \"$text\"\nEND\n\
-                 chmod 755 /run/{family}.dateless; ln -sfn /run/{family}.dateless \
-                 /etc/alternatives/{family}tables-restore"
+                if [[ $text == *'-m time'* ]]; then echo \"{family}tables-restore: line 3 failed\" >&2; exit 1; fi\n\
+                exec /usr/sbin/{family}tables-{word}-restore \"$@\" <<< \"$text\"\nEND\n\
+                chmod 755 /run/{family}.dateless; ln -sfn /run/{family}.dateless \
+                /etc/alternatives/{family}tables-restore"
             ));
         }
         refused(&[], "--without-fuse");

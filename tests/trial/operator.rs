@@ -146,11 +146,8 @@ fn who_counts_as_what_without_more_than_a_shell() {
         &Who::Unattended,
     );
     assert!(
-        said(&lab, "async").contains(&format!(
-            "a new SSH login from {} (root, logged in now) to port \
-            22",
-            Lab::client4(0)
-        )),
+        said(&lab, "async")
+            .contains(&format!("a new SSH login from {} (root, logged in now) to port 22", Lab::client4(0))),
         "{}",
         said(&lab, "async")
     );
@@ -457,12 +454,8 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     // mosh: SSH has ended, somebody else still uses it.
     let other = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
     other.wait("here", SOON);
-    let server = format!(
-        "LC_ALL=C.UTF-8 mosh-server new -i {} -p 60001 -- {} \
-        2>&1",
-        Lab::server4(0),
-        ask(&lab, "mosh")
-    );
+    let server =
+        format!("LC_ALL=C.UTF-8 mosh-server new -i {} -p 60001 -- {} 2>&1", Lab::server4(0), ask(&lab, "mosh"));
     let (_, started) = remote(&lab, 0, Lab::server4(0), &server);
     let key = started.split("MOSH CONNECT 60001 ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let key = key.unwrap_or_else(|| panic!("{started}"));
@@ -546,8 +539,7 @@ fn who_counts_as_what_under_a_real_systemd() {
     // systemd listens, and starts an sshd for each connection.
     let service = format!("[Service]\\nExecStart=-/usr/sbin/sshd -i -f {dir}/sshd_config\\nStandardInput=socket\\n");
     lab.server.sh(&format!(
-        "printf '{service}' \
-        > /etc/systemd/system/ssh@.service; systemctl daemon-reload; systemctl start ssh.socket"
+        "printf '{service}' > /etc/systemd/system/ssh@.service; systemctl daemon-reload; systemctl start ssh.socket"
     ));
     asks_about(&lab, "\"2200/tcp\"");
     let refused = job("socket-job", "--wait");
@@ -571,26 +563,17 @@ fn who_counts_as_what_in_a_container_of_a_real_docker() {
     let docker = "docker -H unix:///run/docker.sock";
     lab.server.sh(&format!(
         "mount -t tmpfs docker /mnt; mkdir -p /run/lock /mnt/root/bin\n\
-         nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
-         unix:///run/docker.sock \
-           -p /run/docker.pid >/run/dockerd.log 2>&1 &\n\
-         for _ in $(seq 300); do {docker} info >/dev/null 2>&1 && break; sleep 0.1; done\n\
-         cp \"$(command -v busybox)\" /mnt/root/bin/busybox; tar -C /mnt/root -c . | {docker} import - box >/dev/null\n\
-         {docker} run -d --name tools --cap-add=NET_ADMIN --cap-add=SYS_PTRACE --cap-add=SYS_ADMIN \
-           --security-opt=seccomp=unconfined --net=host --pid=host -v /:/host box /bin/busybox sleep 1000 >/dev/null"
+        nohup dockerd --storage-driver vfs --data-root /mnt/data --exec-root /run/docker-exec -H \
+        unix:///run/docker.sock -p /run/docker.pid >/run/dockerd.log 2>&1 &\n\
+        for _ in $(seq 300); do {docker} info >/dev/null 2>&1 && break; sleep 0.1; done\n\
+        cp \"$(command -v busybox)\" /mnt/root/bin/busybox; tar -C /mnt/root -c . | {docker} import - box >/dev/null\n\
+        {docker} run -d --name tools --cap-add=NET_ADMIN --cap-add=SYS_PTRACE --cap-add=SYS_ADMIN \
+        --security-opt=seccomp=unconfined --net=host --pid=host -v /:/host box /bin/busybox sleep 1000 >/dev/null"
     ));
     let inside = |name: &str| format!("tools /bin/busybox chroot /host sh {dir}/ask {name}");
     let over_ssh = |name: &str, options: &str, expected: &Who| {
-        let session = Terminal::ssh(
-            &lab,
-            0,
-            Lab::server4(0),
-            &format!(
-                "{docker} exec {options} {}; \
-            cat",
-                inside(name)
-            ),
-        );
+        let session =
+            Terminal::ssh(&lab, 0, Lab::server4(0), &format!("{docker} exec {options} {}; cat", inside(name)));
         let said = said(&lab, name);
         assert_eq!(who(&said), *expected, "{name}: {said}");
         drop(session);

@@ -106,11 +106,11 @@ fn j_others_change_their_rules_and_ours_in_the_window() {
     everywhere('j', true, |run| {
         let lab = &run.lab;
         // What Docker does when a container starts, and when the daemon is started again.
-        let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination \
-            172.17.0.3:80\nCOMMIT\n\
-            *filter\n-F DOCKER\n-A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
-            -D FORWARD -j DOCKER-USER\n-I FORWARD 1 -j DOCKER-USER\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-A INPUT -s \
-            203.0.113.10/32 -j DROP\nCOMMIT\n";
+        let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80\n\
+            COMMIT\n*filter\n-F DOCKER\n\
+            -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
+            -D FORWARD -j DOCKER-USER\n-I FORWARD 1 -j DOCKER-USER\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n\
+            -A INPUT -s 203.0.113.10/32 -j DROP\nCOMMIT\n";
         lab.server.restore("", docker);
         let expected = lab.server.rules();
         lab.server.sh(
@@ -172,16 +172,8 @@ fn m_the_disk_is_full() {
             run.lab.server.sh(&format!(
                 "mount -t tmpfs -o size=4k,mode=700 full {dir}; cat /dev/zero > {dir}/filler 2>/dev/null || true"
             ));
-            let (ok, said) = remote(
-                &run.lab,
-                0,
-                Lab::server4(0),
-                &format!(
-                    "{}; echo \"exit \
-                $?\"",
-                    run.apply_command()
-                ),
-            );
+            let (ok, said) =
+                remote(&run.lab, 0, Lab::server4(0), &format!("{}; echo \"exit $?\"", run.apply_command()));
             assert!(ok && said.contains("exit 3"), "{full}: {said}");
             assert_eq!(run.lab.server.rules(), run.before, "{full}: nothing is applied");
             run.lab.server.sh(&format!("umount {dir}"));

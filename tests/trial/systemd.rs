@@ -59,16 +59,8 @@ impl Run {
     }
 
     fn apply_after(&mut self, first: &str) {
-        let session = Terminal::ssh(
-            &self.lab,
-            0,
-            Lab::server4(0),
-            &format!(
-                "{first}; {}; exec \
-            cat",
-                self.apply_command()
-            ),
-        );
+        let session =
+            Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{first}; {}; exec cat", self.apply_command()));
         session.wait("the old rules come back", SOON);
         self.session = Some(session);
         assert!(!self.connects(), "{}: the plan locks the client out", self.name);
@@ -169,10 +161,9 @@ impl Run {
     fn hold_up(&self, tool: &str) {
         self.lab.server.sh(&format!(
             "real=$(readlink -f /usr/sbin/{tool}); touch /run/held; printf '#!/bin/bash\nif [ \"$(readlink \
-                /proc/self/ns/net)\" = \"%s\" ]; then \
-            while [ -e /run/held ]; do sleep 0.05; done; fi\nexec -a {tool} %s \"$@\"\n' \"$(readlink \
-            /proc/self/ns/net)\" \"$real\" > /run/{tool}.held; \
-            chmod 755 /run/{tool}.held; ln -sfn /run/{tool}.held /etc/alternatives/{tool}"
+            /proc/self/ns/net)\" = \"%s\" ]; then while [ -e /run/held ]; do sleep 0.05; done; fi\nexec -a {tool} %s \
+            \"$@\"\n' \"$(readlink /proc/self/ns/net)\" \"$real\" > /run/{tool}.held; chmod 755 /run/{tool}.held; ln \
+            -sfn /run/{tool}.held /etc/alternatives/{tool}"
         ));
     }
 
@@ -346,8 +337,8 @@ fn a_shutdown_reverts_before_the_rules_are_saved() {
         run.lab.file(
             "unit",
             &format!(
-                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=bash {save} expected\nExecStop=bash {save} \
-                    saved\n"
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=bash {save} expected\n\
+                ExecStop=bash {save} saved\n"
             ),
         );
         run.lab.server.sh(&format!(
@@ -396,10 +387,11 @@ fn a_kept_trial_leaves_no_unit() {
 fn where_systemd_does_not_help_the_guard_is_a_process_of_its_own() {
     on_both("systemd refuses", |run| {
         // It says that it has started the guard, and has started something else.
-        run.lab.server.sh("mv /usr/bin/systemd-run /usr/bin/systemd-run.real; \
-            printf '#!/bin/bash\nargs=(); for a; do [ \"$a\" != -- ] || break; args+=(\"$a\"); done\nexec \
-            systemd-run.real \"${args[@]}\" -- /bin/sleep 98765\n' > /usr/bin/systemd-run; \
-            chmod 755 /usr/bin/systemd-run");
+        run.lab.server.sh(
+            "mv /usr/bin/systemd-run /usr/bin/systemd-run.real; printf '#!/bin/bash\nargs=(); for a; do \
+            [ \"$a\" != -- ] || break; args+=(\"$a\"); done\nexec systemd-run.real \"${args[@]}\" -- /bin/sleep \
+            98765\n' > /usr/bin/systemd-run; chmod 755 /usr/bin/systemd-run",
+        );
         // A lock of the script that calls us is not the guard's.
         run.apply_after("exec 9> /run/script.lock; flock 9");
         let status = run.status();

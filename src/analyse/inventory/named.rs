@@ -131,19 +131,15 @@ mod tests {
             v.v4 = Some(iptables_save::read(rules, Family::V4).0);
             named_by_rules(&v).iter().map(Endpoint::label).collect::<Vec<_>>()
         };
-        let kube = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-A - [0:0]\n-A PREROUTING -j \
-            KUBE-SERVICES\n\
-            -A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n-A KUBE-SERVICES ! -s \
-            10.244.0.0/16 \
-            -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n-A KUBE-SVC-A ! -s 10.244.0.0/16 -d 10.96.0.1/32 \
-            -p \
-            tcp -m tcp --dport 443 -j MARK --set-xmark 0x4000/0x4000\n\
-            -A KUBE-SVC-A -p tcp -m tcp --dport 8443 -j RETURN\nCOMMIT\n";
+        let kube = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-A - [0:0]\n\
+            -A PREROUTING -j KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n\
+            -A KUBE-SERVICES ! -s 10.244.0.0/16 -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-A\n\
+            -A KUBE-SVC-A ! -s 10.244.0.0/16 -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j MARK --set-xmark \
+            0x4000/0x4000\n-A KUBE-SVC-A -p tcp -m tcp --dport 8443 -j RETURN\nCOMMIT\n";
         assert_eq!(named(kube), [""; 0]);
         // A rule of INPUT speaks of the host, and so does one about multicast.
         let input = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -d 192.0.2.1/32 -p tcp -m tcp --dport 443 -j ACCEPT\n-A \
-            INPUT \
-            ! -d 10.96.0.1/32 -p tcp -m tcp --dport 444 -j ACCEPT\n\
+            INPUT ! -d 10.96.0.1/32 -p tcp -m tcp --dport 444 -j ACCEPT\n\
             -A INPUT -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT\nCOMMIT\n";
         assert_eq!(named(&format!("{kube}{input}")), ["https 443/tcp", "port 444/tcp", "port 5353/udp"]);
     }

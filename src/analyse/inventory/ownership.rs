@@ -185,8 +185,7 @@ mod tests {
         assert_eq!(of("-m comment --comment \"kubernetes forwarding rules\" -j ACCEPT"), Some(Manager::Kubernetes));
         assert_eq!(of("-m comment --comment \"for the kubernetes nodes\" -j ACCEPT"), None);
         assert_eq!(
-            of("-i lxdbr0 -m comment --comment \"generated for LXD network lxdbr0\" -j \
-            ACCEPT"),
+            of("-i lxdbr0 -m comment --comment \"generated for LXD network lxdbr0\" -j ACCEPT"),
             Some(Manager::Lxd)
         );
         assert_eq!(of("-m comment --comment \"-i docker0, see cali:x\" -j ACCEPT"), None);

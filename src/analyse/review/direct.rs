@@ -89,16 +89,14 @@ pub fn direct(analysis: &Analysis, judged: &[Judged], out: &mut Vec<Finding>) {
                 let tool = family.tool("");
                 format!(
                     "{how}, past what guards its published port{unless}: a neighbour needs only a route to it by this \
-                        host. \
-                    Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} ! -i \
-                    {bridge} -j DROP` closes it.",
+                    host. Unless that is meant so (routed networks), Docker 28 or `{tool} -t raw -I PREROUTING -d {} \
+                    ! -i {bridge} -j DROP` closes it.",
                     d.to
                 )
             } else {
                 format!(
                     "{how}, without a published port{unless}: a neighbour needs only a route to it by this host. \
-                        Filter it \
-                        in DOCKER-USER by that address."
+                    Filter it in DOCKER-USER by that address."
                 )
             };
             out.push(Finding { code: FindingCode::DirectContainer, endpoint: at, message });

@@ -43,8 +43,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
                     FindingCode::UnreadableTable,
                     format!(
                         "iptables cannot read the {label} table {name}: a native nftables rule is in it. Look at it \
-                            with \
-                            `nft list ruleset`; nothing that it decides is known here."
+                        with `nft list ruleset`; nothing that it decides is known here."
                     ),
                 );
             } else if t.partial {
@@ -66,9 +65,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
                 FindingCode::PublishedUnknown,
                 format!(
                     "Docker lets packets in to containers ({containers} {} in {} filter DOCKER), but the table nat is \
-                        not \
-                        in the text: \
-                which ports of the host lead there is not known. Give the output of {} too.",
+                    not in the text: which ports of the host lead there is not known. Give the output of {} too.",
                     if containers == 1 { "rule" } else { "rules" },
                     family.label(),
                     family.tool("-save")
@@ -82,9 +79,8 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
         say(
             FindingCode::OtherFilter,
             format!(
-                "{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look at \
-                    it \
-                    with `{}`.",
+                "{} also filters {}{more} what these rules let through may be blocked there. It is not judged; look \
+                at it with `{}`.",
                 o.what,
                 o.family.label(),
                 o.see
@@ -189,8 +185,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
                 FindingCode::BypassesInput,
                 format!(
                     "NAT sends this published port past INPUT{only}: rules there do not protect it. Filter it in \
-                        {place} \
-                        by its original port."
+                    {place} by its original port."
                 ),
             );
         }
@@ -232,8 +227,7 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
                 _ => continue,
             };
             let message = format!(
-                "{} {message} ({}). Add the same rules for the other \
-                    protocol.",
+                "{} {message} ({}). Add the same rules for the other protocol.",
                 a.endpoint.name,
                 family.label()
             );

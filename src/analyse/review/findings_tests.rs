@@ -106,15 +106,8 @@ fn anyone_reaches_an_rpc_service() {
         Analysis::new(v).report().warnings.into_iter().find(|w| w.code == FindingCode::RpcOpen).unwrap().message
     };
     assert!(
-        said(&one(
-            &[
-                "-i virbr0 -j \
-            ACCEPT",
-                "-j DROP"
-            ],
-            20048
-        ))
-        .starts_with("Anyone can reach this RPC service on virbr0.")
+        said(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048))
+            .starts_with("Anyone can reach this RPC service on virbr0.")
     );
     assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
     // What two interfaces let in together is not let in by either.
@@ -202,8 +195,7 @@ fn containers_that_are_reached_past_their_published_ports() {
         ];
         rules.extend_from_slice(more);
         let nat = format!(
-            "nat DOCKER | {nat} ! -i docker0 -p tcp -m tcp --dport 8443 -j DNAT --to-destination \
-                172.17.0.4:443"
+            "nat DOCKER | {nat} ! -i docker0 -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.17.0.4:443"
         );
         rules.push(&nat);
         let mut v = host(&rules, &[]);
@@ -241,8 +233,7 @@ fn containers_that_are_reached_past_their_published_ports() {
         assert!(
             all.len() == 1
                 && all[0].message.contains(
-                    "IPv4 DOCKER rule 1 lets anyone reach 172.17.0.4 port 443/tcp directly, past what \
-                        guards"
+                    "IPv4 DOCKER rule 1 lets anyone reach 172.17.0.4 port 443/tcp directly, past what guards"
                 ),
             "{all:#?}"
         );
@@ -301,10 +292,9 @@ fn tables_and_other_filters() {
     v.v4 = None;
     v.unread[0] = Some("iptables-save failed: for the test".into());
     check(&v, "ipv4-unknown", true);
-    assert!(Analysis::new(&v).report().warnings.iter().any(|w| w.message.contains(
-        "iptables-save failed: for the \
-        test"
-    )));
+    assert!(
+        Analysis::new(&v).report().warnings.iter().any(|w| w.message.contains("iptables-save failed: for the test"))
+    );
     // A host that has only one family has nothing to be known of the other.
     v.unread[0] = None;
     v.addrs = Some(vec![LocalAddr { addr: "::1".parse().unwrap(), prefix: 128, interface: "lo".into() }]);

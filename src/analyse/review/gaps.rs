@@ -52,8 +52,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
                 FindingCode::MissingTable,
                 format!(
                     "The {label} table filter is not in the text, only {name}: who is kept out is not known. Capture \
-                        it \
-                        with `{tool} -t filter`, or all with `{tool}`."
+                    it with `{tool} -t filter`, or all with `{tool}`."
                 ),
             );
         }
@@ -65,8 +64,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
             FindingCode::MissingTable,
             format!(
                 "Only the table filter is in the text: ports that the table nat opens or sends elsewhere would be \
-                    missing \
-                    here. Capture all tables with `{}`.",
+                missing here. Capture all tables with `{}`.",
                 shown.iter().map(|r| r.family.tool("-save")).collect::<Vec<_>>().join("` and `")
             ),
         );
@@ -78,8 +76,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
             FindingCode::UnknownIpsets,
             format!(
                 "Rules ask for ipsets whose entries are not in the text: {}{more}. Whom they mean is not known. Give \
-                    the \
-                    output of `ipset save` too.",
+                the output of `ipset save` too.",
                 sets[..sets.len().min(MAX_NAMED)].join(", ")
             ),
         );

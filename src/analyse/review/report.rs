@@ -56,9 +56,8 @@ fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
     let named = list.len() - first;
     list.truncate(first + most);
     let left_out = (named > most).then(|| Diagnostic::whole(format!(
-        "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` of \
-            the \
-            host too: then what listens is judged",
+        "the rules name {named} ports; only the first {most} are judged, up to {}. Give `ss -lntup` or `rpcinfo -p` \
+        of the host too: then what listens is judged",
         list.last().map(Endpoint::label).unwrap_or_default(),
     )));
     (list, left_out)

@@ -61,8 +61,7 @@ pub fn translate(outcomes: &mut Outcomes, cells: Vec<Cell>, target: &Target) -> 
                             Some(_) => outcomes.end(
                                 vec![part],
                                 Verdict::Drop,
-                                "REDIRECT finds no address on the \
-                                    interface",
+                                "REDIRECT finds no address on the interface",
                                 None,
                             ),
                             // Some address of the host: as good as the one it was sent to.

@@ -99,10 +99,7 @@ pub fn failed(message: &str, status: i32) -> Output {
 fn chain(tool: &str, name: &str, set: &Ruleset) -> Output {
     let Some(chain) = set.chain("filter", name).filter(|c| c.policy.is_none()) else {
         return failed(
-            &format!(
-                "{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' \
-            tool."
-            ),
+            &format!("{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' tool."),
             1,
         );
     };

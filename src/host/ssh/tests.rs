@@ -466,17 +466,8 @@ fn who_is_logged_in_counts_without_a_terminal_too() {
     m.add(401, 400, "dropbear", NONE).has(tcp("10.0.0.1:222", "198.51.100.1:1"));
     m.add(402, 400, "dropbear", NONE).has(tcp("10.0.0.1:222", "198.51.100.2:1"));
     m.add(403, 402, "ash", pts(4));
-    let there: Vec<String> = session::all(&m)
-        .iter()
-        .map(|s| {
-            format!(
-                "{} \
-        {}",
-                s.user,
-                s.connection.remote.ip()
-            )
-        })
-        .collect();
+    let there: Vec<String> =
+        session::all(&m).iter().map(|s| format!("{} {}", s.user, s.connection.remote.ip())).collect();
     assert_eq!(there, ["ann 192.0.2.2", "tunnel 192.0.2.18", "somebody 198.51.100.2"]);
 }
 

@@ -258,11 +258,7 @@ mod tests {
         let s = parse("-m time --timestart 10:00:00 --weekdays Mon --datestart 2020-01-01T00:00:00");
         assert!(matches!(&s.matches[..], [Match::Unknown(_), Match::Dates(Some(_), None)]));
         assert!(matches!(
-            &parse(
-                "-m time --datestart 2020-01-01T00:00:00 \
-            --kerneltz"
-            )
-            .matches[..],
+            &parse("-m time --datestart 2020-01-01T00:00:00 --kerneltz").matches[..],
             [Match::Unknown(_)]
         ));
     }

@@ -121,10 +121,9 @@ impl Fault {
             Self::Unreadable(_) => format!("the {label} rules could not be read"),
             Self::NotCovered(_) => format!("{label} was switched on since: the plan has no rules there"),
             Self::ChainsGone(_, door) => format!("our {label} chain {} is gone", door.chain()),
-            Self::JumpGone { jump, .. } => format!(
-                "the {label} rules decide nothing: our jump to them is gone: \
-                `{jump}`"
-            ),
+            Self::JumpGone { jump, .. } => {
+                format!("the {label} rules decide nothing: our jump to them is gone: `{jump}`")
+            }
             Self::Differs { door, how, .. } => format!("our {label} chain {} {how}", door.chain()),
             Self::Overruled { rule, ports, on, way, .. } => {
                 let ports: Vec<String> = ports.iter().map(|(proto, port)| format!("{port}/{proto}")).collect();
@@ -277,8 +276,7 @@ impl InForce {
         let whose = if self.on_trial { "The plan on trial" } else { "The kept plan" };
         let cure = self.cure().map_or_else(String::new, |cure| format!(". To mend it: {cure}"));
         Some(format!(
-            "{whose} ({}) is {}: \
-            {}{cure}.",
+            "{whose} ({}) is {}: {}{cure}.",
             self.trial,
             self.force.extent().says(),
             self.force.says().join("; ")
@@ -359,8 +357,7 @@ fn same(wanted: &[String], found: &[String], family: Family) -> bool {
 fn difference(wanted: &[String], found: &[String]) -> String {
     if wanted.is_empty() {
         return format!(
-            "holds rules that are not part of the plan, {} for \
-            one",
+            "holds rules that are not part of the plan, {} for one",
             found.first().map_or("", String::as_str)
         );
     }

@@ -9,11 +9,11 @@ const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = \
     [\"192.0.2.11\", \"198.51.100.0/24\", \"2001:db8::11\"]\nto = [\"111\", \"published:9042/tcp\"]\n\
     [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\", \"published:9042/tcp\"]\n";
 
-const DOCKER: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j \
-    DOCKER\n\
-    -A DOCKER ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042\nCOMMIT\n\
-    *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n\
-    -A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
+const DOCKER: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+    -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
+    -A DOCKER ! -i docker0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042\nCOMMIT\n*filter\n\
+    :INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n\
+    -A DOCKER-USER -j RETURN\nCOMMIT\n";
 
 /// A Docker host where the plan is kept.
 fn kept() -> Change {
@@ -81,8 +81,7 @@ fn what_is_gone_is_named_by_family_and_door() {
     assert_eq!(said("-F PORTCULLIS"), "in force in part only: our IPv4 chain PORTCULLIS leads to no rules");
     let one = said(
         "-D PORTCULLIS-A -p udp -m udp --dport 111 -m comment --comment \"portcullis: drop 111\" -j DROP\n-A \
-            PORTCULLIS-A \
-            -s 203.0.113.0/24 -j ACCEPT",
+        PORTCULLIS-A -s 203.0.113.0/24 -j ACCEPT",
     );
     assert!(
         one.starts_with(
@@ -110,8 +109,7 @@ fn what_is_gone_is_named_by_family_and_door() {
         (force.extent(), force.says().concat()),
         (
             Extent::None,
-            "our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6 (PORTCULLIS, \
-                PORTCULLIS-FWD)"
+            "our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6 (PORTCULLIS, PORTCULLIS-FWD)"
                 .to_owned()
         )
     );
@@ -163,8 +161,7 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
     assert_eq!(
         before("-i wg0 -j ACCEPT"),
         "in force in part only: before our IPv4 rules decides `-A INPUT -i wg0 -j ACCEPT`: it lets in whom the plan \
-            blocks \
-            on wg0 (111/tcp, 111/udp)"
+        blocks on wg0 (111/tcp, 111/udp)"
     );
     // What nobody can be sure of may let them in.
     assert!(
@@ -180,14 +177,12 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
     // A ban voids nothing: it is told all the same.
     let jail = said(
         ":f2b-nfs - [0:0]\n-A f2b-nfs -s 192.0.2.0/24 -j REJECT\n-A f2b-nfs -j RETURN\n-I INPUT 1 -p tcp -m tcp \
-            --dport \
-            111 -j f2b-nfs",
+        --dport 111 -j f2b-nfs",
     );
     assert_eq!(
         jail,
         "in force: before our IPv4 rules decides `-A f2b-nfs -s 192.0.2.0/24 -j REJECT`: it blocks some whom the plan \
-            lets \
-            in (111/tcp)"
+        lets in (111/tcp)"
     );
 }
 
@@ -234,10 +229,7 @@ fn the_same_rule_in_other_words_is_the_same() {
         Family::V4
     ));
     assert!(!same(
-        &words(
-            "-p tcp -m tcp --dport 111 -j \
-        DROP"
-        ),
+        &words("-p tcp -m tcp --dport 111 -j DROP"),
         &words("-p tcp -m tcp --dport 112 -j DROP"),
         Family::V4
     ));

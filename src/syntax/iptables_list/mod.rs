@@ -134,8 +134,7 @@ impl Reader<'_> {
         if self.table().chain(&name).is_none() {
             self.diags.push(Diagnostic::at(
                 n,
-                "the heading of this chain is not in the text; taken as INPUT, not shown \
-                    whole",
+                "the heading of this chain is not in the text; taken as INPUT, not shown whole",
             ));
             let mut chain = Chain::builtin(&name, Policy::Unknown);
             chain.partial = true;

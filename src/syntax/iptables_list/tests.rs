@@ -145,8 +145,7 @@ fn what_is_not_understood_stays_and_decides_nothing() {
 #[test]
 fn counters_policies_and_hidden_interfaces() {
     let text = "Chain INPUT (policy DROP 19072 packets, 6599K bytes)\n pkts bytes target     prot opt \
-        source               \
-        destination\n\
+        source               destination\n\
         118K  154M ACCEPT     all  --  0.0.0.0/0            0.0.0.0/0\n\nChain DOCKER (2 references)\n";
     let (set, diags) = read(text, Family::V4);
     let chain = set.chain("filter", "INPUT").unwrap();

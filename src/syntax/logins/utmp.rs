@@ -25,13 +25,8 @@ pub const fn size(wide: bool) -> usize {
 pub fn read(bytes: &[u8], wide: bool, seen: LoginSource) -> (Vec<Entry>, Vec<Diagnostic>) {
     let records = bytes.chunks_exact(size(wide));
     let rest = records.remainder().len();
-    let diags = (rest > 0).then(|| {
-        Diagnostic::whole(format!(
-            "{} ends with {rest} bytes that are no whole \
-            record",
-            seen.label()
-        ))
-    });
+    let diags = (rest > 0)
+        .then(|| Diagnostic::whole(format!("{} ends with {rest} bytes that are no whole record", seen.label())));
     (records.filter_map(|r| entry(r, wide, seen)).collect(), diags.into_iter().collect())
 }
 

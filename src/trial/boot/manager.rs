@@ -25,8 +25,7 @@ pub(super) fn later(host: &dyn Host, manager: Manager) -> Option<(bool, String)>
         Manager::Ufw => {
             let wipes = setting(host, "/etc/default/ufw", "MANAGE_BUILTINS")?.eq_ignore_ascii_case("yes");
             let said = "MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`, `ufw enable` and `ufw disable` \
-                wipes \
-                these rules. Set it to no, or run `systemctl restart portcullis-rules` after each.";
+                wipes these rules. Set it to no, or run `systemctl restart portcullis-rules` after each.";
             wipes.then(|| (true, said.to_owned()))
         }
         Manager::Firewalld => {

@@ -55,14 +55,8 @@ impl Kept {
                     })
                     .collect();
                 let first = files.iter().filter_map(|(n, lines)| Some(format!("create {n} {}\n", lines.first()?)));
-                let rest = files.iter().flat_map(|(n, lines)| {
-                    lines.iter().skip(1).map(move |l| {
-                        format!(
-                            "add {n} \
-                    {l}\n"
-                        )
-                    })
-                });
+                let rest =
+                    files.iter().flat_map(|(n, lines)| lines.iter().skip(1).map(move |l| format!("add {n} {l}\n")));
                 first.chain(rest).collect()
             }
         }
@@ -305,10 +299,9 @@ mod tests {
 
     #[test]
     fn every_way_to_name_a_set_is_seen_and_lists_bring_their_members() {
-        let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set l src -j DROP\n-A INPUT -m set ! \
-            --match-set b src --return-nomatch -j DROP\n\
-            -A INPUT -j SET --add-set c src --exist\nCOMMIT\n*mangle\n-A PREROUTING -j SET --map-set d dst \
-            --map-mark\nCOMMIT\n";
+        let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set l src -j DROP\n\
+            -A INPUT -m set ! --match-set b src --return-nomatch -j DROP\n-A INPUT -j SET --add-set c src --exist\n\
+            COMMIT\n*mangle\n-A PREROUTING -j SET --map-set d dst --map-mark\nCOMMIT\n";
         let set = iptables_save::read(rules, Family::V4).0;
         let live = ipset::read("create a hash:ip\ncreate l list:set size 8\nadd l a\n").0;
         assert_eq!(named(&set, &live), ["a", "l", "b", "c", "d"]);

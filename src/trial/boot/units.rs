@@ -288,8 +288,7 @@ mod tests {
         assert_eq!(
             loader("fw.service", fw, &[], Family::V6, "/etc/fw.rules"),
             None,
-            "it is the tool of the other \
-            family"
+            "it is the tool of the other family"
         );
         assert_eq!(loader("fw.service", fw, &[], Family::V4, "/etc/fw"), None);
         let script = "[Service]\nExecStart=/usr/local/sbin/fw start\n";

@@ -126,8 +126,7 @@ impl App {
             sh.opens.push(Open::Trial);
         } else {
             sh.say(format!(
-                "the trial runs: {} shows it, to keep or to revert \
-                it",
+                "the trial runs: {} shows it, to keep or to revert it",
                 sh.key(Place::Services, Action::Trial)
             ));
         }
@@ -156,11 +155,7 @@ impl App {
                 sh.key(Place::Services, Action::ToHistory)
             );
             let text = if unsaved {
-                format!(
-                    "{text}, and {} there saves \
-                    it",
-                    sh.key(Place::History, Action::Save)
-                )
+                format!("{text}, and {} there saves it", sh.key(Place::History, Action::Save))
             } else {
                 text
             };
@@ -170,8 +165,7 @@ impl App {
         // What ends by a key of ours is said when that is done.
         if let Some(t) = sh.trial.as_ref().filter(|t| ran && !t.pending && sh.changing.is_none()) {
             let text = format!(
-                "the trial has ended: \
-                    {}{}",
+                "the trial has ended: {}{}",
                 t.state,
                 t.by.map_or_else(String::new, |b| format!(" by the {b}"))
             );

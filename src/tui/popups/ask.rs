@@ -47,11 +47,7 @@ impl Ask {
         Self {
             title,
             lines,
-            answers: vec![
-                "Go \
-            on"
-                .into(),
-            ],
+            answers: vec!["Go on".into()],
             then: Asked::Nothing,
             cursor: Cursor::default(),
             phrase: None,

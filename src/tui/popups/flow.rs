@@ -161,11 +161,9 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
         }
         for h in hits {
             let right = match h.rule {
-                Some(n) if h.result == StepResult::MayMatch => format!(
-                    "rule {n} may match: \
-                    {}",
-                    does(h, family, arrow)
-                ),
+                Some(n) if h.result == StepResult::MayMatch => {
+                    format!("rule {n} may match: {}", does(h, family, arrow))
+                }
                 Some(n) => format!("rule {n} {}", does(h, family, arrow)),
                 None => h
                     .text
@@ -194,12 +192,8 @@ impl Flow {
             packet.interface = interface_to(sh, packet.src);
         }
         sh.requests.push(Request::Trace(packet.clone()));
-        let who = if packet.src == stranger(packet.family()) {
-            "a \
-            stranger"
-        } else {
-            "somebody of whom the rule speaks"
-        };
+        let who =
+            if packet.src == stranger(packet.family()) { "a stranger" } else { "somebody of whom the rule speaks" };
         let mut senders = vec![(packet.src, who.to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
         if sh.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {

@@ -55,8 +55,7 @@ impl Help {
         out.push((String::new(), String::new(), Role::Text));
         for text in [
             "Not judged: martian sources and rp_filter, policy routing, XDP and tc, bridges, other namespaces, IPVS, \
-                flows \
-                already established, broadcast and multicast, tcp_wrappers and exports.",
+            flows already established, broadcast and multicast, tcp_wrappers and exports.",
             "A trial reverts by itself at its deadline, whatever dies: this screen, the SSH session, the machine. Only \
                 keep ends that. From another login: portcullis status, keep, revert.",
         ] {

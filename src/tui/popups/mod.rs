@@ -125,11 +125,7 @@ impl Popup {
             (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
                 let keeps = if sh.may_end(Action::Keep).is_ok() {
-                    format!(
-                        "{} \
-                        keeps, ",
-                        key(Action::Keep)
-                    )
+                    format!("{} keeps, ", key(Action::Keep))
                 } else {
                     String::new()
                 };

@@ -50,12 +50,7 @@ impl Palette {
         if Some(e.place) == self.below {
             e.row.help.to_owned()
         } else {
-            format!(
-                "{}: \
-            {}",
-                place_name(e.place),
-                e.row.help
-            )
+            format!("{}: {}", place_name(e.place), e.row.help)
         }
     }
 

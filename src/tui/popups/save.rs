@@ -96,11 +96,7 @@ impl Save {
                 2,
                 i as u16,
                 if chosen { Role::Selected } else { Role::Text },
-                &format!(
-                    "{mark} \
-                {}{usual}",
-                    label(m)
-                ),
+                &format!("{mark} {}{usual}", label(m)),
             );
         }
         let enter = c.theme.glyph(Glyph::Enter);
@@ -109,10 +105,7 @@ impl Save {
             2,
             3,
             Role::Dim,
-            &format!(
-                "{enter} writes it, {other} chooses another; old ones stay as \
-            .before-portcullis"
-            ),
+            &format!("{enter} writes it, {other} chooses another; old ones stay as .before-portcullis"),
         );
         let staged = sh.plan_is_new() && sh.busy.is_none();
         if staged {

@@ -44,16 +44,9 @@ impl Tracer {
         let text = |i: usize| self.fields[i].text().trim().to_owned();
         let proto = Proto::parse(&text(0))
             .ok_or_else(|| (0, format!("{} is not a protocol: tcp, udp, icmp or a number", text(0))))?;
-        let src = text(1).parse().map_err(|_| {
-            (
-                1,
-                format!(
-                    "{} is not an address, e.g. 203.0.113.7 or \
-                2001:db8::7",
-                    text(1)
-                ),
-            )
-        })?;
+        let src = text(1)
+            .parse()
+            .map_err(|_| (1, format!("{} is not an address, e.g. 203.0.113.7 or 2001:db8::7", text(1))))?;
         let port = match text(2) {
             t if t.is_empty() => None,
             t => Some(

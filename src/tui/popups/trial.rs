@@ -64,8 +64,7 @@ impl TrialPopup {
                     Some((user, peer)) if t.proven().is_some() => (
                         Role::Closed,
                         format!(
-                            "{} proof of access: {user} logged in \
-                    from {peer} under these rules",
+                            "{} proof of access: {user} logged in from {peer} under these rules",
                             c.theme.glyph(Glyph::Yes)
                         ),
                     ),
@@ -84,12 +83,9 @@ impl TrialPopup {
                     still now, and no login gets in. Wait: the old rules come back by themselves."
                             .into(),
                     ),
-                    None if !t.needs_proof => (
-                        Role::Text,
-                        "Now test from another host that what should work \
-                        does."
-                            .into(),
-                    ),
+                    None if !t.needs_proof => {
+                        (Role::Text, "Now test from another host that what should work does.".into())
+                    }
                     None => (
                         Role::Text,
                         "Now log in from another terminal: this session proves nothing, it was open before. A \
@@ -129,8 +125,7 @@ impl TrialPopup {
                     (
                         Role::Error,
                         format!(
-                            "{} the guard is gone: {revert} reverts, else the kernel does by its \
-                    dates",
+                            "{} the guard is gone: {revert} reverts, else the kernel does by its dates",
                             c.theme.glyph(Glyph::No)
                         ),
                     )
@@ -159,12 +154,7 @@ impl TrialPopup {
                 p.force.says().into_iter().map(|why| {
                     (
                         Role::Error,
-                        format!(
-                            "{} the plan is {}: \
-                        {why}",
-                            c.theme.glyph(Glyph::No),
-                            p.force.extent().says()
-                        ),
+                        format!("{} the plan is {}: {why}", c.theme.glyph(Glyph::No), p.force.extent().says()),
                     )
                 })
             }));
@@ -184,8 +174,7 @@ impl TrialPopup {
                 1,
                 Role::Title,
                 &format!(
-                    "This trial has ended: \
-                    {}{}.",
+                    "This trial has ended: {}{}.",
                     t.state,
                     t.by.map_or_else(String::new, |b| format!(" by the {b}"))
                 ),
@@ -196,8 +185,11 @@ impl TrialPopup {
                         p.force.says().into_iter().map(|why| {
                             (
                                 Role::Error,
-                                format!("{} The plan is {}: \
-                                    {why}.", sh.theme.glyph(Glyph::No), p.force.extent().says()),
+                                format!(
+                                    "{} The plan is {}: {why}.",
+                                    sh.theme.glyph(Glyph::No),
+                                    p.force.extent().says()
+                                ),
                             )
                         })
                     }));
@@ -299,9 +291,8 @@ fn keep(sh: &mut Shared) {
         };
         let lines = vec![
             format!(
-                "No new login was seen yet. {from}, and a session that is open may go on where a new login is blocked: \
-                    it \
-                    proves nothing."
+                "No new login was seen yet. {from}, and a session that is open may go on where a new login is \
+                blocked: it proves nothing."
             ),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];

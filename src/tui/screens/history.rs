@@ -79,8 +79,7 @@ impl History {
                     let back = sh.key(Place::Plan, Action::Undo);
                     let lines = vec![format!(
                         "The plan of {} has {}. It replaces what is staged; {back} brings that back. Nothing becomes \
-                            live \
-                            before you apply it on trial.",
+                        live before you apply it on trial.",
                         t.began,
                         count(plan.rules.len(), "rule")
                     )];
@@ -122,9 +121,8 @@ impl History {
                     sh.key(Place::History, Action::Trial)
                 )
             } else if sh.source() == Some(Source::Capture) {
-                "This is captured text: trials are made on the host itself. A plan that you stage here can be exported \
-                    as \
-                    a script from its preview."
+                "This is captured text: trials are made on the host itself. A plan that you stage here can be \
+                exported as a script from its preview."
                     .to_owned()
             } else {
                 let (one, p) = (sh.key(Place::Services, Action::ToServices), sh.key(Place::Services, Action::Protect));

@@ -52,8 +52,7 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
     if sh.source() == Some(Source::Capture) {
         let (v, e) = (sh.key(Place::Plan, Action::Preview), sh.key(Place::Preview, Action::Export));
         return Err(format!(
-            "this is captured text, not a host: look at the preview ({v}) and export the script with \
-            {e}"
+            "this is captured text, not a host: look at the preview ({v}) and export the script with {e}"
         ));
     }
     if sh.trial_runs() {
@@ -109,8 +108,7 @@ pub fn apply(sh: &mut Shared) {
     let time = clock(sh.trial_time.as_secs());
     let mut lines = vec![format!(
         "The new rules become live at once, in IPv4 and IPv6. After {time} the old rules come back by themselves, \
-            whatever \
-            happens to this session, unless you keep the trial."
+        whatever happens to this session, unless you keep the trial."
     )];
     if lockout {
         lines.push(
@@ -127,13 +125,8 @@ pub fn apply(sh: &mut Shared) {
     if sh.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
-    let yes = if lockout {
-        "To apply although it locks you \
-        out"
-        .to_owned()
-    } else {
-        format!("Apply on trial for {time}")
-    };
+    let yes =
+        if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
     sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }
 

@@ -28,10 +28,7 @@ fn what_is_open_by_one_interface_is_called_open() {
     }
     // The rule that decides is the one that lets them in.
     assert!(
-        c.press(&["enter"]).picture().contains(
-            "172.17.0.2/32 port 80, not arriving on \
-        docker0"
-        ),
+        c.press(&["enter"]).picture().contains("172.17.0.2/32 port 80, not arriving on docker0"),
         "{}",
         c.picture()
     );

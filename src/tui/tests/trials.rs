@@ -64,10 +64,7 @@ fn the_guide_does_not_call_done_what_is_not_in_force() {
     let enforced = void(&c, &view);
     c.app.reply(Reply::Enforced(enforced));
     assert!(
-        c.picture().contains(
-            "Kept, but not in \
-        force."
-        ) && c.picture().contains("our jump to them"),
+        c.picture().contains("Kept, but not in force.") && c.picture().contains("our jump to them"),
         "{}",
         c.picture()
     );
@@ -207,10 +204,7 @@ fn the_save_popup_says_that_a_staged_plan_is_not_in_it() {
     kept(&mut c);
     c.press(&["esc", "1", "/", "text:cassandra", "enter", "d", "3", "s"]);
     assert!(
-        c.picture().contains(
-            "The staged plan is not live and is not saved: apply it first \
-        (y)"
-        ),
+        c.picture().contains("The staged plan is not live and is not saved: apply it first (y)"),
         "{}",
         c.picture()
     );
@@ -358,11 +352,7 @@ fn the_plan_on_trial_is_no_draft_from_before() {
         c.app.reply(drafted(draft.clone()));
         let during = c.picture();
         assert!(
-            c.app.place() == Place::Trial
-                && during.contains(
-                    "comes \
-            back"
-                ) | during.contains("come back"),
+            c.app.place() == Place::Trial && during.contains("comes back") | during.contains("come back"),
             "{during}"
         );
         c.app.reply(ended(then));
@@ -409,10 +399,7 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
     let mut c = Cockpit::demo(80, 24);
     c.app.reply(drafted(a_draft()));
     assert!(
-        said(&mut c).contains(
-            "/root/.local/share/portcullis/draft-host-nfs1.toml, 2 hours \
-        ago"
-        ),
+        said(&mut c).contains("/root/.local/share/portcullis/draft-host-nfs1.toml, 2 hours ago"),
         "{}",
         c.picture()
     );

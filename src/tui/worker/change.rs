@@ -174,13 +174,7 @@ mod tests {
     fn a_change_does_not_wait_for_a_look() {
         let rules: String = (0..20_000)
             .map(|n| {
-                format!(
-                    "-A INPUT -s 10.{}.{}.0/24 -p tcp --dport {} -j \
-                ACCEPT\n",
-                    n / 250,
-                    n % 250,
-                    n % 60_000 + 1
-                )
+                format!("-A INPUT -s 10.{}.{}.0/24 -p tcp --dport {} -j ACCEPT\n", n / 250, n % 250, n % 60_000 + 1)
             })
             .collect();
         let text = format!("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{rules}COMMIT\n");

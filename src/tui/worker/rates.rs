@@ -91,8 +91,7 @@ mod tests {
         let before =
             read("*filter\n:INPUT ACCEPT [0:0]\n[10:0] -A INPUT -p tcp -j ACCEPT\n[5:0] -A INPUT -j DROP\nCOMMIT\n");
         let now = read(
-            "*filter\n:INPUT ACCEPT [0:0]\n[30:0] -A INPUT -p tcp -j ACCEPT\n[7:0] -A INPUT -p udp -j \
-                DROP\nCOMMIT\n",
+            "*filter\n:INPUT ACCEPT [0:0]\n[30:0] -A INPUT -p tcp -j ACCEPT\n[7:0] -A INPUT -p udp -j DROP\nCOMMIT\n",
         );
         let rates = gained(Some(&before), &now, 2.0);
         let input = &rates.rules[&(Family::V4, "filter".to_owned(), "INPUT".to_owned())];

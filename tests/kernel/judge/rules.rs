@@ -323,12 +323,8 @@ impl Place<'_> {
             }
             // For an echo request it is its number, which no packet of ours is asked about.
             20 if out.starts_with("-p tcp ") || out.starts_with("-p udp ") => {
-                let _ = write!(
-                    out,
-                    "-m conntrack {n}--ctorigsrcport \
-                    {} ",
-                    dice.pick(&["53", "1024:1500", "20000:65535"])
-                );
+                let _ =
+                    write!(out, "-m conntrack {n}--ctorigsrcport {} ", dice.pick(&["53", "1024:1500", "20000:65535"]));
             }
             21 => {
                 let _ = write!(
@@ -543,10 +539,7 @@ impl Place<'_> {
             let a = dice.pick(&[INNER[f][0], INNER[f][1], SERVER[f][0]]);
             let p = dice.pick(&["80", "9", "111"]);
             if f == 0 {
-                format!(
-                    "-j DNAT --to-destination \
-                {a}:{p}"
-                )
+                format!("-j DNAT --to-destination {a}:{p}")
             } else {
                 format!("-j DNAT --to-destination [{a}]:{p}")
             }

@@ -25,9 +25,9 @@ impl Guide {
         }
         let esc = match self.step {
             Step::Done => String::new(),
-            Step::Trial if sh.phase().is_some_and(|p| p.left().is_some()) => "   esc: leave, the clock runs \
-                on"
-            .to_owned(),
+            Step::Trial if sh.phase().is_some_and(|p| p.left().is_some()) => {
+                "   esc: leave, the clock runs on".to_owned()
+            }
             Step::Who | Step::Change if sh.plan_is_new() => {
                 format!("   esc: leave, the plan stays staged; {} comes back", sh.key(Place::Services, Action::Guide))
             }
@@ -168,8 +168,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Open if !sh.plan_is_new() && !sh.plan.rules.is_empty() => s(
             "What is open now?",
             "Each line is something that others can reach over the network, and who gets in. A plan is kept here \
-                already: \
-                the guide begins with it, and what it protects is ticked.",
+            already: the guide begins with it, and what it protects is ticked.",
             "which of them to protect",
         ),
         Step::Open => s(
@@ -181,8 +180,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Which => s(
             "Which services should only some nodes reach?",
             "Ticked are those that strangers have no business with. Space ticks and unticks. SSH is left alone: it is \
-                your \
-                way in.",
+            your way in.",
             "who may still use them",
         ),
         Step::Who => s(
@@ -194,8 +192,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Change if sh.source() == Some(Source::Capture) => s(
             "What would change?",
             "This is captured text, not a host. Below: who gets in before and after, then the checks. The preview has \
-                the \
-                commands; e there writes them to a script for the host.",
+            the commands; e there writes them to a script for the host.",
             "see the commands",
         ),
         Step::Change => s(
@@ -211,9 +208,9 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 Some((Some((user, peer)), _)) => {
                     format!("{user} logged in from {peer} under them: the way in is open, so keep the trial.")
                 }
-                Some((_, false)) => "Test from another host that what should work does, then keep the \
-                    trial."
-                    .to_owned(),
+                Some((_, false)) => {
+                    "Test from another host that what should work does, then keep the trial.".to_owned()
+                }
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
             match sh.phase() {
@@ -268,8 +265,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Save => s(
             "Save for the next boot?",
             "The rules that were kept are written to files that are loaded at boot, in the way that fits this host. \
-                Old \
-                files stay beside them.",
+            Old files stay beside them.",
             "see what boot does with them, then save",
         ),
         Step::Done => {
@@ -279,8 +275,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             });
             let text = format!(
                 "{saved} Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To \
-                    change \
-                    the plan that is kept, {} goes to the first step with it.",
+                change the plan that is kept, {} goes to the first step with it.",
                 key(Action::ToServices),
                 key(Action::ToHistory),
                 key(Action::Guide),

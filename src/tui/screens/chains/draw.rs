@@ -38,10 +38,7 @@ impl Chains {
                 2,
                 3,
                 Role::Text,
-                &format!(
-                    "esc shows all rules again; {other} looks among those of the other \
-                family."
-                ),
+                &format!("esc shows all rules again; {other} looks among those of the other family."),
             );
             return;
         }
@@ -129,16 +126,8 @@ impl Chains {
             c.put(x, 1, Role::Dim, name);
         }
         if wide {
-            for (x, name) in [
-                (w.iface, "in/out"),
-                (w.source, "source"),
-                (w.dest, "destination"),
-                (
-                    w.rest,
-                    "what \
-                else",
-                ),
-            ] {
+            for (x, name) in [(w.iface, "in/out"), (w.source, "source"), (w.dest, "destination"), (w.rest, "what else")]
+            {
                 c.put(x, 1, Role::Dim, name);
             }
         } else {
@@ -198,8 +187,7 @@ impl Chains {
                 y,
                 Role::Dim,
                 &format!(
-                    "{}; {}; {} goes into \
-                    it",
+                    "{}; {}; {} goes into it",
                     owner,
                     count(chain.rules.len(), "rule"),
                     c.theme.glyph(Glyph::Enter)

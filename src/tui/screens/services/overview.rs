@@ -77,12 +77,7 @@ pub(super) fn overview(c: &mut Canvas, tallies: &[Tally]) {
                 x + 1,
                 0,
                 Role::Partial,
-                &format!(
-                    "({} \
-                depend{})",
-                    t.unsure,
-                    if t.unsure == 1 { "s" } else { "" }
-                ),
+                &format!("({} depend{})", t.unsure, if t.unsure == 1 { "s" } else { "" }),
             );
         }
         // Not known is not closed.
