@@ -43,7 +43,7 @@ impl Home {
 /// One run: a lab with sshd, a session, and what was there before.
 pub struct Run {
     pub lab: Lab,
-    pub letter: char,
+    pub name: &'static str,
     home: Home,
     pub before: String,
     /// What boot would load.
@@ -63,7 +63,7 @@ pub fn boot_millis() -> i64 {
 }
 
 impl Run {
-    fn new(letter: char, home: Home, backend: Backend, rules: bool) -> Option<Self> {
+    fn new(name: &'static str, home: Home, backend: Backend, rules: bool) -> Option<Self> {
         let lab = match home {
             Home::Detached => Lab::new(backend, 2, &["sshd", "ssh", "ssh-keygen"]).inspect(start_sshd)?,
             Home::Service => systemd::lab(backend, 2)?,
@@ -78,7 +78,7 @@ impl Run {
         });
         lab.file("plan.toml", LOCK_OUT);
         let before = lab.server.rules();
-        Some(Self { lab, letter, home, before, saved, session: None })
+        Some(Self { lab, name, home, before, saved, session: None })
     }
 
     /// Lets the cockpit's trials be as long as those of the commands.
@@ -100,17 +100,17 @@ impl Run {
     pub fn apply(&mut self) {
         let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{}; exec cat", self.apply_command()));
         let applied = holds_within(SOON, || session.shows().contains("the old rules come back"));
-        assert!(applied, "{}: nothing was applied on\n{}\n{}", self.letter, session.shows(), self.journal());
+        assert!(applied, "{}: nothing was applied on\n{}\n{}", self.name, session.shows(), self.journal());
         self.session = Some(session);
         self.is_on_trial();
     }
 
     /// The plan locks the client out, and the guard lives where it should.
     pub fn is_on_trial(&self) {
-        assert!(!self.connects(), "{}: the plan locks the client out", self.letter);
+        assert!(!self.connects(), "{}: the plan locks the client out", self.name);
         let out = self.lab.portcullis(&["status", "--json"]);
         let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-        assert_eq!(status["trial"]["guard"]["home"], self.home.word(), "{}: {status}", self.letter);
+        assert_eq!(status["trial"]["guard"]["home"], self.home.word(), "{}: {status}", self.name);
     }
 
     pub fn connects(&self) -> bool {
@@ -142,14 +142,14 @@ impl Run {
         };
         // Straight to the stream, so that the table is seen when all is well.
         let _ = std::io::stderr().lock().write_all(
-            format!("outlives {} {} {:?}: {word}\n", self.letter, self.home.word(), self.lab.backend).as_bytes(),
+            format!("outlives {} {} {:?}: {word}\n", self.name, self.home.word(), self.lab.backend).as_bytes(),
         );
         // A machine that is busy with other work may be slow; where the times count, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
         assert!(
             back && six && (0.0..=limit + slack).contains(&after),
             "{} {:?}: {word}\n{}\n{}",
-            self.letter,
+            self.name,
             self.lab.backend,
             self.lab.server.rules(),
             self.journal()
@@ -168,10 +168,10 @@ impl Run {
     /// The rules are these in the end, and what boot loads was not touched.
     pub fn rules_come_to(&self, expected: &str) {
         if !holds_within(SOON, || self.lab.server.rules() == *expected) {
-            pretty(&self.lab.server.rules(), expected, self.letter);
+            pretty(&self.lab.server.rules(), expected, self.name);
         }
         let now = ["rules.v4", "rules.v6"].map(|f| std::fs::read_to_string(self.lab.dir.path().join(f)).unwrap());
-        assert_eq!(now, self.saved, "{}: what boot loads", self.letter);
+        assert_eq!(now, self.saved, "{}: what boot loads", self.name);
     }
 
     /// The whole usual end.
@@ -187,10 +187,10 @@ impl Run {
     }
 }
 
-fn pretty(now: &str, expected: &str, letter: char) {
+fn pretty(now: &str, expected: &str, name: &'static str) {
     let lines = |a: &str, b: &str| a.lines().filter(|l| !b.lines().any(|m| m == *l)).collect::<Vec<_>>().join("\n");
     panic!(
-        "{letter}: the rules are not what they were\nleft over:\n{}\nlost:\n{}\nnow:\n{now}",
+        "{name}: the rules are not what they were\nleft over:\n{}\nlost:\n{}\nnow:\n{now}",
         lines(now, expected),
         lines(expected, now)
     );
@@ -221,20 +221,20 @@ impl Drop for Turn {
 }
 
 /// Runs a scenario with the guard in both homes.
-pub fn everywhere(letter: char, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
+pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
     for home in [Home::Detached, Home::Service] {
-        on_both(letter, home, rules, &scenario);
+        on_both(name, home, rules, &scenario);
     }
 }
 
 /// Runs a scenario on both backends at once.
-pub fn on_both(letter: char, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
+pub fn on_both(name: &'static str, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
     let _turn = Turn::take();
     std::thread::scope(|s| {
         for backend in Backend::BOTH {
             let scenario = &scenario;
             s.spawn(move || {
-                if let Some(mut run) = Run::new(letter, home, backend, rules) {
+                if let Some(mut run) = Run::new(name, home, backend, rules) {
                     scenario(&mut run);
                 }
             });

@@ -26,11 +26,11 @@ const NODE: usize = 0;
 const STRANGER: usize = 1;
 
 /// A story on a host with rpcbind, with both backends.
-fn story(letter: char, told: impl Fn(&mut Run) + Sync) {
+fn story(name: &'static str, told: impl Fn(&mut Run) + Sync) {
     if let Some(missing) = ["rpcbind", "rpcinfo", "rpc.statd"].into_iter().find(|t| find(t).is_none()) {
         return not_run(&format!("{missing} is not installed"));
     }
-    on_both(letter, Home::Detached, true, |run| {
+    on_both(name, Home::Detached, true, |run| {
         run.lab.start_rpcbind();
         told(run);
     });
@@ -99,7 +99,7 @@ fn saved_is_what_is_live(lab: &Lab) {
 
 #[test]
 fn the_main_job_from_the_first_look_to_the_saved_file() {
-    story('m', |run| {
+    story("the main job from the first look to the saved file", |run| {
         let lab = &run.lab;
         assert_eq!(
             (answers(lab, NODE), answers(lab, STRANGER)),
@@ -165,7 +165,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
 
 #[test]
 fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
-    story('h', |run| {
+    story("the guide from start to saved with a break in the middle", |run| {
         let lab = &run.lab;
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "harden");
         s.wait("What is open now?", SOON);
@@ -224,7 +224,7 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
 
 #[test]
 fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() {
-    story('l', |run| {
+    story("a mistake locks the operator out and comes back and the next start says so", |run| {
         let lab = &run.lab;
         run.short_trials();
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
@@ -291,7 +291,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
 /// look.
 #[test]
 fn what_others_take_out_is_said_on_the_screens() {
-    story('v', |run| {
+    story("what others take out is said on the screens", |run| {
         let lab = &run.lab;
         let plan = lab.file(
             "plan.toml",

@@ -49,8 +49,8 @@ fn cockpit(run: &Run) -> Vec<u32> {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn d_the_cockpit_gets_sigterm() {
-    everywhere('d', true, |run| {
+fn the_cockpit_gets_sigterm() {
+    everywhere("the cockpit gets sigterm", true, |run| {
         let session = apply_in_cockpit(run, 0, LOCK_OUT, true);
         run.lab.server.signal("-TERM", &cockpit(run));
         run.comes_back(GUARD);
@@ -60,8 +60,8 @@ fn d_the_cockpit_gets_sigterm() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn e_the_cockpit_gets_sigkill() {
-    everywhere('e', true, |run| {
+fn the_cockpit_gets_sigkill() {
+    everywhere("the cockpit gets sigkill", true, |run| {
         let session = apply_in_cockpit(run, 0, LOCK_OUT, true);
         run.lab.server.signal("-KILL", &cockpit(run));
         run.comes_back(GUARD);
@@ -70,8 +70,8 @@ fn e_the_cockpit_gets_sigkill() {
 }
 
 #[test]
-fn f_the_operator_leaves_during_the_trial() {
-    everywhere('f', true, |run| {
+fn the_operator_leaves_during_the_trial() {
+    everywhere("the operator leaves during the trial", true, |run| {
         // The first client is locked out; the operator comes from another one, so that his keys still arrive.
         let plan = LOCK_OUT.replace("any", &Lab::client4(0).to_string());
         for key in ["\x03", "q"] {

@@ -82,7 +82,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-fn r_no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
+fn no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
         let first = lab.file("first.toml", &plan(""));
@@ -328,7 +328,7 @@ fn a_lost_jump_is_noticed() {
 /// The fuse is a date: passed, it decides nothing any more; ahead, it holds. A real step of the clock would move the
 /// whole machine's, so that only the dates are moved here; the guard's part is tested on a clock in memory.
 #[test]
-fn o_dates_in_the_past_and_in_the_future() {
+fn dates_in_the_past_and_in_the_future() {
     not_run_here("a real step of the wall clock (it is the whole machine's)");
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };

@@ -17,8 +17,8 @@ use common::ssh::{Terminal, remote, start_sshd};
 use common::{Backend, Lab, PORTCULLIS, wait_for};
 
 #[test]
-fn a_nobody_answers() {
-    everywhere('a', true, |run| {
+fn nobody_answers() {
+    everywhere("nobody answers", true, |run| {
         run.apply();
         run.comes_back(GUARD);
     });
@@ -26,8 +26,8 @@ fn a_nobody_answers() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn b_the_ssh_client_is_killed() {
-    everywhere('b', true, |run| {
+fn the_ssh_client_is_killed() {
+    everywhere("the ssh client is killed", true, |run| {
         run.apply();
         let client = &run.lab.clients[0];
         client.signal("-KILL", &client.pids("ssh -tt"));
@@ -37,8 +37,8 @@ fn b_the_ssh_client_is_killed() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn c_the_session_gets_sighup() {
-    everywhere('c', true, |run| {
+fn the_session_gets_sighup() {
+    everywhere("the session gets sighup", true, |run| {
         run.apply();
         let session = run.lab.server.pids("sshd: root@pts");
         assert!(!session.is_empty());
@@ -49,8 +49,8 @@ fn c_the_session_gets_sighup() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn g_everything_but_the_guard_is_killed() {
-    everywhere('g', true, |run| {
+fn everything_but_the_guard_is_killed() {
+    everywhere("everything but the guard is killed", true, |run| {
         run.apply();
         let session = run.lab.server.pids("sshd: root");
         run.lab.server.signal("-KILL", &[session, run.lab.server.pids("cat"), run.ours()].concat());
@@ -60,8 +60,8 @@ fn g_everything_but_the_guard_is_killed() {
 
 /// With the guard as a service this is in `trial_systemd.rs`: systemd starts another one.
 #[test]
-fn h_everything_of_ours_is_killed_and_the_fuse_is_left() {
-    on_both('h', Home::Detached, true, |run| {
+fn everything_of_ours_is_killed_and_the_fuse_is_left() {
+    on_both("everything of ours is killed and the fuse is left", Home::Detached, true, |run| {
         run.apply();
         let deadline = run.deadline();
         let all = run.lab.server.pids(PORTCULLIS);
@@ -79,8 +79,8 @@ fn h_everything_of_ours_is_killed_and_the_fuse_is_left() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn i_the_tool_fails_once_at_the_deadline() {
-    everywhere('i', true, |run| {
+fn the_tool_fails_once_at_the_deadline() {
+    everywhere("the tool fails once at the deadline", true, |run| {
         run.apply();
         run.until_deadline(700);
         run.lab.break_here("iptables-restore", "--noflush");
@@ -92,8 +92,8 @@ fn i_the_tool_fails_once_at_the_deadline() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn i_somebody_holds_the_xtables_lock_at_the_deadline() {
-    everywhere('i', true, |run| {
+fn somebody_holds_the_xtables_lock_at_the_deadline() {
+    everywhere("somebody holds the xtables lock at the deadline", true, |run| {
         run.apply();
         run.until_deadline(1000);
         run.lab.server.sh("flock /run/xtables.lock sleep 5 >/dev/null 2>&1 &");
@@ -102,8 +102,8 @@ fn i_somebody_holds_the_xtables_lock_at_the_deadline() {
 }
 
 #[test]
-fn j_others_change_their_rules_and_ours_in_the_window() {
-    everywhere('j', true, |run| {
+fn others_change_their_rules_and_ours_in_the_window() {
+    everywhere("others change their rules and ours in the window", true, |run| {
         let lab = &run.lab;
         // What Docker does when a container starts, and when the daemon is started again.
         let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80\n\
@@ -143,8 +143,8 @@ fn j_others_change_their_rules_and_ours_in_the_window() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn k_ipv6_fails_after_ipv4_succeeded() {
-    everywhere('k', true, |run| {
+fn ipv6_fails_after_ipv4_succeeded() {
+    everywhere("ipv6 fails after ipv4 succeeded", true, |run| {
         run.lab.break_here("ip6tables-restore", "--noflush");
         let (ok, said) = remote(&run.lab, 0, Lab::server4(0), &run.apply_command());
         assert!(!ok && said.contains("broken for the test"), "{said}");
@@ -156,8 +156,8 @@ fn k_ipv6_fails_after_ipv4_succeeded() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn l_a_fresh_host() {
-    everywhere('l', false, |run| {
+fn a_fresh_host() {
+    everywhere("a fresh host", false, |run| {
         run.apply();
         run.comes_back(GUARD);
     });
@@ -165,8 +165,8 @@ fn l_a_fresh_host() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn m_the_disk_is_full() {
-    everywhere('m', true, |run| {
+fn the_disk_is_full() {
+    everywhere("the disk is full", true, |run| {
         for full in ["run", "state"] {
             let dir = run.lab.dir.path().join(full).display().to_string();
             run.lab.server.sh(&format!(
@@ -183,8 +183,8 @@ fn m_the_disk_is_full() {
 
 #[test]
 #[ignore = "long, run by tests/run"]
-fn n_two_operators_at_once() {
-    everywhere('n', true, |run| {
+fn two_operators_at_once() {
+    everywhere("two operators at once", true, |run| {
         let command = format!("{}; echo \"exit $?\"", run.apply_command());
         let start = || Terminal::ssh(&run.lab, 0, Lab::server4(0), &format!("{command}; exec cat"));
         let both = [start(), start()];
@@ -199,8 +199,8 @@ fn n_two_operators_at_once() {
 }
 
 #[test]
-fn p_started_twice() {
-    everywhere('p', true, |run| {
+fn started_twice() {
+    everywhere("started twice", true, |run| {
         run.apply();
         let deadline = run.deadline();
         // The second finds the first's lock-out; it must not take it for what was there before.
@@ -230,7 +230,7 @@ fn proof(run: &Run) -> Option<(String, String)> {
 /// Keeping asks for a new, authenticated login: nothing else counts.
 #[test]
 fn only_a_new_login_proves_access() {
-    everywhere('P', true, |run| {
+    everywhere("only a new login proves access", true, |run| {
         run.lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
         let control = run.lab.dir.path().join("mux");
         let mut master = run.lab.master(0, Lab::server4(0), &control);
