@@ -302,6 +302,64 @@ fn the_text_of_a_rule_is_read_by_its_one_reader() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Names of the packages in one table of Cargo.toml.
+fn declared(table: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let head = format!("[{table}]");
+    let names: Vec<String> = text
+        .lines()
+        .skip_while(|l| l.trim() != head)
+        .skip(1)
+        .take_while(|l| !l.starts_with('['))
+        .filter_map(|l| Some(l.split_once('=')?.0.trim().to_owned()))
+        .filter(|name| !name.starts_with('#'))
+        .collect();
+    assert!(!names.is_empty(), "no package was found in {head}");
+    names
+}
+
+/// Whether a line of code names a package: `name::`, or `use name;`.
+fn uses(line: &str, package: &str) -> bool {
+    let name = package.replace('-', "_");
+    line.match_indices(&name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = &line[at + name.len()..];
+        before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | ':')) && after.starts_with("::")
+            || line.trim().trim_end_matches(';') == format!("use {name}")
+    })
+}
+
+#[test]
+fn every_declared_dependency_is_used() {
+    // Not yet: errors of the commands.
+    const LATER: &[&str] = &["anyhow"];
+    let src: Vec<String> = sources().into_iter().flat_map(|(_, code)| code).map(|(_, line)| line).collect();
+    let mut unused: Vec<String> =
+        declared("dependencies").into_iter().filter(|p| !src.iter().any(|l| uses(l, p))).collect();
+    unused.retain(|p| !LATER.contains(&p.as_str()));
+    // Test modules are in src as well.
+    let mut paths = Vec::new();
+    for dir in ["src", "tests"] {
+        files_under(&root().join(dir), &mut paths);
+    }
+    let tests: Vec<String> = paths
+        .iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        .flat_map(|p| fs::read_to_string(p).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect();
+    unused.extend(declared("dev-dependencies").into_iter().filter(|p| !tests.iter().any(|l| uses(l, p))));
+    assert!(unused.is_empty(), "declared in Cargo.toml and used by no line: {}", unused.join(", "));
+}
+
+#[test]
+fn the_reader_of_dependencies_sees_paths_and_no_likeness() {
+    assert!(uses("use iptables::IPTables;", "iptables") && uses("    x: serde_json::Value,", "serde-json"));
+    assert!(uses("use regex;", "regex") && !uses("use crate::iptables::x;", "iptables"));
+    assert!(!uses("let ip6tables = 1; my_regex::x()", "regex") && !uses("iptables-save", "iptables"));
+    assert!(declared("dependencies").contains(&"iptables".to_owned()));
+}
+
 #[test]
 fn nothing_is_left_to_do_in_place() {
     // Spelled in parts, so that this file does not find itself.

@@ -204,7 +204,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::host::demo::Demo;
+    use crate::host::demo::{Breakage, Demo};
     use crate::host::{Cmd, Tools};
     use crate::model::Plan;
 
@@ -287,7 +287,7 @@ mod tests {
         );
         load("-D INPUT -p tcp -m tcp --dport 111 -j ACCEPT");
         assert_eq!(answer().0, 0);
-        host.break_tool("iptables-save", 1);
+        host.break_reading(Family::V4, 1, Breakage::Fails);
         let (code, _, json) = answer();
         assert_eq!(
             (code, &json["plan"]["in_force"], json["plan"]["extent"].as_str()),

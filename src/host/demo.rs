@@ -222,7 +222,13 @@ impl Demo {
         self.break_tool_so(tool, times, Breakage::Fails);
     }
 
-    /// The same in another way.
+    /// Makes the next `times` questions of a family fail: for one chain, and for all that is loaded.
+    pub fn break_reading(&self, family: Family, times: u32, how: Breakage) {
+        self.break_tool_so(&family.tool(" -S"), times, how);
+        self.break_tool_so(&family.tool("-save"), times, how);
+    }
+
+    /// A tool, or a tool with its first argument, fails in another way.
     pub fn break_tool_so(&self, tool: &str, times: u32, how: Breakage) {
         self.machine().broken.insert(tool.to_owned(), (times, how));
     }

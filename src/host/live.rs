@@ -13,10 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::ssh::Sessions;
 use super::{
-    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools, chains,
     child, clock, files, process,
 };
-use crate::model::{Logins, Operator, Source, clean};
+use crate::model::{Family, Logins, Operator, Source, clean};
 
 /// The environment variable that marks processes of a trial.
 const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
@@ -59,6 +59,16 @@ impl Held for File {}
 impl Tools for Live {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         child::run(cmd)
+    }
+
+    fn nft_chain(&self, family: Family, chain: &str, limit: Duration) -> Result<Output, ToolError> {
+        match chains::list(family, chain, limit) {
+            chains::Answer::Lines(lines) => {
+                Ok(Output { stdout: (lines.join("\n") + "\n").into_bytes(), ..Output::default() })
+            }
+            chains::Answer::Late => Err(ToolError::TimedOut { tool: family.tool(""), after: limit }),
+            chains::Answer::Nothing => child::run(&Cmd::new(&family.tool(""), &["-S", chain]).within(limit)),
+        }
     }
 
     fn lock_holders(&self, path: &Path) -> Vec<Holder> {

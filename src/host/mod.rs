@@ -1,6 +1,7 @@
 //! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that
 //! the built-in demo host runs the same code as the live one.
 
+mod chains;
 mod child;
 mod clock;
 pub mod demo;
@@ -22,7 +23,7 @@ use std::time::Duration;
 pub use rights::Rights;
 pub use ssh::SshSession;
 
-use crate::model::{Logins, Operator, Source};
+use crate::model::{Family, Logins, Operator, Source};
 
 /// One run of a tool: an argument vector and standard input, never a shell string.
 #[derive(Clone, Debug)]
@@ -240,6 +241,11 @@ pub type Stop = Box<dyn FnOnce() + Send>;
 pub trait Tools: Send + Sync {
     /// Runs a tool and waits for its end.
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
+    /// Runs `iptables -S CHAIN`, which costs little however many rules other chains have. On iptables-nft only: the
+    /// other variant would wait for its lock, and read the whole table all the same.
+    fn nft_chain(&self, family: Family, chain: &str, limit: Duration) -> Result<Output, ToolError> {
+        self.run(&Cmd::new(&family.tool(""), &["-S", chain]).within(limit))
+    }
     /// Who holds the lock of a file or directory (flock(2)), ourselves aside; empty when nobody is found.
     fn lock_holders(&self, path: &Path) -> Vec<Holder> {
         let _ = path;

@@ -4,3 +4,4 @@ pub mod capture;
 pub mod firewall;
 pub mod live;
 pub mod others;
+pub mod ours;

@@ -231,6 +231,27 @@ impl FamilyChange {
         again.apply(&refill).is_ok() && again.same_rules(now)
     }
 
+    /// Whether our jump leads to each door that had rules before or gets some.
+    pub fn has_jumps(&self, now: &Ruleset) -> bool {
+        let used = self.doors.iter().filter(|d| d.new.is_some() || d.old.is_some());
+        used.into_iter().all(|d| standing(now, d.is_forwarded()).jump.is_some())
+    }
+
+    /// Whether our chains stand as a trial of this change, or its end, left them: the switches with the jumps to them,
+    /// and in them only jumps to slots that hold what they should. None of them was given another name since.
+    pub fn is_in_place(&self, now: &Ruleset) -> bool {
+        self.has_jumps(now)
+            && self.doors.iter().all(|d| {
+                let holds = |slot: Option<Slot>, rules: &[String]| {
+                    slot.is_none_or(|s| {
+                        now.chain("filter", &s.chain(&d.switch))
+                            .is_some_and(|c| c.rules.iter().map(|r| &*r.text).eq(rules.iter().map(String::as_str)))
+                    })
+                };
+                holds(d.new, &d.rules) && holds(d.old, &d.old_rules)
+            })
+    }
+
     /// The doors to whose rules no jump of ours leads: the rules of the new plan, or with `old` those that a revert
     /// puts back. They decide nothing.
     pub fn without_jump(&self, now: &Ruleset, old: bool) -> Vec<&DoorChange> {

@@ -101,11 +101,11 @@ fn put_in(text: &str) -> Vec<&str> {
 fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
     for how in [Breakage::Fails, Breakage::PrintsNothing, Breakage::Hangs] {
         for by_guard in [true, false] {
-            for family in ["iptables-save", "ip6tables-save"] {
+            for (family, of) in [("iptables-save", Family::V4), ("ip6tables-save", Family::V6)] {
                 let host = machine(true, 0, false);
                 let kept = rules(&host);
                 let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-                host.break_tool_so(family, u32::MAX, how);
+                host.break_reading(of, u32::MAX, how);
                 let what = format!("{how:?} {family}, guard: {by_guard}");
                 thread::scope(|s| {
                     if by_guard {
@@ -135,11 +135,45 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                 assert!(super::status(&host).trial.is_some_and(|t| t.unverified.is_some()), "{what}");
                 // Still blind, then not any more.
                 assert_eq!(revert(&host).unwrap_err().code, Code::Unverified, "{what}");
-                host.break_tool(family, 0);
+                host.break_reading(of, 0, how);
                 assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.unverified.is_none()), "{what}");
                 assert_eq!((rules(&host), record::load(&host).unwrap().unverified), (kept, None), "{what}");
                 assert!(matches!(revert(&host), Ok(super::Reverted::EndedBefore(_))), "{what}");
             }
+        }
+    }
+}
+
+/// However many rules others have: our own chains tell.
+#[test]
+fn a_trial_is_watched_extended_kept_and_reverted_without_reading_the_rules_of_others() {
+    for ends in [false, true] {
+        let host = machine(ends, 0, false);
+        let before = rules(&host);
+        apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
+        for tool in Family::BOTH.map(|f| f.tool("-save")) {
+            host.break_tool(&tool, u32::MAX);
+        }
+        let in_force = |on_trial: bool| {
+            let (status, enforced) = super::enforced(&host);
+            assert_eq!(status.unread, []);
+            let now = enforced.in_force.unwrap();
+            assert!(now.on_trial == on_trial && now.force.holds(), "{now:?}");
+            status.trial.unwrap()
+        };
+        assert_eq!((in_force(true).state, in_force(true).remarks), (State::Running, Vec::<String>::new()));
+        extend(&host).unwrap();
+        if ends {
+            let kept = keep(&host, true).unwrap();
+            assert!(!kept.remarks.iter().any(|r| r.contains("could not")), "{:?}", kept.remarks);
+            assert_eq!(in_force(false).state, State::Kept);
+        } else {
+            revert(&host).unwrap();
+            assert_eq!(super::status(&host).trial.unwrap().unverified, None);
+            for tool in Family::BOTH.map(|f| f.tool("-save")) {
+                host.break_tool(&tool, 0);
+            }
+            assert_eq!(rules(&host), before);
         }
     }
 }
@@ -149,7 +183,7 @@ fn a_reading_that_fails_for_a_while_is_tried_again() {
     let host = machine(true, 0, false);
     let kept = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.break_tool_so("iptables-save", 3, Breakage::PrintsNothing);
+    host.break_reading(Family::V4, 3, Breakage::PrintsNothing);
     revert(&host).unwrap();
     assert_eq!((rules(&host), record::load(&host).unwrap().unverified), (kept, None));
 }
@@ -158,8 +192,9 @@ fn a_reading_that_fails_for_a_while_is_tried_again() {
 fn a_reading_that_hangs_does_not_hold_up_the_other_family_or_the_deadline() {
     let host = machine(false, 0, false).with_second_login(|_| true);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    host.break_tool_so("iptables-save", u32::MAX, Breakage::Hangs);
-    host.break_tool_so("ip6tables-save", u32::MAX, Breakage::Hangs);
+    for family in Family::BOTH {
+        host.break_reading(family, u32::MAX, Breakage::Hangs);
+    }
     // The guard sees the second login and reads whether the trial's rules are live.
     host.pass(Duration::from_secs(58));
     let blocked =

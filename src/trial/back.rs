@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::history;
-use super::kernel::{self, Doubt, Failed};
+use super::kernel::{self, Doubt, Failed, Look};
 use super::machine::{Event, step};
 use super::proof;
 use super::record::{self, Record};
@@ -26,6 +26,9 @@ const READ_BACK: Duration = Duration::from_secs(15);
 
 /// The least that one reading gets.
 const ONE_READING: Duration = Duration::from_secs(5);
+
+/// How long a look at our own chains may keep a revert from its refill.
+const BEFORE: Duration = Duration::from_secs(1);
 
 /// How long somebody who asked for a revert waits for the xtables lock.
 const LOCKED: Duration = Duration::from_secs(20);
@@ -123,6 +126,12 @@ pub struct Seen {
 
 /// Puts the old rules into the kernel, and reads them back.
 pub fn into_kernel(host: &dyn Host, record: &Record, who: &mut Caller) -> Seen {
+    // What was given another name is told by what it holds: after a refill our own chains do not show that any more.
+    let looks: Vec<Look> = record
+        .families
+        .iter()
+        .map(|c| if kernel::is_undisturbed(host, c, BEFORE) { Look::Ours } else { Look::All })
+        .collect();
     let until = host.now().boot + LOCKED;
     // Every family is refilled before any is read back: a reading may hang.
     let refills: Vec<Refill> = record
@@ -133,9 +142,9 @@ pub fn into_kernel(host: &dyn Host, record: &Record, who: &mut Caller) -> Seen {
         .collect();
     let mut seen = Seen::default();
     let until = host.now().boot + READ_BACK;
-    for ((change, script), refill) in record.families.iter().zip(&record.revert).zip(refills) {
+    for (((change, script), refill), look) in record.families.iter().zip(&record.revert).zip(refills).zip(looks) {
         match refill {
-            Refill::Taken => read_back(host, &record.id, (change, script), until, who.tries(), &mut seen),
+            Refill::Taken => read_back(host, &record.id, (change, script), look, until, who.tries(), &mut seen),
             other => seen.add(other),
         }
     }
@@ -243,13 +252,14 @@ fn read_back(
     host: &dyn Host,
     id: &str,
     (change, script): (&FamilyChange, &str),
+    look: Look,
     until: Duration,
     tries: u32,
     seen: &mut Seen,
 ) {
     loop {
         let left = until.saturating_sub(host.now().boot);
-        match kernel::check(host, change, script, left.clamp(ONE_READING, READING)) {
+        match look.check(host, change, script, left.clamp(ONE_READING, READING)) {
             Ok(now) => {
                 let mark = kernel::back_mark(id);
                 match kernel::end_renamed(host, &mark, change, now, true) {
@@ -288,7 +298,7 @@ pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal
     let mut remarks = Vec::new();
     for (change, script) in record.families.iter().zip(&record.revert) {
         // Once more: it changes nothing where it stands.
-        match kernel::restore_and_check(host, &mark, change, script) {
+        match kernel::restore_and_check(host, &mark, change, script, Look::All) {
             Ok(now) => match kernel::end_renamed(host, &mark, change, now, true) {
                 Ok((now, said)) => {
                     remarks.extend(said);

@@ -8,7 +8,7 @@ use super::checks::all_checks;
 use super::end::FUSE_AFTER;
 use super::half_saved;
 use super::history;
-use super::kernel;
+use super::kernel::{self, Look};
 use super::machine::{Event, step};
 use super::moved;
 use super::record::{self, Record, Who};
@@ -503,7 +503,7 @@ fn still_the_same(host: &dyn Host, change: &Change) -> Result<(), Refusal> {
 fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {
     for change in &record.families {
         let script = change.apply_script(if options.without_fuse { None } else { record.fuse });
-        let now = kernel::restore_and_check(host, &record.id, change, &script)?;
+        let now = kernel::restore_and_check(host, &record.id, change, &script, Look::Ours)?;
         kernel::need_jump(change, &now)?;
     }
     record::store(host, record)

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::back::{self, Caller, put_old_back};
 use super::evidence::{self, Evidence, Shown};
-use super::force::{self, Loaded};
+use super::force;
 use super::half_saved;
 use super::history;
-use super::kernel;
+use super::kernel::{self, Look};
+use super::loaded::Loaded;
 use super::machine::{Act, Event, step};
 use super::proof::{self, proof};
 use super::record::{self, Record, Who};
@@ -18,6 +19,7 @@ use super::written;
 use crate::host::{Held, Host};
 use crate::model::trial::{By, State};
 use crate::model::{Code, KEEP_MARGIN, Operator, Ruleset, View};
+use crate::observe::firewall::READING;
 use crate::plan::InForce;
 
 /// The fuse burns this much longer than the guard's deadline.
@@ -72,7 +74,7 @@ fn found(host: &dyn Host) -> Result<Record, Refusal> {
     if let Some(r) = last.as_ref().filter(|r| r.state.is_pending() && r.is_here(host)) {
         return Ok(r.clone());
     }
-    let loaded = Loaded::fresh(host);
+    let loaded = Loaded::whole(host);
     if let Some(r) = forgotten(host, &loaded) {
         return Ok(r);
     }
@@ -172,7 +174,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let not_live = |why: &str| Refusal::new(Code::NotLive, why, "`portcullis revert`, then apply the plan again");
     let mut shown = false;
     for change in &record.families {
-        let now = kernel::read(host, change.family(), None).map_err(|why| not_live(&why))?;
+        let now = kernel::read_ours(host, change.family(), READING, |now| change.is_in_place(now))
+            .map_err(|why| not_live(&why))?;
         kernel::renamed(change, &now)
             .map_or(Ok(()), Err)
             .and_then(|()| kernel::need_jump(change, &now))
@@ -195,7 +198,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let mut done = Ok(());
     for change in &record.families {
         done = done.and_then(|()| {
-            kernel::restore_and_check(host, &record.id, change, &change.keep_script())
+            kernel::restore_and_check(host, &record.id, change, &change.keep_script(), Look::Ours)
                 .map_err(String::from)
                 .and_then(|now| kernel::need_jump(change, &now))
         });
@@ -228,7 +231,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     })?;
     let mut seen = [None, None];
     for change in &record.families {
-        let Ok(now) = kernel::read(host, change.family(), None) else { continue };
+        let kept = |now: &Ruleset| change.has_jumps(now) && change.holds(now, &change.keep_script());
+        let Ok(now) = kernel::read_ours(host, change.family(), READING, kept) else { continue };
         match kernel::end_renamed(host, &record.id, change, now, false) {
             Ok((now, said)) => {
                 record.remarks.extend(said);
@@ -290,7 +294,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     let fuse = record.fuse.map(|_| now.wall + left + FUSE_AFTER);
     let first = record.clone();
     for (done, change) in record.families.iter().enumerate() {
-        let extended = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse))
+        let extended = kernel::restore_and_check(host, &record.id, change, &change.extend_script(fuse), Look::Ours)
             .map_err(String::from)
             .and_then(|now| kernel::renamed(change, &now).map_or(Ok(()), Err));
         if let Err(why) = extended {
@@ -326,7 +330,7 @@ fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
         .iter()
         .take(families)
         .filter_map(|c| {
-            kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse))
+            kernel::restore_and_check(host, &record.id, c, &c.extend_script(record.fuse), Look::Ours)
                 .err()
                 .map(|e| (c, String::from(e)))
         })
@@ -464,17 +468,17 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
         None => {
             (record.state == State::Running || locked && record.state == State::Armed)
                 && record.fuse.is_some()
-                && record
-                    .families
-                    .iter()
-                    .all(|c| kernel::read_within(host, c.family(), IS_OVER).is_ok_and(|now| dated(&now).is_none()))
+                && record.families.iter().all(|c| {
+                    kernel::read_ours(host, c.family(), IS_OVER, |now| dated(now).is_some())
+                        .is_ok_and(|now| dated(&now).is_none())
+                })
         }
     }
 }
 
 /// A trial that only the kernel tells of is ended by what it tells.
 fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
-    let Some(found) = shown_by(host, host.now(), &Loaded::fresh(host)) else {
+    let Some(found) = shown_by(host, host.now(), &Loaded::whole(host)) else {
         let last = record::load(host).ok_or(none)?;
         return back::verify(host, &last).map_or_else(
             || Ok(Reverted::EndedBefore(Box::new(last))),

@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use super::force::Loaded;
 use super::kernel;
+use super::loaded::Loaded;
 use super::record::Record;
-use crate::host::{Cmd, Host};
-use crate::model::{Backend, Ruleset};
-use crate::observe::firewall;
+use crate::host::Host;
+use crate::model::Ruleset;
 use crate::plan::{FamilyChange, named, standing};
-use crate::syntax::iptables_save;
 
 /// How long one look may take: it is asked for once a second.
 const LOOK: Duration = Duration::from_secs(5);
@@ -41,14 +39,13 @@ pub enum Shown {
 
 /// Looks at our own chains; only if those do not show the trial, at everything that is loaded.
 pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
-    // On legacy this question would wait for the lock, and read the whole table all the same.
-    if firewall::version(host).1 == Some(Backend::Nft) && trial.families.iter().all(|c| quickly(host, c, trial.fuse)) {
+    if quickly(trial, loaded) {
         return Evidence::Live(Vec::new());
     }
     let (mut shown, mut remarks) = (Vec::new(), Vec::new());
     for change in &trial.families {
         // Without the table it may be that the tool prints nothing: then by name.
-        let seen = loaded.rules()[change.family().index()].filter(|r| r.table("filter").is_some()).cloned();
+        let seen = loaded.all()[change.family().index()].filter(|r| r.table("filter").is_some()).cloned();
         match seen.map_or_else(|| kernel::read_within(host, change.family(), LOOK), Ok) {
             Ok(now) if now.table("filter").is_some_and(|t| t.unreadable || t.partial) => {
                 return Evidence::Unseen(format!("the {} filter table cannot be read whole", change.family().label()));
@@ -70,15 +67,13 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
     if shown.iter().all(|(_, s)| *s == Shown::Back) { Evidence::Back } else { Evidence::Gone }
 }
 
-/// Whether each switch of ours shows the trial: `iptables -S CHAIN` costs little however many rules others have.
-fn quickly(host: &dyn Host, change: &FamilyChange, fuse: Option<i64>) -> bool {
-    let tool = change.family().tool("");
-    fuse.is_some()
-        && change.doors.iter().all(|d| {
-            host.run(&Cmd::new(&tool, &["-S", &d.switch]).within(LOOK)).is_ok_and(|out| {
-                out.status == 0
-                    && standing(&iptables_save::read(&out.text(), change.family()).0, d.is_forwarded()).fuse == fuse
-            })
+/// Whether our own chains show the trial in each family.
+fn quickly(trial: &Record, loaded: &Loaded) -> bool {
+    let ours = loaded.ours();
+    trial.fuse.is_some()
+        && trial.families.iter().all(|change| {
+            ours[change.family().index()]
+                .is_some_and(|now| change.doors.iter().all(|d| standing(now, d.is_forwarded()).fuse == trial.fuse))
         })
 }
 

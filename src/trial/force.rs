@@ -1,8 +1,7 @@
 //! What ought to be in force on this host (the plan on trial, or the one that was kept last), and whether it is; and
 //! what boot would load instead. Read once for all that is asked.
 
-use std::cell::OnceCell;
-
+use super::loaded::Loaded;
 use super::record::{self, Record};
 use super::status::{self, Status};
 use super::written;
@@ -10,39 +9,25 @@ use super::{history, load};
 use crate::host::Host;
 use crate::model::trial::State;
 use crate::model::{Family, Ruleset, View};
-use crate::observe::{firewall, live};
+use crate::observe::live;
 use crate::plan::{Enforced, FamilyChange, Force, InForce, judge, something_before};
 
-/// The loaded rules of both families, read when they are first asked for, or by an earlier look.
-pub(super) enum Loaded<'a> {
-    Fresh(&'a dyn Host, OnceCell<[Option<Ruleset>; 2]>),
-    Seen(&'a View),
+/// Judges by the loaded rules: by our own chains alone where these leave nothing to complain of.
+fn judged(loaded: Loaded, families: &[FamilyChange], on_trial: bool) -> Force {
+    match loaded {
+        Loaded::Seen(view) => judge(families, on_trial, view),
+        Loaded::Fresh(fresh) => of_ours(fresh.host(), families, on_trial, fresh.ours())
+            .unwrap_or_else(|| of_rules(fresh.host(), families, on_trial, fresh.into_all())),
+    }
 }
 
-impl<'a> Loaded<'a> {
-    pub(super) fn fresh(host: &'a dyn Host) -> Self {
-        Self::Fresh(host, OnceCell::new())
-    }
-
-    pub(super) fn rules(&self) -> [Option<&Ruleset>; 2] {
-        match self {
-            // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
-            Self::Fresh(host, sets) => sets
-                .get_or_init(|| Family::BOTH.map(|f| firewall::rules(*host, f, None, false).ok().map(|r| r.1)))
-                .each_ref()
-                .map(Option::as_ref),
-            Self::Seen(view) => Family::BOTH.map(|f| view.rules(f)),
-        }
-    }
-
-    /// Judges by these rules.
-    fn judge(self, families: &[FamilyChange], on_trial: bool) -> Force {
-        let _ = self.rules();
-        match self {
-            Self::Seen(view) => judge(families, on_trial, view),
-            Self::Fresh(host, sets) => of_rules(host, families, on_trial, sets.into_inner().unwrap_or_default()),
-        }
-    }
+/// Judges by our own chains; `None`: they do not show that all is well.
+fn of_ours(host: &dyn Host, families: &[FamilyChange], on_trial: bool, ours: &[Option<Ruleset>; 2]) -> Option<Force> {
+    let [v4, v6] = ours.clone();
+    let view = View { at: host.now().wall, v4, v6, ..View::empty(host.source(), "") };
+    let whole = families.iter().all(|c| view.rules(c.family()).is_some());
+    let force = (whole && !something_before(families, &view)).then(|| judge(families, on_trial, &view))?;
+    force.faults.is_empty().then_some(force)
 }
 
 /// Judges by rules that were read just now; what else is to be known of the host is asked only where something stands
@@ -95,7 +80,7 @@ fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
     let boot_files = written::look(host, pending);
     let in_force = due(host, status).map(|(trial, on_trial)| {
         let families = there(host, &trial);
-        let force = loaded.judge(&families, on_trial);
+        let force = judged(loaded, &families, on_trial);
         let saved = !force.holds() && load::holds(host, &families);
         InForce { trial: trial.id, on_trial, force, saved }
     });
@@ -123,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::analyse::FindingCode;
+    use crate::host::demo::Breakage;
     use crate::host::{Cmd, Host, Identity, Tools};
     use crate::model::{Code, Plan};
     use crate::plan::{Extent, Fault};
@@ -189,11 +175,11 @@ mod tests {
     #[test]
     fn the_rules_are_read_once() {
         let host = machine(true, 0, false);
-        host.break_tool("iptables-save", 1);
+        host.break_reading(Family::V4, 1, Breakage::Fails);
         assert_eq!(extent(&host), Some((false, Extent::Unknown)), "a second reading would have succeeded");
         assert_eq!(extent(&host), Some((false, Extent::Whole)));
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-        host.break_tool("iptables-save", 1);
+        host.break_reading(Family::V4, 1, Breakage::Fails);
         assert_eq!(extent(&host), Some((true, Extent::Unknown)));
         revert(&host).unwrap();
     }

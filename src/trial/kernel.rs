@@ -1,12 +1,13 @@
 //! The only place that changes the firewall: one `iptables-restore --noflush` per family, with a bounded wait for the
 //! lock, and a fresh reading afterwards.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::host::{Cmd, ToolError, Tools};
 use crate::model::{Backend, Family, Ruleset};
-use crate::observe::firewall;
+use crate::observe::{firewall, ours};
 use crate::plan::{FamilyChange, named};
 
 /// How many seconds a restore waits for the xtables lock. Without a number `iptables-legacy-restore -w` waits for ever.
@@ -98,6 +99,23 @@ pub fn read_within(host: &dyn Tools, family: Family, limit: Duration) -> Result<
     firewall::rules_within(host, family, None, true, limit).map(|(_, set, _)| set)
 }
 
+/// Our chains and the jumps to them where these alone are as they should be (`fits`); else everything that is loaded,
+/// within the time. Many rules of others cost nothing as long as nothing is wrong.
+pub fn read_ours(
+    host: &dyn Tools,
+    family: Family,
+    limit: Duration,
+    fits: impl Fn(&Ruleset) -> bool,
+) -> Result<Ruleset, String> {
+    ours::read(host, family, limit).filter(fits).map_or_else(|| read_within(host, family, limit), Ok)
+}
+
+/// Whether our chains alone show this change with all its jumps, under their own names: then a refill leaves nothing of
+/// ours elsewhere.
+pub fn is_undisturbed(host: &dyn Tools, change: &FamilyChange, limit: Duration) -> bool {
+    ours::read(host, change.family(), limit).is_some_and(|now| change.is_in_place(&now))
+}
+
 /// Why a script of ours may not hold.
 #[derive(Debug)]
 pub enum Doubt {
@@ -118,18 +136,59 @@ impl From<Doubt> for String {
     }
 }
 
+/// What is read back after a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Our own chains, as long as they show what they should.
+    Ours,
+    /// Everything loaded: something of ours may have another name.
+    All,
+}
+
+impl Look {
+    /// Whether a fresh reading shows that the script holds.
+    pub fn check(
+        self,
+        host: &dyn Tools,
+        change: &FamilyChange,
+        script: &str,
+        limit: Duration,
+    ) -> Result<Ruleset, Doubt> {
+        match self {
+            Self::Ours => check(host, change, script, limit),
+            Self::All => check_all(host, change, script, limit),
+        }
+    }
+}
+
 /// Runs the script and makes sure by a fresh reading that it holds.
-pub fn restore_and_check(host: &dyn Tools, trial: &str, change: &FamilyChange, script: &str) -> Result<Ruleset, Doubt> {
+pub fn restore_and_check(
+    host: &dyn Tools,
+    trial: &str,
+    change: &FamilyChange,
+    script: &str,
+    look: Look,
+) -> Result<Ruleset, Doubt> {
     match restore(host, trial, change.family(), script) {
-        Ok(()) => check(host, change, script, firewall::READING),
+        Ok(()) => look.check(host, change, script, firewall::READING),
         // Only a reading tells.
-        Err(Failed::Unknown(why)) => check(host, change, script, firewall::READING).map_err(|_| Doubt::Refused(why)),
+        Err(Failed::Unknown(why)) => {
+            look.check(host, change, script, firewall::READING).map_err(|_| Doubt::Refused(why))
+        }
         Err(failed) => Err(Doubt::Refused(failed.into())),
     }
 }
 
-/// Whether a fresh reading shows that the script holds.
+/// Whether our own chains show that the script holds, with every jump; where they do not, everything loaded tells.
 pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Duration) -> Result<Ruleset, Doubt> {
+    match ours::read(host, change.family(), limit) {
+        Some(now) if change.holds(&now, script) && change.has_jumps(&now) => Ok(now),
+        _ => check_all(host, change, script, limit),
+    }
+}
+
+/// Whether a fresh reading of everything shows that the script holds.
+pub fn check_all(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Duration) -> Result<Ruleset, Doubt> {
     let now = read_within(host, change.family(), limit).map_err(Doubt::Unseen)?;
     let label = change.family().label();
     let filter = now.table("filter");
@@ -198,11 +257,18 @@ pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Rules
     let scripts = change.cleanup_scripts(now);
     let mut said: Vec<String> =
         scripts.iter().filter_map(|s| restore(host, mark, change.family(), s).err().map(String::from)).collect();
-    if !said.is_empty() && read(host, change.family(), None).is_ok_and(|now| change.cleanup_scripts(&now).is_empty()) {
-        // Somebody else took it out at the same time, as another revert does.
-        said.clear();
+    let mut now = Cow::Borrowed(now);
+    if !said.is_empty()
+        && let Ok(all) = read(host, change.family(), None)
+    {
+        if change.cleanup_scripts(&all).is_empty() {
+            // Somebody else took it out at the same time, as another revert does; or rules of others, which our own
+            // chains do not show, refer to it.
+            said.clear();
+        }
+        now = Cow::Owned(all);
     }
-    said.extend(change.held_by_others(now).into_iter().map(|(chain, rule)| {
+    said.extend(change.held_by_others(&now).into_iter().map(|(chain, rule)| {
         format!("{} chain {chain} stays, empty: somebody else's rule refers to it: {rule}", change.family().label())
     }));
     said

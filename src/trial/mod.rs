@@ -25,6 +25,7 @@ pub mod load;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod lost_file_tests;
+mod loaded;
 mod machine;
 mod moved;
 #[cfg(test)]

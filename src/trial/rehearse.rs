@@ -1,7 +1,8 @@
 //! The whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back. It finds
 //! what `iptables-restore --test` misses. Only what our change causes stops it.
 
-use super::{kernel, moved};
+use super::kernel::{self, Look};
+use super::moved;
 use crate::host::{Cmd, Host, Tools};
 use crate::model::names::chains::is_ours;
 use crate::model::{Family, Ruleset};
@@ -70,7 +71,7 @@ fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut 
     kernel::restore(stage, "rehearsal", change.family(), &apply)?;
     same(&read()?, &expected, "after applying the plan")?;
     step("reverting");
-    let now = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script())?;
+    let now = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script(), Look::Ours)?;
     kernel::clean_up(stage, "rehearsal", change, &now);
     same(&without_leftovers(read()?), &without_leftovers(before), "after the revert")
 }

@@ -1,8 +1,8 @@
 //! The pending trial, or what became of the last one.
 
 use super::evidence::{self, Evidence};
-use super::force::Loaded;
 use super::history;
+use super::loaded::Loaded;
 use super::machine::{Event, step};
 use super::proof::{Proof, proof};
 use super::record::{self, Record, Who};
@@ -63,7 +63,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
     let unread = || -> Vec<Family> {
-        let rules = loaded.rules();
+        let rules = loaded.ours();
         Family::BOTH
             .into_iter()
             .filter(|f| rules[f.index()].is_none() && (*f == Family::V4 || live::has_ipv6(host)))
@@ -197,7 +197,7 @@ pub(super) fn expire(r: &mut Record, now: Now) {
 
 /// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
 pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
-    let rules: Vec<Ruleset> = loaded.rules().into_iter().flatten().map(|r| named(r).0).collect();
+    let rules: Vec<Ruleset> = loaded.ours().into_iter().flatten().map(|r| named(r).0).collect();
     let fuse = rules.iter().filter_map(dated).max()?;
     let families: Vec<FamilyChange> =
         rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
@@ -249,20 +249,20 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::host::demo::Demo;
+    use crate::host::demo::{Breakage, Demo};
     use crate::trial::{Options, apply, revert};
 
     #[test]
     fn rules_that_cannot_be_read_are_no_sign_that_nothing_stands_in_them() {
         let host = Demo::new();
         assert_eq!(status(&host).unread, []);
-        host.break_tool("iptables-save", 1);
+        host.break_reading(Family::V4, 1, Breakage::Fails);
         assert_eq!(status(&host).unread, [Family::V4]);
-        host.break_tool("iptables-save", 1);
-        host.break_tool("ip6tables-save", 1);
+        host.break_reading(Family::V4, 1, Breakage::Fails);
+        host.break_reading(Family::V6, 1, Breakage::Fails);
         assert_eq!(status(&host).unread, Family::BOTH);
         host.remove(std::path::Path::new("/proc/net/if_inet6")).unwrap();
-        host.break_tool("ip6tables-save", 1);
+        host.break_reading(Family::V6, 1, Breakage::Fails);
         assert_eq!(status(&host).unread, []);
     }
 

@@ -97,13 +97,15 @@ pub fn failed(message: &str, status: i32) -> Output {
 
 /// `iptables -S CHAIN`.
 fn chain(tool: &str, name: &str, set: &Ruleset) -> Output {
-    let Some(chain) = set.chain("filter", name).filter(|c| c.policy.is_none()) else {
+    let pristine = Table::pristine("filter");
+    let Some(chain) = set.chain("filter", name).or_else(|| pristine.chain(name)) else {
         return failed(
             &format!("{tool} {VERSION}: chain `{name}' in table `filter' is incompatible, use 'nft' tool."),
             1,
         );
     };
-    printed(&chain.rules.iter().fold(format!("-N {name}\n"), |all, r| all + &r.line_in(name) + "\n"))
+    let head = chain.policy.map_or_else(|| format!("-N {name}\n"), |policy| format!("-P {name} {policy}\n"));
+    printed(&chain.rules.iter().fold(head, |all, r| all + &r.line_in(name) + "\n"))
 }
 
 /// `iptables-save [-c] [-t TABLE]`, with its comment lines.

@@ -1,0 +1,78 @@
+//! The loaded rules of both families for one question about a trial: our own chains first, which cost little however
+//! many rules others have, and everything only where those do not settle it. Each is read once at most.
+
+use std::cell::OnceCell;
+
+use crate::host::Host;
+use crate::model::{Family, Ruleset, View};
+use crate::observe::{firewall, live, ours};
+
+type Both = [Option<Ruleset>; 2];
+
+/// The rules, read when they are first asked for, or by an earlier look.
+pub(super) enum Loaded<'a> {
+    Fresh(Fresh<'a>),
+    Seen(&'a View),
+}
+
+pub(super) struct Fresh<'a> {
+    host: &'a dyn Host,
+    ours: OnceCell<Both>,
+    all: OnceCell<Both>,
+}
+
+impl<'a> Loaded<'a> {
+    pub(super) fn fresh(host: &'a dyn Host) -> Self {
+        Self::Fresh(Fresh { host, ours: OnceCell::new(), all: OnceCell::new() })
+    }
+
+    /// The same where our own chains are no answer: one of them may have another name, and nothing that jumps to it.
+    pub(super) fn whole(host: &'a dyn Host) -> Self {
+        Self::Fresh(Fresh { host, ours: OnceCell::from([None, None]), all: OnceCell::new() })
+    }
+
+    /// Everything that is loaded.
+    pub(super) fn all(&self) -> [Option<&Ruleset>; 2] {
+        match self {
+            Self::Fresh(fresh) => fresh.all().each_ref().map(Option::as_ref),
+            Self::Seen(view) => Family::BOTH.map(|f| view.rules(f)),
+        }
+    }
+
+    /// Our own chains and the jumps to them; of a family where these could not be read by themselves, everything.
+    pub(super) fn ours(&self) -> [Option<&Ruleset>; 2] {
+        let Self::Fresh(fresh) = self else { return self.all() };
+        let ours = fresh.ours();
+        Family::BOTH.map(|f| {
+            let of = f.index();
+            ours[of].as_ref().or_else(|| fresh.is_there(f).then(|| self.all()[of]).flatten())
+        })
+    }
+}
+
+impl<'a> Fresh<'a> {
+    pub(super) fn host(&self) -> &'a dyn Host {
+        self.host
+    }
+
+    fn is_there(&self, family: Family) -> bool {
+        family == Family::V4 || live::has_ipv6(self.host)
+    }
+
+    /// Our own chains, of each family where they could be read by themselves.
+    pub(super) fn ours(&self) -> &Both {
+        let read = |f| self.is_there(f).then(|| ours::read(self.host, f, firewall::READING)).flatten();
+        self.ours.get_or_init(|| Family::BOTH.map(read))
+    }
+
+    fn all(&self) -> &Both {
+        // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
+        let read = |f| firewall::rules(self.host, f, None, false).ok().map(|r| r.1);
+        self.all.get_or_init(|| Family::BOTH.map(read))
+    }
+
+    pub(super) fn into_all(self) -> Both {
+        self.all();
+        self.all.into_inner().unwrap_or_default()
+    }
+}
