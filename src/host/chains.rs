@@ -1,7 +1,7 @@
-//! One chain of iptables-nft's filter table, asked through the crate `iptables`. The crate finds its tool by `PATH`, has
-//! no time-out, and does not tell an empty answer from a failure: so it is asked only where `PATH` leads to the tool
-//! that we would run ourselves, in a thread of its own, and never while an earlier question is not answered. Whatever
-//! it does not settle our own runner asks again.
+//! One chain of iptables-nft's filter table, asked through the crate `iptables`. The crate finds its tool by `PATH`,
+//! has no time-out, and does not tell an empty answer from a failure: so it is asked only where `PATH` leads to the
+//! tool that we would run ourselves, in a thread of its own, and never while an earlier question is not answered.
+//! Whatever it does not settle our own runner asks again.
 
 use std::fs;
 use std::path::{Path, PathBuf};

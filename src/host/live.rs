@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::ssh::Sessions;
 use super::{
-    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools, chains,
-    child, clock, files, process,
+    Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
+    chains, child, clock, files, process,
 };
 use crate::model::{Family, Logins, Operator, Source, clean};
 

@@ -3,7 +3,7 @@
 
 use super::boot::{AtBoot, Boot, Place};
 use super::refusal::Refusal;
-use super::save::File;
+use super::saved::File;
 use crate::analyse::{Access, Analysis, Endpoint, EndpointKind, Exposure, Manager, rule_owner, ways_in};
 use crate::host::Host;
 use crate::model::{Code, Family, Ruleset, SaveMode, View};

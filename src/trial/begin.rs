@@ -209,7 +209,7 @@ fn begin(
 }
 
 fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
-    if let Some(other) = super::status::elsewhere(host) {
+    if let Some(other) = super::pending::elsewhere(host) {
         return Err(Refusal::elsewhere(other.state));
     }
     let status = super::status::status(host);

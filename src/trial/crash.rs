@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Options, apply, extend, guard, half_saved, keep, record, revert, save};
+use super::{Options, apply, extend, guard, half_saved, keep, pending, record, revert, save};
 use crate::analyse::{Analysis, Packet};
 use crate::host::demo::Demo;
 use crate::host::{
@@ -253,7 +253,7 @@ pub(super) fn rules(host: &Demo) -> String {
 pub(super) fn settled(host: &Demo) {
     for _ in 0..3000 {
         let Some(trial) = record::load(host) else { return };
-        if guard::ready(host, &trial.id).is_none_or(|w| !host.alive(w.pid, w.started)) {
+        if pending::ready(host, &trial.id).is_none_or(|w| !host.alive(w.pid, w.started)) {
             return;
         }
         host.pause(Duration::from_millis(10));

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use super::back::{self, Caller, put_old_back};
-use super::evidence::{self, Evidence, Shown};
+use super::evidence::{self, Evidence, Shown, dated};
 use super::force;
 use super::half_saved;
 use super::history;
 use super::kernel::{self, Look};
 use super::loaded::Loaded;
 use super::machine::{Act, Event, step};
+use super::pending::{elsewhere, expire, guard, is_cut_short};
 use super::proof::{self, proof};
 use super::record::{self, Record, Who};
 use super::refusal::Refusal;
-use super::status::{dated, elsewhere, expire, forgotten, guard, is_cut_short, shown_by};
+use super::status::{forgotten, shown_by};
 use super::undoers::undoers;
 use super::written;
 use crate::host::{Held, Host};

@@ -89,3 +89,9 @@ pub fn family(change: &FamilyChange, now: &Ruleset, fuse: Option<i64>) -> Shown 
         Shown::Gone
     }
 }
+
+/// A trial's last second by the dates in our chains.
+pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
+    let rules = named(rules).0;
+    standing(&rules, false).fuse.or(standing(&rules, true).fuse)
+}

@@ -1,12 +1,12 @@
 //! The guard: a process of its own that puts the old rules back when nobody keeps a trial.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::end::{self, ByGuard};
 use super::history;
 use super::kernel::{self, Doubt};
+use super::pending::{file, ready};
 use super::proof::proof;
 use super::record::{self, Record, Who};
 use crate::host::{Home, Host};
@@ -16,15 +16,6 @@ use crate::plan::FamilyChange;
 
 /// How often the guard looks at the clock and at the state file.
 const TICK: Duration = Duration::from_millis(100);
-
-fn file(host: &dyn Host, id: &str) -> PathBuf {
-    host.paths().run.join(format!("guard-{id}.json"))
-}
-
-/// The guard of a trial, once it has said that it is ready.
-pub fn ready(host: &dyn Host, id: &str) -> Option<Who> {
-    serde_json::from_slice(&host.read(&file(host, id)).ok()?).ok()
-}
 
 /// How long a guard may take until it says that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(5);

@@ -5,9 +5,11 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::evidence::dated;
 use super::kernel::{self, Failed};
+use super::pending::{self, elsewhere};
 use super::refusal::Refusal;
-use super::status::{UNRECORDED, dated, elsewhere, status};
+use super::status::{UNRECORDED, status};
 use super::{history, record};
 use crate::host::{Cmd, Host, Tools};
 use crate::model::names::chains::DOCKER_USER;
@@ -234,7 +236,7 @@ fn guarded(host: &dyn Host) -> bool {
     host.list(&host.paths().run)
         .iter()
         .filter_map(|name| name.strip_prefix("guard-")?.strip_suffix(".json"))
-        .any(|id| super::guard::ready(host, id).is_some_and(|w| host.alive(w.pid, w.started)))
+        .any(|id| pending::ready(host, id).is_some_and(|w| host.alive(w.pid, w.started)))
 }
 
 /// A plan that was kept later than what is saved stays: whoever restarts a manager has not asked for the older one. One

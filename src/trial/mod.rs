@@ -22,21 +22,23 @@ mod half_saved;
 pub mod history;
 mod kernel;
 pub mod load;
+mod loaded;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod lost_file_tests;
-mod loaded;
 mod machine;
 mod moved;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod operators;
 mod ours;
+mod pending;
 mod proof;
 mod record;
 mod refusal;
 mod rehearse;
 pub mod save;
+mod saved;
 mod status;
 mod undoers;
 mod unit;
@@ -48,8 +50,8 @@ pub use end::{Reverted, extend, keep, revert, revert_telling};
 pub use force::{enforced, enforced_by};
 pub use half_saved::half_saved;
 pub use ours::usual_mode;
-pub use proof::{Proof, proof};
-pub use record::{Record, Who};
+pub use proof::proof;
+pub use record::{Proof, Record, Who};
 pub use refusal::Refusal;
 pub use status::{Status, status};
 pub use undoers::undoers;

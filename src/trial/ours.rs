@@ -3,7 +3,7 @@
 use super::boot::{Boot, Place};
 use super::load::{path, put_in};
 use super::refusal::Refusal;
-use super::save::{File, leave_managed_out};
+use super::saved::{File, leave_managed_out};
 use super::unit::{self, RULES, Way};
 use crate::analyse::{Manager, owner};
 use crate::host::{Host, Stands};

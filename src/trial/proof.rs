@@ -3,41 +3,18 @@
 //! not begin anew, and a session of the host with itself comes through `lo`: none of them proves anything. Nor does one
 //! from where these very rules let nobody in: its connection stood before them, and sshd took it up late.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::kernel;
-use super::record::Record;
+use super::record::{Proof, Record};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::model::names::chains::is_ours;
 use crate::model::trial::State;
-use crate::model::{Family, Operator, Proto, View};
+use crate::model::{Family, Proto, View};
 use crate::observe::firewall::READING;
 use crate::plan::standing;
-
-/// A new login that got in under the trial's rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// Whose session.
-    pub user: String,
-    /// From where.
-    pub peer: IpAddr,
-    /// The port of ours that it came to.
-    pub port: u16,
-    /// When its connection began, milliseconds on CLOCK_BOOTTIME.
-    pub began: u64,
-}
-
-impl Proof {
-    /// Whether it came from where the operator is; another peer shows that the way in is open for that one.
-    pub fn is_from(&self, operator: Operator) -> bool {
-        operator.peer() == Some(self.peer)
-    }
-}
 
 fn file(host: &dyn Host, id: &str) -> PathBuf {
     host.paths().run.join(format!("proof-{id}.json"))

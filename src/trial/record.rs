@@ -1,12 +1,11 @@
 //! The state file of a trial: everything that ending it needs, in one file that is written whole.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::proof::Proof;
-use super::written::Mark;
 use crate::host::{Held, Holder, Home, Host, Identity};
 use crate::model::Operator;
 use crate::model::trial::{By, State};
@@ -19,6 +18,37 @@ pub struct Who {
     pub pid: u32,
     /// Start time in clock ticks since boot.
     pub started: u64,
+}
+
+/// A new login that got in under the trial's rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Whose session.
+    pub user: String,
+    /// From where.
+    pub peer: IpAddr,
+    /// The port of ours that it came to.
+    pub port: u16,
+    /// When its connection began, milliseconds on CLOCK_BOOTTIME.
+    pub began: u64,
+}
+
+impl Proof {
+    /// Whether it came from where the operator is; another peer shows that the way in is open for that one.
+    pub fn is_from(&self, operator: Operator) -> bool {
+        operator.peer() == Some(self.peer)
+    }
+}
+
+/// What a file that boot loads held when a trial began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// It holds rules of IPv6; else of IPv4.
+    pub v6: bool,
+    /// The file.
+    pub path: PathBuf,
+    /// What tells its content from another; `None`: it could not be read, as when it is not there.
+    pub digest: Option<u64>,
 }
 
 /// One trial.

@@ -1,6 +1,6 @@
 //! The rules that boot loads: written only when nothing is on trial, whole or not at all, with the old file beside.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use similar::TextDiff;
@@ -8,32 +8,16 @@ use similar::TextDiff;
 use super::boot::{AtBoot, Boot, Place};
 use super::half_saved::{self, Change};
 use super::refusal::Refusal;
+use super::saved::{File, leave_managed_out};
 use super::status::status;
 use super::{at_boot, force, history, kernel, load, moved, ours, record, rehearse};
-use crate::analyse::{Manager, owner, rule_owner};
 use crate::host::{Host, Stands, Tools};
-use crate::model::names::chains::DOCKER_USER;
-use crate::model::{Code, Family, Match, Net, Ruleset, Spec, Target};
+use crate::model::{Code, Family, Ruleset};
 use crate::observe::{firewall, live};
 use crate::plan::Part;
 use crate::syntax::iptables_save;
 
 pub use crate::model::SaveMode as Mode;
-
-/// One file that a save would write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Family.
-    pub family: Family,
-    /// Where.
-    pub path: PathBuf,
-    /// What it will hold.
-    pub text: String,
-    /// Unified difference to what it holds now; empty when there is none.
-    pub diff: String,
-    /// Our own chains alone, else everything that is to be loaded.
-    pub part: bool,
-}
 
 /// What a save would write, and how boot comes to load it.
 #[derive(Clone, Debug)]
@@ -377,54 +361,6 @@ fn proven(
         return Ok(vec![format!("{} was loaded into a fresh namespace and read back", file.path.display())]);
     }
     Ok(left_out.iter().map(|l| format!("not proven, a fresh namespace cannot hold it: {l}")).collect())
-}
-
-/// Source and destination are the same single address.
-fn to_itself(spec: &Spec) -> bool {
-    let single = |n: &Net| n.prefix() == Some(n.family.bits());
-    let of = |end: fn(&Match) -> Option<Net>| spec.matches.iter().find_map(end).filter(single);
-    let source = of(|m| if let Match::Source(false, n) = m { Some(*n) } else { None });
-    source.is_some() && source == of(|m| if let Match::Destination(false, n) = m { Some(*n) } else { None })
-}
-
-pub(super) fn leave_managed_out(set: &mut Ruleset) {
-    let family = set.family;
-    let rebuilt = |m: Option<Manager>| m.is_some_and(Manager::rebuilds);
-    for table in &mut set.tables {
-        let managed: Vec<String> = table
-            .chains
-            .iter()
-            .filter(|c| c.policy.is_none() && c.name != DOCKER_USER && rebuilt(owner(&c.name)))
-            .map(|c| c.name.clone())
-            .collect();
-        let filter = table.name == "filter";
-        for chain in &mut table.chains {
-            let (own, built_in) = (chain.name.clone(), chain.policy.is_some());
-            chain.rules.retain(|r| {
-                let spec = r.spec(family);
-                match spec.target {
-                    Target::Jump(ref to, _) | Target::Goto(ref to) => {
-                        own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to)
-                    }
-                    // What blocks stays in any case: to lose it would open something.
-                    Target::Drop | Target::Reject => true,
-                    // Docker writes nothing there: a rule about its bridge is the administrator's.
-                    _ if filter
-                        && matches!(own.as_str(), "INPUT" | "OUTPUT")
-                        && rule_owner(&own, r) == Some(Manager::Docker) =>
-                    {
-                        true
-                    }
-                    // A container that reaches its own published port: Docker's again.
-                    Target::Snat if built_in && to_itself(&spec) => false,
-                    _ => !(built_in && rebuilt(rule_owner(&own, r))),
-                }
-            });
-        }
-        for chain in managed {
-            table.remove(&chain);
-        }
-    }
 }
 
 #[cfg(test)]

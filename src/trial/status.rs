@@ -1,16 +1,16 @@
 //! The pending trial, or what became of the last one.
 
-use super::evidence::{self, Evidence};
+use super::evidence::{self, Evidence, dated};
 use super::history;
 use super::loaded::Loaded;
-use super::machine::{Event, step};
-use super::proof::{Proof, proof};
-use super::record::{self, Record, Who};
+use super::pending::{expire, guard, is_cut_short};
+use super::proof::proof;
+use super::record::{self, Proof, Record, Who};
 use crate::host::{Host, Now};
-use crate::model::trial::{By, State};
+use crate::model::trial::State;
 use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
 use crate::observe::live;
-use crate::plan::{FamilyChange, named, standing};
+use crate::plan::{FamilyChange, named};
 use crate::syntax::plan as plan_file;
 
 /// The name of a trial that only the kernel tells of.
@@ -148,25 +148,6 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
     }
 }
 
-/// Whether whoever was keeping or reverting died half-way.
-pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
-    matches!(r.state, State::Keeping | State::Reverting) && r.holder.is_none_or(|w| !host.alive(w.pid, w.started))
-}
-
-/// The pending trial of another network namespace of this boot that shares our files, as long as its clock runs or its
-/// guard lives: those files are all that ends it.
-pub(super) fn elsewhere(host: &dyn Host) -> Option<Record> {
-    let here = host.identity();
-    record::load(host)
-        .filter(|r| r.state.is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
-        .filter(|r| r.left(host.now().boot) > 0 || guard(host, r).is_some())
-}
-
-/// The guard of a trial, if it lives: the one that said so, or where its file is gone the one that was written down.
-pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
-    super::guard::ready(host, &trial.id).or(trial.guard).filter(|w| host.alive(w.pid, w.started))
-}
-
 /// A trial without dates whose state file is gone: the history knows it, and the kernel shows its rules.
 pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
     if record::load(host).is_some() {
@@ -183,16 +164,6 @@ pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
     );
     r.remarks.extend(remarks);
     Some(r)
-}
-
-/// A passed fuse has switched the kernel back: that is never shown as running.
-pub(super) fn expire(r: &mut Record, now: Now) {
-    if r.fuse.is_some_and(|f| now.wall > f)
-        && let Some((state, _)) = step(r.state, Event::FusePassed)
-    {
-        r.state = state;
-        r.by = Some(By::Fuse);
-    }
 }
 
 /// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
@@ -234,12 +205,6 @@ pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Rec
     };
     expire(&mut r, now);
     Some(r)
-}
-
-/// A trial's last second by the dates in our chains.
-pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
-    let rules = named(rules).0;
-    standing(&rules, false).fuse.or(standing(&rules, true).fuse)
 }
 
 #[cfg(test)]

@@ -1,27 +1,12 @@
 //! Whether somebody wrote to the files that boot loads while a trial ran (`netfilter-persistent save`, an upgrade,
 //! another administrator): compared with what they held when it began, and with what a trial is made of.
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
 use super::boot::Place;
-use super::record::Record;
-use super::status::dated;
+use super::evidence::dated;
+use super::record::{Mark, Record};
 use crate::host::Host;
 use crate::model::{BootFile, BootHolds, Family};
 use crate::syntax::iptables_save;
-
-/// What a file that boot loads held when a trial began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// It holds rules of IPv6; else of IPv4.
-    pub v6: bool,
-    /// The file.
-    pub path: PathBuf,
-    /// What tells its content from another; `None`: it could not be read, as when it is not there.
-    pub digest: Option<u64>,
-}
 
 /// FNV-1a: the number of a content, the same in every version of this program.
 fn digest(bytes: &[u8]) -> u64 {

@@ -75,23 +75,24 @@ fn file(lab: &Lab) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(lab.dir.path().join("run/trial.json")).unwrap()).unwrap()
 }
 
-/// Puts a bash script in the place of a tool of both families, for the server's own namespace; `$real "$@"` is the
-/// tool.
+/// Puts a bash script in the place of a tool of both families (`-save`, or nothing for the plain one), for the server's
+/// own namespace; `$real "$@"` is the tool.
 fn instead(lab: &Lab, what: &str, script: &str) {
     let word = lab.backend.word();
     for family in ["ip", "ip6"] {
         lab.server.sh(&format!(
-            "cat > /run/{family}{what}.instead <<'END'\n#!/bin/bash\nreal=/usr/sbin/{family}tables-{word}-{what}\n\
-            if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec $real \"$@\"\n\
-            END\nreadlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
-            ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables-{what}"
+            "cat > /run/{family}{what}.instead <<'END'\n#!/bin/bash\nreal=/usr/sbin/{family}tables-{word}{what}\n\
+             if [ \"$(readlink /proc/self/ns/net)\" = \"$(cat /run/home)\" ]; then\n{script}\nfi\nexec \
+             $real \"$@\"\nEND\n\
+             readlink /proc/self/ns/net > /run/home; chmod 755 /run/{family}{what}.instead\n\
+             ln -sfn /run/{family}{what}.instead /etc/alternatives/{family}tables{what}"
         ));
     }
 }
 
 fn mend(lab: &Lab, what: &str) {
     for family in ["ip", "ip6"] {
-        lab.mend(&format!("{family}tables-{what}"));
+        lab.mend(&format!("{family}tables{what}"));
     }
 }
 
@@ -118,15 +119,14 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
         let what = format!("{:?} {blind:?}, guard: {by_guard}", lab.backend);
         let (before, kept) = (lab.server.rules(), ours(lab));
         begin(lab, if by_guard { "10s" } else { "60s" });
-        instead(
-            lab,
-            "save",
-            match blind {
-                Blind::Fails => "echo 'cannot read' >&2; exit 1",
-                Blind::PrintsNothing => "exit 0",
-                Blind::Hangs => "exec sleep 1000",
-            },
-        );
+        let script = match blind {
+            Blind::Fails => "echo 'cannot read' >&2; exit 1",
+            Blind::PrintsNothing => "exit 0",
+            Blind::Hangs => "exec sleep 1000",
+        };
+        instead(lab, "-save", script);
+        // Our own chains are asked for as well.
+        instead(lab, "", &format!("case \"$*\" in *-S*) {script};; esac"));
         assert_ne!(ours(lab), kept, "{what}");
         if by_guard {
             let deadline = file(lab)["deadline"].as_i64().unwrap();
@@ -156,7 +156,9 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
             );
             assert_eq!(lab.portcullis(&["revert"]).status.code(), Some(1), "{what}");
         }
-        mend(lab, "save");
+        for what in ["-save", ""] {
+            mend(lab, what);
+        }
         assert!(does(lab, &["revert"]).contains("the old rules are back"), "{what}");
         assert_eq!((lab.server.rules(), state(lab)["verified"].as_bool()), (before, Some(true)), "{what}");
         assert!(does(lab, &["revert"]).contains("no trial is pending"), "{what}");

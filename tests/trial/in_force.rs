@@ -100,17 +100,20 @@ fn a_status_in_the_middle_of_a_revert_calls_nothing_not_in_force() {
         apply(&lab, &format!("{CURE}[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"2049/tcp\"]\n"));
         let env: String = lab.server.env().iter().map(|(k, v)| format!("{k}={v} ")).collect();
         let word = backend.word();
+        // What is read first: our own chains, and on legacy everything.
+        let (tool, words) = if backend == Backend::Nft { ("", "*-S*") } else { ("-save", "*") };
         // The first reading lets a revert begin; its second family waits until it may go on.
         lab.server.sh(&format!(
-            "cat > /run/save <<'END'\n#!/bin/bash\nif [ ! -e /run/asked ]; then\n: > /run/asked\n\
-            setsid env {env}{} revert >/run/reverted 2>&1 </dev/null &\n\
-            for i in $(seq 400); do [ ! -e /run/between ] || break; sleep 0.02; done\nfi\n\
-            exec -a iptables-save /usr/sbin/iptables-{word}-save \"$@\"\nEND\ncat > /run/restore <<'END'\n#!/bin/bash\n\
-            : > /run/between\nfor i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
-            exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
-            chmod 755 /run/save /run/restore\n\
-            ln -sfn /run/save /etc/alternatives/iptables-save; ln -sfn /run/restore \
-            /etc/alternatives/ip6tables-restore",
+            "cat > /run/read <<'END'\n#!/bin/bash\ncase \"$*\" in {words}) if [ ! -e /run/asked ]; then\n\
+             : > /run/asked\nsetsid env {env}{} revert >/run/reverted 2>&1 </dev/null &\n\
+             for i in $(seq 400); do [ ! -e /run/between ] || break; sleep 0.02; done\nfi;; esac\n\
+             exec -a iptables{tool} /usr/sbin/iptables-{word}{tool} \"$@\"\nEND\n\
+             cat > /run/restore <<'END'\n#!/bin/bash\n: > /run/between\n\
+             for i in $(seq 400); do [ ! -e /run/go ] || break; sleep 0.02; done\n\
+             exec -a ip6tables-restore /usr/sbin/ip6tables-{word}-restore \"$@\"\nEND\n\
+             chmod 755 /run/read /run/restore\n\
+             ln -sfn /run/read /etc/alternatives/iptables{tool}; ln -sfn /run/restore \
+             /etc/alternatives/ip6tables-restore",
             common::PORTCULLIS,
         ));
         let out = lab.portcullis(&["status"]);

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sets::Kept;
 use super::units::{PERSISTENT, Units, installed, is_file, openrc, plugins, setting, sysv};
 use crate::host::Host;
 use crate::model::Family;
@@ -160,6 +159,19 @@ impl Service {
 
 fn has_plugin(host: &dyn Host, name: &str) -> bool {
     plugins(host).iter().any(|p| p.to_string_lossy().ends_with(name))
+}
+
+/// Where a service finds the sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kept {
+    /// One file, as `ipset save` writes it.
+    File(&'static str),
+    /// The same, where a variable in a file of settings may name another.
+    Named(&'static str, &'static str, &'static str),
+    /// A directory with one such file for each set; behind it a file of older versions.
+    Files(&'static str, &'static str),
+    /// A directory with one file for each set, named after it: its type and options, then its entries.
+    Bare(&'static str),
 }
 
 /// One line of the table.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::layout::{Layout, Service, Start};
+use super::layout::{Kept, Layout, Service, Start};
 use super::units::{Units, is_file, setting, text, words};
 use crate::host::{Cmd, Host};
 use crate::model::{IpSet, Ruleset};
@@ -11,19 +11,6 @@ use crate::syntax::ipset;
 
 /// Options of a rule that name a set: `-m set` and `-j SET`.
 const NAMED_BY: [&str; 4] = ["--match-set", "--add-set", "--del-set", "--map-set"];
-
-/// Where a service finds the sets.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kept {
-    /// One file, as `ipset save` writes it.
-    File(&'static str),
-    /// The same, where a variable in a file of settings may name another.
-    Named(&'static str, &'static str, &'static str),
-    /// A directory with one such file for each set; behind it a file of older versions.
-    Files(&'static str, &'static str),
-    /// A directory with one file for each set, named after it: its type and options, then its entries.
-    Bare(&'static str),
-}
 
 impl Kept {
     /// What the service gives to `ipset restore`.
