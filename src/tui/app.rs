@@ -14,8 +14,10 @@ use super::input::Input;
 use super::keymap::{Action, Binding, Place};
 use super::notes;
 use super::popups::{After, Popup, palette::Entry};
+use super::protocol::{Draft, Request};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
-use super::shared::{Asked, Draft, Open, Request, Shared};
+use super::shared::Shared;
+use super::wishes::{Asked, Open, Wish};
 use crate::model::count;
 
 /// The smallest screen that can be used.
@@ -44,6 +46,10 @@ pub struct Picture {
 pub struct App {
     /// What all screens see.
     pub shared: Shared,
+    /// What the loop is to send to the worker.
+    pub requests: Vec<Request>,
+    /// What the loop is to put on the clipboard.
+    pub copy: Option<String>,
     tab: Tab,
     services: Services,
     chains: Chains,
@@ -81,10 +87,12 @@ impl App {
                 lines.push(format!("and {} more", config.remarks.len() - lines.len()));
             }
             lines.push("All other settings hold.".into());
-            shared.opens.push(Open::Tell { title: "Not understood in your configuration".into(), lines });
+            shared.open(Open::Tell { title: "Not understood in your configuration".into(), lines });
         }
         Self {
             shared,
+            requests: Vec::new(),
+            copy: None,
             tab: Tab::Services,
             services: Services::default(),
             chains: Chains::default(),
@@ -132,14 +140,14 @@ impl App {
             | Action::ToHistory
             | Action::NextTab
             | Action::PreviousTab => Some(Ok(())),
-            Action::Notes if sh.seen.is_none() => Some(Err("the host is still being looked at".into())),
-            Action::Guide if sh.seen.as_ref().is_some_and(|s| s.judging) => {
+            Action::Notes if sh.facts.seen.is_none() => Some(Err("the host is still being looked at".into())),
+            Action::Guide if sh.facts.seen.as_ref().is_some_and(|s| s.judging) => {
                 Some(Err("who gets in is still being worked out".into()))
             }
-            Action::Trial if sh.trial.is_none() => Some(Err("no trial was begun here".into())),
-            Action::Undo if sh.before.is_empty() => Some(Err("nothing was changed yet".into())),
-            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.changing.is_some() => {
-                Some(Err(format!("busy: {}", sh.changing.as_deref().unwrap_or_default())))
+            Action::Trial if sh.facts.trial.is_none() => Some(Err("no trial was begun here".into())),
+            Action::Undo if sh.staged.before.is_empty() => Some(Err("nothing was changed yet".into())),
+            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.facts.changing.is_some() => {
+                Some(Err(format!("busy: {}", sh.facts.changing.as_deref().unwrap_or_default())))
             }
             _ => None,
         }
@@ -230,9 +238,9 @@ impl App {
         match action {
             Action::Quit => return Turn::Quit,
             Action::Suspend => return Turn::Suspend,
-            Action::Help if self.place() != Place::Help => self.shared.opens.push(Open::Help),
-            Action::Palette => self.shared.opens.push(Open::Palette),
-            Action::Find if !matches!(self.place(), Place::Find) => self.shared.opens.push(Open::Find),
+            Action::Help if self.place() != Place::Help => self.shared.open(Open::Help),
+            Action::Palette => self.shared.open(Open::Palette),
+            Action::Find if !matches!(self.place(), Place::Find) => self.shared.open(Open::Find),
             _ => {
                 if let Some(p) = self.popups.last_mut() {
                     if p.act(action, &mut self.shared) == After::Close {
@@ -270,23 +278,23 @@ impl App {
                 self.tab = Tab::ALL[(at + if action == Action::NextTab { 1 } else { 3 }) % 4];
             }
             Action::Cancel if self.tab != Tab::Chains => sh.search.clear(),
-            Action::Trial => sh.opens.push(Open::Trial),
-            Action::Guide => sh.opens.push(Open::Guide),
+            Action::Trial => sh.open(Open::Trial),
+            Action::Guide => sh.open(Open::Guide),
             Action::Notes => {
-                if let Some(seen) = &sh.seen {
-                    let text = notes::text(seen, &sh.enforced, usize::from(sh.area.width.saturating_sub(8)));
-                    sh.opens.push(Open::Text {
+                if let Some(seen) = &sh.facts.seen {
+                    let text = notes::text(seen, &sh.facts.enforced, usize::from(sh.area.width.saturating_sub(8)));
+                    sh.open(Open::Text {
                         title: "What to know about this host".into(),
                         text: text.clone(),
                         export: ("notes.txt".into(), text),
                     });
                 }
             }
-            Action::Preview => sh.opens.push(Open::Preview),
+            Action::Preview => sh.open(Open::Preview),
             Action::Undo => sh.undo(),
             Action::Refresh => {
-                sh.busy = Some("looking at the host".into());
-                sh.requests.push(Request::Look);
+                sh.facts.busy = Some("looking at the host".into());
+                sh.ask(Request::Look);
             }
             _ => match self.tab {
                 Tab::Services => self.services.act(action, sh),
@@ -298,32 +306,28 @@ impl App {
     }
 
     /// Does what screens and popups wished for.
-    fn settle(&mut self) -> Turn {
+    pub(super) fn settle(&mut self) -> Turn {
         if let Some(Popup::Nodes(n)) = self.popups.last()
             && n.ready()
         {
             return self.act(Action::Accept);
         }
-        if let Some(tab) = self.shared.go.take() {
-            self.tab = tab;
-            // A draft that is taken up during the guide goes on there, where the plan is now.
-            if self.popups.iter().any(|p| matches!(p, Popup::Guide(_))) {
-                self.shared.opens.push(Open::Guide);
+        let mut chosen = None;
+        while let Some(wish) = self.shared.wishes.next() {
+            match wish {
+                Wish::Ask(request) => self.ask(request),
+                Wish::Open(open) => self.open(open),
+                Wish::Go(tab) => self.go(tab),
+                Wish::PlanRule(at) => self.plan.show(at),
+                Wish::ShowRule(place) => self.chains.show(&place, &mut self.shared),
+                Wish::Copy(text) => self.copy = Some(text),
+                // When all else is done: what it meets on the screen counts.
+                Wish::Act(action) => chosen = Some(action),
             }
-            self.popups.clear();
         }
-        if self.tab != Tab::Chains && self.shared.rates.take().is_some() {
+        if self.tab != Tab::Chains && self.shared.facts.rates.take().is_some() {
             // Nobody looks at the counters any more: nothing reads them.
-            self.shared.requests.push(Request::Rates(false));
-        }
-        if let Some(at) = self.shared.plan_rule.take() {
-            self.plan.show(at);
-        }
-        if self.shared.show_rule.is_some() {
-            self.chains.show(&mut self.shared);
-        }
-        for open in std::mem::take(&mut self.shared.opens) {
-            self.open(open);
+            self.ask(Request::Rates(false));
         }
         while !self.typing()
             && let Some(open) = self.later.pop_front()
@@ -333,36 +337,50 @@ impl App {
         if let Some(open) = self.ask_about_draft() {
             self.open(open);
         }
-        for r in &self.shared.requests {
-            if let Request::Change(change) = r
-                && let Some(doing) = change.doing()
-            {
-                self.shared.changing = Some(doing.into());
-            }
-        }
         self.own_search();
-        match self.shared.act.take() {
+        match chosen {
             Some(action) => self.act(action),
             None => Turn::On,
+        }
+    }
+
+    /// Hands a request on, to be sent to the worker.
+    fn ask(&mut self, request: Request) {
+        if let Request::Change(change) = &request
+            && let Some(doing) = change.doing()
+        {
+            self.shared.facts.changing = Some(doing.into());
+        }
+        self.requests.push(request);
+    }
+
+    fn go(&mut self, tab: Tab) {
+        self.tab = tab;
+        // A draft that is taken up during the guide goes on there, where the plan is now.
+        let guides = self.popups.iter().any(|p| matches!(p, Popup::Guide(_)));
+        self.popups.clear();
+        if guides {
+            self.open(Open::Guide);
         }
     }
 
     /// The question about the draft of before. While a trial runs, that may be the very plan on trial.
     fn ask_about_draft(&mut self) -> Option<Open> {
         let sh = &self.shared;
-        let seen = sh.seen.as_ref()?;
-        if sh.trial_runs() || self.typing() || self.popups.iter().any(|p| matches!(p, Popup::Trial(_))) {
+        let seen = sh.facts.seen.as_ref()?;
+        if sh.facts.trial_runs() || self.typing() || self.popups.iter().any(|p| matches!(p, Popup::Trial(_))) {
             return None;
         }
         let draft = self.draft.take()?;
         let plan = &draft.plan;
         // A plan that was kept just now is not yet among what is seen.
         let just_kept = sh
+            .facts
             .trial
             .as_ref()
-            .filter(|t| t.is_kept() && sh.void_since_kept(&t.id).is_none())
+            .filter(|t| t.is_kept() && sh.facts.void_since_kept(&t.id).is_none())
             .and_then(|t| t.plan.as_ref().ok());
-        if *plan == sh.plan || *plan == seen.kept || just_kept == Some(plan) {
+        if *plan == sh.staged.plan || *plan == seen.kept || just_kept == Some(plan) {
             return None;
         }
         let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();
@@ -436,7 +454,7 @@ impl App {
             .rows(Place::Trial)
             .filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend))
         {
-            add(Place::Trial, row, self.shared.may_end(row.action).err());
+            add(Place::Trial, row, self.shared.facts.may_end(row.action).err());
         }
         for row in self
             .shared

@@ -1,25 +1,32 @@
-//! The cockpit. Reading order: [`app`] (state and update), [`keymap`] (the one table of keys), `screens`, `popups`,
-//! [`worker`] (threads, channels; the only room that touches the host), [`terminal`] and [`input`] (bytes).
+//! The cockpit. Reading order: [`app`] (state and update), [`keymap`] (the one table of keys), [`shared`] (what all
+//! screens see: [`facts`], what is [`staged`], and the queue of [`wishes`]), `screens`, `popups`, [`protocol`] (the
+//! words between screen and worker), [`worker`] (threads, channels; the only room that touches the host), [`terminal`]
+//! and [`input`] (bytes).
 //!
 //! One loop, blocked on one channel: keys, answers of the worker and signals are events. All events that are
 //! there are taken before one picture is drawn, so that held keys never queue up.
 
 pub mod app;
 pub mod config;
+pub mod facts;
+mod guided;
 pub mod input;
 pub mod keymap;
 mod notes;
 mod planned;
 mod popups;
+pub mod protocol;
 mod screens;
 mod search;
 mod sentence;
 pub mod shared;
+pub mod staged;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod theme;
 mod widgets;
+pub mod wishes;
 pub mod worker;
 
 use std::io;
@@ -33,7 +40,7 @@ use signal_hook::iterator::Signals;
 use app::{App, Turn};
 pub use config::Config;
 use input::Input;
-use shared::Reply;
+use protocol::Reply;
 use terminal::Terminal;
 pub use worker::Subject;
 use worker::Worker;
@@ -97,7 +104,7 @@ pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Left> {
 /// Hands over what was asked for last and waits until it is done: the guard takes back a keep that dies half-way, and a
 /// draft would be lost. However the cockpit is left, also by a terminal that is gone.
 fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool) -> Left {
-    for r in std::mem::take(&mut app.shared.requests) {
+    for r in std::mem::take(&mut app.requests) {
         // A worker that is gone has said so.
         let _ = worker.send(r);
     }
@@ -105,8 +112,11 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
     let ending = worker.leave();
     let changed = ending.changed(UNSEEN);
     if !changed || !ending.written(UNSEEN) {
-        let what =
-            if changed { "storing the plan as a draft" } else { app.shared.changing.as_deref().unwrap_or("changing") };
+        let what = if changed {
+            "storing the plan as a draft"
+        } else {
+            app.shared.facts.changing.as_deref().unwrap_or("changing")
+        };
         app.shared.say(format!("leaving as soon as this is done: {what}"));
         let picture = app.draw();
         // Nobody may be there to see it.
@@ -115,7 +125,7 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
     if !ending.changed(CHANGE_WAIT) {
         left.notes.push("a change was still under way and was cut off: `portcullis status` says what holds now".into());
     } else if lives_on
-        && (app.shared.trial_runs() || app.shared.changing.is_some())
+        && (app.shared.facts.trial_runs() || app.shared.facts.changing.is_some())
         && let Some(t) = ending.trial().filter(|t| t.pending)
     {
         left.notes.extend(t.phase.map(|p| {
@@ -131,12 +141,12 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
 
 fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker: &Worker) -> io::Result<()> {
     loop {
-        for r in std::mem::take(&mut app.shared.requests) {
+        for r in std::mem::take(&mut app.requests) {
             if !worker.send(r) {
                 app.shared.complain("the worker is gone: leave with q and start again");
             }
         }
-        if let Some(text) = app.shared.copy.take() {
+        if let Some(text) = app.copy.take() {
             terminal.copy(&text)?;
         }
         let picture = app.draw();

@@ -1,6 +1,6 @@
 //! What to know about the host beside each service: what stands out, what could not be read, what was assumed.
 
-use super::shared::Seen;
+use super::facts::Seen;
 use super::widgets::wrap;
 use crate::analyse::FindingCode;
 use crate::model::Source;

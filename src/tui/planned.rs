@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shared::{ChainRow, Planned, Seen};
+use super::facts::{ChainRow, Planned, Seen};
 use crate::analyse::{self, Access, Analysis, Report, WayIn, owner, ways_in};
 use crate::model::{Family, Plan, Source, View};
 use crate::plan::{self, Change, Check};

@@ -16,10 +16,11 @@ use ratatui::layout::Rect;
 
 use super::app::{App, Turn};
 use super::config::Config;
+use super::facts::TrialSeen;
 use super::input::Input;
 use super::keymap::{Action, Place};
 use super::planned;
-use super::shared::{Change, Draft, Reply, Request, TrialSeen};
+use super::protocol::{Change, Draft, Reply, Request};
 use super::theme::{Depth, Ground, Theme};
 use super::worker::{Subject, Worker};
 use crate::model::{FileOrigin, Plan, TrialPhase, Whose};
@@ -44,7 +45,7 @@ impl Cockpit {
         let (out, from) = channel();
         let to = worker(out);
         let mut c = Self { app: App::new(config, Rect::new(0, 0, w, h), guide), to, from };
-        c.until(|a| a.shared.planned.is_some());
+        c.until(|a| a.shared.facts.planned.is_some());
         c.app.draw();
         c
     }
@@ -56,7 +57,8 @@ impl Cockpit {
     /// Takes answers of the worker until something holds; a test that hangs says on which screen.
     fn until(&mut self, holds: impl Fn(&App) -> bool) {
         loop {
-            for r in std::mem::take(&mut self.app.shared.requests) {
+            self.app.settle();
+            for r in std::mem::take(&mut self.app.requests) {
                 assert!(self.to.send(r));
             }
             if holds(&self.app) {
@@ -91,7 +93,7 @@ impl Cockpit {
             // As the loop does: draws after each key.
             self.app.draw();
         }
-        self.until(|a| a.shared.requests.is_empty());
+        self.until(|a| a.requests.is_empty());
         self
     }
 
@@ -106,13 +108,13 @@ impl Cockpit {
         let x = line[..line.find(on).unwrap()].chars().count();
         self.app.input(Input::Click(x as u16, y as u16));
         self.app.draw();
-        self.until(|a| a.shared.requests.is_empty());
+        self.until(|a| a.requests.is_empty());
         self
     }
 
     /// Takes answers of the worker until a text is on the screen.
     fn until_shown(&mut self, what: &str) {
-        self.until(|a| a.shared.requests.is_empty());
+        self.until(|a| a.requests.is_empty());
         while !text(&self.app.draw().cells).contains(what) {
             let r = self.from.recv_timeout(Duration::from_secs(20)).unwrap();
             self.app.reply(r);
@@ -120,7 +122,7 @@ impl Cockpit {
     }
 
     fn picture(&mut self) -> String {
-        self.until(|a| a.shared.requests.is_empty());
+        self.until(|a| a.requests.is_empty());
         text(&self.app.draw().cells)
     }
 }
@@ -165,42 +167,44 @@ const STAGE: &[&str] = &["p", "text:192.0.2.11 2001:db8::11", "enter"];
 
 fn staged(c: &mut Cockpit) {
     c.press(STAGE);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
 }
 
 fn on_trial(c: &mut Cockpit) {
     staged(c);
     c.press(&["3", "y", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
 }
 
 /// A new login was seen, as the demo host's operator tries one.
 fn proven(a: &App) -> bool {
-    a.shared.trial.as_ref().is_some_and(|t| t.proof.is_some())
+    a.shared.facts.trial.as_ref().is_some_and(|t| t.proof.is_some())
 }
 
 /// What was kept is seen, and nothing is under way.
 fn at_rest(a: &App) -> bool {
-    a.shared.changing.is_none() && a.shared.busy.is_none() && !a.shared.plan_is_new()
+    a.shared.facts.changing.is_none() && a.shared.facts.busy.is_none() && !a.shared.plan_is_new()
 }
 
 fn kept(c: &mut Cockpit) {
     on_trial(c);
     c.until(proven);
     c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && !a.shared.past.is_empty() && at_rest(a));
+    c.until(|a| {
+        a.shared.facts.trial.as_ref().is_some_and(TrialSeen::is_kept) && !a.shared.facts.past.is_empty() && at_rest(a)
+    });
 }
 
 /// The guide up to the keep, on the screen of the trial.
 fn kept_by_the_guide() -> Cockpit {
     let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
     c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     c.press(&["enter", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
     c.until(proven);
     c.press(&["k"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
+    c.until(|a| a.shared.facts.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
     c
 }
 
@@ -271,7 +275,7 @@ fn preview() {
 
 #[test]
 fn trace_and_way() {
-    let traced = |c: &mut Cockpit| c.until(|a| a.shared.lit.is_some());
+    let traced = |c: &mut Cockpit| c.until(|a| a.shared.facts.lit.is_some());
     pictures("trace", |c| {
         c.press(&["t"]);
         traced(c);
@@ -346,13 +350,13 @@ fn guided_steps() {
         c.press(&["enter", "enter", "text:192.0.2.11 2001:db8::11", "enter"]);
         shot(&mut c, 3);
         c.press(&["enter"]);
-        c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+        c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
         shot(&mut c, 4);
         c.press(&["enter", "enter"]);
-        c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+        c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
         c.until(proven);
         c.press(&["k"]);
-        c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
+        c.until(|a| a.shared.facts.trial.as_ref().is_some_and(TrialSeen::is_kept) && at_rest(a));
         c.press(&["esc", "enter"]);
         shot(&mut c, 6);
         c.press(&["enter"]);
@@ -377,7 +381,7 @@ fn small_screens() {
     insta::assert_snapshot!("chains_60x15", c.picture());
     // What has to be typed is there, too.
     c.press(&["1", "/", "text:22/tcp", "enter", "d", "3"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     c.press(&["y"]);
     assert!(c.picture().contains("\"lock me out\""), "{}", c.picture());
     c.app.shared.area = Rect::new(0, 0, 59, 14);

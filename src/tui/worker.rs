@@ -17,8 +17,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::facts::{Planned, Seen, TrialSeen};
 use super::planned;
-use super::shared::{Change, Draft, Planned, Reply, Request, Seen, Task, TrialSeen};
+use super::protocol::{Change, Draft, Reply, Request, Task};
 use crate::analyse::{Analysis, Packet, Verdict};
 use crate::host::Host;
 use crate::host::demo::Demo;

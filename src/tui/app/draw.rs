@@ -6,10 +6,10 @@ use ratatui::buffer::Buffer;
 
 use super::{App, Picture, SMALLEST};
 use crate::model::Source;
+use crate::tui::facts::TrialSeen;
 use crate::tui::keymap::{Action, Binding, Place, shown};
 use crate::tui::notes;
 use crate::tui::screens::Tab;
-use crate::tui::shared::TrialSeen;
 use crate::tui::theme::{Glyph, Role, Theme};
 use crate::tui::widgets::{Canvas, fit, fit_middle, width, wrap};
 
@@ -46,7 +46,7 @@ impl App {
         let top = 2 + u16::from(banner.is_some());
         {
             let mut body = c.part(0, top, area.width, area.height - top - 1);
-            if self.shared.seen.is_none() {
+            if self.shared.facts.seen.is_none() {
                 body.put(2, 1, Role::Dim, "Looking at the host: rules of both families, RPC services, sockets, peers.");
             } else {
                 match self.tab {
@@ -73,9 +73,9 @@ impl App {
     /// plan that is not in force.
     fn banner(&self) -> Option<(String, String)> {
         let sh = &self.shared;
-        let void = sh.void();
-        if let Some(stands) = sh.trial.as_ref().and_then(TrialSeen::stands) {
-            let all = [Action::Keep, Action::Extend].iter().all(|a| sh.may_end(*a).is_ok());
+        let void = sh.facts.void();
+        if let Some(stands) = sh.facts.trial.as_ref().and_then(TrialSeen::stands) {
+            let all = [Action::Keep, Action::Extend].iter().all(|a| sh.facts.may_end(*a).is_ok());
             let can = if all && void.is_none() && sh.area.width >= 76 { ": keep, revert or more time" } else { "" };
             let but = void.map_or_else(String::new, |p| format!(", and the plan is {}", p.force.extent().says()));
             return Some((
@@ -92,7 +92,7 @@ impl App {
     /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out
     /// first.
     fn subject(&self, room: usize, theme: &Theme) -> String {
-        let Some(seen) = &self.shared.seen else { return String::new() };
+        let Some(seen) = &self.shared.facts.seen else { return String::new() };
         let dot = format!(" {} ", theme.glyph(Glyph::Dot));
         let v = &seen.view;
         let source = match v.source {
@@ -120,7 +120,7 @@ impl App {
     fn header(&mut self, c: &mut Canvas) {
         let sh = &self.shared;
         let x = c.put(1, 0, Role::Title, "portcullis") + 2;
-        let busy = sh.changing.as_deref().or(sh.busy.as_deref()).unwrap_or_default();
+        let busy = sh.facts.changing.as_deref().or(sh.facts.busy.as_deref()).unwrap_or_default();
         if !busy.is_empty() {
             c.right(x, 0, Role::Found, busy);
         }
@@ -132,8 +132,9 @@ impl App {
         let mut x = 1;
         for (i, tab) in Tab::ALL.iter().enumerate() {
             let mut name = tab.name().to_owned();
-            if *tab == Tab::Plan && !sh.plan.rules.is_empty() {
-                name = format!("{name} ({}{})", sh.plan.rules.len(), if sh.plan_is_new() { " staged" } else { "" });
+            if *tab == Tab::Plan && !sh.staged.plan.rules.is_empty() {
+                name =
+                    format!("{name} ({}{})", sh.staged.plan.rules.len(), if sh.plan_is_new() { " staged" } else { "" });
             }
             let from = x;
             x = c.put(x, 1, Role::Key, &(i + 1).to_string()) + 1;
@@ -150,7 +151,7 @@ impl App {
         let (shown, hidden) = sh.counts.get();
         if sh.search.is_empty() {
             let mut end = c.w() - 1;
-            let some = sh.seen.as_ref().is_some_and(|s| notes::count(s, &sh.enforced) > 0);
+            let some = sh.facts.seen.as_ref().is_some_and(|s| notes::count(s, &sh.facts.enforced) > 0);
             for (action, word) in [(Action::Help, "help"), (Action::Guide, "guide"), (Action::Notes, "notes")] {
                 if action == Action::Notes && !some {
                     continue;

@@ -4,9 +4,12 @@ use crossterm::event::KeyEvent;
 
 use super::{After, middle};
 use crate::tui::keymap::Action;
-use crate::tui::shared::{Asked, Change, Open, Request, Shared};
+use crate::tui::protocol::{Change, Request};
+use crate::tui::screens::Tab;
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
+use crate::tui::wishes::{Asked, Wish};
 
 /// State.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Ask {
                     (0, _) => self.done(sh),
                     (1, Asked::Draft(_)) => {
                         // What is staged by now takes its place; what is kept is no draft: then the file goes.
-                        sh.requests.push(Request::StoreDraft(sh.plan.clone()));
+                        sh.ask(Request::StoreDraft(sh.staged.plan.clone()));
                         sh.say("the draft is discarded");
                     }
                     _ => {}
@@ -101,23 +104,22 @@ impl Ask {
     fn done(&self, sh: &mut Shared) {
         match self.then.clone() {
             Asked::Apply(what) => {
-                sh.proposed = Some(what.clone());
+                sh.staged.proposed = Some(what.clone());
                 sh.untouched = true;
-                sh.requests.push(Request::Change(Change::Apply { what, within: sh.trial_time }));
+                sh.ask(Request::Change(Change::Apply { what, within: sh.trial_time }));
             }
-            Asked::Keep => sh.requests.push(Request::Change(Change::Keep { without_proof: true })),
+            Asked::Keep => sh.ask(Request::Change(Change::Keep { without_proof: true })),
             Asked::Draft(draft) => {
                 sh.stage(|p| *p = draft.plan);
-                sh.go = Some(crate::tui::screens::Tab::Plan);
+                sh.wishes.push(Wish::Go(Tab::Plan));
                 sh.say(if draft.origin.is_own() { "the draft is staged again" } else { "the draft is staged" });
             }
             Asked::Nothing => {}
             Asked::Plan(plan) => {
                 sh.stage(|p| *p = plan);
-                sh.go = Some(crate::tui::screens::Tab::Plan);
+                sh.wishes.push(Wish::Go(Tab::Plan));
             }
         }
-        sh.opens.retain(|o| !matches!(o, Open::Ask { .. }));
     }
 
     /// Draws.

@@ -21,12 +21,15 @@ use std::sync::Arc;
 use super::{After, middle, nodes};
 use crate::analyse::{Packet, Step, StepResult, Trace, Verdict};
 use crate::model::{Family, Node, Rule, Table, Target, count};
+use crate::tui::facts::RulePlace;
 use crate::tui::keymap::Action;
+use crate::tui::protocol::{Reply, Request};
 use crate::tui::screens::{Tab, services::stranger};
 use crate::tui::sentence::columns;
-use crate::tui::shared::{Reply, Request, RulePlace, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, fit, wrap};
+use crate::tui::wishes::Wish;
 
 /// State.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ fn built_in(s: &Step) -> bool {
 
 /// The interface that leads to an address: what comes from there arrives on it, unless the ways differ.
 fn interface_to(sh: &Shared, addr: IpAddr) -> Option<String> {
-    let routes = sh.seen.as_ref()?.view.routes.as_ref()?;
+    let routes = sh.facts.seen.as_ref()?.view.routes.as_ref()?;
     routes.iter().filter(|r| r.net.contains(addr)).max_by_key(|r| r.net.mask.count_ones()).map(|r| r.interface.clone())
 }
 
@@ -191,12 +194,12 @@ impl Flow {
         if packet.interface.is_none() {
             packet.interface = interface_to(sh, packet.src);
         }
-        sh.requests.push(Request::Trace(packet.clone()));
+        sh.ask(Request::Trace(packet.clone()));
         let who =
             if packet.src == stranger(packet.family()) { "a stranger" } else { "somebody of whom the rule speaks" };
         let mut senders = vec![(packet.src, who.to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
-        if sh.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
+        if sh.facts.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
             senders.push((stranger(other), format!("a stranger over {}", other.label())));
         }
         for (node, why) in nodes::picks(sh) {
@@ -222,7 +225,7 @@ impl Flow {
 
     /// Why nothing at all gets in over this family, whatever the rules say of this packet: nobody listens there.
     fn nobody_takes(&self, sh: &Shared) -> Option<String> {
-        let j = sh.seen.as_ref()?.report.endpoints.iter().find(|j| j.endpoint.label() == self.label)?;
+        let j = sh.facts.seen.as_ref()?.report.endpoints.iter().find(|j| j.endpoint.label() == self.label)?;
         let x = j.exposure[self.packet.family().index()].as_ref().filter(|x| x.reach.blocked.is_full())?;
         x.because.first().map(|b| b.text.clone())
     }
@@ -240,12 +243,12 @@ impl Flow {
                 self.packet.src = self.senders[self.sender].0;
                 self.packet.interface = interface_to(sh, self.packet.src);
                 self.answer = None;
-                sh.requests.push(Request::Trace(self.packet.clone()));
+                sh.ask(Request::Trace(self.packet.clone()));
             }
             Action::Follow => match lines.get(self.cursor.at).and_then(|l| l.rule.clone()) {
                 Some(place) => {
-                    sh.show_rule = Some(place);
-                    sh.go = Some(Tab::Chains);
+                    sh.wishes.push(Wish::ShowRule(place));
+                    sh.wishes.push(Wish::Go(Tab::Chains));
                 }
                 None => sh.complain("no rule decides on this line"),
             },

@@ -6,24 +6,14 @@ use super::After;
 use crate::analyse::{Judged, known};
 use crate::model::{Goal, Node, Source, count};
 use crate::plan::{covers, goal_of, protect_all};
+use crate::tui::facts::TrialSeen;
+use crate::tui::guided::{Left, STEPS, Step};
 use crate::tui::keymap::{Action, Place};
+use crate::tui::protocol::Reply;
 use crate::tui::screens::plan;
-use crate::tui::shared::{Open, Reply, Shared, TrialSeen};
+use crate::tui::shared::Shared;
 use crate::tui::widgets::Cursor;
-
-/// The steps in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Open,
-    Which,
-    Who,
-    Change,
-    Trial,
-    Save,
-    Done,
-}
-
-const STEPS: [Step; 7] = [Step::Open, Step::Which, Step::Who, Step::Change, Step::Trial, Step::Save, Step::Done];
+use crate::tui::wishes::Open;
 
 /// State.
 #[derive(Debug)]
@@ -34,15 +24,6 @@ pub struct Guide {
     enter_at: Option<u16>,
     /// Goals that may be protected, with what is recommended and why.
     goals: Vec<Choice>,
-}
-
-/// Where the guide was left, and what was ticked there.
-#[derive(Clone, Debug)]
-pub struct Left {
-    step: Step,
-    ticks: Vec<(Goal, bool)>,
-    /// The trial that was the last one then: after another one nothing is done yet.
-    trial: Option<String>,
 }
 
 #[derive(Debug)]
@@ -61,7 +42,7 @@ impl Choice {
 }
 
 fn trial_id(sh: &Shared) -> Option<String> {
-    sh.trial.as_ref().map(|t| t.id.clone())
+    sh.facts.trial.as_ref().map(|t| t.id.clone())
 }
 
 fn is_open(j: &Judged) -> bool {
@@ -71,7 +52,7 @@ fn is_open(j: &Judged) -> bool {
 
 /// What others can reach.
 fn open(sh: &Shared) -> impl Iterator<Item = &Judged> {
-    sh.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j))
+    sh.facts.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j))
 }
 
 impl Guide {
@@ -80,41 +61,40 @@ impl Guide {
         let mut goals: Vec<Choice> = Vec::new();
         for j in open(sh) {
             let goal = goal_of(&j.endpoint);
-            let staged = sh.plan.rules.iter().any(|r| r.to.contains(&goal));
+            let staged = sh.staged.plan.rules.iter().any(|r| r.to.contains(&goal));
             let why = known(&j.endpoint).map(|k| k.why);
             if goals.iter().any(|g| g.goal == goal || g.with.contains(&goal)) || j.endpoint.port == 22 {
                 continue;
             }
-            let view = sh.seen.as_ref().map(|s| &s.view);
+            let view = sh.facts.seen.as_ref().map(|s| &s.view);
             if let Some(g) = goals.iter_mut().find(|g| view.is_some_and(|v| covers(v, &g.goal, &goal))) {
                 g.ticked |= staged;
                 g.with.push(goal);
             } else {
                 let left = sh.guide.iter().flat_map(|l| &l.ticks).find(|(g, _)| *g == goal).map(|(_, t)| *t);
-                let ticked = staged || left.unwrap_or(sh.plan.rules.is_empty() && why.is_some());
+                let ticked = staged || left.unwrap_or(sh.staged.plan.rules.is_empty() && why.is_some());
                 goals.push(Choice { goal, with: Vec::new(), ticked, why: why.unwrap_or("only you know who needs it") });
             }
         }
-        let new = !sh.plan.rules.is_empty() && sh.plan_is_new();
-        let kept = sh.trial.as_ref().is_some_and(TrialSeen::is_kept);
-        let step =
-            match sh.guide.as_ref().map(|l| l.step) {
-                _ if sh.trial_runs() => Step::Trial,
-                // It may have been saved on another screen.
-                Some(Step::Trial | Step::Save) if kept && !new => {
-                    if sh.trial.as_ref().is_some_and(|t| t.saved.is_some()) { Step::Done } else { Step::Save }
-                }
-                Some(Step::Done)
-                    if !new
-                        && !sh.plan.rules.is_empty()
-                        && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) =>
-                {
-                    Step::Done
-                }
-                Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
-                _ if new => Step::Change,
-                _ => Step::Open,
-            };
+        let new = !sh.staged.plan.rules.is_empty() && sh.plan_is_new();
+        let kept = sh.facts.trial.as_ref().is_some_and(TrialSeen::is_kept);
+        let step = match sh.guide.as_ref().map(|l| l.step) {
+            _ if sh.facts.trial_runs() => Step::Trial,
+            // It may have been saved on another screen.
+            Some(Step::Trial | Step::Save) if kept && !new => {
+                if sh.facts.trial.as_ref().is_some_and(|t| t.saved.is_some()) { Step::Done } else { Step::Save }
+            }
+            Some(Step::Done)
+                if !new
+                    && !sh.staged.plan.rules.is_empty()
+                    && sh.guide.as_ref().is_some_and(|l| l.trial == trial_id(sh)) =>
+            {
+                Step::Done
+            }
+            Some(step @ (Step::Open | Step::Which | Step::Who)) => step,
+            _ if new => Step::Change,
+            _ => Step::Open,
+        };
         Self { step, cursor: Cursor::default(), enter_at: None, goals }
     }
 
@@ -146,6 +126,7 @@ impl Guide {
     fn nodes(&self, sh: &Shared) -> Vec<Node> {
         let mut out: Vec<Node> = Vec::new();
         for r in sh
+            .staged
             .plan
             .rules
             .iter()
@@ -165,7 +146,7 @@ impl Guide {
             }
             (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
             // The key that keeps a trial is one of these elsewhere.
-            (Action::Up | Action::Down, Step::Trial) if sh.may_end(Action::Keep).is_ok() => {
+            (Action::Up | Action::Down, Step::Trial) if sh.facts.may_end(Action::Keep).is_ok() => {
                 let key = |a| sh.key(Place::Trial, a);
                 Err(format!(
                     "{} shows the trial; there {} keeps it and {} reverts it",
@@ -198,7 +179,7 @@ impl Guide {
             }
             (Action::AllowNode, Step::Who) => self.ask_nodes(sh),
             (Action::Remove, Step::Who) => self.take_out(sh),
-            (Action::Preview, Step::Change) => sh.opens.push(Open::Preview),
+            (Action::Preview, Step::Change) => sh.open(Open::Preview),
             // What is done is not asked again: a change begins at the first step.
             (Action::Back, Step::Done) => self.go(Step::Open),
             (Action::Back, step) => {
@@ -229,24 +210,24 @@ impl Guide {
                 sh.stage(|p| p.rules.retain(|r| !r.to.iter().all(|g| untouched.contains(g))));
                 // Nodes that are entered already hold for what was ticked since.
                 let nodes = self.nodes(sh);
-                if let Some(seen) = sh.seen.clone().filter(|_| !nodes.is_empty()) {
+                if let Some(seen) = sh.facts.seen.clone().filter(|_| !nodes.is_empty()) {
                     sh.stage(|p| protect_all(p, &seen.view, &ticked, &nodes, true));
                 }
                 self.next();
             }
             // Captured text is no host: there the guide ends with the script.
-            Step::Change if sh.source() == Some(Source::Capture) => sh.opens.push(Open::Preview),
+            Step::Change if sh.facts.source() == Some(Source::Capture) => sh.open(Open::Preview),
             Step::Change => match plan::can_apply(sh) {
                 Ok(()) => plan::apply(sh),
                 Err(why) => sh.complain(format!("not now: {why}")),
             },
-            Step::Trial if sh.trial_runs() => sh.opens.push(Open::Trial),
+            Step::Trial if sh.facts.trial_runs() => sh.open(Open::Trial),
             Step::Trial => {
-                let kept = sh.trial.as_ref().is_some_and(TrialSeen::is_kept);
+                let kept = sh.facts.trial.as_ref().is_some_and(TrialSeen::is_kept);
                 self.go(if kept { Step::Save } else { Step::Change });
             }
             // What boot does with the files and what they gain is looked at first.
-            Step::Save => sh.opens.push(Open::Save),
+            Step::Save => sh.open(Open::Save),
             Step::Done => {}
         }
     }
@@ -271,7 +252,7 @@ impl Guide {
     fn ask_nodes(&self, sh: &mut Shared) {
         let goals = self.ticked();
         let what = if goals.len() == 1 { goals[0].to_string() } else { count(goals.len(), "service") };
-        sh.opens.push(Open::Nodes { goals, what, drop_rest: true, rule: None });
+        sh.open(Open::Nodes { goals, what, drop_rest: true, rule: None });
     }
 
     /// The trial comes first, whoever began it: its clock runs.

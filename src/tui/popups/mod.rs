@@ -17,10 +17,12 @@ pub mod trial;
 use crossterm::event::KeyEvent;
 
 use super::keymap::{Action, Place};
+use super::protocol::Reply;
 use super::search::{Search, next};
-use super::shared::{Open, Reply, Shared};
+use super::shared::Shared;
 use super::theme::Role;
 use super::widgets::{Canvas, Cursor, wrap};
+use super::wishes::Open;
 
 /// What a popup says after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,24 +116,24 @@ impl Popup {
             (_, Action::Apply) => super::screens::plan::can_apply(sh),
             (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
             (Self::Guide(g), _) => g.available(action, sh),
-            (Self::Trial(_), Action::Save) if sh.trial_runs() => {
+            (Self::Trial(_), Action::Save) if sh.facts.trial_runs() => {
                 Err("a trial is pending: only what is kept is saved".into())
             }
             (Self::Trial(_), Action::Save)
-                if !sh.boot_holds_a_trial() && sh.trial.as_ref().is_none_or(|t| !t.is_kept()) =>
+                if !sh.facts.boot_holds_a_trial() && sh.facts.trial.as_ref().is_none_or(|t| !t.is_kept()) =>
             {
                 Err("nothing was kept".into())
             }
-            (Self::Trial(_), Action::Accept) if sh.trial_runs() => {
+            (Self::Trial(_), Action::Accept) if sh.facts.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
-                let keeps = if sh.may_end(Action::Keep).is_ok() {
+                let keeps = if sh.facts.may_end(Action::Keep).is_ok() {
                     format!("{} keeps, ", key(Action::Keep))
                 } else {
                     String::new()
                 };
                 Err(format!("this has to be said: {keeps}{} reverts", key(Action::Revert)))
             }
-            (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) => sh.may_end(action),
+            (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) => sh.facts.may_end(action),
             _ => Ok(()),
         }
     }

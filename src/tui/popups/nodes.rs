@@ -18,7 +18,8 @@ use crate::model::names::interfaces::is_bridge;
 use crate::model::{Action as Does, Goal, Node, count};
 use crate::plan::protect_all;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::protocol::{Reply, Request};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, width, wrap};
 
@@ -42,7 +43,7 @@ pub struct Nodes {
 
 /// What the host itself suggests: this session, clients of exports, who is connected, container networks.
 pub fn picks(sh: &Shared) -> Vec<(String, String)> {
-    let Some(seen) = &sh.seen else { return Vec::new() };
+    let Some(seen) = &sh.facts.seen else { return Vec::new() };
     let v = &seen.view;
     let mut out: Vec<(String, String)> = Vec::new();
     let mut add = |node: String, why: String| {
@@ -83,7 +84,7 @@ impl Nodes {
     pub fn new(goals: Vec<Goal>, what: String, drop_rest: bool, rule: Option<usize>, sh: &Shared) -> Self {
         let mut names = HashMap::new();
         let text = rule
-            .and_then(|i| sh.plan.rules.get(i))
+            .and_then(|i| sh.staged.plan.rules.get(i))
             .map(|r| {
                 for n in &r.from {
                     if let Node::Name(name, addrs) = n
@@ -150,7 +151,7 @@ impl Nodes {
                 && !self.names.contains_key(&name)
             {
                 self.names.insert(name.clone(), None);
-                sh.requests.push(Request::Resolve(name));
+                sh.ask(Request::Resolve(name));
             }
         }
     }
@@ -221,7 +222,7 @@ impl Nodes {
 
     fn stage(&self, nodes: Vec<Node>, sh: &mut Shared) {
         let (rule, drop_rest, n) = (self.rule, self.drop_rest, nodes.len());
-        let Some(seen) = sh.seen.clone() else { return };
+        let Some(seen) = sh.facts.seen.clone() else { return };
         sh.stage(|p| {
             if let Some(r) = rule.and_then(|i| p.rules.get_mut(i)) {
                 r.from = nodes;
@@ -286,7 +287,7 @@ impl Nodes {
                 y += 1;
             }
         }
-        let allows = self.rule.and_then(|i| sh.plan.rules.get(i)).is_none_or(|r| r.action == Does::Allow);
+        let allows = self.rule.and_then(|i| sh.staged.plan.rules.get(i)).is_none_or(|r| r.action == Does::Allow);
         for word in self.words() {
             let (role, text) = match Node::parse(&word) {
                 Ok(Node::Any) if allows => (Role::Partial, format!("{word} is everybody: nobody is kept out")),

@@ -5,9 +5,10 @@ use crossterm::event::KeyEvent;
 use super::{After, middle};
 use crate::tui::keymap::{Action, Binding, Place, place_name, shown};
 use crate::tui::screens::Tab;
-use crate::tui::shared::{Open, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::Role;
 use crate::tui::widgets::{Canvas, Cursor, Field, wrap};
+use crate::tui::wishes::{Open, Wish};
 
 /// State.
 #[derive(Default, Debug)]
@@ -63,12 +64,15 @@ impl Palette {
                 Some((_, _, Some(why))) => sh.complain(format!("not now: {why}")),
                 Some((place, action, None)) => {
                     match place {
-                        Place::Trial => sh.opens.push(Open::Trial),
-                        Place::Preview => sh.opens.push(Open::Preview),
-                        place if Some(place) != self.below => sh.go = Tab::ALL.into_iter().find(|t| t.place() == place),
+                        Place::Trial => sh.open(Open::Trial),
+                        Place::Preview => sh.open(Open::Preview),
+                        place if Some(place) != self.below => {
+                            let tab = Tab::ALL.into_iter().find(|t| t.place() == place);
+                            tab.into_iter().for_each(|t| sh.wishes.push(Wish::Go(t)));
+                        }
                         _ => {}
                     }
-                    sh.act = Some(action);
+                    sh.wishes.push(Wish::Act(action));
                     return After::Close;
                 }
                 None => {}

@@ -2,7 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use crate::tui::shared::{Request, Shared};
+use crate::tui::protocol::Request;
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Field, width};
 
@@ -30,7 +31,7 @@ impl PathLine {
                 if path.is_empty() {
                     sh.complain("a file name is missing");
                 } else {
-                    sh.requests.push(Request::Export { path, text: text.to_owned() });
+                    sh.ask(Request::Export { path, text: text.to_owned() });
                     self.0 = None;
                 }
                 true

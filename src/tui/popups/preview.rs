@@ -4,11 +4,13 @@ use crossterm::event::KeyEvent;
 
 use super::path::PathLine;
 use super::{After, WHOLE, find_line, too_long, whole};
+use crate::tui::facts::Planned;
 use crate::tui::keymap::Action;
 use crate::tui::screens::plan;
-use crate::tui::shared::{Planned, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor};
+use crate::tui::wishes::Wish;
 
 /// The views, with a word for small screens.
 const VIEWS: [(&str, &str); 6] = [
@@ -104,7 +106,7 @@ impl Preview {
             Action::Cancel => return After::Close,
             Action::NextView => (self.view, self.cursor) = ((self.view + 1) % VIEWS.len(), Cursor::default()),
             Action::Copy => {
-                sh.copy = Some(text);
+                sh.wishes.push(Wish::Copy(text));
                 sh.say("copied, if your terminal allows it (OSC 52)");
             }
             Action::Export if plan::current(sh).is_some_and(|p| p.error.is_none()) => {

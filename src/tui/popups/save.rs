@@ -3,7 +3,8 @@
 use super::{After, WHOLE, find_line, too_long, whole};
 use crate::model::SaveMode;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Change, Reply, Request, Shared};
+use crate::tui::protocol::{Change, Reply, Request};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, beyond};
 
@@ -33,7 +34,7 @@ impl Save {
     }
 
     fn showing(mode: Option<SaveMode>, usual: Option<SaveMode>, sh: &mut Shared) -> Self {
-        sh.requests.push(Request::Change(Change::SavePreview { mode }));
+        sh.ask(Request::Change(Change::SavePreview { mode }));
         Self { mode, usual, text: None, cursor: Cursor::default() }
     }
 
@@ -63,7 +64,7 @@ impl Save {
             Action::Cancel => After::Close,
             Action::Accept => match self.mode.filter(|_| self.text.is_some()) {
                 Some(mode) => {
-                    sh.requests.push(Request::Change(Change::Save { mode }));
+                    sh.ask(Request::Change(Change::Save { mode }));
                     After::Close
                 }
                 None => After::Stay,
@@ -107,7 +108,7 @@ impl Save {
             Role::Dim,
             &format!("{enter} writes it, {other} chooses another; old ones stay as .before-portcullis"),
         );
-        let staged = sh.plan_is_new() && sh.busy.is_none();
+        let staged = sh.plan_is_new() && sh.facts.busy.is_none();
         if staged {
             c.put(
                 2,

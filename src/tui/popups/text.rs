@@ -8,6 +8,7 @@ use crate::tui::keymap::Action;
 use crate::tui::shared::Shared;
 use crate::tui::theme::Role;
 use crate::tui::widgets::{Canvas, Cursor};
+use crate::tui::wishes::Wish;
 
 /// State.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Text {
         match action {
             Action::Cancel => return After::Close,
             Action::Copy => {
-                sh.copy = Some(self.lines.join("\n"));
+                sh.wishes.push(Wish::Copy(self.lines.join("\n")));
                 sh.say("copied, if your terminal allows it (OSC 52)");
             }
             Action::Export => self.path.begin(&self.export.0),

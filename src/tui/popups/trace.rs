@@ -8,7 +8,8 @@ use super::{After, WHOLE, middle, too_long, whole};
 use crate::analyse::{Packet, StepResult, Trace, Verdict};
 use crate::model::Proto;
 use crate::tui::keymap::Action;
-use crate::tui::shared::{Reply, Request, Shared};
+use crate::tui::protocol::{Reply, Request};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, Field, beyond, wrap};
 
@@ -64,7 +65,7 @@ impl Tracer {
         match self.packet() {
             Ok(p) => {
                 self.error = None;
-                sh.requests.push(Request::Trace(p));
+                sh.ask(Request::Trace(p));
             }
             Err((field, e)) => {
                 self.focus = field;

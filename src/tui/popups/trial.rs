@@ -3,10 +3,13 @@
 use super::{After, middle};
 use crate::model::trial::State;
 use crate::model::{BootFile, Operator, Source, TrialPhase};
+use crate::tui::facts::TrialSeen;
 use crate::tui::keymap::{Action, Place};
-use crate::tui::shared::{Asked, Change, Open, Request, Shared, TrialSeen};
+use crate::tui::protocol::{Change, Request};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, width, wrap};
+use crate::tui::wishes::{Asked, Open};
 
 /// State.
 #[derive(Default, Debug)]
@@ -20,9 +23,9 @@ impl TrialPopup {
         match action {
             Action::Cancel | Action::Accept => return After::Close,
             Action::Keep => keep(sh),
-            Action::Revert => sh.requests.push(Request::Change(Change::Revert)),
-            Action::Extend => sh.requests.push(Request::Change(Change::Extend)),
-            Action::Save => sh.opens.push(Open::Save),
+            Action::Revert => sh.ask(Request::Change(Change::Revert)),
+            Action::Extend => sh.ask(Request::Change(Change::Extend)),
+            Action::Save => sh.open(Open::Save),
             _ => {}
         }
         After::Stay
@@ -33,7 +36,7 @@ impl TrialPopup {
         let (w, h) = (c.w(), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
         let mut c = area.frame("Trial");
-        let Some(t) = &sh.trial else {
+        let Some(t) = &sh.facts.trial else {
             c.put(1, 1, Role::Title, "No trial was begun here yet.");
             return;
         };
@@ -100,7 +103,7 @@ impl TrialPopup {
                 (Action::Revert, phase.revert_does()),
                 (Action::Extend, "adds a minute"),
             ] {
-                if sh.may_end(action).is_ok() {
+                if sh.facts.may_end(action).is_ok() {
                     lines.push((Role::Text, format!("{}  {does}", sh.key(Place::Trial, action))));
                 }
             }
@@ -150,7 +153,7 @@ impl TrialPopup {
                     )
                 }
             }));
-            lines.extend(sh.void().into_iter().flat_map(|p| {
+            lines.extend(sh.facts.void().into_iter().flat_map(|p| {
                 p.force.says().into_iter().map(|why| {
                     (
                         Role::Error,
@@ -158,7 +161,7 @@ impl TrialPopup {
                     )
                 })
             }));
-            if sh.enforced.boot_files.is_empty() {
+            if sh.facts.enforced.boot_files.is_empty() {
                 lines.push((
                     Role::Closed,
                     format!(
@@ -180,8 +183,8 @@ impl TrialPopup {
                 ),
             );
             match t.state {
-                State::Kept if sh.void_since_kept(&t.id).is_some() => {
-                    lines.extend(sh.void_since_kept(&t.id).into_iter().flat_map(|p| {
+                State::Kept if sh.facts.void_since_kept(&t.id).is_some() => {
+                    lines.extend(sh.facts.void_since_kept(&t.id).into_iter().flat_map(|p| {
                         p.force.says().into_iter().map(|why| {
                             (
                                 Role::Error,
@@ -204,7 +207,7 @@ impl TrialPopup {
                         sh.key(Place::Trial, Action::Save)
                     ),
                 )),
-                _ if sh.enforced.in_force.as_ref().is_some_and(|p| !p.force.holds()) => lines.push((
+                _ if sh.facts.enforced.in_force.as_ref().is_some_and(|p| !p.force.holds()) => lines.push((
                     Role::Partial,
                     format!(
                         "The plan is out, but what was kept before is not in force: Plan ({}) says why.",
@@ -235,7 +238,7 @@ impl TrialPopup {
             None => "",
         };
         lines.push((Role::Dim, format!("Trial {} of {}.{elsewhere}", t.id, t.operator)));
-        if sh.source() == Some(Source::Demo) {
+        if sh.facts.source() == Some(Source::Demo) {
             lines.push((Role::Dim, "This is the demo: nothing real is touched.".into()));
         }
         let tight = c.h() < 20;
@@ -262,8 +265,8 @@ impl TrialPopup {
 /// What somebody wrote to the files that boot loads, and what to do about it.
 fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
     let key = sh.key(Place::Trial, Action::Save);
-    BootFile::say(&sh.enforced.boot_files).into_iter().map(move |(holds, said)| {
-        match (holds.is_bad(), sh.trial_runs()) {
+    BootFile::say(&sh.facts.enforced.boot_files).into_iter().map(move |(holds, said)| {
+        match (holds.is_bad(), sh.facts.trial_runs()) {
             (false, _) => (Role::Partial, said),
             (true, true) => (Role::Error, format!("{} {said}", sh.theme.glyph(Glyph::No))),
             (true, false) => (Role::Error, format!("{} {said}: {key} does", sh.theme.glyph(Glyph::No))),
@@ -273,17 +276,17 @@ fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
 
 /// Whether the plan of a trial is the one that is staged now.
 fn is_staged(sh: &Shared, t: &TrialSeen) -> bool {
-    t.plan.as_ref() == Ok(&sh.plan)
+    t.plan.as_ref() == Ok(&sh.staged.plan)
 }
 
 /// Whether it is known to shut its own operator out.
 fn locks_out(sh: &Shared, t: &TrialSeen) -> bool {
-    is_staged(sh, t) && sh.planned.as_ref().is_some_and(|p| p.lockout && p.plan == sh.plan)
+    is_staged(sh, t) && sh.facts.planned.as_ref().is_some_and(|p| p.lockout && p.plan == sh.staged.plan)
 }
 
 /// Keeps, after asking where no login has shown yet that the way in is open.
 fn keep(sh: &mut Shared) {
-    if let Some(t) = sh.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
+    if let Some(t) = sh.facts.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
         let from = match t.operator {
             Operator::Ssh(peer) => format!("You came over SSH from {peer}"),
             Operator::Unattended => "A job without a terminal began it".to_owned(),
@@ -296,7 +299,7 @@ fn keep(sh: &mut Shared) {
             ),
             "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
         ];
-        sh.opens.push(Open::Ask {
+        sh.open(Open::Ask {
             title: "Keep without proof of access".into(),
             lines,
             yes: "To keep all the same".into(),
@@ -304,7 +307,7 @@ fn keep(sh: &mut Shared) {
         });
         return;
     }
-    sh.requests.push(Request::Change(Change::Keep { without_proof: false }));
+    sh.ask(Request::Change(Change::Keep { without_proof: false }));
 }
 
 /// A sentence begins with a capital letter.

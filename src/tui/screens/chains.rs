@@ -17,11 +17,14 @@ use std::sync::Arc;
 
 use crate::analyse::{Manager, Packet};
 use crate::model::{Chain, Family, Source, Table};
+use crate::tui::facts::{RulePlace, Seen};
 use crate::tui::keymap::{Action, Place};
+use crate::tui::protocol::Request;
 use crate::tui::search::Search;
 use crate::tui::sentence::leads_to;
-use crate::tui::shared::{Open, Request, Seen, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::widgets::Cursor;
+use crate::tui::wishes::Open;
 
 /// State of the screen.
 #[derive(Debug)]
@@ -206,8 +209,8 @@ impl Chains {
     }
 
     /// Shows one rule. A search that hides it ends.
-    pub fn show(&mut self, sh: &mut Shared) {
-        let (Some(place), Some(seen)) = (sh.show_rule.take(), sh.seen.clone()) else { return };
+    pub fn show(&mut self, place: &RulePlace, sh: &mut Shared) {
+        let Some(seen) = sh.facts.seen.clone() else { return };
         sh.search.clear();
         self.family = place.0;
         self.refresh(&seen, "");
@@ -226,7 +229,7 @@ impl Chains {
 
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
-        let Some(seen) = &sh.seen else { return Err("the host is still being looked at".into()) };
+        let Some(seen) = &sh.facts.seen else { return Err("the host is still being looked at".into()) };
         match action {
             Action::Family => {
                 let other = if self.family == Family::V4 { Family::V6 } else { Family::V4 };
@@ -245,7 +248,7 @@ impl Chains {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
-        let Some(seen) = sh.seen.clone() else { return };
+        let Some(seen) = sh.facts.seen.clone() else { return };
         self.refresh(&seen, &sh.search);
         if self.inside {
             if self.rules.act(action, self.len(&seen)) {
@@ -274,9 +277,9 @@ impl Chains {
                 self.refresh(&seen, &sh.search);
             }
             Action::Rates => {
-                let on = sh.rates.is_none();
-                sh.rates = on.then(Arc::default);
-                sh.requests.push(Request::Rates(on));
+                let on = sh.facts.rates.is_none();
+                sh.facts.rates = on.then(Arc::default);
+                sh.ask(Request::Rates(on));
                 sh.say(if on {
                     "counters are read every 2 s while this screen is shown"
                 } else {
@@ -285,12 +288,12 @@ impl Chains {
             }
             Action::Cancel => {
                 sh.search.clear();
-                sh.lit = None;
+                sh.facts.lit = None;
                 self.refresh(&seen, "");
             }
-            Action::Trace => sh.opens.push(Open::Trace { packet: self.sample(&seen).map(|(packet, _)| packet) }),
+            Action::Trace => sh.open(Open::Trace { packet: self.sample(&seen).map(|(packet, _)| packet) }),
             Action::Flow => match self.sample(&seen) {
-                Some((packet, label)) => sh.opens.push(Open::Flow { packet, label }),
+                Some((packet, label)) => sh.open(Open::Flow { packet, label }),
                 None => sh.complain("nothing is known that the way could lead to"),
             },
             Action::NextMatch => self.find(sh, &seen, true),
@@ -368,7 +371,7 @@ impl Chains {
 
     /// The search was taken: the cursor goes to what it found.
     pub fn found(&mut self, sh: &mut Shared) {
-        let Some(seen) = sh.seen.clone() else { return };
+        let Some(seen) = sh.facts.seen.clone() else { return };
         self.refresh(&seen, &sh.search);
         if !sh.search.is_empty() {
             self.inside = false;
@@ -394,7 +397,7 @@ impl Chains {
 
     /// A click.
     pub fn click(&mut self, x: u16, y: u16, sh: &Shared) {
-        let Some(seen) = &sh.seen else { return };
+        let Some(seen) = &sh.facts.seen else { return };
         if y < self.first_line {
             return;
         }
@@ -422,7 +425,7 @@ impl Chains {
 
     /// The wheel.
     pub fn wheel(&mut self, x: u16, lines: i32, sh: &Shared) {
-        let Some(seen) = &sh.seen else { return };
+        let Some(seen) = &sh.facts.seen else { return };
         if x < self.tree_width {
             self.tree.wheel(lines, self.lines.len());
             self.off_headings(lines > 0);

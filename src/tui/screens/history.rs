@@ -3,12 +3,15 @@
 use crate::model::trial::{By, State};
 use crate::model::{Source, count};
 use crate::syntax::plan as plan_file;
+use crate::tui::facts::TrialSeen;
 use crate::tui::keymap::{Action, Place};
+use crate::tui::protocol::Request;
 use crate::tui::screens::plan::rule_words;
 use crate::tui::search::Search;
-use crate::tui::shared::{Asked, Open, Request, Shared, TrialSeen};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, wrap};
+use crate::tui::wishes::{Asked, Open};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -20,13 +23,15 @@ pub struct History {
 
 /// Why nothing can be saved now.
 pub fn can_save(sh: &Shared) -> Result<(), String> {
-    match sh.source() {
+    match sh.facts.source() {
         Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
-        _ if sh.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
+        _ if sh.facts.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
         None => Err("the host is still being looked at".into()),
         // What somebody saved of a trial has to be written anew.
-        _ if sh.boot_holds_a_trial() => Ok(()),
-        _ if sh.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty()) && !sh.past.iter().any(TrialSeen::is_kept) => {
+        _ if sh.facts.boot_holds_a_trial() => Ok(()),
+        _ if sh.facts.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty())
+            && !sh.facts.past.iter().any(TrialSeen::is_kept) =>
+        {
             Err("nothing was kept here: there is nothing to save".into())
         }
         _ => Ok(()),
@@ -42,7 +47,7 @@ fn found(t: &TrialSeen, search: &Search) -> bool {
 /// The trials that a search leaves.
 fn shown(sh: &Shared) -> Vec<&TrialSeen> {
     let search = Search::new(&sh.search);
-    sh.past.iter().filter(|t| search.as_ref().is_none_or(|n| found(t, n))).collect()
+    sh.facts.past.iter().filter(|t| search.as_ref().is_none_or(|n| found(t, n))).collect()
 }
 
 impl History {
@@ -50,7 +55,7 @@ impl History {
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match action {
             Action::Save => can_save(sh),
-            Action::Find if sh.past.is_empty() => Err("there is no trial here".into()),
+            Action::Find if sh.facts.past.is_empty() => Err("there is no trial here".into()),
             Action::Again | Action::Compare if shown(sh).is_empty() => Err("there is no trial here".into()),
             _ => Ok(()),
         }
@@ -63,17 +68,17 @@ impl History {
         }
         let Some(t) = shown(sh).get(self.cursor.at).map(|t| (*t).clone()) else {
             if action == Action::Save {
-                sh.opens.push(Open::Save);
+                sh.open(Open::Save);
             }
             return;
         };
         match action {
-            Action::Save => sh.opens.push(Open::Save),
+            Action::Save => sh.open(Open::Save),
             Action::NextMatch | Action::PreviousMatch => {
                 let step = if action == Action::NextMatch { Action::Down } else { Action::Up };
                 self.cursor.act(step, shown(sh).len());
             }
-            Action::Compare => sh.requests.push(Request::Snapshot(t.id)),
+            Action::Compare => sh.ask(Request::Snapshot(t.id)),
             Action::Again => match t.plan {
                 Ok(plan) => {
                     let back = sh.key(Place::Plan, Action::Undo);
@@ -83,7 +88,7 @@ impl History {
                         t.began,
                         count(plan.rules.len(), "rule")
                     )];
-                    sh.opens.push(Open::Ask {
+                    sh.open(Open::Ask {
                         title: "Take this plan up again".into(),
                         lines,
                         yes: "Stage this plan".into(),
@@ -112,15 +117,15 @@ impl History {
     /// Draws.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let past = shown(sh);
-        sh.counts.set((past.len(), sh.past.len() - past.len()));
-        if sh.past.is_empty() {
-            c.put(2, 1, Role::Title, if sh.trial_runs() { "No trial has ended yet." } else { "No trial yet." });
-            let text = if sh.trial_runs() {
+        sh.counts.set((past.len(), sh.facts.past.len() - past.len()));
+        if sh.facts.past.is_empty() {
+            c.put(2, 1, Role::Title, if sh.facts.trial_runs() { "No trial has ended yet." } else { "No trial yet." });
+            let text = if sh.facts.trial_runs() {
                 format!(
                     "The first one runs: {} shows it. What becomes of it will stand here.",
                     sh.key(Place::History, Action::Trial)
                 )
-            } else if sh.source() == Some(Source::Capture) {
+            } else if sh.facts.source() == Some(Source::Capture) {
                 "This is captured text: trials are made on the host itself. A plan that you stage here can be \
                 exported as a script from its preview."
                     .to_owned()
@@ -180,12 +185,12 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
     let end = t.ended.as_ref().map_or_else(|| t.state.to_string(), |at| format!("{} at {at}", t.state));
     let why = t.why.as_ref().map_or_else(String::new, |w| format!(": {w}"));
     lines.push((Role::Dim, format!("{end}{why}")));
-    let kept_last = sh.past.iter().find(|p| p.is_kept()).is_some_and(|p| p.id == t.id);
-    let seen = sh.seen.as_ref();
+    let kept_last = sh.facts.past.iter().find(|p| p.is_kept()).is_some_and(|p| p.id == t.id);
+    let seen = sh.facts.seen.as_ref();
     match &t.saved {
-        _ if sh.void_since_kept(&t.id).is_some() => {
+        _ if sh.facts.void_since_kept(&t.id).is_some() => {
             let key = sh.key(Place::History, Action::Again);
-            lines.extend(sh.void_since_kept(&t.id).map(|p| {
+            lines.extend(sh.facts.void_since_kept(&t.id).map(|p| {
                 (
                     Role::Error,
                     format!("{} now: {}; {key} takes it up again", p.force.extent().says(), p.force.says().join("; ")),

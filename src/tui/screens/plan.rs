@@ -16,11 +16,14 @@ pub use comparison::{before_after, changed_lines, in_words};
 
 use crate::model::{Action as Does, Goal, Node, PlanRule, Source, clock, count};
 use crate::plan::{Check, CheckKind, Extent, Grade, in_force_checks, shuts_out};
+use crate::tui::facts::Planned;
 use crate::tui::keymap::{Action, Place};
+use crate::tui::protocol::{Allowed, Proposal};
 use crate::tui::search::{Search, next};
-use crate::tui::shared::{Allowed, Asked, Open, Planned, Proposal, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width, wrap};
+use crate::tui::wishes::{Asked, Open, Wish};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -42,20 +45,21 @@ pub fn rule_words(r: &PlanRule, arrow: &str) -> String {
 
 /// The plan that is worked out, if it is the one that is staged, for the host as it was seen last.
 pub fn current(sh: &Shared) -> Option<&Planned> {
-    sh.planned
+    sh.facts
+        .planned
         .as_deref()
-        .filter(|p| p.plan == sh.plan && sh.seen.as_ref().is_some_and(|s| Arc::ptr_eq(&s.view, &p.view)))
+        .filter(|p| p.plan == sh.staged.plan && sh.facts.seen.as_ref().is_some_and(|s| Arc::ptr_eq(&s.view, &p.view)))
 }
 
 /// Why the plan cannot be applied now.
 pub fn can_apply(sh: &Shared) -> Result<(), String> {
-    if sh.source() == Some(Source::Capture) {
+    if sh.facts.source() == Some(Source::Capture) {
         let (v, e) = (sh.key(Place::Plan, Action::Preview), sh.key(Place::Preview, Action::Export));
         return Err(format!(
             "this is captured text, not a host: look at the preview ({v}) and export the script with {e}"
         ));
     }
-    if sh.trial_runs() {
+    if sh.facts.trial_runs() {
         return Err(format!("a trial is pending: {} shows it and what ends it", sh.key(Place::Plan, Action::Trial)));
     }
     let Some(p) = current(sh) else { return Err("the plan is still being worked out".into()) };
@@ -71,7 +75,7 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
 /// What to know where a plan was kept whose rules are not loaded, or not all.
 fn lost(sh: &Shared) -> Option<String> {
     let key = sh.key(Place::Plan, Action::ToHistory);
-    let void = sh.void().filter(|p| !p.on_trial && p.force.is_lost())?;
+    let void = sh.facts.void().filter(|p| !p.on_trial && p.force.is_lost())?;
     Some(format!(
         "A plan was kept that is {} now: {}. Something else was loaded since, as at a boot that it was not saved for. \
             History ({key}) takes it up again.",
@@ -82,16 +86,17 @@ fn lost(sh: &Shared) -> Option<String> {
 
 /// The checks of a plan, and before them what keeps the one that was kept, or is on trial, from being in force.
 pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
-    let kept = sh.seen.as_ref().map(|s| &s.kept);
-    let in_force = kept.map(|kept| in_force_checks(&sh.enforced, &sh.plan, kept, sh.trial_runs()));
+    let kept = sh.facts.seen.as_ref().map(|s| &s.kept);
+    let in_force = kept.map(|kept| in_force_checks(&sh.facts.enforced, &sh.staged.plan, kept, sh.facts.trial_runs()));
     in_force.into_iter().flatten().chain(p.checks.iter().cloned()).collect()
 }
 
 /// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
 pub fn allow_first(sh: &mut Shared) -> String {
-    sh.plan_rule = sh.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.plan));
+    let rule = sh.facts.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.staged.plan));
+    rule.into_iter().for_each(|at| sh.wishes.push(Wish::PlanRule(at)));
     let key = sh.key(Place::Plan, Action::AllowNode);
-    let view = sh.seen.as_ref().map(|s| &s.view);
+    let view = sh.facts.seen.as_ref().map(|s| &s.view);
     let own = view.and_then(|v| v.ssh_peer).map(|(a, _)| format!("your own address {a}"));
     let maybe = || Some(format!("{}, which may be your own address,", view?.logins.as_ref()?.found.first()?.peer));
     let peer = own.or_else(maybe).unwrap_or_else(|| "your own address".to_owned());
@@ -122,19 +127,19 @@ pub fn apply(sh: &mut Shared) {
     if takes_away {
         lines.push("Rules of the plan that is loaded now go away.".into());
     }
-    if sh.source() == Some(Source::Demo) {
+    if sh.facts.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
     let yes =
         if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
-    sh.opens.push(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
+    sh.open(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }
 
 impl PlanScreen {
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         let empty = || {
-            if sh.plan.rules.is_empty() {
+            if sh.staged.plan.rules.is_empty() {
                 Err(format!("the plan is empty: press {} on a service", sh.key(Place::Services, Action::Protect)))
             } else {
                 Ok(())
@@ -156,7 +161,7 @@ impl PlanScreen {
             | Action::DropAll
             | Action::MoveUp
             | Action::MoveDown => empty(),
-            Action::Undo if sh.before.is_empty() => Err("nothing was changed yet".into()),
+            Action::Undo if sh.staged.before.is_empty() => Err("nothing was changed yet".into()),
             Action::Save => super::history::can_save(sh),
             _ => Ok(()),
         }
@@ -164,23 +169,24 @@ impl PlanScreen {
 
     /// Acts.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
-        let n = sh.plan.rules.len();
+        let n = sh.staged.plan.rules.len();
         if self.cursor.act(action, n) {
             return;
         }
         let at = self.cursor.at.min(n.saturating_sub(1));
-        let rule = sh.plan.rules.get(at).cloned();
+        let rule = sh.staged.plan.rules.get(at).cloned();
         match (action, rule) {
             (Action::NextMatch | Action::PreviousMatch, _) => {
                 let Some(search) = Search::new(&sh.search) else { return };
-                let found =
-                    next(at, n, action == Action::NextMatch, |i| search.in_text(&rule_words(&sh.plan.rules[i], "to")));
+                let found = next(at, n, action == Action::NextMatch, |i| {
+                    search.in_text(&rule_words(&sh.staged.plan.rules[i], "to"))
+                });
                 self.cursor.at = found.unwrap_or(at);
             }
-            (Action::Preview, _) => sh.opens.push(Open::Preview),
+            (Action::Preview, _) => sh.open(Open::Preview),
             (Action::Apply, _) => apply(sh),
             (Action::Undo, _) => sh.undo(),
-            (Action::Save, _) => sh.opens.push(Open::Save),
+            (Action::Save, _) => sh.open(Open::Save),
             (Action::Remove, Some(r)) => {
                 sh.stage(|p| {
                     p.rules.remove(at);
@@ -206,7 +212,7 @@ impl PlanScreen {
             }
             (Action::Edit, Some(r)) => {
                 if let Some(goal) = r.to.first() {
-                    sh.opens.push(Open::Nodes {
+                    sh.open(Open::Nodes {
                         goals: vec![goal.clone()],
                         what: goal.to_string(),
                         drop_rest: false,
@@ -216,7 +222,7 @@ impl PlanScreen {
             }
             (Action::AllowNode, Some(r)) => {
                 let what = r.to.iter().map(Goal::to_string).collect::<Vec<_>>().join(", ");
-                sh.opens.push(Open::Nodes { goals: r.to, what, drop_rest: false, rule: None });
+                sh.open(Open::Nodes { goals: r.to, what, drop_rest: false, rule: None });
             }
             (Action::DropAll, Some(r)) => {
                 sh.stage(|p| {
@@ -236,14 +242,14 @@ impl PlanScreen {
 
     /// A click.
     pub fn click(&mut self, y: u16, sh: &Shared) {
-        if y >= self.first_line && usize::from(y - self.first_line) < sh.plan.rules.len() {
+        if y >= self.first_line && usize::from(y - self.first_line) < sh.staged.plan.rules.len() {
             self.cursor.at = usize::from(y - self.first_line);
         }
     }
 
     /// The wheel.
     pub fn wheel(&mut self, lines: i32, sh: &Shared) {
-        self.cursor.wheel(lines, sh.plan.rules.len());
+        self.cursor.wheel(lines, sh.staged.plan.rules.len());
     }
 
     /// Draws.
@@ -251,15 +257,15 @@ impl PlanScreen {
         let arrow = c.theme.glyph(Glyph::Arrow);
         if let Some(search) = Search::new(&sh.search) {
             // Nothing is hidden here: the order of all rules is what counts.
-            sh.counts.set((sh.plan.rules.iter().filter(|r| search.in_text(&rule_words(r, "to"))).count(), 0));
+            sh.counts.set((sh.staged.plan.rules.iter().filter(|r| search.in_text(&rule_words(r, "to"))).count(), 0));
         }
         let wide = c.w() >= 110;
         let left = if wide { c.w() / 2 } else { c.w() };
         let nothing = current(sh).is_none_or(|p| p.nothing);
         let mut said = 0;
-        if sh.plan.rules.is_empty() {
+        if sh.staged.plan.rules.is_empty() {
             let key = |place, action| sh.key(place, action);
-            let (title, text) = if sh.plan_is_new() && sh.seen.is_some() {
+            let (title, text) = if sh.plan_is_new() && sh.facts.seen.is_some() {
                 (
                     "The plan is empty: applied, it takes everything of ours out.",
                     format!(
@@ -296,9 +302,9 @@ impl PlanScreen {
         let checks_height = (c.h() * 2 / 5).max(4);
         let top = c.h().saturating_sub(checks_height);
         let rules_height =
-            if wide { top } else { (sh.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
-        if !sh.plan.rules.is_empty() {
-            let state = if sh.trial_runs() {
+            if wide { top } else { (sh.staged.plan.rules.len() as u16 + 1).min(top * 3 / 5).max(3).max(said).min(top) };
+        if !sh.staged.plan.rules.is_empty() {
+            let state = if sh.facts.trial_runs() {
                 "a trial is pending"
             } else if sh.plan_is_new() {
                 "staged, not live"
@@ -309,13 +315,13 @@ impl PlanScreen {
                 1,
                 0,
                 &[
-                    (Role::Title, &format!("{} in this order", count(sh.plan.rules.len(), "rule"))),
+                    (Role::Title, &format!("{} in this order", count(sh.staged.plan.rules.len(), "rule"))),
                     (Role::Dim, &format!("  ({state})")),
                 ],
             );
             self.first_line = c.area().y + 1;
-            for (y, at) in self.cursor.window(sh.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
-                let r = &sh.plan.rules[at];
+            for (y, at) in self.cursor.window(sh.staged.plan.rules.len(), usize::from(rules_height - 1)).enumerate() {
+                let r = &sh.staged.plan.rules[at];
                 let here = at == self.cursor.at;
                 let y = y as u16 + 1;
                 if here {
@@ -354,7 +360,7 @@ impl PlanScreen {
 
 /// What the staged plan is, when it is the one that is kept.
 fn kept_words(sh: &Shared) -> &'static str {
-    match sh.void().filter(|p| !p.on_trial) {
+    match sh.facts.void().filter(|p| !p.on_trial) {
         Some(p) if p.force.is_lost() => "this is kept; what was kept later is not in force",
         Some(p) => match p.force.extent() {
             Extent::Whole | Extent::Part => "kept, but in force in part only",

@@ -20,11 +20,13 @@ use overview::{Tally, alert, empty, overview, tallies};
 use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Packet, Reach, Report};
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule, count};
 use crate::plan::{covers, goal_of, shuts_out};
+use crate::tui::facts::Seen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::search::Search;
-use crate::tui::shared::{Open, Seen, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor, width};
+use crate::tui::wishes::{Open, Wish};
 
 /// State of the screen.
 #[derive(Default, Debug)]
@@ -110,7 +112,7 @@ fn found(j: &Judged, search: &Search) -> bool {
 
 impl Services {
     fn refresh(&mut self, sh: &Shared) {
-        let Some(seen) = &sh.seen else { return };
+        let Some(seen) = &sh.facts.seen else { return };
         let key = (Arc::as_ptr(seen) as usize, sh.search.clone());
         if self.made_from.as_ref() == Some(&key) {
             return;
@@ -158,7 +160,7 @@ impl Services {
 
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
-        let Some(seen) = &sh.seen else { return Err("the host is still being looked at".into()) };
+        let Some(seen) = &sh.facts.seen else { return Err("the host is still being looked at".into()) };
         match action {
             Action::Protect | Action::AllowNode | Action::DropAll | Action::Follow | Action::Flow
                 if self.selected(seen).is_none() =>
@@ -176,13 +178,13 @@ impl Services {
             self.off_headings(!matches!(action, Action::Up | Action::PageUp));
             return;
         }
-        let Some(seen) = sh.seen.clone() else { return };
+        let Some(seen) = sh.facts.seen.clone() else { return };
         if matches!(action, Action::NextMatch | Action::PreviousMatch) {
             self.act(if action == Action::NextMatch { Action::Down } else { Action::Up }, sh);
             return;
         }
         if action == Action::Trace {
-            sh.opens.push(Open::Trace { packet: self.selected(&seen).map(sample_packet) });
+            sh.open(Open::Trace { packet: self.selected(&seen).map(sample_packet) });
             return;
         }
         let Some(j) = self.selected(&seen) else { return };
@@ -192,16 +194,18 @@ impl Services {
             Action::Protect | Action::AllowNode => {
                 // An RPC service is protected on all its ports.
                 let what = if matches!(goal, Goal::Service(_)) { goal.to_string() } else { e.label() };
-                sh.opens.push(Open::Nodes {
-                    goals: vec![goal],
-                    what,
-                    drop_rest: action == Action::Protect,
-                    rule: None,
-                });
+                sh.open(Open::Nodes { goals: vec![goal], what, drop_rest: action == Action::Protect, rule: None });
             }
             Action::DropAll => {
                 let drops = |r: &&PlanRule| r.action != Does::Allow && r.from.contains(&Node::Any);
-                let by = sh.plan.rules.iter().filter(drops).flat_map(|r| &r.to).find(|g| covers(&seen.view, g, &goal));
+                let by = sh
+                    .staged
+                    .plan
+                    .rules
+                    .iter()
+                    .filter(drops)
+                    .flat_map(|r| &r.to)
+                    .find(|g| covers(&seen.view, g, &goal));
                 if let Some(by) = by {
                     // A second rule could never match.
                     sh.say(format!("everybody else to {goal} is dropped already, by the rule for {by}"));
@@ -209,7 +213,7 @@ impl Services {
                     sh.say(format!("staged: drop everybody else to {goal}"));
                     sh.stage(|p| p.rules.push(PlanRule { action: Does::Drop, from: vec![Node::Any], to: vec![goal] }));
                     if let Some((peer, port)) = seen.view.ssh_peer
-                        && shuts_out(&seen.view, &sh.plan).is_some_and(|at| at + 1 == sh.plan.rules.len())
+                        && shuts_out(&seen.view, &sh.staged.plan).is_some_and(|at| at + 1 == sh.staged.plan.rules.len())
                     {
                         let key = sh.key(Place::Services, Action::AllowNode);
                         sh.complain(format!(
@@ -219,13 +223,14 @@ impl Services {
                     }
                 }
             }
-            Action::Flow => sh.opens.push(Open::Flow { packet: sample_packet(j), label: e.label() }),
+            Action::Flow => sh.open(Open::Flow { packet: sample_packet(j), label: e.label() }),
             Action::Follow => {
                 let rule = j.exposure.iter().flatten().flat_map(|x| &x.because).find_map(|b| b.rule.clone());
                 match rule {
                     Some(r) => {
-                        sh.show_rule = Some((r.family, r.table, r.chain, r.rule.unwrap_or(usize::MAX)));
-                        sh.go = Some(super::Tab::Chains);
+                        let place = (r.family, r.table, r.chain, r.rule.unwrap_or(usize::MAX));
+                        sh.wishes.push(Wish::ShowRule(place));
+                        sh.wishes.push(Wish::Go(super::Tab::Chains));
                     }
                     None => sh.complain("no single rule decides here"),
                 }
@@ -253,7 +258,7 @@ impl Services {
     /// Draws the list above and the detail below.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         self.refresh(sh);
-        let Some(seen) = &sh.seen else { return };
+        let Some(seen) = &sh.facts.seen else { return };
         if seen.report.endpoints.is_empty() {
             empty(c, sh, seen);
             return;

@@ -24,12 +24,16 @@ fn a_wrong_node_is_taken_out_in_the_guide() {
     assert!(c.picture().contains("192.0.2.99"), "{}", c.picture());
     c.press(&["down", "x", "up"]);
     let nodes: Vec<String> =
-        c.app.shared.plan.rules.iter().flat_map(|r| r.from.iter().map(ToString::to_string)).collect();
+        c.app.shared.staged.plan.rules.iter().flat_map(|r| r.from.iter().map(ToString::to_string)).collect();
     assert!(nodes.contains(&"192.0.2.11".into()) && !nodes.contains(&"192.0.2.99".into()), "{nodes:?}");
     c.press(&["x"]);
     assert!(c.picture().contains("Nobody yet"), "{}", c.picture());
     // What is protected stays so for everybody.
-    assert!(c.app.shared.plan.rules.iter().all(|r| r.action == crate::model::Action::Drop), "{:?}", c.app.shared.plan);
+    assert!(
+        c.app.shared.staged.plan.rules.iter().all(|r| r.action == crate::model::Action::Drop),
+        "{:?}",
+        c.app.shared.staged.plan
+    );
 }
 
 #[test]
@@ -65,9 +69,10 @@ fn what_the_guide_recommends_has_no_dead_rules() {
     let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
     assert!(c.press(&["enter"]).picture().contains("[x] nfs, nfs_acl "), "{}", c.picture());
     c.press(&["enter", "enter", "text:192.0.2.11", "enter", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     let dead = |a: &App| {
         a.shared
+            .facts
             .planned
             .as_ref()
             .unwrap()
@@ -83,11 +88,12 @@ fn what_the_guide_recommends_has_no_dead_rules() {
     assert!(c.picture().contains("nfs_acl 2049/tcp       IPv4   ● anyone     → ◐ 1 address"), "{}", c.picture());
     // And what is protected alone later joins the rules that are there.
     c.press(&["esc", "1", "/", "text:nfs_acl", "enter", "p", "text:192.0.2.12", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     assert_eq!(dead(&c.app), 0);
     let rules: Vec<String> = c
         .app
         .shared
+        .staged
         .plan
         .rules
         .iter()
@@ -116,7 +122,7 @@ fn on_captured_text_the_guide_ends_with_the_script() {
 fn the_guide_shows_a_trial_that_another_login_began() {
     let mut other = Cockpit::demo(80, 24);
     on_trial(&mut other);
-    let trial = other.app.shared.trial.clone();
+    let trial = other.app.shared.facts.trial.clone();
     let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
     assert!(c.picture().contains("step 1 of 7"), "{}", c.picture());
     c.app.reply(Reply::Trial(trial));
@@ -128,9 +134,9 @@ fn the_guide_shows_a_trial_that_another_login_began() {
 fn the_guide_does_not_end_before_boot_loads_the_rules() {
     let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
     c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     c.press(&["enter", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
     c.app.reply(Reply::Saved(
         "saved all but what managers rebuild: wrote it".into(),
         Some("Nothing loads these files at boot: install it.".into()),
@@ -147,7 +153,7 @@ fn the_guide_shows_all_that_is_open_and_cuts_nothing() {
     let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
     let first = c.picture();
     assert!(first.contains("below") && !first.contains("Services (1) shows all") && !first.contains('…'), "{first}");
-    let seen = c.app.shared.seen.clone().unwrap();
+    let seen = c.app.shared.facts.seen.clone().unwrap();
     let mut all = first;
     for _ in 0..seen.report.endpoints.len() {
         all.push_str(&c.press(&["down"]).picture());

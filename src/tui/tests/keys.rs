@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::Code;
-use crate::tui::shared::Task;
+use crate::tui::protocol::Task;
 
 #[test]
 fn what_is_not_known_is_said_before_the_list() {
@@ -63,11 +63,11 @@ fn what_is_offered_in_a_field_is_replaced_by_typing() {
 fn a_service_on_the_ports_of_a_dropped_one_is_not_dropped_again() {
     let mut c = Cockpit::demo(80, 24);
     c.press(&["/", "text:nfs", "enter", "d"]);
-    let rules = c.app.shared.plan.rules.clone();
+    let rules = c.app.shared.staged.plan.rules.clone();
     assert_eq!(rules.len(), 1, "{rules:?}");
     c.press(&["/", "text:nfs_acl", "enter", "d"]);
     let picture = c.picture();
-    assert!(c.app.shared.plan.rules == rules && picture.contains("dropped already"), "{picture}");
+    assert!(c.app.shared.staged.plan.rules == rules && picture.contains("dropped already"), "{picture}");
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn the_mouse_reaches_tabs_lists_popups_and_the_footer() {
         .click("/26              named")
         .click("/26              named")
         .click("ok");
-    assert_eq!(c.app.shared.plan.rules[0].from.len(), 1, "{:?}", c.app.shared.plan);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    assert_eq!(c.app.shared.staged.plan.rules[0].from.len(), 1, "{:?}", c.app.shared.staged.plan);
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     // What was said goes with the first click.
     c.click("staged: 1 node").click("3 Plan").click("apply on trial").click("No, go back").click("No, go back");
-    assert!(!c.app.shared.trial_runs() && c.app.place() == Place::Plan);
+    assert!(!c.app.shared.facts.trial_runs() && c.app.place() == Place::Plan);
     c.press(&["g", "backspace", "backspace"]);
     assert!(c.picture().contains("[x] portmapper"), "{}", c.picture());
     c.click("[x] portmapper");
@@ -101,11 +101,11 @@ fn the_texts_name_the_keys_in_force() {
     let mut c = Cockpit::with(Subject::Demo, config, 80, 24, false);
     assert!(c.picture().contains("G guide"), "{}", c.picture());
     c.press(&["P", "text:192.0.2.11", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     assert!(c.picture().contains("f3 shows"), "{}", c.picture());
     c.app.act(Action::ToPlan);
     c.press(&["y", "enter"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
     assert!(c.picture().contains("f5  keeps the plan"), "{}", c.picture());
     c.press(&["esc"]);
     assert!(c.picture().contains("f4 shows it"), "{}", c.picture());
@@ -115,7 +115,8 @@ fn the_texts_name_the_keys_in_force() {
 fn the_way_to_a_port_that_does_not_listen_there_is_not_called_open() {
     let mut c = Cockpit::demo(80, 24);
     let traced = |c: &mut Cockpit, from: &str| {
-        while !(c.app.shared.lit.is_some() && c.picture().contains(from) && c.picture().contains("filter INPUT")) {
+        while !(c.app.shared.facts.lit.is_some() && c.picture().contains(from) && c.picture().contains("filter INPUT"))
+        {
             let r = c.from.recv_timeout(Duration::from_secs(20)).unwrap();
             c.app.reply(r);
         }
@@ -176,7 +177,7 @@ fn no_key_panics() {
             }
         }
         // Exports would write files; all else goes to the demo.
-        let requests = std::mem::take(&mut c.app.shared.requests);
+        let requests = std::mem::take(&mut c.app.requests);
         for r in requests.into_iter().filter(|r| !matches!(r, Request::Export { .. })) {
             assert!(c.to.send(r));
         }
@@ -187,7 +188,7 @@ fn no_key_panics() {
             );
             c.app.reply(r);
         }
-        c.app.shared.copy = None;
+        c.app.copy = None;
         if n % 5 == 0 {
             c.app.draw();
         }
@@ -236,11 +237,11 @@ fn a_key_of_another_screen_says_so() {
 #[test]
 fn a_file_that_is_written_ends_no_change() {
     let mut c = Cockpit::demo(80, 24);
-    c.app.shared.changing = Some("applying".into());
+    c.app.shared.facts.changing = Some("applying".into());
     c.app.reply(Reply::Written("written: plan.sh".into()));
-    assert!(c.app.shared.changing.is_some());
+    assert!(c.app.shared.facts.changing.is_some());
     c.app.reply(Reply::Done("reverted".into()));
-    assert!(c.app.shared.changing.is_none());
+    assert!(c.app.shared.facts.changing.is_none());
 }
 
 #[test]

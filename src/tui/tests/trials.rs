@@ -8,23 +8,23 @@ use crate::plan::{Enforced, InForce, judge};
 /// The judgement of the trial that is shown, were the host as it is in a view.
 fn void(c: &Cockpit, view: &View) -> Enforced {
     let sh = &c.app.shared;
-    let on_trial = sh.trial_runs();
+    let on_trial = sh.facts.trial_runs();
     let families = crate::plan::build(
-        sh.seen.as_ref().map(|s| &s.view).unwrap(),
-        sh.trial.as_ref().unwrap().plan.as_ref().unwrap(),
+        sh.facts.seen.as_ref().map(|s| &s.view).unwrap(),
+        sh.facts.trial.as_ref().unwrap().plan.as_ref().unwrap(),
     )
     .unwrap()
     .families;
     let force = judge(&families, on_trial, view);
     Enforced {
-        in_force: Some(InForce { trial: sh.trial.as_ref().unwrap().id.clone(), on_trial, force, saved: false }),
+        in_force: Some(InForce { trial: sh.facts.trial.as_ref().unwrap().id.clone(), on_trial, force, saved: false }),
         boot_files: Vec::new(),
     }
 }
 
 /// The host that was seen last after somebody changed its IPv4 rules.
 fn changed(c: &Cockpit, script: &str) -> View {
-    let mut view = View::clone(&c.app.shared.seen.as_ref().unwrap().view);
+    let mut view = View::clone(&c.app.shared.facts.seen.as_ref().unwrap().view);
     view.v4.as_mut().unwrap().apply(&format!("*filter\n{script}\nCOMMIT\n")).unwrap();
     view
 }
@@ -43,6 +43,7 @@ fn a_plan_that_is_not_in_force() {
         on_trial(c);
         c.until(|a| {
             a.shared
+                .facts
                 .seen
                 .as_ref()
                 .is_some_and(|s| s.view.v4.as_ref().is_some_and(|v4| v4.chain("filter", "PORTCULLIS").is_some()))
@@ -75,7 +76,7 @@ fn what_was_saved_of_a_trial_can_be_written_anew_where_nothing_was_kept() {
     let mut c = Cockpit::demo(80, 24);
     on_trial(&mut c);
     c.press(&["r"]);
-    c.until(|a| !a.shared.trial_runs() && a.shared.changing.is_none() && a.shared.busy.is_none());
+    c.until(|a| !a.shared.facts.trial_runs() && a.shared.facts.changing.is_none() && a.shared.facts.busy.is_none());
     assert!(c.press(&["esc", "4", "s"]).picture().contains("nothing was kept here"), "{}", c.picture());
     let saved = vec![BootFile { path: "/etc/iptables/rules.v4".into(), holds: BootHolds::Trial }];
     c.app.reply(Reply::Enforced(Enforced { boot_files: saved, ..Enforced::default() }));
@@ -92,7 +93,7 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
     assert!(c.picture().contains("No trial has ended yet."), "{}", c.picture());
     // What was staged is taken back meanwhile.
     c.press(&["3", "u", "T", "r"]);
-    c.until(|a| a.shared.trial.as_ref().is_some_and(|t| t.state == State::Reverted) && at_rest(a));
+    c.until(|a| a.shared.facts.trial.as_ref().is_some_and(|t| t.state == State::Reverted) && at_rest(a));
     assert!(c.picture().contains("History (4) takes the plan up again"), "{}", c.picture());
 }
 
@@ -100,13 +101,13 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
 fn what_the_preview_exports_is_the_script_of_the_command_line() {
     let mut c = Cockpit::demo(80, 24);
     c.press(&["p", "text:192.0.2.11", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     c.press(&["3", "v", "e"]);
     // The worker must not write it.
     c.app.input(Input::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
-    let view = c.app.shared.seen.as_ref().unwrap().view.clone();
-    let script = crate::plan::shell_script(&crate::plan::build(&view, &c.app.shared.plan).unwrap());
-    let exported = std::mem::take(&mut c.app.shared.requests)
+    let view = c.app.shared.facts.seen.as_ref().unwrap().view.clone();
+    let script = crate::plan::shell_script(&crate::plan::build(&view, &c.app.shared.staged.plan).unwrap());
+    let exported = std::mem::take(&mut c.app.requests)
         .iter()
         .find_map(|r| if let Request::Export { text, .. } = r { Some(text.clone()) } else { None });
     assert_eq!(exported, Some(script));
@@ -128,7 +129,7 @@ fn reading_the_difference_does_not_change_what_is_saved() {
 fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
     let mut c = Cockpit::demo(80, 24);
     on_trial(&mut c);
-    let running = c.app.shared.trial.clone().unwrap();
+    let running = c.app.shared.facts.trial.clone().unwrap();
     for (state, phase, says) in [
         (State::Expired, TrialPhase::Expired, "xpired: the kernel went back to the old rules"),
         (State::Reverting, TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
@@ -155,14 +156,14 @@ fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
             "{popup}"
         );
         c.press(&["k"]);
-        assert!(c.app.shared.requests.is_empty() && c.picture().contains("not now: "), "{}", c.picture());
+        assert!(c.app.requests.is_empty() && c.picture().contains("not now: "), "{}", c.picture());
     }
 }
 
 #[test]
 fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
     let mut c = Cockpit::demo(80, 24);
-    let view = c.app.shared.seen.as_ref().unwrap().view.clone();
+    let view = c.app.shared.facts.seen.as_ref().unwrap().view.clone();
     kept(&mut c);
     c.press(&["esc", "3"]);
     c.until_shown("connected now");
@@ -174,7 +175,7 @@ fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
     let enforced = void(&c, &view);
     c.app.reply(Reply::Enforced(enforced));
     c.app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(view, Plan::default()))));
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan.rules.is_empty()));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan.rules.is_empty()));
     let picture = c.picture();
     assert!(picture.contains("A plan was kept that is not in force now: our chains are gone from IPv4"), "{picture}");
     assert!(
@@ -214,7 +215,7 @@ fn the_save_popup_says_that_a_staged_plan_is_not_in_it() {
 fn the_question_names_who_is_cut() {
     let mut c = Cockpit::demo(80, 24);
     c.press(&["/", "text:2049", "enter", "p", "text:192.0.2.11", "enter", "3"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     assert!(c.press(&["y"]).picture().contains("✗ connected now and blocked after: 192.0.2.12"), "{}", c.picture());
 }
 
@@ -227,7 +228,7 @@ fn no_key_is_silent_on_the_trial() {
     assert!(c.press(&["esc", "g", "k"]).picture().contains("there k keeps it"), "{}", c.picture());
     assert!(c.picture().contains("root logged in from 10.0.0.5"), "{}", c.picture());
     c.press(&["enter", "r"]);
-    c.until(|a| !a.shared.trial_runs() && a.shared.changing.is_none());
+    c.until(|a| !a.shared.facts.trial_runs() && a.shared.facts.changing.is_none());
     c.app.shared.note = None;
     let ended = c.picture();
     assert!(ended.contains("This trial has ended") && !ended.lines().last().unwrap().contains("keep"), "{ended}");
@@ -240,12 +241,12 @@ fn what_was_kept_before_is_not_called_reverted() {
     on_trial(&mut c);
     // As if another login had kept it before the answer to the key.
     for change in [Change::Keep { without_proof: true }, Change::Revert] {
-        c.app.shared.requests.push(Request::Change(change));
+        c.app.shared.ask(Request::Change(change));
     }
     let said = |a: &App| {
         a.shared.note.as_ref().is_some_and(|n| n.bad && n.text.contains("was kept before; nothing was reverted now"))
     };
-    c.until(|a| a.shared.trial.as_ref().is_some_and(TrialSeen::is_kept) && said(a));
+    c.until(|a| a.shared.facts.trial.as_ref().is_some_and(TrialSeen::is_kept) && said(a));
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn a_trial_that_begins_takes_no_keys_from_somebody_who_types() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
     c.press(&["3", "y", "enter", "1", "p", "text:192.0."]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
     let picture = c.picture();
     assert!(
         c.app.place() == Place::Nodes && picture.contains("192.0.") && picture.contains("the trial runs: T shows it"),
@@ -262,7 +263,7 @@ fn a_trial_that_begins_takes_no_keys_from_somebody_who_types() {
     // Neither does it come up under the next keys.
     c.press(&["text:rk", "esc", "r", "k"]);
     assert!(
-        c.app.shared.trial_runs() && c.app.shared.changing.is_none() && c.app.place() == Place::Services,
+        c.app.shared.facts.trial_runs() && c.app.shared.facts.changing.is_none() && c.app.place() == Place::Services,
         "{}",
         c.picture()
     );
@@ -274,9 +275,9 @@ fn a_trial_that_begins_takes_no_keys_from_a_list() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
     c.press(&["3", "y", "enter", "v", "j"]);
-    c.until(|a| a.shared.trial_runs() && a.shared.busy.is_none());
+    c.until(|a| a.shared.facts.trial_runs() && a.shared.facts.busy.is_none());
     assert_eq!(c.press(&["k"]).app.place(), Place::Preview);
-    assert!(c.app.shared.changing.is_none());
+    assert!(c.app.shared.facts.changing.is_none());
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn questions_wait_until_nobody_types() {
     staged(&mut c);
     c.press(&["3", "y"]);
     c.app.act(Action::Accept);
-    c.app.shared.requests.clear();
+    c.app.requests.clear();
     c.press(&["1", "p", "text:nfs"]);
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
     assert!(
@@ -306,7 +307,7 @@ fn questions_wait_until_nobody_types() {
 fn a_plan_worked_out_for_an_older_look_is_not_shown_and_not_applied() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
-    let seen = c.app.shared.seen.clone().unwrap();
+    let seen = c.app.shared.facts.seen.clone().unwrap();
     let view = std::sync::Arc::new((*seen.view).clone());
     c.app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(view, seen.kept.clone()))));
     assert!(c.press(&["v"]).picture().contains("working it out"), "{}", c.picture());
@@ -317,12 +318,11 @@ fn a_plan_worked_out_for_an_older_look_is_not_shown_and_not_applied() {
 fn the_question_applies_what_it_was_asked_about() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
-    let (plan, view) = (c.app.shared.plan.clone(), c.app.shared.seen.as_ref().unwrap().view.clone());
+    let (plan, view) = (c.app.shared.staged.plan.clone(), c.app.shared.facts.seen.as_ref().unwrap().view.clone());
     let applies = |c: &mut Cockpit| {
         c.app.act(Action::Accept);
         let found = c
             .app
-            .shared
             .requests
             .drain(..)
             .find_map(|r| if let Request::Change(Change::Apply { what, .. }) = r { Some(what) } else { None })
@@ -334,7 +334,7 @@ fn the_question_applies_what_it_was_asked_about() {
     // More is staged and the host looked at again before the answer is there, a question.
     c.app.shared.stage(|p| p.rules.truncate(1));
     c.press(&["R"]);
-    c.until(|a| !std::sync::Arc::ptr_eq(&a.shared.seen.as_ref().unwrap().view, &view));
+    c.until(|a| !std::sync::Arc::ptr_eq(&a.shared.facts.seen.as_ref().unwrap().view, &view));
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
     assert!(c.picture().contains("What was staged since is not part of it"), "{}", c.picture());
     applies(&mut c);
@@ -344,7 +344,7 @@ fn the_question_applies_what_it_was_asked_about() {
 fn the_plan_on_trial_is_no_draft_from_before() {
     let mut other = Cockpit::demo(80, 24);
     on_trial(&mut other);
-    let trial = other.app.shared.trial.clone().unwrap();
+    let trial = other.app.shared.facts.trial.clone().unwrap();
     let plan = trial.plan.clone().unwrap();
     let ended = |state| Reply::Trial(Some(TrialSeen { pending: false, phase: None, state, ..trial.clone() }));
     let asks = |c: &mut Cockpit, draft: &Plan, then: State| {
@@ -378,7 +378,7 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
         reply
     };
     let mut c = Cockpit::demo(80, 24);
-    let before = c.app.shared.plan.clone();
+    let before = c.app.shared.staged.plan.clone();
     c.app.reply(foreign());
     let said = |c: &mut Cockpit| c.picture().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
     let shown = said(&mut c);
@@ -391,10 +391,10 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     c.press(&["enter"]);
-    assert!(c.app.shared.plan == before && said(&mut c).contains("not staged"), "{}", c.picture());
+    assert!(c.app.shared.staged.plan == before && said(&mut c).contains("not staged"), "{}", c.picture());
     c.app.reply(foreign());
     c.press(&["down", "enter"]);
-    assert!(c.app.shared.plan == a_draft() && said(&mut c).contains("the draft is staged"), "{}", c.picture());
+    assert!(c.app.shared.staged.plan == a_draft() && said(&mut c).contains("the draft is staged"), "{}", c.picture());
     // One's own is offered first, with its place.
     let mut c = Cockpit::demo(80, 24);
     c.app.reply(drafted(a_draft()));
@@ -404,16 +404,16 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
         c.picture()
     );
     c.press(&["enter"]);
-    assert_eq!(c.app.shared.plan, a_draft());
+    assert_eq!(c.app.shared.staged.plan, a_draft());
 }
 
 #[test]
 fn a_draft_can_be_discarded_and_says_what_of_it_is_live() {
-    let asked = |c: &mut Cockpit| c.app.shared.requests.iter().any(|r| matches!(r, Request::StoreDraft(_)));
+    let asked = |c: &mut Cockpit| c.app.requests.iter().any(|r| matches!(r, Request::StoreDraft(_)));
     let mut c = Cockpit::demo(80, 24);
     kept(&mut c);
     c.press(&["esc"]);
-    let mut draft = c.app.shared.plan.clone();
+    let mut draft = c.app.shared.staged.plan.clone();
     let kept = draft.rules.len();
     draft.rules.extend(a_draft().rules);
     c.app.reply(drafted(draft.clone()));
@@ -435,13 +435,13 @@ fn the_way_on_from_a_lock_out_is_at_the_cursor() {
     let mut c = Cockpit::demo(80, 24);
     staged(&mut c);
     c.press(&["/", "text:22/tcp", "enter", "d", "3"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     let asked = c.press(&["y"]).picture();
     assert!(asked.contains("a on the Plan screen allows"), "{asked}");
     c.press(&["esc", "a"]);
     assert!(c.picture().contains("Who may use 22/tcp"), "{}", c.picture());
     c.press(&["tab", "enter"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     assert!(!c.press(&["y"]).picture().contains("lock me out"), "{}", c.picture());
 }
 
@@ -463,13 +463,13 @@ fn the_rule_that_shuts_the_operator_out() {
 #[test]
 fn what_was_kept_and_not_saved_is_said_at_the_start() {
     let mut other = Cockpit::demo(80, 24);
-    let fresh = other.app.shared.seen.as_ref().unwrap().view.clone();
+    let fresh = other.app.shared.facts.seen.as_ref().unwrap().view.clone();
     kept(&mut other);
-    let trial = other.app.shared.trial.clone().unwrap();
+    let trial = other.app.shared.facts.trial.clone().unwrap();
     let said = |trial: &TrialSeen, enforced: Enforced| {
         let config = Config::usual(Theme { depth: Depth::Many, ground: Ground::Either, unicode: true, reader: false });
         let mut app = App::new(config, Rect::new(0, 0, 80, 24), false);
-        let seen = other.app.shared.seen.as_ref().unwrap();
+        let seen = other.app.shared.facts.seen.as_ref().unwrap();
         app.reply(Reply::Enforced(enforced));
         app.reply(Reply::Seen(std::sync::Arc::new(planned::seen(seen.view.clone(), seen.kept.clone()))));
         app.reply(Reply::Trial(Some(trial.clone())));
@@ -497,10 +497,10 @@ fn what_was_kept_and_not_saved_is_said_at_the_start() {
 fn what_was_typed_before_a_refusal_is_not_asked_again() {
     let mut c = Cockpit::demo(120, 40);
     c.press(&["/", "text:22/tcp", "enter", "d", "3"]);
-    c.until(|a| a.shared.planned.as_ref().is_some_and(|p| p.plan == a.shared.plan));
+    c.until(|a| a.shared.facts.planned.as_ref().is_some_and(|p| p.plan == a.shared.staged.plan));
     let applies = |c: &mut Cockpit| {
         c.app.act(Action::Accept);
-        c.app.shared.requests.drain(..).any(|r| matches!(r, Request::Change(Change::Apply { .. })))
+        c.app.requests.drain(..).any(|r| matches!(r, Request::Change(Change::Apply { .. })))
     };
     c.press(&["y", "text:lock me out"]);
     assert!(applies(&mut c));

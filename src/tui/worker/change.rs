@@ -7,7 +7,7 @@ use super::told::{Machine, Teller, shown};
 use crate::host::Host;
 use crate::model::Code;
 use crate::trial::{self, Options, Refusal, Reverted, save};
-use crate::tui::shared::{Change, Proposal, Reply, Request};
+use crate::tui::protocol::{Change, Proposal, Reply, Request};
 use crate::tui::widgets::wrap;
 
 /// Sentences in the save popup are broken at this width, for 80 columns.
@@ -167,7 +167,7 @@ fn preview_text(p: &save::Preview) -> String {
 mod tests {
     use crate::model::Code;
     use crate::observe::capture::Input;
-    use crate::tui::shared::{Change, Reply, Request};
+    use crate::tui::protocol::{Change, Reply, Request};
     use crate::tui::worker::{Subject, Worker};
 
     #[test]

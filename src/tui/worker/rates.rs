@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::model::{Backend, Family, Ruleset};
 use crate::observe::firewall;
-use crate::tui::shared::{Rate, Rates};
+use crate::tui::facts::{Rate, Rates};
 
 /// Pause between two readings.
 const EVERY: Duration = Duration::from_secs(2);

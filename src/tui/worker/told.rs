@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::syntax::plan as plan_file;
 use crate::trial::{self, Record, Status};
+use crate::tui::facts::TrialSeen;
+use crate::tui::protocol::Reply;
 use crate::tui::sentence::utc;
-use crate::tui::shared::{Reply, TrialSeen};
 
 /// The rules are read again while a trial runs, but of the time that goes by so one part at most: a host with very many
 /// has better things to do.

@@ -4,11 +4,12 @@ use super::{Guide, STEPS, Step, open};
 use crate::analyse::Judged;
 use crate::model::trial::State;
 use crate::model::{Family, Node, Source, TrialPhase, clock};
+use crate::tui::facts::{Planned, TrialSeen};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::popups::trial::capital;
 use crate::tui::screens::plan;
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Planned, Shared, TrialSeen};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, beyond, width, wrap};
 
@@ -25,7 +26,7 @@ impl Guide {
         }
         let esc = match self.step {
             Step::Done => String::new(),
-            Step::Trial if sh.phase().is_some_and(|p| p.left().is_some()) => {
+            Step::Trial if sh.facts.phase().is_some_and(|p| p.left().is_some()) => {
                 "   esc: leave, the clock runs on".to_owned()
             }
             Step::Who | Step::Change if sh.plan_is_new() => {
@@ -68,7 +69,7 @@ impl Guide {
             open(sh).map(|j| [(Role::Text, j.endpoint.label()), side(j, Family::V4), side(j, Family::V6)]).collect();
         if rows.is_empty() {
             // Not known is not closed.
-            let unknown = sh.seen.as_ref().is_none_or(|s| s.view.unread.iter().any(Option::is_some));
+            let unknown = sh.facts.seen.as_ref().is_none_or(|s| s.view.unread.iter().any(Option::is_some));
             let (role, text) = if unknown {
                 (Role::Partial, "The rules could not be read: who gets in is not known.")
             } else {
@@ -165,7 +166,7 @@ impl Guide {
 fn words(step: Step, sh: &Shared) -> (String, String, String) {
     let s = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
     match step {
-        Step::Open if !sh.plan_is_new() && !sh.plan.rules.is_empty() => s(
+        Step::Open if !sh.plan_is_new() && !sh.staged.plan.rules.is_empty() => s(
             "What is open now?",
             "Each line is something that others can reach over the network, and who gets in. A plan is kept here \
             already: the guide begins with it, and what it protects is ticked.",
@@ -189,7 +190,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 dropped.",
             "what will change",
         ),
-        Step::Change if sh.source() == Some(Source::Capture) => s(
+        Step::Change if sh.facts.source() == Some(Source::Capture) => s(
             "What would change?",
             "This is captured text, not a host. Below: who gets in before and after, then the checks. The preview has \
             the commands; e there writes them to a script for the host.",
@@ -201,8 +202,8 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 cross.",
             "apply on trial",
         ),
-        Step::Trial if sh.trial_runs() => {
-            let trial = sh.trial.as_ref();
+        Step::Trial if sh.facts.trial_runs() => {
+            let trial = sh.facts.trial.as_ref();
             let stands = trial.and_then(TrialSeen::stands).unwrap_or_default();
             let now = match trial.map(|t| (t.proven(), t.needs_proof)) {
                 Some((Some((user, peer)), _)) => {
@@ -213,9 +214,10 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 }
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
-            match sh.phase() {
-                _ if sh.void().is_some() => {
+            match sh.facts.phase() {
+                _ if sh.facts.void().is_some() => {
                     let why = sh
+                        .facts
                         .void()
                         .map(|p| format!("The plan is {}: {}.", p.force.extent().says(), p.force.says().join("; ")))
                         .unwrap_or_default();
@@ -250,7 +252,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
             };
             s("Kept, but not in force.", &void_words(sh).unwrap_or_default(), enter)
         }
-        Step::Trial => match sh.trial.as_ref().map(|t| t.state) {
+        Step::Trial => match sh.facts.trial.as_ref().map(|t| t.state) {
             Some(State::Kept) => s(
                 "Kept.",
                 "The new rules stay as long as the machine runs. A reboot would still bring the old ones.",
@@ -270,9 +272,10 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         ),
         Step::Done => {
             let key = |a| sh.key(Place::Services, a);
-            let saved = sh.boot_to_do.as_ref().map_or("The rules are live, kept and saved.".to_owned(), |to_do| {
-                format!("The rules are live, kept and written. Before the next boot: {to_do}")
-            });
+            let saved =
+                sh.facts.boot_to_do.as_ref().map_or("The rules are live, kept and saved.".to_owned(), |to_do| {
+                    format!("The rules are live, kept and written. Before the next boot: {to_do}")
+                });
             let text = format!(
                 "{saved} Services ({}) shows who gets in now, History ({}) what was done. {} comes back here. To \
                 change the plan that is kept, {} goes to the first step with it.",
@@ -281,14 +284,14 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 key(Action::Guide),
                 sh.key(Place::Guide, Action::Back)
             );
-            s(if sh.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
+            s(if sh.facts.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
         }
     }
 }
 
 /// Why what was kept is not in force, and the way on.
 fn void_words(sh: &Shared) -> Option<String> {
-    let void = sh.trial.as_ref().and_then(|t| sh.void_since_kept(&t.id))?;
+    let void = sh.facts.trial.as_ref().and_then(|t| sh.facts.void_since_kept(&t.id))?;
     let key = |a| sh.key(Place::Services, a);
     Some(format!(
         "It is {}: {}. Saved as it is now, it would not be in force after a boot either. Plan ({}) says what to do, \

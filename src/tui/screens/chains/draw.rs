@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use super::{Chains, Line};
 use crate::analyse::{Manager, StepResult};
 use crate::model::{Chain, Family, count};
+use crate::tui::facts::Seen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::sentence::{Columns, columns, policy_sentence, sentence};
-use crate::tui::shared::{Seen, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, fit, fit_middle, wrap};
 
 impl Chains {
     /// Draws tree, rules and the rule at the cursor.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
-        let Some(seen) = &sh.seen else { return };
+        let Some(seen) = &sh.facts.seen else { return };
         self.refresh(seen, &sh.search);
         if let Some(h) = &self.hits {
             sh.counts.set((h.found, h.all - h.found));
@@ -135,7 +136,8 @@ impl Chains {
         }
         let shown = self.shown().map(<[usize]>::to_vec);
         let len = self.len(seen);
-        let rates = sh.rates.as_ref().and_then(|r| r.rules.get(&(self.family, table.clone(), chain_name.clone())));
+        let rates =
+            sh.facts.rates.as_ref().and_then(|r| r.rules.get(&(self.family, table.clone(), chain_name.clone())));
         for (y, at) in self.rules.window(len, usize::from(c.h().saturating_sub(2))).enumerate() {
             let y = y as u16 + 2;
             let here = self.inside && at == self.rules.at;
@@ -152,7 +154,7 @@ impl Chains {
                 c.put(w.target, y, Role::Dim, &text);
                 continue;
             };
-            let lit = sh.lit.as_ref().and_then(|t| {
+            let lit = sh.facts.lit.as_ref().and_then(|t| {
                 t.path
                     .iter()
                     .find(|s| s.table == table && s.chain == chain_name && s.rule == Some(n + 1))

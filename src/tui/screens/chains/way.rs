@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::analyse::{Endpoint, Judged, Packet, RuleRef};
 use crate::model::{AddrSet, Chain, Family, IfaceMatch, Match, Net, Proto};
+use crate::tui::facts::Seen;
 use crate::tui::screens::services::{sample_packet, stranger};
-use crate::tui::shared::Seen;
 
 /// A packet and where it goes, for a rule (from 0; the number of rules for the end of the chain) or for a whole chain.
 /// Best is one that reaches something on this host by that rule, then one that the rule speaks of.

@@ -4,9 +4,10 @@ use super::{all_checks, sorted};
 use crate::analyse::Endpoint;
 use crate::model::{Family, count};
 use crate::plan::{Grade, fares};
+use crate::tui::facts::Planned;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::screens::services::summary;
-use crate::tui::shared::{Planned, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, wrap};
 
@@ -45,10 +46,10 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
 
 /// How the endpoints fare that the plan is about, one line for what fares alike; with the word for both families.
 fn lines<'a>(sh: &'a Shared, p: &'a Planned) -> Vec<(Line<'a>, &'static str)> {
-    let (Some(after), Some(seen)) = (&p.after, &sh.seen) else { return Vec::new() };
+    let (Some(after), Some(seen)) = (&p.after, &sh.facts.seen) else { return Vec::new() };
     // The ports of a service that fare alike are one line.
     let mut rows: Vec<Line> = Vec::new();
-    for f in fares(&seen.view, (&sh.plan, &seen.kept), &seen.report, after) {
+    for f in fares(&seen.view, (&sh.staged.plan, &seen.kept), &seen.report, after) {
         let (before, after) = (summary(f.endpoint, Some(f.before)), summary(f.endpoint, Some(f.after)));
         let changed = f.is_changed();
         match rows.iter_mut().find(|r| r.changed == changed && r.is(f.endpoint, f.family, &before, &after)) {

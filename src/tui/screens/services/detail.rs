@@ -3,7 +3,7 @@
 use super::how_many;
 use crate::analyse::{Because, Judged, Reach, Verdict};
 use crate::model::Family;
-use crate::tui::shared::Seen;
+use crate::tui::facts::Seen;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, fit, width, wrap};
 

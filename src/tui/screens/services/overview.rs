@@ -2,9 +2,10 @@
 
 use crate::analyse::{EndpointKind, Exposure, Judged};
 use crate::model::Source;
+use crate::tui::facts::Seen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::notes;
-use crate::tui::shared::{Seen, Shared};
+use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, wrap};
 

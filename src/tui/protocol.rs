@@ -1,0 +1,210 @@
+//! The words between the screen and the worker.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::facts::{Planned, Rates, Seen, TrialSeen};
+use crate::analyse::{Packet, Trace};
+use crate::model::{Code, FileOrigin, Plan, SaveMode, View};
+use crate::plan::Enforced;
+
+/// What the worker is asked to do.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Request {
+    Look,
+    Work(Plan),
+    Trace(Packet),
+    Resolve(String),
+    Change(Change),
+    /// Counters are read every two seconds, or no longer.
+    Rates(bool),
+    /// What was loaded before a trial, beside what is loaded now.
+    Snapshot(String),
+    Export {
+        path: String,
+        text: String,
+    },
+    StoreDraft(Plan),
+    Stop,
+}
+
+/// What is asked of the thread that changes the host.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Change {
+    Apply {
+        what: Proposal,
+        within: Duration,
+    },
+    Keep {
+        without_proof: bool,
+    },
+    Revert,
+    Extend,
+    /// Without a mode, that which is usual on the host.
+    SavePreview {
+        mode: Option<SaveMode>,
+    },
+    Save {
+        mode: SaveMode,
+    },
+}
+
+impl Change {
+    /// What is said while it is under way; `None`: nothing has to wait for it.
+    pub fn doing(&self) -> Option<&'static str> {
+        match self {
+            Self::Apply { .. } => Some("applying"),
+            Self::Keep { .. } => Some("keeping"),
+            Self::Revert => Some("reverting"),
+            Self::Save { .. } => Some("saving"),
+            Self::Extend | Self::SavePreview { .. } => None,
+        }
+    }
+}
+
+/// What the worker answers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is one word of the screens")]
+pub enum Reply {
+    Seen(Arc<Seen>),
+    Planned(Arc<Planned>),
+    Traced(Arc<Trace>),
+    Resolved {
+        name: String,
+        addrs: Result<Vec<IpAddr>, String>,
+    },
+    /// How far a look is.
+    Progress(String),
+    /// How far a change is.
+    Changing(String),
+    /// Whether what ought to be in force is, and what boot would load instead.
+    Enforced(Enforced),
+    Rates(Arc<Rates>),
+    Snapshot {
+        id: String,
+        diff: String,
+        whole: String,
+    },
+    Trial(Option<TrialSeen>),
+    Began(TrialSeen),
+    Past(Vec<TrialSeen>),
+    Draft(Draft),
+    SavePreview {
+        mode: SaveMode,
+        text: String,
+    },
+    /// A change was done.
+    Done(String),
+    /// What boot loads was written: what was done, and what is left to be done so that boot loads it.
+    Saved(String, Option<String>),
+    /// A file was written; a change may still be under way.
+    Written(String),
+    /// What was looked for or written did not work out.
+    Failed {
+        what: String,
+        hint: String,
+        of: Task,
+    },
+    /// A change was not done.
+    Refused {
+        what: String,
+        hint: String,
+        code: Code,
+    },
+}
+
+/// What the worker was at when something did not work out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Anything: the program is at fault.
+    Defect,
+    /// Counters.
+    Rates,
+    /// The rules of before a trial.
+    Snapshot,
+    /// A file for the operator.
+    Export,
+    /// The draft of the plan.
+    Draft,
+}
+
+/// What the operator allows although a check says no.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Kept rules may go.
+    pub replace: bool,
+    /// The operator may be cut.
+    pub lockout: bool,
+    /// The kernel may lack dates.
+    pub without_fuse: bool,
+    /// No throw-away namespace can be had.
+    pub without_rehearsal: bool,
+}
+
+impl Allowed {
+    /// The same and what the refusal with this code asks for; `None`: nobody can allow that.
+    pub fn and(mut self, code: Code) -> Option<Self> {
+        let before = self;
+        match code {
+            Code::Replace => self.replace = true,
+            Code::Lockout => self.lockout = true,
+            Code::NoFuse => self.without_fuse = true,
+            Code::NoRehearsal => self.without_rehearsal = true,
+            _ => {}
+        }
+        (self != before).then_some(self)
+    }
+
+    /// The words that must be typed before it is done, beside those that were typed before; `None`: a plain yes is
+    /// enough.
+    pub fn phrase(self, before: Self) -> Option<&'static str> {
+        [
+            (self.lockout && !before.lockout, "lock me out"),
+            (self.without_fuse && !before.without_fuse, "without fuse"),
+            (self.without_rehearsal && !before.without_rehearsal, "without rehearsal"),
+        ]
+        .into_iter()
+        .find(|(asked, _)| *asked)
+        .map(|(_, words)| words)
+    }
+}
+
+/// A plan to be applied, as somebody looked at it: what is staged and what is seen may move on while he is asked.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The plan.
+    pub plan: Plan,
+    /// The host as it was seen; if it has moved since, applying is refused.
+    pub seen: Arc<View>,
+    /// What is allowed.
+    pub allowed: Allowed,
+    /// What of it was said before a refusal: that is not asked again.
+    pub said: Allowed,
+}
+
+/// A plan that was staged in an earlier session.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The plan.
+    pub plan: Plan,
+    /// The file that holds it.
+    pub origin: FileOrigin,
+    /// Seconds since it was written.
+    pub age: u64,
+}
+
+impl Draft {
+    /// Where it comes from.
+    pub fn whence(&self) -> String {
+        let (number, unit) = match self.age {
+            0..60 => return format!("{}, just now", self.origin.shown()),
+            60..3600 => (self.age / 60, "minute"),
+            3600..86_400 => (self.age / 3600, "hour"),
+            _ => (self.age / 86_400, "day"),
+        };
+        format!("{}, {number} {unit}{} ago", self.origin.shown(), if number == 1 { "" } else { "s" })
+    }
+}
