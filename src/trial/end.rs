@@ -156,7 +156,8 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
     if record.proof.is_none() && !without_proof && record.operator.needs_proof() {
         let why = match record.operator {
             Operator::Unattended => ", and the job that began the trial has no terminal",
-            _ => "; this session was open before",
+            Operator::Ssh(_) => "; the session that began the trial was open before",
+            Operator::Console | Operator::Unknown => "",
         };
         return Err(Refusal::new(
             Code::NoProof,

@@ -177,7 +177,7 @@ fn old_files(host: &dyn Host, place: &Place, families: &[FamilyChange]) -> Optio
         .filter(|(family, path, _)| {
             let change = families.iter().find(|c| c.family() == *family);
             let set = host.read(path).ok().map(|b| iptables_save::read(&String::from_utf8_lossy(&b), *family).0);
-            change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set))
+            change.zip(set).is_some_and(|(c, set)| !c.is_kept_in(&set) || !c.without_jump(&set, false).is_empty())
         })
         .collect();
     let mut by: Vec<String> = old.iter().map(|(.., by)| by.clone()).collect();
@@ -235,6 +235,18 @@ mod tests {
             [""; 0]
         );
         let old = said(|h| put(h, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"));
+        // Its rules, but no jump to them, are no plan.
+        let made = plan::build(&observe(&Demo::new()), &plan_file::read(PLAN).unwrap()).unwrap();
+        let v4 = made.families.iter().find(|f| f.family() == Family::V4).unwrap();
+        let whole =
+            v4.apply_script(None).replace("-I INPUT 1 ", "-A INPUT ").replace("-I DOCKER-USER 1 ", "-A DOCKER-USER ");
+        assert_eq!(said(|h| put(h, "/etc/iptables/rules.v4", &whole)), [""; 0], "{whole}");
+        let jumpless: String = whole
+            .lines()
+            .filter(|l| !l.contains(" -j PORTCULLIS-FWD") && !l.ends_with(" -j PORTCULLIS"))
+            .flat_map(|l| [l, "\n"])
+            .collect();
+        assert_eq!(said(|h| put(h, "/etc/iptables/rules.v4", &jumpless)), old, "{jumpless}");
         assert_eq!(
             old,
             ["netfilter-persistent loads /etc/iptables/rules.v4, without this plan, at each restart: \
