@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::names::services;
 use crate::model::trial_time;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -215,8 +216,8 @@ pub struct TraceArgs {
     /// Source address
     #[arg(long, required_unless_present = "packets")]
     pub src: Option<IpAddr>,
-    /// Destination port
-    #[arg(long)]
+    /// Destination port, a number or the name of a service
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub dport: Option<u16>,
     /// Destination address; absent: any address of the host
     #[arg(long)]
@@ -224,8 +225,8 @@ pub struct TraceArgs {
     /// Interface it arrives on; absent: any but lo
     #[arg(long)]
     pub in_interface: Option<String>,
-    /// Source port
-    #[arg(long)]
+    /// Source port, a number or the name of a service
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub sport: Option<u16>,
     /// The instant, e.g. 2026-11-24T08:00:00Z, for rules with dates
     #[arg(long)]
@@ -242,4 +243,15 @@ pub enum Format {
     Save,
     /// JSON
     Json,
+}
+
+/// A port: a number, or the name of a service as in services(5).
+fn port(text: &str) -> Result<u16, String> {
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned());
+    }
+    services::port(text).ok_or_else(|| match services::closest(text) {
+        Some(name) => format!("{text} is not a port; did you mean {name}?"),
+        None => format!("{text} is not a port; give a number, or the name of a service"),
+    })
 }

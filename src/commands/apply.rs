@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use super::say::show;
 use super::{Failure, confirm, note, print, reason};
@@ -15,12 +16,17 @@ use crate::plan::{self, Check, Grade};
 use crate::syntax;
 use crate::trial::{self, Options, Refusal};
 
+/// The text of a plan file; `-` is standard input.
+fn plan_text(file: &Path) -> io::Result<String> {
+    if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
+}
+
 /// Reads a plan file.
 pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
+    let text = plan_text(file).map_err(|e| {
         Failure::failed(
             format!("cannot read the plan {}: {}", file.display(), reason(&e)),
-            "name a TOML file; README shows one",
+            "name a TOML file, or - for standard input; README shows one",
         )
     })?;
     syntax::plan::read(&text).map_err(|d| {
@@ -36,7 +42,7 @@ pub fn run(file: &Path, args: &TrialArgs) -> Result<(), Failure> {
     let plan = plan_of(file)?;
     if plan.rules.is_empty() {
         return Err(Failure::failed(
-            format!("{} holds no rules", file.display()),
+            format!("the plan {} holds no rules", file.display()),
             "`portcullis remove` takes everything of ours out",
         ));
     }

@@ -1,17 +1,47 @@
 //! What is said on standard output and standard error: clean of what could steer a terminal, and no panic when
 //! nobody listens any more (a closed pipe, a lost session).
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
+use textwrap::{WordSeparator, WordSplitter};
 
 use super::Failure;
 use crate::model::{clean, clean_lines};
 
-/// An answer for people. A reader that has gone (`| head`) is no failure.
+/// An answer for people, wrapped to their terminal. A reader that has gone (`| head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
-    write(&clean_lines(text))
+    write(&wrapped(clean_lines(text), io::stdout()))
+}
+
+/// Lines that a terminal would break inside a word are broken between words, and go on below the text of their first.
+fn wrapped(text: Cow<'_, str>, out: impl AsFd + IsTerminal) -> Cow<'_, str> {
+    match tcgetwinsize(&out) {
+        Ok(size) if size.ws_col >= NARROWEST && out.is_terminal() => wrap(&text, usize::from(size.ws_col)).into(),
+        _ => text,
+    }
+}
+
+/// On a terminal of fewer columns lines are left as they are.
+const NARROWEST: u16 = 20;
+
+fn wrap(text: &str, columns: usize) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let words = line.trim_start_matches(' ');
+        let below = " ".repeat(line.len() - words.len() + 2);
+        let options = textwrap::Options::new(columns)
+            .break_words(false)
+            .word_separator(WordSeparator::AsciiSpace)
+            .word_splitter(WordSplitter::NoHyphenation)
+            .subsequent_indent(&below);
+        out.push_str(&textwrap::fill(line, options));
+    }
+    out
 }
 
 /// An answer that other programs take as it is (scripts, dumps, JSON); only a terminal gets it cleaned.
@@ -51,12 +81,12 @@ fn write(text: &str) -> Result<(), Failure> {
 /// A line beside the answer, on standard error.
 pub fn note(line: impl Display) {
     // Nobody reads it: then nothing is lost.
-    let _ = writeln!(io::stderr(), "{}", clean(&line.to_string()));
+    let _ = writeln!(io::stderr(), "{}", wrapped(clean(&line.to_string()), io::stderr()));
 }
 
 /// Several lines beside the answer, on standard error.
 pub fn show(text: &str) {
-    let _ = io::stderr().write_all(clean_lines(text).as_bytes());
+    let _ = io::stderr().write_all(wrapped(clean_lines(text), io::stderr()).as_bytes());
 }
 
 /// A question without line end, on standard error.
@@ -110,6 +140,17 @@ mod tests {
         }
         let refusal = Refusal::new(Code::Lockout, "what", "hint");
         assert_eq!(error_json(&Failure::from(refusal))["error"]["code"], "lockout");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_go_on_indented() {
+        let text = "short\n  warning: the port 111/tcp is open\nhttps://example.org/a/path/that/is/longer\n\n";
+        let said = wrap(text, 24);
+        assert_eq!(
+            said,
+            "short\n  warning: the port\n    111/tcp is open\nhttps://example.org/a/path/that/is/longer\n\n"
+        );
+        assert_eq!(wrap(text, 80), text);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let proto = Proto::parse(proto).ok_or_else(|| {
         Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255")
     })?;
+    if !proto.has_ports() && (args.dport.is_some() || args.sport.is_some()) {
+        return Err(Failure::failed(format!("{proto} has no ports"), "leave --dport and --sport out"));
+    }
     let packet = Packet {
         src,
         dst: args.dst,

@@ -23,7 +23,7 @@ pub fn failure(e: &clap::Error) -> Option<Failure> {
         (None, None) => format!("{}; --help says more", usage.join(" or ").replacen("Usage: ", "usage: ", 1)),
     };
     let what = match e.kind() {
-        ErrorKind::MissingRequiredArgument => format!("{} is missing", missing(e)),
+        ErrorKind::MissingRequiredArgument => missing(e),
         _ => sentence(&text),
     };
     Some(Failure::new(Code::Usage, what, hint))
@@ -38,9 +38,10 @@ fn choices(e: &clap::Error) -> Option<String> {
 
 fn missing(e: &clap::Error) -> String {
     match e.get(ContextKind::InvalidArg) {
-        Some(ContextValue::Strings(all)) => all.join(" and "),
-        Some(ContextValue::String(one)) => one.clone(),
-        _ => "an argument".to_owned(),
+        Some(ContextValue::Strings(all)) if all.len() > 1 => format!("{} are missing", all.join(" and ")),
+        Some(ContextValue::Strings(all)) => format!("{} is missing", all.concat()),
+        Some(ContextValue::String(one)) => format!("{one} is missing"),
+        _ => "an argument is missing".to_owned(),
     }
 }
 
@@ -70,6 +71,10 @@ mod tests {
             failure(&e).map(|f| (f.what, f.hint, f.code)).unwrap()
         };
         assert_eq!(said(&["trace", "f", "--proto", "tcp"]).0, "--src <SRC> is missing");
+        assert_eq!(said(&["trace", "f"]).0, "--proto <PROTO> and --src <SRC> are missing");
+        let port = |port: &str| said(&["trace", "f", "--proto", "tcp", "--src", "192.0.2.1", "--dport", port]).0;
+        assert!(port("sssh").contains("sssh is not a port; did you mean ssh?"), "{}", port("sssh"));
+        assert!(port("70000").contains("a port is a number from 0 to 65535"), "{}", port("70000"));
         assert_eq!(said(&["convert", "f", "--to", "xml"]).1, "it is one of save, json");
         let (what, hint, code) = said(&["report", "--jsno"]);
         assert!(what.contains("--jsno") && hint.contains("--json") && code == Code::Usage, "{what} / {hint}");

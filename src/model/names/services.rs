@@ -32,6 +32,14 @@ pub fn port(name: &str) -> Option<u16> {
     by_name().get(name).copied()
 }
 
+/// The name that a misspelt one is closest to, if one is close.
+pub fn closest(name: &str) -> Option<&'static str> {
+    let mut names: Vec<&str> = by_name().keys().copied().collect();
+    // Of those that are equally close always the same.
+    names.sort_unstable();
+    similar::get_close_matches(name, &names, 1, 0.6).pop()
+}
+
 /// The name that a listing prints for a port, if it has one. `proto` is `tcp`, `udp`, `sctp` or `dccp`.
 pub fn name(port: u16, proto: &str) -> Option<&'static str> {
     let mark = proto.chars().next()?;
