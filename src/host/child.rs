@@ -1,4 +1,5 @@
-//! A tool from its start to its last word. Nothing here waits longer than the tool's time: a revert stands behind it.
+//! Runs one tool, from start to exit. Nothing here waits longer than the tool's timeout: a revert may be waiting for
+//! it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,20 +17,19 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 use super::process::{TOOL_DIRS, command, find};
 use super::{Cmd, Output, ToolError};
 
-/// How long the pipes of a tool that has ended may stay open: something that it started in the background holds them.
-const LINGERS: Duration = Duration::from_secs(1);
+/// How long we wait for the pipes of a tool that has exited: a background process that it started may hold them open.
+const PIPE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long it is waited between two questions whether a tool has ended, where the kernel does not tell it by itself:
-/// at first, and at most.
-const ASKED_AFTER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
+/// The shortest and the longest pause between two polls for a tool's exit, on kernels that do not notify us.
+const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
 
-/// Runs a tool by its name.
+/// Runs a tool by name.
 pub(super) fn run(cmd: &Cmd) -> Result<Output, ToolError> {
     let path = find(&cmd.tool).ok_or_else(|| ToolError::Missing { tool: cmd.tool.clone() })?;
     run_file(&path, cmd)
 }
 
-/// Runs the file of a tool until it ends or its time is over; then what it started is killed too.
+/// Runs an executable until it exits or times out; then kills whatever it started.
 fn run_file(path: &Path, cmd: &Cmd) -> Result<Output, ToolError> {
     run_watched(path, cmd, Watch::of)
 }
@@ -39,20 +39,20 @@ fn run_watched(path: &Path, cmd: &Cmd, watch: impl FnOnce(Pid) -> Watch) -> Resu
     children_are_ours_to_collect();
     let mut child = spawn(path, cmd).map_err(broken)?;
     let mut pipes = Pipes::default();
-    let heard = pid(&child).ok_or_else(|| io::Error::other("it has no number")).and_then(|pid| {
+    let outcome = pid(&child).ok_or_else(|| io::Error::other("it has no process id")).and_then(|pid| {
         pipes.of(&mut child, cmd.stdin.as_deref()).and_then(|()| pipes.follow(&watch(pid), cmd.timeout))
     });
-    if !matches!(heard, Ok(End::Silent))
+    if !matches!(outcome, Ok(Outcome::Closed))
         && let Some(group) = pid(&child)
     {
-        // The child is not collected yet, so the number of its group cannot be another's.
+        // The child has not been reaped yet, so its process group id cannot have been reused.
         let _ = kill_process_group(group, Signal::KILL);
     }
     let status = child.wait().map_err(broken)?;
-    if matches!(heard.map_err(broken)?, End::TimedOut) {
+    if matches!(outcome.map_err(broken)?, Outcome::TimedOut) {
         return Err(ToolError::TimedOut { tool: cmd.tool.clone(), after: cmd.timeout });
     }
-    // What it wrote before it ended lies in the pipes, whoever still holds them.
+    // What the tool wrote before it exited is still in the pipes, whoever holds their other ends.
     pipes.out.take();
     pipes.err.take();
     Ok(Output {
@@ -80,45 +80,45 @@ fn pid(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
-/// Where whoever started us ignores SIGCHLD, the kernel collects our children itself and nobody learns how a tool ended
-/// (wait(2)). A handler of ours, which does nothing, ends that.
+/// If our parent made us ignore SIGCHLD, the kernel reaps our children itself and their exit status is lost (wait(2)).
+/// Installing a handler that does nothing prevents that.
 fn children_are_ours_to_collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         if ignores(&status, signal_hook::consts::SIGCHLD) {
-            // If even that cannot be done, each tool says that it could not be run.
+            // If even that fails, each run reports that the tool could not be run.
             let _ = signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false)));
         }
     });
 }
 
-/// Whether a signal is ignored, by `/proc/PID/status` (proc(5)).
+/// Whether a signal is ignored, according to `/proc/PID/status` (proc(5)).
 fn ignores(status: &str, signal: i32) -> bool {
     let mask =
         status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0);
     mask >> (signal - 1) & 1 == 1
 }
 
-/// How it is seen that a tool has ended; the tool is not collected by that.
+/// How we learn that a tool has exited. Neither way reaps it.
 enum Watch {
-    /// A descriptor that becomes readable (pidfd_open(2)).
-    Told(OwnedFd),
-    /// The kernel is asked again and again: it has no such descriptor before Linux 5.3, and some sandboxes refuse it.
-    Asked(Pid),
+    /// By a descriptor that becomes readable (pidfd_open(2)).
+    Pidfd(OwnedFd),
+    /// By polling: kernels before Linux 5.3 have no pidfd_open, and some sandboxes refuse it.
+    Poll(Pid),
 }
 
 impl Watch {
     fn of(pid: Pid) -> Self {
-        pidfd_open(pid, PidfdFlags::empty()).map_or(Self::Asked(pid), Self::Told)
+        pidfd_open(pid, PidfdFlags::empty()).map_or(Self::Poll(pid), Self::Pidfd)
     }
 
-    /// Whether the tool has ended; `told`: the descriptor is readable.
+    /// Whether the tool has exited; `told`: the pidfd is readable.
     fn ended(&self, told: bool) -> io::Result<bool> {
         match self {
-            Self::Told(_) => Ok(told),
-            Self::Asked(pid) => {
-                // Not collected, so that its number and that of its group cannot become another's.
+            Self::Pidfd(_) => Ok(told),
+            Self::Poll(pid) => {
+                // Not reaped, so that neither its process id nor its group id can be reused.
                 let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 match waitid(WaitId::Pid(*pid), how) {
                     Ok(end) => Ok(end.is_some()),
@@ -130,13 +130,13 @@ impl Watch {
     }
 }
 
-/// How the talk with a tool ended.
-enum End {
-    /// The tool ended and nobody holds its pipes.
-    Silent,
-    /// The tool ended; something that it started holds its pipes.
+/// How the conversation with a tool ended.
+enum Outcome {
+    /// The tool exited and all its pipes are closed.
+    Closed,
+    /// The tool exited, but something that it started still holds its pipes.
     Held,
-    /// Its time is over.
+    /// The tool timed out.
     TimedOut,
 }
 
@@ -144,8 +144,8 @@ enum End {
 #[derive(Default)]
 struct Pipes<'a> {
     input: Option<(File, &'a [u8])>,
-    out: Heard,
-    err: Heard,
+    out: Stream,
+    err: Stream,
 }
 
 impl<'a> Pipes<'a> {
@@ -163,21 +163,21 @@ impl<'a> Pipes<'a> {
         Ok(())
     }
 
-    /// Writes and reads until the child has ended and its pipes are closed, or the time is over.
+    /// Reads and writes until the child has exited and its pipes are closed, or until the timeout.
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
-    fn follow(&mut self, child: &Watch, limit: Duration) -> io::Result<End> {
+    fn follow(&mut self, child: &Watch, limit: Duration) -> io::Result<Outcome> {
         let (mut ended, mut end) = (false, Instant::now() + limit);
-        let [mut nap, longest] = ASKED_AFTER;
+        let [mut nap, longest] = POLL_PAUSES;
         while !ended || self.out.pipe.is_some() || self.err.pipe.is_some() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(if ended { End::Held } else { End::TimedOut });
+                return Ok(if ended { Outcome::Held } else { Outcome::TimedOut });
             }
             let mut fds = Vec::new();
             let mut time = left;
             match child {
-                Watch::Told(process) if !ended => fds.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)),
-                Watch::Asked(_) if !ended => {
+                Watch::Pidfd(process) if !ended => fds.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)),
+                Watch::Poll(_) if !ended => {
                     time = time.min(nap);
                     nap = (nap * 2).min(longest);
                 }
@@ -199,7 +199,7 @@ impl<'a> Pipes<'a> {
                 Err(e) => return Err(e.into()),
             }
             let told = fds.first().is_some_and(|f| f.revents().contains(PollFlags::IN));
-            // Before its pipes are read: what it wrote before its end is then read below.
+            // Checked before the pipes are read, so that everything the tool wrote before its exit is read below.
             let ends = !ended && child.ended(told)?;
             self.give();
             self.out.take();
@@ -207,19 +207,19 @@ impl<'a> Pipes<'a> {
             if ends {
                 ended = true;
                 self.input = None;
-                end = end.min(Instant::now() + LINGERS);
+                end = end.min(Instant::now() + PIPE_GRACE);
             }
         }
-        Ok(End::Silent)
+        Ok(Outcome::Closed)
     }
 
-    /// Writes what the pipe takes now.
+    /// Writes as much as the pipe takes without blocking.
     fn give(&mut self) {
         let Some((pipe, bytes)) = &mut self.input else { return };
         let left = match pipe.write(bytes) {
             Ok(n) => bytes.get(n..).unwrap_or_default(),
-            Err(e) if wait(&e) => return,
-            // A tool that stops reading says why on its standard error.
+            Err(e) if would_block(&e) => return,
+            // A tool that stops reading explains itself on standard error.
             Err(_) => &[],
         };
         *bytes = left;
@@ -229,29 +229,29 @@ impl<'a> Pipes<'a> {
     }
 }
 
-/// What a tool wrote so far; the pipe is gone when it was closed.
+/// What a tool has written so far; `pipe` is `None` once it is closed.
 #[derive(Default)]
-struct Heard {
+struct Stream {
     pipe: Option<File>,
     bytes: Vec<u8>,
 }
 
-impl Heard {
-    /// Reads what lies in the pipe now.
+impl Stream {
+    /// Reads what is in the pipe now.
     fn take(&mut self) {
         let Some(pipe) = &mut self.pipe else { return };
-        // As much as a pipe holds (pipe(7)).
+        // The capacity of a pipe (pipe(7)).
         let mut part = vec![0; 1 << 16];
         match pipe.read(&mut part) {
             Ok(n) if n > 0 => self.bytes.extend_from_slice(part.get(..n).unwrap_or_default()),
-            Err(e) if wait(&e) => {}
+            Err(e) if would_block(&e) => {}
             _ => self.pipe = None,
         }
     }
 }
 
-/// Whether it only did not work now.
-fn wait(e: &io::Error) -> bool {
+/// Whether the call would only have blocked.
+fn would_block(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -266,16 +266,16 @@ mod tests {
         Cmd::new("sh", &["-c", script])
     }
 
-    /// Whether a process still does something.
+    /// Whether a process exists and is not a zombie.
     fn lives(pid: u32) -> bool {
         started(pid).is_some()
             && !std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
     }
 
-    /// Runs a tool as on a kernel with `pidfd_open`, and as on one without.
+    /// Runs a tool as on a kernel with `pidfd_open`, and as on one without it.
     fn on_both_kernels(cmd: &Cmd, check: impl Fn(Result<Output, ToolError>)) {
         let path = Live::default().find(&cmd.tool).unwrap();
-        for watch in [Watch::of, Watch::Asked] {
+        for watch in [Watch::of, Watch::Poll] {
             check(run_watched(&path, cmd, watch));
         }
     }
@@ -294,7 +294,7 @@ mod tests {
             }
             assert!(!lives(sleeper));
         });
-        // One that left the process group cannot be killed by it, and is not waited for either.
+        // A process that left the process group is not killed with it, and we do not wait for it either.
         on_both_kernels(&sh("setsid sleep 98765 & echo $!").within(Duration::from_mins(10)), |out| {
             let sleeper = out.unwrap().text().trim().parse().ok().and_then(Pid::from_raw).unwrap();
             let _ = rustix::process::kill_process(sleeper, Signal::KILL);
@@ -308,9 +308,9 @@ mod tests {
             let out = out.unwrap();
             assert!(out.stdout == much.as_bytes() && out.stderr == much.as_bytes());
         });
-        // It does not read at all, and ends with a status of its own.
+        // A tool that never reads its input keeps its own exit status.
         on_both_kernels(&sh("exit 7").input(much.as_str()), |out| assert_eq!(out.unwrap().status, 7));
-        // What it wrote last is heard, also when it ends at once.
+        // The last words of a tool are read even if it exits at once.
         for _ in 0..50 {
             on_both_kernels(&sh("echo last"), |out| assert_eq!(out.unwrap().text(), "last\n"));
         }
@@ -322,7 +322,7 @@ mod tests {
             let e = out.unwrap_err();
             assert!(matches!(e, ToolError::TimedOut { .. }), "{e}");
         });
-        // Its pipes are closed, and nothing wakes us up but its end.
+        // Its pipes are closed: only its exit can wake us up.
         on_both_kernels(&sh("exec >&- 2>&-; sleep 98765").within(Duration::from_millis(200)), |out| {
             assert!(out.is_err())
         });

@@ -1,5 +1,5 @@
-//! The clocks of the live machine, the same for everybody on it: a time namespace (time_namespaces(7)) shows its own
-//! boot clock, and start times of processes by that clock, but the guard may live in another one.
+//! The clocks of the live machine, as the initial time namespace has them. A time namespace (time_namespaces(7)) has
+//! its own boot clock, which process start times follow too; the guard may run in another one.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -10,32 +10,32 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::Now;
 
-/// Both clocks, the boot clock as the initial time namespace has it.
+/// Both clocks; the boot clock is that of the initial time namespace.
 pub(super) fn now() -> Now {
     let here = i128::try_from(read(ClockId::Boottime).as_nanos()).unwrap_or(i128::MAX);
     let nanos = u64::try_from(here - offset()).unwrap_or(0);
     Now { wall: clock_gettime(ClockId::Realtime).tv_sec, boot: Duration::from_nanos(nanos) }
 }
 
-/// The monotonic clock, only good for differences.
+/// The monotonic clock, for differences only.
 pub(super) fn monotonic() -> Duration {
     read(ClockId::Monotonic)
 }
 
-/// A start time in ticks since boot, as the initial time namespace has it.
+/// Converts a start time in ticks since boot to the initial time namespace.
 pub(super) fn shared_ticks(ticks: u64) -> u64 {
-    // USER_HZ, which is 100 wherever Linux runs this program.
+    // USER_HZ is 100 wherever Linux runs this program.
     let ahead = offset() * i128::from(procfs::ticks_per_second()) / NANOS;
     u64::try_from(i128::from(ticks) - ahead).unwrap_or(0)
 }
 
-/// Waits.
+/// Sleeps.
 #[allow(clippy::disallowed_methods, reason = "this is the clock")]
 pub(super) fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// Seconds and nanoseconds of a clock that does not go below zero.
+/// Reads a clock that never goes below zero.
 fn read(id: ClockId) -> Duration {
     let t = clock_gettime(id);
     Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
@@ -43,12 +43,12 @@ fn read(id: ClockId) -> Duration {
 
 const NANOS: i128 = 1_000_000_000;
 
-/// How far our boot clock is ahead of that of the initial time namespace, in nanoseconds.
+/// How far our boot clock is ahead of the one in the initial time namespace, in nanoseconds.
 fn offset() -> i128 {
     static OFFSET: OnceLock<i128> = OnceLock::new();
     *OFFSET.get_or_init(|| {
         let namespace = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
-        // The file speaks of our children's namespace (fs/proc/base.c, timens_offsets_show).
+        // The file describes our children's namespace (fs/proc/base.c, timens_offsets_show).
         if namespace("time") != namespace("time_for_children") {
             return 0;
         }
@@ -56,7 +56,7 @@ fn offset() -> i128 {
     })
 }
 
-/// The line of the boot clock, e.g. `boottime  1000  0`: seconds and nanoseconds.
+/// The offset of the boot clock in nanoseconds, from a line such as `boottime 1000 0` (seconds, nanoseconds).
 fn boot_offset(text: &str) -> Option<i128> {
     let words = text.lines().find_map(|l| l.strip_prefix("boottime"))?;
     let mut numbers = words.split_whitespace().map(str::parse::<i128>);

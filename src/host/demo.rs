@@ -1,6 +1,6 @@
-//! The built-in host: a Docker host that is also an NFS server with rpcbind open to the world. It exists in memory
-//! only and answers the tools that the live host is asked by, so that everything above runs on it unchanged.
-//! No process is started, no file is touched, no packet is sent.
+//! The built-in host: a Docker host and NFS server whose rpcbind is open to the world. It exists in memory only and
+//! answers the same tools as the live host, so that everything above `host/` runs on it unchanged. It starts no
+//! process, touches no file and sends no packet.
 
 mod tools;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::model::{Family, Login, LoginSource, Logins, Operator, Ruleset, Source};
 use crate::syntax::iptables_save;
 
-/// Files of the host, as they are at the start.
+/// The initial files of the host.
 const FILES: &[(&str, &str)] = &[
     ("/etc/exports", include_str!("../../assets/demo/exports.txt")),
     ("/etc/hostname", "nfs1\n"),
@@ -33,12 +33,12 @@ const FILES: &[(&str, &str)] = &[
     ("/usr/share/netfilter-persistent/plugins.d/15-ip4tables", "#!/bin/sh\n"),
     ("/usr/share/netfilter-persistent/plugins.d/25-ip6tables", "#!/bin/sh\n"),
     ("/etc/systemd/system/multi-user.target.wants/netfilter-persistent.service", "[Unit]\n"),
-    // systemd runs there.
+    // The host runs systemd.
     ("/run/systemd/system/.keep", ""),
     ("/usr/bin/portcullis", ""),
 ];
 
-/// Names that resolve there, as in its `/etc/hosts`.
+/// Names that resolve on the host, as if from its `/etc/hosts`.
 const NAMES: &[(&str, &[&str])] = &[
     ("localhost", &["127.0.0.1", "::1"]),
     ("nfs1", &["192.0.2.10", "2001:db8::10"]),
@@ -47,26 +47,26 @@ const NAMES: &[(&str, &[&str])] = &[
     ("admin", &["10.0.0.5"]),
 ];
 
-/// Runs the guard of a trial by its id; `host/` does not know the guard, so that its owner brings it.
+/// Runs the guard of a trial, by the trial's id. Injected, because `host/` must not depend on the guard.
 pub type RunGuard = Arc<dyn Fn(Demo, &str) + Send + Sync>;
 
-/// Whether the loaded rules let a new SSH login of the operator in; the judge is above `host/`.
+/// Whether the loaded rules accept a new SSH login of the operator. Injected, because the judge lives above `host/`.
 pub type LetsIn = Arc<dyn Fn(&Demo) -> bool + Send + Sync>;
 
 /// How a tool is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakage {
-    /// It ends with a message and a status.
+    /// It exits with a message and an error status.
     Fails,
-    /// It ends well and prints nothing.
+    /// It succeeds and prints nothing.
     PrintsNothing,
-    /// It does not end until its time is over; that time passes on the host's clocks.
+    /// It hangs until its timeout, which passes on the host's clocks.
     Hangs,
-    /// Somebody holds the xtables lock for longer than it waits; that time passes too.
+    /// Another process holds the xtables lock for longer than the tool waits; that time passes too.
     Locked,
 }
 
-/// The operator there opens a second login this long after the rules were changed last.
+/// The operator opens a second login this long after the last change of the rules.
 const SECOND_LOGIN: Duration = Duration::from_secs(4);
 
 /// The operator's own address.
@@ -77,35 +77,35 @@ const OPERATOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
 pub struct Demo {
     paths: Paths,
     machine: Arc<Mutex<Machine>>,
-    /// The process that this handle stands for.
+    /// The process that this handle represents.
     pid: u32,
     booted: Instant,
     guard: Option<RunGuard>,
     lets_in: Option<LetsIn>,
 }
 
-/// What all processes on the machine share.
+/// State shared by all processes on the machine.
 struct Machine {
     rules: [Ruleset; 2],
     files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Who holds which lock.
+    /// Process id of each lock's holder.
     locks: BTreeMap<PathBuf, u32>,
     processes: BTreeSet<u32>,
-    /// The number of the last process; none is given twice.
+    /// The last process id given out; none is reused.
     last_pid: u32,
     announced: Vec<String>,
     /// Wall clock at boot, seconds since 1970 UTC.
     wall_at_boot: i64,
-    /// Tools that fail the next times that they are called.
+    /// Tools that fail, and how many more calls will fail.
     broken: BTreeMap<String, (u32, Breakage)>,
-    /// When the rules were changed last (time since boot), and whether the operator tried a second login since.
+    /// When the rules last changed (time since boot), and whether the operator has tried a second login since.
     changed: Option<(Duration, bool)>,
     operator: Operator,
     logins: Logins,
     sessions: Vec<SshSession>,
-    /// What tests added to the time since boot.
+    /// Time added by tests to the time since boot.
     skipped: Duration,
-    /// The directory whose file system takes no writes now.
+    /// The directory whose file system is read-only now.
     read_only: Option<PathBuf>,
 }
 
@@ -116,7 +116,7 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// The host as it was set up.
+    /// A freshly installed host.
     #[allow(clippy::disallowed_methods, reason = "this is the host's clock")]
     pub fn new() -> Self {
         let read = |text, family| iptables_save::read(text, family).0;
@@ -154,21 +154,22 @@ impl Demo {
         }
     }
 
-    /// The same host with somebody who runs the guard of a trial, in a thread of its own.
+    /// The same host with a guard: `guard` runs in a thread of its own.
     #[must_use]
     pub fn with_guard(mut self, guard: impl Fn(Self, &str) + Send + Sync + 'static) -> Self {
         self.guard = Some(Arc::new(guard));
         self
     }
 
-    /// The same host with somebody who tries a second login after each change; `lets_in` says whether it succeeds.
+    /// The same host, with an operator who tries a second login after each change; `lets_in` decides whether it
+    /// succeeds.
     #[must_use]
     pub fn with_second_login(mut self, lets_in: impl Fn(&Self) -> bool + Send + Sync + 'static) -> Self {
         self.lets_in = Some(Arc::new(lets_in));
         self
     }
 
-    /// The same host used by somebody else, who may be one of these logins.
+    /// The same host used by another operator, who may be one of these logins.
     #[must_use]
     pub fn used_by(self, operator: Operator, logins: Vec<Login>) -> Self {
         {
@@ -197,7 +198,7 @@ impl Demo {
         other
     }
 
-    /// The process is no more.
+    /// This process exits.
     pub fn end(&self) {
         self.end_process(self.pid);
     }
@@ -212,28 +213,28 @@ impl Demo {
         self.machine().skipped += time;
     }
 
-    /// Steps the wall clock, as an administrator or NTP may; the clock that deadlines are kept in goes on.
+    /// Steps the wall clock, as an administrator or NTP may; the boot clock, which deadlines use, is not affected.
     pub fn step_wall(&self, seconds: i64) {
         self.machine().wall_at_boot += seconds;
     }
 
-    /// Makes a tool, or a tool with its first argument, fail the next `times` that it is called.
+    /// Makes a tool, or a tool with this first argument, fail on its next `times` calls.
     pub fn break_tool(&self, tool: &str, times: u32) {
         self.break_tool_so(tool, times, Breakage::Fails);
     }
 
-    /// Makes the next `times` questions of a family fail: for one chain, and for all that is loaded.
+    /// Makes the next `times` readings of a family fail: those of one chain, and those of everything loaded.
     pub fn break_reading(&self, family: Family, times: u32, how: Breakage) {
         self.break_tool_so(&family.tool(" -S"), times, how);
         self.break_tool_so(&family.tool("-save"), times, how);
     }
 
-    /// A tool, or a tool with its first argument, fails in another way.
+    /// The same as [`Self::break_tool`], failing in the given way.
     pub fn break_tool_so(&self, tool: &str, times: u32, how: Breakage) {
         self.machine().broken.insert(tool.to_owned(), (times, how));
     }
 
-    /// Mounts a directory read-only, or everything for reading and writing again.
+    /// Makes a directory's file system read-only, or with `None` everything writable again.
     pub fn read_only(&self, dir: Option<&Path>) {
         self.machine().read_only = dir.map(Path::to_owned);
     }
@@ -243,18 +244,18 @@ impl Demo {
         if stops { Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "Read-only file system")) } else { Ok(()) }
     }
 
-    /// What was told to the log and the terminals so far.
+    /// What has been sent to the log and the terminals so far.
     pub fn announced(&self) -> Vec<String> {
         self.machine().announced.clone()
     }
 
-    /// The rules as they are loaded now.
+    /// The rules loaded now.
     pub fn loaded(&self, family: Family) -> Ruleset {
         self.machine().rules[family.index()].clone()
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
-        // Every change is done in one step: after a panic elsewhere the machine is still whole.
+        // Each change is a single step, so the machine is consistent even after a panic elsewhere.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -273,7 +274,7 @@ impl Drop for Lock {
     }
 }
 
-/// A process that ends when this is dropped, also by a panic.
+/// A process that exits when this is dropped, also during a panic.
 struct Process(Demo);
 
 impl Drop for Process {
@@ -283,7 +284,7 @@ impl Drop for Process {
 }
 
 fn not_there(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display()))
+    io::Error::new(io::ErrorKind::NotFound, format!("{} does not exist", path.display()))
 }
 
 impl Tools for Demo {
@@ -434,7 +435,8 @@ impl Host for Demo {
     }
 
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
-        // A directory can be locked where nothing can be written, a file that would have to be made cannot.
+        // A directory can be locked on a read-only file system; a lock file that does not exist yet cannot be created
+        // there.
         if path != self.paths.run {
             self.written(path)?;
         }
@@ -501,14 +503,14 @@ impl Host for Demo {
     }
 
     fn start_guard(&self, id: &str, _home: Home) -> io::Result<Stop> {
-        let run = self.guard.clone().ok_or_else(|| io::Error::other("nobody runs guards on this demo host"))?;
+        let run = self.guard.clone().ok_or_else(|| io::Error::other("this demo host cannot run guards"))?;
         let other = self.fork();
         let id = id.to_owned();
         thread::Builder::new().name("demo guard".into()).spawn(move || {
             let process = Process(other);
             run(process.0.clone(), &id);
         })?;
-        // A thread cannot be ended; the guard goes when its trial is over.
+        // A thread cannot be killed; the guard returns when its trial is over.
         Ok(Box::new(|| ()))
     }
 
@@ -521,14 +523,14 @@ impl Host for Demo {
     }
 
     fn end_leftovers(&self, _trial: &str, holders: &[(u32, u64)]) {
-        // A tool here is done when it returns; nothing of it is ever left.
+        // Tools here finish before they return, so none is ever left over.
         for &(pid, _) in holders {
             self.end_process(pid);
         }
     }
 
     fn log(&self, _text: &str) {
-        // Nobody reads the log of a machine in memory.
+        // There is no log to read.
     }
 
     fn announce(&self, text: &str) {

@@ -1,5 +1,5 @@
-//! Files of the live machine. What is ours (state of trials, exports) is written as new files of our own and never
-//! through a link; what was planted under our names is refused, whoever may do so. No file makes its reader wait.
+//! Files of the live machine. Our own files (state of trials, exports) are always created new and never written through
+//! a link; anything planted under their names is refused. No file can make its reader wait.
 
 use std::ffi::CStr;
 use std::fs::{self, File, FileType, OpenOptions};
@@ -12,17 +12,17 @@ use rustix::io::Errno;
 
 use super::Stands;
 
-/// What the files begin with that become another when they are whole.
+/// Prefix of temporary files, which are renamed once they are complete.
 const TEMPORARY: &str = ".portcullis-";
 
-/// No file is read beyond this: 100,000 rules are 14 MB.
+/// Files larger than this are not read: 100,000 rules take 14 MB.
 const LARGEST: u64 = 256 << 20;
 
-/// Attributes that speak of the old content (ima(7), evm): a copy of them would be a wrong signature.
+/// Attributes computed from the content (ima(7), evm): copied, they would be invalid signatures.
 const OF_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
-/// Writes a file whole or not at all, synced to disk. The new file takes the place of whatever stood there, also of a
-/// link; with `like` it has the mode, owner and attributes of that file, else it is ours with `mode`.
+/// Writes a file whole or not at all, synced to disk, replacing whatever was there, also a link. The new file gets the
+/// mode, owner and attributes of `like`; without it, it belongs to us with `mode`.
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let (pid, started) = super::process::this_process();
@@ -32,7 +32,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -
     if let Some(meta) = &meta {
         fchown(file.as_file(), Some(meta.uid()), Some(meta.gid()))?;
     }
-    // After the owner: fchown(2) clears bits.
+    // After fchown(2), which clears mode bits.
     let mode = meta.as_ref().map_or(mode, |m| m.mode() & 0o7777);
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     if let Some(like) = like {
@@ -43,7 +43,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, like: Option<&Path>) -
     File::open(dir)?.sync_all()
 }
 
-/// Gives a file the extended attributes of another (SELinux label, ACL, user.*). What cannot be kept is an error:
+/// Copies the extended attributes of another file (SELinux label, ACL, user.*). One that cannot be copied is an error:
 /// without its label a confined service could not read the file.
 fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
     let names = match listed(|buffer| llistxattr(from, buffer)) {
@@ -55,11 +55,11 @@ fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
             continue;
         }
         let value = match listed(|buffer| lgetxattr(from, name, buffer)) {
-            // Somebody took it away just now.
+            // It was removed just now.
             Err(Errno::NODATA) => continue,
             value => value?,
         };
-        // The new file may have it by itself; to set a label takes a right.
+        // The new file may have got it already; setting a label needs a privilege.
         if listed(|buffer| fgetxattr(to, name, buffer)).is_ok_and(|now| now == value) {
             continue;
         }
@@ -70,7 +70,7 @@ fn keep_attributes(from: &Path, to: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// An answer of a call that says how long it is when it is given no room (xattr(7): 64 KB at most).
+/// Calls something that returns the needed size when it is given an empty buffer (xattr(7): 64 KB at most).
 fn listed(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
     let mut buffer = vec![0; 1 << 16];
     let length = call(&mut buffer)?;
@@ -78,14 +78,12 @@ fn listed(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::
     Ok(buffer)
 }
 
-/// What stands at a path, its links followed.
+/// What kind of file a path leads to, following links.
 pub(super) fn stands(path: &Path) -> io::Result<Stands> {
     match fs::metadata(path) {
         Ok(m) if m.is_file() => Ok(Stands::File { names: m.nlink(), size: m.len(), runs: m.mode() & 0o111 != 0 }),
         Ok(m) => Ok(Stands::Other(kind(m.file_type()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => {
-            Ok(Stands::Other("a link that leads nowhere"))
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_link(path) => Ok(Stands::Other("a dangling link")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Stands::Nothing),
         Err(e) => Err(e),
     }
@@ -98,11 +96,11 @@ pub(super) fn kind(of: FileType) -> &'static str {
         t if t.is_fifo() => "a named pipe",
         t if t.is_socket() => "a socket",
         t if t.is_char_device() || t.is_block_device() => "a device",
-        _ => "no regular file",
+        _ => "not a regular file",
     }
 }
 
-/// Removes what is left of writes whose process is gone.
+/// Removes temporary files whose writer is gone.
 pub(super) fn sweep(dir: &Path, alive: impl Fn(u32, u64) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
@@ -113,13 +111,13 @@ pub(super) fn sweep(dir: &Path, alive: impl Fn(u32, u64) -> bool) -> Vec<PathBuf
         .collect()
 }
 
-/// The process that writes a temporary file, by its name.
+/// The process that is writing a temporary file, taken from its name: pid and start time.
 pub(super) fn writer_of(name: &str) -> Option<(u32, u64)> {
     let mut parts = name.strip_prefix(TEMPORARY)?.splitn(3, '-');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)).filter(|_| parts.next().is_some())
 }
 
-/// Writes a file of the operator's: a script can be executed. What belongs to another user, or leads elsewhere, stays.
+/// Writes a file for the operator; a script becomes executable. A file of another user or a link is not replaced.
 pub(super) fn export(path: &Path, text: &str) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(m) if !is_mine(&m) => return Err(foreign(path)),
@@ -130,13 +128,13 @@ pub(super) fn export(path: &Path, text: &str) -> io::Result<()> {
     write(path, text.as_bytes(), if text.starts_with("#!") { 0o700 } else { 0o600 }, None)
 }
 
-/// Reads a file of ours.
+/// Reads one of our files.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Nobody answers at a planted pipe: opening one must not wait.
+    // A planted pipe has no writer: opening it must not wait for one.
     content(path, own(path, OpenOptions::new().read(true), OFlags::NONBLOCK)?)
 }
 
-/// Reads a file of anybody's, by its links. Only a regular file is opened: opening a device may do something.
+/// Reads a file of any owner, following links. Only regular files are opened: opening a device can have side effects.
 pub(super) fn read_any(path: &Path) -> io::Result<Vec<u8>> {
     match open_regular(path)? {
         Ok(file) => content(path, file),
@@ -144,13 +142,13 @@ pub(super) fn read_any(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Opens a regular file, by its links; else what it is.
+/// Opens a regular file, following links; the inner error says what it is instead.
 pub(super) fn open_regular(path: &Path) -> io::Result<Result<File, &'static str>> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() {
         return Ok(Err(kind(meta.file_type())));
     }
-    // It may have become a pipe meanwhile.
+    // It may have been replaced by a pipe meanwhile.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
@@ -168,7 +166,7 @@ fn content(path: &Path, file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a directory of ours to be locked, or a file of ours, which is made if it is not there.
+/// Opens one of our directories or files for locking; the file is created if it does not exist.
 pub(super) fn lockable(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
         let dir = OpenOptions::new()
@@ -192,7 +190,7 @@ fn own(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File
     if is_mine(&meta) { Ok(file) } else { Err(foreign(path)) }
 }
 
-/// Makes a directory of ours (0700), or closes the one that is there for others.
+/// Creates one of our directories (0700), or makes an existing one private.
 pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     if let Err(e) = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
         && e.kind() != io::ErrorKind::AlreadyExists
@@ -225,11 +223,11 @@ fn is_link(path: &Path) -> bool {
 }
 
 fn foreign(path: &Path) -> io::Error {
-    io::Error::other(format!("{} belongs to somebody else", path.display()))
+    io::Error::other(format!("{} belongs to another user", path.display()))
 }
 
 fn no_file(path: &Path) -> io::Error {
-    io::Error::other(format!("{} is a link or no file", path.display()))
+    io::Error::other(format!("{} is a link or not a regular file", path.display()))
 }
 
 #[cfg(test)]
@@ -249,7 +247,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Gives it to another user, if we may.
+    /// Gives a file to another user, if we may.
     fn give_away(path: &Path) -> bool {
         chown(path, Some(12345), Some(12345)).is_ok()
     }
@@ -269,7 +267,7 @@ mod tests {
         live.write(&path, b"new", 0o600).unwrap();
         assert_eq!((mode(&path), live.read(&path).unwrap()), (0o600, b"new".to_vec()));
         if give_away(&path) {
-            assert!(why(live.read(&path)).contains("belongs to somebody else"));
+            assert!(why(live.read(&path)).contains("belongs to another user"));
             live.write(&path, b"new", 0o600).unwrap();
             assert_eq!(live.read(&path).unwrap(), b"new");
         }
@@ -281,8 +279,8 @@ mod tests {
         assert_eq!((fs::read(&elsewhere).unwrap(), live.read(&path).unwrap()), (b"old".to_vec(), b"new".to_vec()));
         fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        assert!(why(live.read(&path)).contains("no file"), "a pipe that nobody writes to");
-        // What is not ours is read as it is.
+        assert!(why(live.read(&path)).contains("not a regular file"), "a pipe that nobody writes to");
+        // A file of another owner is read as it is.
         let link = dir.path().join("link");
         symlink(&elsewhere, &link).unwrap();
         assert_eq!(live.read(&link).unwrap(), b"old");
@@ -296,7 +294,7 @@ mod tests {
         assert!(live.lock(&path, Duration::ZERO).unwrap().is_some());
         assert_eq!(mode(&path), 0o600);
         if give_away(&path) {
-            assert!(why(live.lock(&path, Duration::ZERO)).contains("belongs to somebody else"));
+            assert!(why(live.lock(&path, Duration::ZERO)).contains("belongs to another user"));
         }
         fs::remove_file(&path).unwrap();
         symlink(dir.path().join("made"), &path).unwrap();
@@ -317,7 +315,7 @@ mod tests {
         symlink(&ours, &link).unwrap();
         assert!(why(make_dir(&link)).contains("is a link"));
         if give_away(&ours) {
-            assert!(why(make_dir(&ours)).contains("belongs to somebody else"));
+            assert!(why(make_dir(&ours)).contains("belongs to another user"));
         }
         put(&dir.path().join("file"), 0o600);
         assert!(make_dir(&dir.path().join("file")).is_err());
@@ -332,7 +330,7 @@ mod tests {
             assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (expected, text));
         }
         if give_away(&path) {
-            assert!(why(export(&path, "mine")).contains("belongs to somebody else"));
+            assert!(why(export(&path, "mine")).contains("belongs to another user"));
             assert_eq!(fs::read_to_string(&path).unwrap(), "#!/bin/sh\n");
         }
         fs::remove_file(&path).unwrap();
@@ -388,7 +386,7 @@ mod tests {
             assert!(why(live.read(path)).ends_with(&format!("is {what}")), "{}", why(live.read(path)));
             assert_eq!(live.stands(path).unwrap(), Stands::Other(what));
         }
-        assert_eq!(live.stands(&lost).unwrap(), Stands::Other("a link that leads nowhere"));
+        assert_eq!(live.stands(&lost).unwrap(), Stands::Other("a dangling link"));
         assert_eq!(live.stands(&dir.path().join("none")).unwrap(), Stands::Nothing);
         fs::hard_link(&file, dir.path().join("other")).unwrap();
         assert_eq!(live.stands(&file).unwrap(), Stands::File { names: 2, size: 3, runs: false });

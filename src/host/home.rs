@@ -1,4 +1,4 @@
-//! Where a guard lives on the live machine: a service of systemd, or a process of its own.
+//! Where a guard runs on the live machine: as a systemd service, or as a detached process.
 
 use std::fs;
 use std::io;
@@ -18,17 +18,17 @@ use super::{Cmd, Home, Stop, child};
 /// How long systemd may take to start or stop a unit.
 const SYSTEMD_WAITS: Duration = Duration::from_secs(5);
 
-/// Services that save the loaded rules, or take them out, when they are stopped. Units stop in the reverse order of
-/// their start: the guard, ordered after them, has reverted before they look.
+/// Services that save or remove the loaded rules when they stop. Units stop in the reverse order of their start, so a
+/// guard ordered after them has reverted before they run.
 const SAVES_AT_SHUTDOWN: &str = "After=netfilter-persistent.service iptables.service ip6tables.service ipset.service \
     nftables.service firewalld.service ufw.service shorewall.service shorewall6.service ferm.service";
 
-/// The homes that can be had here, the better one first.
+/// The homes available here, the better one first.
 pub(super) fn homes() -> Vec<Home> {
     if under_systemd() { vec![Home::Service, Home::Detached] } else { vec![Home::Detached] }
 }
 
-/// Whether systemd is the first process, a service of it would be in our namespaces, and it would find our executable.
+/// Whether systemd is PID 1, a service of it would share our namespaces, and it could find our executable.
 fn under_systemd() -> bool {
     let same = |ns: &str| {
         let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/{ns}")).ok();
@@ -42,8 +42,8 @@ fn under_systemd() -> bool {
         && executable().is_some()
 }
 
-/// Our executable by its path, if the file there is still the one that runs: an upgrade may have replaced it. systemd
-/// expands `$` and `%` in what it is to start.
+/// The path of our executable, if that file is still the one running: an upgrade may have replaced it. `None` also when
+/// the path has a `$` or `%`, which systemd would expand.
 pub(super) fn executable() -> Option<PathBuf> {
     let path = fs::read_link("/proc/self/exe").ok()?;
     let (runs, there) = (fs::metadata("/proc/self/exe").ok()?, fs::metadata(&path).ok()?);
@@ -51,7 +51,7 @@ pub(super) fn executable() -> Option<PathBuf> {
     (plain && (runs.dev(), runs.ino()) == (there.dev(), there.ino())).then_some(path)
 }
 
-/// Variables that say where our files are.
+/// The environment variables that say where our files are.
 fn places() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
@@ -66,10 +66,10 @@ pub(super) fn start(id: &str, home: Home) -> io::Result<Stop> {
     }
 }
 
-/// A transient service (systemd-run(1)). It is started again whatever ends it, until the guard itself says by its exit
-/// status that the trial has ended (0) or that there is none for it here (3).
+/// Starts a transient service (systemd-run(1)). systemd restarts it however it ends, until the guard's exit status says
+/// that the trial has ended (0) or that there is no trial for it here (3).
 fn start_service(id: &str) -> io::Result<Stop> {
-    let exe = executable().ok_or_else(|| io::Error::other("the executable is not where it was"))?;
+    let exe = executable().ok_or_else(|| io::Error::other("the executable has been moved or replaced"))?;
     let unit = format!("portcullis-guard-{id}.service");
     let mut args: Vec<String> = ["--collect", "--quiet", "--service-type=exec"].map(str::to_owned).to_vec();
     args.push(format!("--unit={unit}"));
@@ -81,7 +81,7 @@ fn start_service(id: &str) -> io::Result<Stop> {
         "RestartPreventExitStatus=0 3",
         "OOMScoreAdjust=-1000",
         "OOMPolicy=continue",
-        // Only the guard is told to end: the tools by which it reverts then go on.
+        // Only the guard is told to stop; the tools with which it reverts go on.
         "KillMode=mixed",
         "TimeoutStopSec=90s",
         SAVES_AT_SHUTDOWN,
@@ -95,7 +95,7 @@ fn start_service(id: &str) -> io::Result<Stop> {
     let started = child::run(&cmd);
     let stop: Stop = Box::new(move || {
         for act in ["stop", "reset-failed"] {
-            // A unit that is gone is as good.
+            // If the unit is gone already, that is fine.
             let _ = child::run(&Cmd::new("systemctl", &[act, "--quiet", &unit]).within(SYSTEMD_WAITS));
         }
     });
@@ -108,7 +108,8 @@ fn start_service(id: &str) -> io::Result<Stop> {
     Err(io::Error::other(why))
 }
 
-/// A process of its own, which [`detach`]es itself. It runs the very file that we run, also if that was replaced since.
+/// Starts a process that [`detach`]es itself. It runs the same executable as we do, even if the file was replaced
+/// since.
 fn start_detached(id: &str) -> io::Result<Stop> {
     keep_descriptors()?;
     let mut child = command(Path::new("/proc/self/exe"))
@@ -124,7 +125,7 @@ fn start_detached(id: &str) -> io::Result<Stop> {
         .spawn()?;
     let pid = child.id();
     let since = started(pid).unwrap_or(0);
-    // The guard outlives us; while we live we must collect it when it ends.
+    // The guard outlives us; while we live, we must reap it when it exits.
     thread::spawn(move || {
         let _ = child.wait();
     });
@@ -137,7 +138,7 @@ fn start_detached(id: &str) -> io::Result<Stop> {
     }))
 }
 
-/// What we were started with (a lock of the calling script, a pipe that somebody waits on) is not for our children.
+/// Keeps descriptors that we inherited (a lock of the calling script, a pipe that somebody waits on) from our children.
 fn keep_descriptors() -> io::Result<()> {
     let open: Vec<i32> = fs::read_dir("/proc/self/fd")?
         .flatten()
@@ -145,16 +146,16 @@ fn keep_descriptors() -> io::Result<()> {
         .filter(|&fd| fd > 2)
         .collect();
     for fd in open {
-        // One that was only open for reading the directory is closed by now.
+        // The descriptor that listed the directory is closed by now.
         let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }
     Ok(())
 }
 
-/// Makes this process a session of its own that the out-of-memory killer spares.
+/// Makes this process the leader of its own session and exempts it from the out-of-memory killer.
 pub fn detach() {
-    // As a service of systemd it is one already.
+    // Fails for a systemd service, which is a session leader already.
     let _ = rustix::process::setsid();
-    // Needs root; without it the kernel's fuse is still there.
+    // Needs root; without it the kernel's fuse still works.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
 }

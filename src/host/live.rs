@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{Family, Logins, Operator, Source, clean};
 
-/// The environment variable that marks processes of a trial.
+/// The environment variable that marks the processes of a trial.
 const TRIAL_MARK: &str = "PORTCULLIS_TRIAL";
 
 /// The running machine.
@@ -44,11 +44,11 @@ impl Default for Live {
     }
 }
 
-/// Variables that say where our files are.
+/// The environment variables that say where our files are.
 const PLACES: [&str; 4] = ["PORTCULLIS_RUN_DIR", "PORTCULLIS_STATE_DIR", "PORTCULLIS_RULES_V4", "PORTCULLIS_RULES_V6"];
 
-/// The first of these variables that names no absolute path, and what it names: the guard, which runs elsewhere, would
-/// look for another file.
+/// The first of these variables whose value is not an absolute path, with that value: the guard has another working
+/// directory and would look elsewhere.
 pub fn misplaced() -> Option<(&'static str, PathBuf)> {
     let set = PLACES.iter().filter_map(|var| Some((*var, PathBuf::from(std::env::var_os(var)?))));
     set.into_iter().find(|(_, path)| !path.is_absolute())
@@ -235,7 +235,7 @@ impl Host for Live {
                 let _ = kill_process(p, Signal::KILL);
             }
         }
-        // A killed process may still hold the kernel for a moment.
+        // A killed process may take a moment to leave the kernel.
         for _ in 0..50 {
             if !ended.iter().any(|&(p, s)| self.alive(p, s)) {
                 return;
@@ -245,30 +245,30 @@ impl Host for Live {
     }
 
     fn log(&self, text: &str) {
-        // A log that does not answer must not hold anybody up.
+        // A log that does not answer must not block anyone.
         let (live, text) = (self.clone(), text.to_owned());
         thread::spawn(move || live.write_log(&text));
     }
 
     fn announce(&self, text: &str) {
         self.write_log(text);
-        // Nobody listening is no reason to stop a revert.
+        // If nobody can be told, a revert must still go on.
         let _ = self.run(&told("wall", &[], text));
     }
 }
 
 impl Live {
-    /// Writes a file that the operator named: a new one or one of his own, never through a link. A script (`#!`) gets
-    /// mode 0700, any other text 0600.
+    /// Writes a file that the operator named: a new one or one of the operator's own, never through a link. A script
+    /// (`#!`) gets mode 0700, any other text 0600.
     ///
     /// # Errors
     ///
-    /// It belongs to another user, is a link or a directory, or cannot be written.
+    /// The file belongs to another user, is a link or a directory, or cannot be written.
     pub fn export(&self, path: &Path, text: &str) -> io::Result<()> {
         files::export(path, text)
     }
 
-    /// The machine with its files elsewhere.
+    /// The machine, with its files in another directory.
     #[cfg(test)]
     pub(super) fn in_dir(dir: &Path) -> Self {
         let mut live = Self::default();
@@ -277,13 +277,13 @@ impl Live {
         live
     }
 
-    /// To syslog or the journal, whichever listens.
+    /// Writes to syslog or the journal, whichever listens.
     fn write_log(&self, text: &str) {
         let _ = self.run(&told("logger", &["-t", "portcullis", "-p", "auth.notice", "--"], text));
     }
 }
 
-/// A tool that tells others a text: what tools complained of may stand in it, and nothing in it may steer a terminal.
+/// A command that shows a text to others. The text may quote what tools printed, so control characters are removed.
 fn told(tool: &str, options: &[&str], text: &str) -> Cmd {
     let text = clean(text);
     Cmd::new(tool, &[options, &[&*text]].concat()).within(Duration::from_secs(2))

@@ -1,5 +1,5 @@
-//! Who holds a lock: the locks that a process has through an open file stand in `/proc/PID/fdinfo/FD` (proc(5)), also
-//! when the one that took it has ended and left the file to a child. `/proc/locks` names only who took it.
+//! Finds who holds a lock. A process's locks are listed in `/proc/PID/fdinfo/FD` (proc(5)), also when the process that
+//! took the lock has exited and left the open file to a child. `/proc/locks` names only who took it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use crate::model::clean;
 /// Characters of a command line that are shown.
 const COMMAND: usize = 60;
 
-/// The processes that hold the lock (flock(2)) of a file or directory, by their numbers.
+/// The processes that hold the lock (flock(2)) of a file or directory, by process id.
 pub(super) fn holders(path: &Path) -> Vec<Holder> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     let device = format!("{:02x}:{:02x}", rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
@@ -36,13 +36,13 @@ fn holds(pid: u32, path: &Path, device: &str, inode: u64) -> bool {
         info.lines().filter_map(locked).any(|(dev, ino)| {
             ino == inode
                 && (dev == device
-            // On layered file systems the device that stat(2) gives is another.
+            // On layered file systems stat(2) returns another device number.
             || fs::read_link(format!("/proc/{pid}/fd/{}", fd.file_name().to_string_lossy())).is_ok_and(|to| to == path))
         })
     })
 }
 
-/// Device and inode of `lock: 1: FLOCK  ADVISORY  WRITE 4567 00:1b:123 0 EOF`.
+/// Device and inode from a line such as `lock: 1: FLOCK ADVISORY WRITE 4567 00:1b:123 0 EOF`.
 fn locked(line: &str) -> Option<(&str, u64)> {
     let mut words = line.strip_prefix("lock:")?.split_whitespace();
     let kind = words.nth(1)?;

@@ -1,5 +1,5 @@
-//! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that
-//! the built-in demo host runs the same code as the live one.
+//! The only door to the outside: processes, files, clocks, names. Everything above asks a [`Host`], so that the
+//! built-in demo host runs the same code as the live one.
 
 mod chains;
 mod child;
@@ -28,21 +28,21 @@ use crate::model::{Family, Logins, Operator, Source};
 /// One run of a tool: an argument vector and standard input, never a shell string.
 #[derive(Clone, Debug)]
 pub struct Cmd {
-    /// Name of the tool, e.g. `iptables-save`; found on a fixed path.
+    /// Name of the tool, e.g. `iptables-save`; looked up in fixed directories.
     pub tool: String,
     /// Arguments.
     pub args: Vec<String>,
     /// Standard input; empty when `None`.
     pub stdin: Option<Vec<u8>>,
-    /// After this time the tool and what it started are killed; what still holds its pipes after its end, a little
-    /// later.
+    /// After this time the tool and everything it started are killed. Processes that keep its pipes open after it has
+    /// exited are killed a little later.
     pub timeout: Duration,
-    /// Additional environment (the tools otherwise get `PATH` and `LC_ALL=C` only).
+    /// Additional environment; otherwise tools get only `PATH` and `LC_ALL=C`.
     pub env: Vec<(String, String)>,
 }
 
 impl Cmd {
-    /// A tool with arguments, five seconds of time and no input.
+    /// A tool with arguments, a timeout of five seconds and no input.
     pub fn new(tool: &str, args: &[&str]) -> Self {
         Self {
             tool: tool.to_owned(),
@@ -60,14 +60,14 @@ impl Cmd {
         self
     }
 
-    /// The same with another limit.
+    /// The same with another timeout.
     #[must_use]
     pub fn within(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The same with one more variable.
+    /// The same with one more environment variable.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -78,7 +78,7 @@ impl Cmd {
 /// What a tool answered.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
-    /// Exit status; 128 + the signal when a signal ended it.
+    /// Exit status; 128 + the signal number if a signal ended it.
     pub status: i32,
     /// Standard output.
     pub stdout: Vec<u8>,
@@ -87,17 +87,17 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output as text; bytes that are no UTF-8 are replaced.
+    /// Standard output as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Whether the words stand in what the tool wrote to standard error.
+    /// Whether standard error contains these words.
     pub fn says(&self, words: &str) -> bool {
         String::from_utf8_lossy(&self.stderr).contains(words)
     }
 
-    /// The first line that the tool wrote to standard error, for a message.
+    /// The first non-empty line of standard error, for a message.
     pub fn complaint(&self) -> String {
         let err = String::from_utf8_lossy(&self.stderr);
         err.lines().find(|l| !l.trim().is_empty()).unwrap_or("no message").trim().to_owned()
@@ -107,16 +107,16 @@ impl Output {
 /// Why a tool gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolError {
-    /// It is not on the fixed path.
+    /// It is in none of the fixed directories.
     Missing {
         /// Tool.
         tool: String,
     },
-    /// It did not end in time and was killed.
+    /// It did not exit in time and was killed.
     TimedOut {
         /// Tool.
         tool: String,
-        /// The limit.
+        /// The timeout.
         after: Duration,
     },
     /// It could not be started or read.
@@ -154,57 +154,57 @@ fn package_of(tool: &str) -> Option<&'static str> {
     })
 }
 
-/// Two clocks at one moment.
+/// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Wall clock, whole seconds since 1970 UTC: what xt_time reads.
+    /// Wall clock in whole seconds since 1970 UTC: what xt_time compares.
     pub wall: i64,
-    /// Time since boot, sleep included (CLOCK_BOOTTIME): what deadlines are kept in.
+    /// Time since boot, including suspend (CLOCK_BOOTTIME): what deadlines are kept in.
     pub boot: Duration,
 }
 
-/// Who and where we are; a trial is only touched from where it was started.
+/// The machine and namespace that we are in; a trial is only touched from where it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
-    /// Kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`).
+    /// The kernel's random id of this boot (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
     /// Network namespace (inode of `/proc/self/ns/net`).
     pub netns: u64,
 }
 
-/// Places that may be elsewhere on unusual hosts and in tests.
+/// Directories and files that may be elsewhere on unusual hosts and in tests.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// Lock and pending trial; gone at reboot. `PORTCULLIS_RUN_DIR`.
+    /// Lock and pending trial; cleared at reboot. `PORTCULLIS_RUN_DIR`.
     pub run: PathBuf,
     /// Snapshots and history. `PORTCULLIS_STATE_DIR`.
     pub state: PathBuf,
-    /// What boot loads, IPv4 and IPv6, where the operator names it (`PORTCULLIS_RULES_V4`, `PORTCULLIS_RULES_V6`);
-    /// `None`: where the distribution keeps it.
+    /// The rules that boot loads, IPv4 and IPv6, if the operator names the files (`PORTCULLIS_RULES_V4`,
+    /// `PORTCULLIS_RULES_V6`); `None`: where the distribution keeps them.
     pub rules: [Option<PathBuf>; 2],
-    /// Our part alone, which a unit of ours loads: always `/etc/portcullis`, for that unit knows no other place.
+    /// Our own rules, loaded by our unit: always `/etc/portcullis`, the only place that the unit knows.
     pub etc: PathBuf,
 }
 
-/// What stands at a path, its links followed.
+/// What kind of file a path leads to, following links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stands {
-    /// Nothing.
+    /// There is no file.
     Nothing,
     /// A regular file.
     File {
-        /// How many names (hard links) it has.
+        /// Number of hard links.
         names: u64,
-        /// How many bytes.
+        /// Size in bytes.
         size: u64,
-        /// Whether it may be run (a mode with an x in it).
+        /// Whether it is executable (any x bit).
         runs: bool,
     },
-    /// Something else, in words: `a directory`, `a device`, `a link that leads nowhere`.
+    /// Anything else, in words: `a directory`, `a device`, `a dangling link`.
     Other(&'static str),
 }
 
-/// Something that holds the lock of a directory until it is dropped.
+/// Holds a lock until it is dropped.
 pub trait Held: Send {}
 
 /// A process that holds a lock.
@@ -214,7 +214,7 @@ pub struct Holder {
     pub pid: u32,
     /// Start time in clock ticks since boot.
     pub started: u64,
-    /// Its command line, cut.
+    /// Its command line, truncated.
     pub command: String,
 }
 
@@ -224,36 +224,36 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Where a guard lives.
+/// Where a guard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Home {
-    /// A service of systemd, which starts it again whatever ends it.
+    /// A systemd service, restarted however it ends.
     Service,
-    /// A process and session of its own.
+    /// A process with its own session.
     Detached,
 }
 
-/// Ends a guard that did not get ready.
+/// Stops a guard that did not become ready.
 pub type Stop = Box<dyn FnOnce() + Send>;
 
 /// Where tools run: a machine, or a throw-away network namespace on it.
 pub trait Tools: Send + Sync {
-    /// Runs a tool and waits for its end.
+    /// Runs a tool and waits until it exits.
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError>;
-    /// Runs `iptables -S CHAIN`, which costs little however many rules other chains have. On iptables-nft only: the
-    /// other variant would wait for its lock, and read the whole table all the same.
+    /// Runs `iptables -S CHAIN`, which is cheap however many rules other chains have. Only for iptables-nft: the legacy
+    /// variant would wait for its lock, and read the whole table anyway.
     fn nft_chain(&self, family: Family, chain: &str, limit: Duration) -> Result<Output, ToolError> {
         self.run(&Cmd::new(&family.tool(""), &["-S", chain]).within(limit))
     }
-    /// Who holds the lock of a file or directory (flock(2)), ourselves aside; empty when nobody is found.
+    /// Who holds the lock of a file or directory (flock(2)), except ourselves; empty if nobody is found.
     fn lock_holders(&self, path: &Path) -> Vec<Holder> {
         let _ = path;
         Vec::new()
     }
 }
 
-/// A machine: the live one, or one that only exists in memory.
+/// A machine: the live one, or one that exists only in memory.
 pub trait Host: Tools {
     /// Live or demo.
     fn source(&self) -> Source;
@@ -265,70 +265,71 @@ pub trait Host: Tools {
     fn is_root(&self) -> bool {
         self.rights() == Rights::Root
     }
-    /// Places of our files.
+    /// Where our files are.
     fn paths(&self) -> &Paths;
-    /// Where we are.
+    /// The machine and namespace that we are in.
     fn identity(&self) -> Identity;
     /// Both clocks.
     fn now(&self) -> Now;
-    /// Waits.
+    /// Sleeps.
     fn pause(&self, time: Duration);
-    /// A network namespace without any rules, gone when it is dropped; the error is one sentence.
+    /// A network namespace without any rules, removed when it is dropped; the error is one sentence.
     fn throwaway(&self) -> Result<Box<dyn Tools>, String>;
-    /// Where a tool is; `None` when it is missing.
+    /// The path of a tool; `None` when it is missing.
     fn find(&self, tool: &str) -> Option<PathBuf>;
-    /// Our own executable, for a unit that starts it later; `None` when the file is not there any more, or systemd
-    /// could not name it.
+    /// The path of our executable, for a unit that starts it later; `None` if the file is gone or systemd could not use
+    /// its path.
     fn program(&self) -> Option<PathBuf> {
         None
     }
-    /// Reads a regular file, without waiting for anybody; in our own directories only one of ours, not through a link.
+    /// Reads a regular file without blocking; in our own directories only a file of ours, not through a link.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Writes a file of ours whole or not at all, synced to disk, with `mode`; whatever stood there is replaced.
+    /// Writes a file of ours whole or not at all, synced to disk, with `mode`, replacing whatever was there.
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
-    /// The same for a file of the administrator's: one that is there keeps its mode, owner and extended attributes.
+    /// The same for a file of the administrator's: an existing one keeps its mode, owner and extended attributes.
     fn rewrite(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         self.write(path, bytes, mode)
     }
-    /// The file that a path leads to by its symbolic links; the path itself where there is none.
+    /// The file that a path leads to through symbolic links; the path itself if there is none.
     fn real(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }
-    /// What stands at a path, its links followed.
+    /// What kind of file a path leads to, following links.
     fn stands(&self, path: &Path) -> io::Result<Stands>;
-    /// Removes what is left in a directory of writes of ours whose process died; what was removed.
+    /// Removes temporary files of ours whose writer is gone, and returns their paths.
     fn sweep(&self, dir: &Path) -> Vec<PathBuf>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Names in a directory, sorted; empty when it is not there.
+    /// Names in a directory, sorted; empty if it does not exist.
     fn list(&self, dir: &Path) -> Vec<String>;
-    /// Makes our own directory (0700), closes one that was open to others, and refuses one that is another's or a link.
+    /// Creates our own directory (0700) or makes an existing one private; refuses a link or a directory of another
+    /// user.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes a lock file, or a directory, for us alone; `None` when another holds it for longer than `wait`.
+    /// Locks a file or directory exclusively; `None` if another process holds the lock for longer than `wait`.
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>>;
-    /// Addresses of a name.
+    /// Resolves a name.
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-    /// The address and the local port of the SSH connection that we are used through, if any.
+    /// The peer address and the local port of the SSH connection that we are used through, if any.
     fn ssh_peer(&self) -> Option<(IpAddr, u16)>;
     /// Who uses us.
     fn operator(&self) -> Operator;
-    /// The logins among which an operator is who is not known himself, and where they were looked for.
+    /// The logins among which the operator is, when not known, and where we looked for them.
     fn logins(&self) -> Logins;
-    /// The SSH sessions that sshd let in from other hosts and that are open now.
+    /// The authenticated SSH sessions from other hosts that are open now.
     fn ssh_sessions(&self) -> Vec<SshSession>;
-    /// Where a guard can live here, the best one first; never empty.
+    /// The homes that a guard can have here, the best one first; never empty.
     fn guard_homes(&self) -> Vec<Home>;
-    /// Starts the guard of a trial, detached from us; it says itself when it is ready.
+    /// Starts the guard of a trial, detached from us; the guard itself reports when it is ready.
     fn start_guard(&self, id: &str, home: Home) -> io::Result<Stop>;
-    /// Whether the process is still the one that it was (pid and its start time in clock ticks).
+    /// Whether the process is still the same one (pid and start time in clock ticks).
     fn alive(&self, pid: u32, started: u64) -> bool;
     /// Our own process: pid and start time.
     fn me(&self) -> (u32, u64);
-    /// Ends what is left of an apply: the processes (pid and start time), and every one whose environment names the
-    /// trial.
+    /// Kills what is left of an apply: these processes (pid and start time), and every process whose environment names
+    /// the trial.
     fn end_leftovers(&self, trial: &str, holders: &[(u32, u64)]);
-    /// Tells the log, without waiting for it.
+    /// Writes to the log, without waiting for it.
     fn log(&self, text: &str);
-    /// Tells the log and every logged-in terminal.
+    /// Writes to the log and to the terminal of every logged-in user.
     fn announce(&self, text: &str);
 }

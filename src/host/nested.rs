@@ -1,4 +1,4 @@
-//! A throw-away network namespace on the live machine: a rehearsal there touches nothing of the host.
+//! A throw-away network namespace on the live machine: a rehearsal in it changes nothing on the host.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,21 +9,22 @@ use super::clock::pause;
 use super::process::{command, find};
 use super::{Cmd, Output, ToolError, Tools, child};
 
-/// Tools run in a namespace of their own, held by a process that ends with us, however we end.
+/// Runs tools in a namespace of its own, held open by a process that ends when we do, however that happens.
 pub struct Nested {
-    /// `cat` waiting for the end of a pipe that we hold.
+    /// A `cat` that reads from a pipe of ours until we close it.
     holder: Child,
-    /// Its own xtables lock: rehearsing must not wait for the host's, nor hold it.
+    /// Its own xtables lock: a rehearsal must neither wait for the host's lock nor hold it.
     lock: tempfile::TempDir,
 }
 
 impl Nested {
-    /// A new namespace.
+    /// Creates a namespace.
     pub fn new() -> Result<Self, String> {
         let unshare = find("unshare").ok_or("unshare is not installed (Debian package util-linux)")?;
         let cat = find("cat").ok_or("cat is not installed (Debian package coreutils)")?;
-        // Not where TMPDIR leads: under sudo that may be another user's place.
-        let lock = tempfile::tempdir_in("/tmp").map_err(|e| format!("no place for the rehearsal's lock: {e}"))?;
+        // TMPDIR is ignored: under sudo it may point to a directory of another user.
+        let lock =
+            tempfile::tempdir_in("/tmp").map_err(|e| format!("the rehearsal's lock file cannot be created: {e}"))?;
         let holder = command(&unshare)
             .arg("--net")
             .arg(cat)
@@ -31,7 +32,7 @@ impl Nested {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| format!("no network namespace can be made: {e}"))?;
+            .map_err(|e| format!("cannot create a network namespace: {e}"))?;
         let mut nested = Self { holder, lock };
         let ours = fs::metadata("/proc/self/ns/net").map(|m| m.ino()).map_err(|e| e.to_string())?;
         for _ in 0..250 {
@@ -44,7 +45,7 @@ impl Nested {
             }
             pause(Duration::from_millis(10));
         }
-        Err("no network namespace can be made here".to_owned())
+        Err("cannot create a network namespace here".to_owned())
     }
 
     fn path(&self) -> String {

@@ -1,6 +1,7 @@
-//! The operator's own files: `config.toml` and drafts of plans. What lies where another user may write is that user's
-//! word: `sudo -E` and `su -m` leave HOME and XDG_* as they were. As root we write in root's own home then, and read
-//! elsewhere only a small regular file of root's or of the user who called sudo, with its origin. Nothing waits.
+//! The operator's own files: `config.toml` and plan drafts. A file in a directory that another user can write is not
+//! trusted, and `sudo -E` and `su -m` leave HOME and XDG_* as they were. As root we therefore write only below root's
+//! own home, and read elsewhere only small regular files that belong to root or to the user who called sudo, showing
+//! where they came from. Nothing here blocks.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -16,25 +17,25 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, readlinka
 use super::files;
 use crate::model::{FileOrigin, Whose};
 
-/// The settings of the machine.
+/// The machine's settings.
 const MACHINE: &str = "/etc/portcullis/config.toml";
 
-/// The largest file of this kind that is read.
+/// The largest personal file that is read, in bytes.
 pub const LARGEST_PERSONAL: u64 = 1 << 20;
 
-/// Links on one path at most, as in the kernel (path_resolution(7)).
+/// At most this many links on one path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// A file, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its content; bytes that are no UTF-8 are replaced.
+    /// Its content; invalid UTF-8 is replaced.
     pub text: String,
     /// Its origin.
     pub origin: FileOrigin,
 }
 
-/// A directory of ours, and one that the environment names but that another user controls.
+/// A directory of ours, and one named by the environment that another user controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     own: Option<PathBuf>,
@@ -47,14 +48,14 @@ pub struct Personal {
     config: Place,
     data: Place,
     me: u32,
-    /// Who called sudo.
+    /// The user id of the caller of sudo.
     caller: Option<u32>,
-    /// `/etc/passwd`.
+    /// The text of `/etc/passwd`.
     users: String,
 }
 
 impl Personal {
-    /// For this process, by its user, its environment and `/etc/passwd`.
+    /// For this process: its user, its environment and `/etc/passwd`.
     pub fn here() -> Self {
         let users = files::read_any(Path::new("/etc/passwd"))
             .map(|b| String::from_utf8_lossy(&b).into_owned())
@@ -68,7 +69,7 @@ impl Personal {
         Self::of(rustix::process::geteuid().as_raw(), named, caller, users)
     }
 
-    /// `named`: the directories that the environment names, for settings and for data.
+    /// `named`: the directories named by the environment, for settings and for data.
     fn of(me: u32, named: Option<(PathBuf, PathBuf)>, caller: Option<u32>, users: String) -> Self {
         let root = me == 0;
         let home = user(&users, |name, uid| uid == me && (!root || name == "root"))
@@ -76,7 +77,7 @@ impl Personal {
             .map(|u| u.2);
         let home = home.map(PathBuf::from).or_else(|| root.then(|| "/root".into()));
         let place = |named: Option<PathBuf>, below: &str| match named {
-            // Another user has no rights here that he could lend by a file.
+            // A user without root's rights gains nothing by planting a file.
             Some(dir) if !root || is_roots_alone(&dir) => Place { own: Some(dir), other: None },
             named => {
                 let own = home.as_ref().map(|h| h.join(below).join("portcullis"));
@@ -93,11 +94,11 @@ impl Personal {
         }
     }
 
-    /// The settings, the strongest last: the machine's, then the operator's own, or where there are none those that the
-    /// environment names. The error is a sentence.
+    /// The settings, the strongest last: the machine's, then the operator's own or, without those, the ones named by
+    /// the environment. The error is a sentence.
     pub fn settings(&self) -> Vec<Result<Found, String>> {
         let machine = match self.read(Path::new(MACHINE), true) {
-            // Not everybody need see it.
+            // The machine's settings need not be readable for everybody.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.me != 0 => None,
             read => found(read, Path::new(MACHINE)),
         };
@@ -106,19 +107,19 @@ impl Personal {
         machine.into_iter().chain(self.look(&self.config, "config.toml")).collect()
     }
 
-    /// A draft: the operator's own, or where there is none one that the environment names. The error is a sentence.
+    /// A draft: the operator's own or, without one, the one named by the environment. The error is a sentence.
     pub fn draft(&self, name: &str) -> Option<Result<Found, String>> {
         self.look(&self.data, name)
     }
 
-    /// Writes a draft of the operator's own.
+    /// Writes a draft for the operator.
     pub fn store_draft(&self, name: &str, text: &str) -> io::Result<()> {
         let dir = self.data.own.as_ref().ok_or_else(|| io::Error::other("no home directory is known"))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         files::write(&dir.join(name), text.as_bytes(), 0o600, None)
     }
 
-    /// Removes the operator's own draft, if there is one.
+    /// Removes the operator's draft, if there is one.
     pub fn drop_draft(&self, name: &str) -> io::Result<()> {
         let Some(dir) = &self.data.own else { return Ok(()) };
         fs::remove_file(dir.join(name)).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
@@ -132,8 +133,7 @@ impl Personal {
         at(&place.own, true).or_else(|| at(&place.other, false))
     }
 
-    /// Reads a file. In a place of our own links lead where we want; elsewhere none is followed that others may have
-    /// made.
+    /// Reads a file. In our own directories links are followed; elsewhere no link is that others may have made.
     fn read(&self, path: &Path, own: bool) -> io::Result<Found> {
         let file = if own {
             files::open_regular(path)?.map_err(|kind| io::Error::other(format!("it is {kind}")))?
@@ -147,7 +147,7 @@ impl Personal {
             return refused(format!("it belongs to {}, who is neither {trusted}", self.name(meta.uid())));
         }
         if !own && meta.nlink() != 1 {
-            return refused("it has a second name, so that it may be another file than it seems".into());
+            return refused("it has a second hard link, so it may be a different file than it seems".into());
         }
         let mut bytes = Vec::new();
         file.take(LARGEST_PERSONAL + 1).read_to_end(&mut bytes)?;
@@ -167,15 +167,15 @@ impl Personal {
     }
 }
 
-/// A file that is not there is none; any other failure is said with its path.
+/// `None` for a file that does not exist; any other failure is reported with its path.
 fn found(read: io::Result<Found>, path: &Path) -> Option<Result<Found, String>> {
     match read {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
-        read => Some(read.map_err(|e| format!("{} is not read: {e}", path.display()))),
+        read => Some(read.map_err(|e| format!("{} was not read: {e}", path.display()))),
     }
 }
 
-/// Name, number and home of the first user in `/etc/passwd` (passwd(5)) of whom something holds.
+/// Name, number and home of the first user in `/etc/passwd` (passwd(5)) for whom `is` holds.
 fn user(users: &str, is: impl Fn(&str, u32) -> bool) -> Option<(&str, u32, &str)> {
     users.lines().find_map(|line| {
         let words: Vec<&str> = line.split(':').collect();
@@ -184,20 +184,20 @@ fn user(users: &str, is: impl Fn(&str, u32) -> bool) -> Option<(&str, u32, &str)
     })
 }
 
-/// How far a path leads.
+/// How far a path could be followed.
 struct Walk {
-    /// The last directory that is there.
+    /// The last directory that exists.
     dir: OwnedFd,
-    /// All of it is there.
+    /// Whether the whole path exists.
     whole: bool,
-    /// Nobody but root can have made, or can change, anything on the way.
+    /// Whether only root could have made, or can change, anything on the way.
     roots: bool,
 }
 
-/// Walks down a path of directories one by one. A link is followed only where nobody but root can have made it.
+/// Walks down a path one directory at a time. A link is followed only if nobody but root can have made it.
 fn walk(path: &Path) -> io::Result<Walk> {
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Whether only root makes entries here; in a directory like /tmp others add some, but touch none of root's.
+    // Whether only root creates entries here. In a directory like /tmp others do too, but cannot touch root's entries.
     let guards = |dir: &OwnedFd| {
         fstat(dir).map(|s| {
             let writable = s.st_mode & 0o002 != 0 || s.st_mode & 0o020 != 0 && s.st_gid != 0;
@@ -219,7 +219,7 @@ fn walk(path: &Path) -> io::Result<Walk> {
         let (closed, sticky) = guards(&dir)?;
         roots &= closed || sticky;
         let stat = match statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            // What is missing in a directory like /tmp anybody may make.
+            // An entry that is missing in a directory like /tmp can be created by anybody.
             Err(rustix::io::Errno::NOENT) => return Ok(Walk { dir, whole: false, roots: roots && closed }),
             stat => stat?,
         };
@@ -244,20 +244,20 @@ fn walk(path: &Path) -> io::Result<Walk> {
     Ok(Walk { dir, whole: true, roots: roots && (closed || sticky) })
 }
 
-/// Whether nobody but root can put anything into a directory, nor make it where it is still missing.
+/// Whether only root can create entries in a directory or, if it does not exist yet, create it.
 fn is_roots_alone(dir: &Path) -> bool {
     walk(dir).is_ok_and(|w| w.roots && (!w.whole || fstat(&w.dir).is_ok_and(|s| s.st_mode & 0o1000 == 0)))
 }
 
-/// Opens a regular file in a place that others control.
+/// Opens a regular file in a directory that others control.
 fn open_at_others(path: &Path) -> io::Result<File> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::NotFound.into()) };
     let walk = walk(dir)?;
     if !walk.whole {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // Looked at before it is opened, because opening a device may do something, and after, because it may be another
-    // then.
+    // Checked before opening, because opening a device may have side effects, and after, because it may have been
+    // replaced.
     let regular = |file: &File| {
         let kind = file.metadata()?.file_type();
         if kind.is_file() { Ok(()) } else { Err(io::Error::other(format!("it is {}", files::kind(kind)))) }
@@ -284,7 +284,7 @@ mod tests {
     const ALICE: u32 = 12_345;
     const BOB: u32 = 12_346;
 
-    /// Homes of root, alice and bob; `None` where we cannot give a file away.
+    /// Homes of root, alice and bob; `None` where we may not give files away.
     fn homes() -> Option<tempfile::TempDir> {
         let dir = tempfile::tempdir().unwrap();
         for (name, uid) in [("root", 0), ("alice", ALICE), ("bob", BOB)] {
@@ -296,7 +296,7 @@ mod tests {
         Some(dir)
     }
 
-    /// Root with the environment of a user, or with his own; `caller`: who called sudo.
+    /// Root, with the environment of user `named`; `caller`: who called sudo.
     fn root(dir: &Path, named: &str, caller: Option<u32>) -> Personal {
         let users = USERS.replace('@', &dir.display().to_string());
         let at = |below: &str| dir.join(named).join(below).join("portcullis");
@@ -328,7 +328,7 @@ mod tests {
         p.store_draft("draft.toml", "mine").unwrap();
         assert_eq!(fs::read_to_string(dir.join("root").join(BELOW)).unwrap(), "mine");
         assert_eq!(offered(&p), Some(Ok(("mine".into(), Whose::Own))));
-        // That of a user: hers is read where there is none of root's, and never written.
+        // The environment is a user's: her file is read if root has none, and is never written.
         put(&dir.join("alice").join(BELOW), "hers", ALICE);
         let p = root(dir, "alice", Some(ALICE));
         assert_eq!(offered(&p), Some(Ok(("mine".into(), Whose::Own))));
@@ -338,12 +338,12 @@ mod tests {
         p.store_draft("draft.toml", "new").unwrap();
         assert_eq!(fs::read_to_string(dir.join("alice").join(BELOW)).unwrap(), "hers");
         assert_eq!(offered(&p), Some(Ok(("new".into(), Whose::Own))));
-        // A home in which nothing is yet stays as it is.
+        // An empty home stays empty.
         let p = root(dir, "bob", Some(BOB));
         p.store_draft("draft.toml", "again").unwrap();
         assert_eq!(fs::read_dir(dir.join("bob")).unwrap().count(), 0);
         assert_eq!(fs::metadata(dir.join("root/.local/share/portcullis")).unwrap().mode() & 0o777, 0o700);
-        // A user without root's rights has but his own.
+        // A user who is not root has only their own files.
         let at = |below: &str| dir.join("bob").join(below);
         let p = Personal::of(BOB, Some((at("c"), at("d"))), Some(ALICE), USERS.into());
         assert_eq!((p.data.own.clone(), p.data.other.clone(), p.caller), (Some(at("d")), None, None));
@@ -362,18 +362,18 @@ mod tests {
         assert_eq!(offered(&p), None);
         put(&path, "planted", BOB);
         refused(&p, "belongs to bob, who is neither root nor the user who called sudo");
-        // Not called by sudo: su with her environment.
+        // Not called by sudo, but by su with her environment.
         put(&path, "hers", ALICE);
         assert!(offered(&p).unwrap().is_ok());
         refused(&root(dir, "alice", None), "belongs to alice, who is neither root nor you");
-        // What an earlier version left there.
+        // A file left there by an earlier version.
         put(&path, "of root", 0);
         assert_eq!(offered(&p), Some(Ok(("of root".into(), Whose::Other("root".into())))));
-        // Another name of a file of root's.
+        // A hard link to a file of root's.
         put(&dir.join("root/secret"), "secret", 0);
         fs::remove_file(&path).unwrap();
         fs::hard_link(dir.join("root/secret"), &path).unwrap();
-        refused(&p, "second name");
+        refused(&p, "second hard link");
         fs::remove_file(&path).unwrap();
         symlink(dir.join("root/secret"), &path).unwrap();
         refused(&p, "it is a link");
@@ -384,7 +384,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         put(&path, &"x".repeat(usize::try_from(LARGEST_PERSONAL).unwrap() + 1), ALICE);
         refused(&p, "larger than 1024 KiB");
-        // A link on the way leads into a place that only root can read.
+        // A link on the way leads into a directory that only root can read.
         fs::remove_dir_all(dir.join("alice/.local")).unwrap();
         put(&dir.join("root/of-root/draft.toml"), "secret", 0);
         fs::create_dir_all(dir.join("alice/.local/share")).unwrap();
@@ -404,7 +404,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert!(offered(&p).unwrap().unwrap_err().contains("it is a named pipe"));
-        // Root's own link leads where root wants.
+        // Root's own link is followed.
         fs::remove_file(&path).unwrap();
         put(&dir.join("root/dots/draft.toml"), "linked", 0);
         symlink(dir.join("root/dots/draft.toml"), &path).unwrap();

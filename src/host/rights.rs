@@ -1,5 +1,5 @@
-//! Whether this process may change the firewall: being root is not enough where the network namespace belongs to
-//! somebody else, as under `unshare -Ur`, in rootless containers and in containers without `CAP_NET_ADMIN`.
+//! Whether this process may change the firewall. Being root is not enough if the network namespace belongs to another
+//! user namespace, as under `unshare -Ur`, in rootless containers and in containers without `CAP_NET_ADMIN`.
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
@@ -9,9 +9,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, so
 pub enum Rights {
     /// Read and change the firewall.
     Root,
-    /// We are root, but without `CAP_NET_ADMIN` over the network namespace that we are in.
+    /// We are root, but without `CAP_NET_ADMIN` over our network namespace.
     RootElsewhere,
-    /// We are a user.
+    /// We are an ordinary user.
     User,
 }
 
@@ -26,10 +26,10 @@ pub(super) fn ours() -> Rights {
     }
 }
 
-/// Asks the kernel. `TCP_REPAIR` wants `CAP_NET_ADMIN` in the user namespace that owns the socket's network namespace
+/// Asks the kernel. `TCP_REPAIR` needs `CAP_NET_ADMIN` in the user namespace that owns the socket's network namespace
 /// (net/ipv4/tcp.c, tcp_can_repair_sock), and switching it off on a new socket changes nothing. The capabilities in
-/// /proc do not tell: under `unshare -Ur` the set is full. Where there is no such socket nothing is known, and the
-/// tools will say it.
+/// /proc do not help: under `unshare -Ur` the set is full. If no such socket can be made, we do not know, and leave it
+/// to the tools to fail.
 fn is_refused() -> bool {
     [AddressFamily::Inet, AddressFamily::Inet6]
         .into_iter()

@@ -1,6 +1,6 @@
-//! SSH as the host sees it: where we are used from, the sessions that SSH servers let in, and who may be the operator
-//! where that is not known. `sudo` clears SSH_CONNECTION and a terminal multiplexer keeps an old one, so the kernel is
-//! asked: [`procs`] reads, [`mod@origin`] and [`session`] judge, [`past`] reads what was written down of logins.
+//! SSH as the host sees it: where we are used from, which sessions SSH servers have let in, and who may be the operator
+//! when that is not known. `sudo` clears SSH_CONNECTION and a terminal multiplexer keeps an old one, so the kernel is
+//! asked: [`procs`] reads, [`mod@origin`] and [`session`] judge, [`past`] reads records of earlier logins.
 
 mod origin;
 mod past;
@@ -19,20 +19,20 @@ use self::procs::{Proc, Processes};
 use super::Tools;
 use crate::model::{Login, LoginSource, Logins, Operator};
 
-/// An SSH session that was let in.
+/// An authenticated SSH session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshSession {
-    /// Whose.
+    /// The user.
     pub user: String,
-    /// From where.
+    /// The address it came from.
     pub peer: IpAddr,
-    /// The port of ours that it came to.
+    /// The local port of its connection.
     pub port: u16,
-    /// When sshd took the connection, on CLOCK_BOOTTIME; a second channel of a connection does not begin anew.
+    /// When sshd accepted the connection, on CLOCK_BOOTTIME; a second channel of a connection does not change it.
     pub began: Duration,
 }
 
-/// Who uses this process, and the port of ours that he came to over SSH.
+/// Who uses this process, and the local port of their SSH connection.
 pub fn operator() -> (Operator, Option<u16>) {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
     match origin(&Proc::default(), me) {
@@ -43,22 +43,22 @@ pub fn operator() -> (Operator, Option<u16>) {
     }
 }
 
-/// The sessions of sshd on this host. It remembers what it found, so that looking often costs little.
+/// The sessions of sshd on this host. It remembers what it found, so that looking often is cheap.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    /// How often a process was seen that is none of sshd's, by its number.
+    /// How often a process that is not sshd's has been looked at, by process id.
     others: HashMap<i32, u8>,
-    /// Sessions by their process and its start.
+    /// Sessions by process id and start time.
     known: HashMap<(i32, u64), SshSession>,
-    /// Logins of the past, and when they were read.
+    /// Past logins, and when they were read.
     past: Option<(Instant, Vec<Login>, Vec<LoginSource>)>,
 }
 
-/// Looks after which a process without sshd's name is left alone: one may be seen between its fork and its exec.
+/// After this many looks a process without sshd's name is ignored: one may be seen between its fork and its exec.
 const LOOKS: u8 = 5;
 
-/// What was read of past logins holds for this long.
-const PAST_HOLDS: Duration = Duration::from_mins(1);
+/// How long the list of past logins is cached.
+const PAST_CACHED_FOR: Duration = Duration::from_mins(1);
 
 impl Sessions {
     /// All sessions that are open now in our network namespace, from another host, to a port on which sshd listens.
@@ -104,7 +104,8 @@ impl Sessions {
         found
     }
 
-    /// Everybody who may be an operator that is not known: who is logged in now from another host, and who was last.
+    /// Everybody who may be the operator when that is not known: who is logged in from another host now, and the last
+    /// login.
     #[allow(clippy::disallowed_methods, reason = "how old an answer is")]
     pub fn logins(&mut self, tools: &dyn Tools) -> Logins {
         let p = Proc::default();
@@ -120,7 +121,7 @@ impl Sessions {
             .collect();
         let (utmp, present) = past::present(&p);
         seen.extend(present);
-        if self.past.as_ref().is_none_or(|(at, ..)| at.elapsed() >= PAST_HOLDS) {
+        if self.past.as_ref().is_none_or(|(at, ..)| at.elapsed() >= PAST_CACHED_FOR) {
             let (logins, read) = past::last(tools);
             self.past = Some((Instant::now(), logins, read));
         }
@@ -130,7 +131,7 @@ impl Sessions {
             seen.extend(logins.iter().cloned());
             read.extend(sources);
         }
-        // The host with itself comes through lo.
+        // Connections of the host to itself come through lo.
         seen.retain(|l| !p.is_own(l.peer));
         Logins::new(seen, read, ports(&p, tools))
     }
@@ -143,8 +144,8 @@ fn netns(pid: &str) -> Option<u64> {
 /// sshd's own port (RFC 4253).
 const SSH: u16 = 22;
 
-/// The ports on which SSH servers listen, ascending. What the first process listens on for others is one if it is SSH's
-/// port, or a socket of a unit that starts an SSH server.
+/// The ports on which SSH servers listen, ascending. A port on which PID 1 listens for others counts if it is the SSH
+/// port, or if it is the socket of a unit that starts an SSH server.
 fn ports(p: &dyn Processes, tools: &dyn Tools) -> Vec<u16> {
     let listeners = session::listeners(p);
     let outside =

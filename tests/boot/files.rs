@@ -49,7 +49,7 @@ fn what_is_no_regular_file_is_refused_and_stays() {
         ("mkfifo $f", "is a named pipe"),
         ("mknod $f c 1 7", "is a device"),
         ("mkdir $f", "is a directory"),
-        ("ln -s /nowhere/at/all $f", "is a link that leads nowhere"),
+        ("ln -s /nowhere/at/all $f", "is a dangling link"),
         ("mkfifo $f.pipe; ln -s $f.pipe $f", "rules.v4.pipe, a named pipe"),
     ];
     for (make, said) in makes {

@@ -136,7 +136,7 @@ fn a_pipe_as_draft_or_settings_makes_nobody_wait() {
     // Nor a command that asks for its settings.
     let plan = lab.file("plan.toml", &plan(4711));
     let out = lab.server.output(&sudo(&["-E"], &["apply", &plan, "--yes"]));
-    assert!(out.status.success() && said(&out).contains("is not read: it is a named pipe"), "{}", said(&out));
+    assert!(out.status.success() && said(&out).contains("was not read: it is a named pipe"), "{}", said(&out));
     assert!(lab.server.output(&sudo(&["-E"], &["revert"])).status.success());
     assert_eq!(roots_at_hers(&lab), "");
 }

@@ -1,4 +1,4 @@
-//! The tools of the built-in host: what they would print there, and what `iptables-restore` would do.
+//! The tools of the built-in host: what they print, and what `iptables-restore` does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use crate::host::{Cmd, Output};
 use crate::model::{Family, Ruleset, Table};
 use crate::syntax::iptables_save;
 
-/// The tools that are installed there.
+/// The tools installed on the host.
 pub const NAMES: &[&str] = &[
     "iptables",
     "ip6tables",
@@ -26,7 +26,7 @@ pub const NAMES: &[&str] = &[
 
 const VERSION: &str = "v1.8.9 (nf_tables)";
 
-/// Runs a tool; `None` when it is not installed. `wall` is the wall clock, seconds since 1970 UTC.
+/// Runs a tool; `None` when it is not installed. `wall` is the wall clock in seconds since 1970 UTC.
 pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> {
     let args: Vec<&str> = cmd.args.iter().map(String::as_str).collect();
     let family = if cmd.tool.starts_with("ip6") { Family::V6 } else { Family::V4 };
@@ -58,8 +58,8 @@ pub fn answer(cmd: &Cmd, rules: &mut [Ruleset; 2], wall: i64) -> Option<Output> 
     })
 }
 
-/// `systemctl [--quiet] enable UNIT...`, which links a unit where its `[Install]` says; what starts or reads units
-/// again changes no file.
+/// `systemctl [--quiet] enable UNIT...` links a unit where its `[Install]` section says; the other verbs (start,
+/// reload) change no file.
 pub fn systemctl(cmd: &Cmd, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Output {
     let mut words = cmd.args.iter().map(String::as_str).filter(|a| !a.starts_with('-'));
     match words.next() {
@@ -90,7 +90,7 @@ fn printed(text: &str) -> Output {
     Output { status: 0, stdout: text.as_bytes().to_vec(), stderr: Vec::new() }
 }
 
-/// A tool that failed with a message.
+/// The output of a tool that failed with a message.
 pub fn failed(message: &str, status: i32) -> Output {
     Output { status, stdout: Vec::new(), stderr: format!("{message}\n").into_bytes() }
 }
@@ -116,7 +116,7 @@ fn save(tool: &str, args: &[&str], set: &Ruleset, wall: i64) -> Output {
         jiff::Timestamp::from_second(wall).map(|t| t.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default();
     let mut out = String::new();
     let mut tables: Vec<Table> = set.tables.iter().filter(|t| only.is_none_or(|o| o == t.name)).cloned().collect();
-    // On nft a table that is named is shown, also when nobody has touched it.
+    // With the nft variant a table that is named is shown even if nothing has used it yet.
     if let (Some(name), true) = (only, tables.is_empty()) {
         if Table::builtin_chains(name).is_empty() {
             return failed(&format!("{tool} {VERSION}: cannot open table {name}"), 1);
@@ -132,7 +132,7 @@ fn save(tool: &str, args: &[&str], set: &Ruleset, wall: i64) -> Output {
     printed(&out)
 }
 
-/// `iptables-restore [--noflush] [--test] [-w N]`: one transaction per table; what came before a bad table stays.
+/// `iptables-restore [--noflush] [--test] [-w N]`: one transaction per table; tables before a bad one stay loaded.
 fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output {
     let keep = args.iter().any(|a| matches!(*a, "-n" | "--noflush"));
     let test = args.iter().any(|a| matches!(*a, "-t" | "--test"));
@@ -140,13 +140,13 @@ fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output
     let mut chunk = String::new();
     let mut outcome = printed("");
     for (i, line) in script.lines().enumerate() {
-        // `[packets:bytes]` before a rule sets its counters, which start at zero here.
+        // `[packets:bytes]` before a rule sets its counters; here they start at zero.
         let bare = line
             .trim_start()
             .strip_prefix('[')
             .and_then(|l| l.split_once(']'))
             .map_or(line, |(_, rest)| rest.trim_start());
-        // Empty lines keep the numbers of the lines right.
+        // Empty lines are kept so that line numbers stay right.
         if chunk.is_empty() {
             chunk = "\n".repeat(i);
         }
@@ -179,7 +179,7 @@ fn restore(tool: &str, args: &[&str], set: &mut Ruleset, script: &str) -> Output
     outcome
 }
 
-/// `ss` for TCP and UDP: listening with `-l`, else established; `-H`, `-t`, `-u`, `-p`, `-e` as in ss(8).
+/// `ss` for TCP and UDP: listening sockets with `-l`, else established ones; `-H`, `-t`, `-u`, `-p`, `-e` as in ss(8).
 fn ss(args: &[&str]) -> Output {
     let flag = |c: char| args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains(c));
     let (tcp, udp) = (flag('t'), flag('u'));
@@ -198,11 +198,11 @@ fn ss(args: &[&str]) -> Output {
             continue;
         }
         let mut line = if flag('p') { line } else { line.split_once(" users:").map_or(line, |(l, _)| l) }.to_owned();
-        // An IPv6 socket that takes IPv4 too would be shown as `*`; these say so with -e.
+        // An IPv6 socket that also takes IPv4 would be shown as `*`; with -e these are marked as IPv6 only.
         if flag('e') && line.contains("[::]:*") {
             line.push_str(" v6only:1 <->");
         }
-        // The first columns are left out where the question has settled them.
+        // ss leaves out columns that the filter has fixed.
         if args.contains(&"state") {
             line = without_column(&line, 1);
         }
@@ -215,7 +215,7 @@ fn ss(args: &[&str]) -> Output {
     printed(&out)
 }
 
-/// The line without its n-th word and the blanks behind it.
+/// The line without its n-th word and the spaces after it.
 fn without_column(line: &str, n: usize) -> String {
     let start = line.split_whitespace().nth(n).map_or(line.len(), |w| w.as_ptr() as usize - line.as_ptr() as usize);
     let rest = line[start..].trim_start_matches(|c: char| !c.is_whitespace()).trim_start();

@@ -1,4 +1,4 @@
-//! Where the operator sits: what the processes above ours tell of it.
+//! Where the operator sits, judged by the ancestors of our process.
 
 use super::procs::{Processes, Stat, Tcp};
 use super::session::{self, Session};
@@ -7,26 +7,27 @@ use std::net::IpAddr;
 /// Where a process is used from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// From this address, by an SSH connection to this port of ours.
+    /// From this address, over an SSH connection to this local port.
     Ssh(IpAddr, u16),
     /// A real terminal of the machine.
     Console,
-    /// Nobody: no terminal, and no SSH.
+    /// No terminal and no SSH.
     Unattended,
-    /// A pseudo-terminal, with no SSH server behind it.
+    /// A pseudo-terminal without an SSH server above it.
     Unknown,
 }
 
-/// Sessions of this host with itself that are followed to where they come from.
+/// How many connections of this host to itself are followed to their origin.
 const HOPS: u32 = 8;
 
-/// Where a process is used from. The nearest of those above it decides: a real terminal, or an SSH server's session.
+/// Where a process is used from. The nearest ancestor that tells decides: a real terminal, or the session of an SSH
+/// server.
 pub fn origin(p: &dyn Processes, pid: i32) -> Origin {
     walk(p, pid, HOPS)
 }
 
 fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
-    // Everything has the first process above it, so its terminal says nothing.
+    // Every process descends from PID 1, so its terminal proves nothing.
     let first = p.stat(1).map_or(0, |s| s.tty);
     let above = above(p, from);
     let listeners = session::listeners(p);
@@ -43,7 +44,7 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
             silent = true;
         }
     }
-    // Nothing listens any more on the port that it came to: the server was started anew since, on another one.
+    // Nothing listens on that port any more: the server has been restarted on another one.
     let oldest = servers().filter(|s| !session::listens(p, s.pid, &listeners)).find_map(|s| session::oldest(p, s.pid));
     if let Some(connection) = oldest {
         return through(p, &connection, hops);
@@ -51,8 +52,7 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
     if !above.iter().any(|s| is_pseudo(s.tty)) && !silent {
         return Origin::Unattended;
     }
-    // mosh goes on without SSH, whoever else is logged in. Of the rest who has no terminal himself was not typed into
-    // one.
+    // mosh goes on without SSH, whoever else is logged in. A process without a terminal was not typed into one.
     let behind_multiplexer =
         !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
     let by_terminal = if behind_multiplexer { used_last(p) } else { None };
@@ -60,11 +60,11 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
     by_terminal.or_else(by_word).map_or(Origin::Unknown, |c| Origin::Ssh(c.remote.ip(), c.local.port()))
 }
 
-/// The process and those above it, without the first of all.
+/// The process and its ancestors, without PID 1.
 fn above(p: &dyn Processes, from: i32) -> Vec<Stat> {
     let mut out: Vec<Stat> = Vec::new();
     let mut pid = from;
-    // One that ends while it is read may be followed by another with its number.
+    // An ancestor may exit while we read, and its process id may be reused.
     while pid > 1 && !out.iter().any(|s| s.pid == pid) {
         let Some(s) = p.stat(pid) else { break };
         pid = s.ppid;
@@ -73,7 +73,7 @@ fn above(p: &dyn Processes, from: i32) -> Vec<Stat> {
     out
 }
 
-/// One of this host with itself comes from wherever its other end is used from.
+/// A connection of this host to itself comes from wherever its other end is used from.
 fn through(p: &dyn Processes, connection: &Tcp, hops: u32) -> Origin {
     let peer = connection.remote.ip();
     if !p.is_own(peer) {
@@ -85,7 +85,7 @@ fn through(p: &dyn Processes, connection: &Tcp, hops: u32) -> Origin {
     }
 }
 
-/// What stands at the operator's own terminal while he works on one that no SSH server made.
+/// Programs on the operator's own terminal while they work on one that no SSH server made.
 const CLIENTS: [&str; 11] = [
     "tmux: client",
     "screen",
@@ -100,9 +100,9 @@ const CLIENTS: [&str; 11] = [
     "nsenter",
 ];
 
-/// In tmux or screen no SSH server is above: of the sessions at whose terminal such a program's client stands, or of
-/// all where none does, the one whose terminal was used last is the operator's. The kernel tells that to eight seconds
-/// only.
+/// In tmux or screen there is no SSH server above us. Among the sessions whose terminal runs a client of such a program
+/// (among all, if none does), the one whose terminal was used last is the operator's. The kernel rounds that time to
+/// eight seconds.
 fn used_last(p: &dyn Processes) -> Option<Tcp> {
     let stats = p.all().into_iter().filter_map(|pid| p.stat(pid));
     let attached: Vec<i32> = stats.filter(|s| CLIENTS.contains(&s.comm.as_str())).map(|s| s.tty).collect();
@@ -114,7 +114,7 @@ fn used_last(p: &dyn Processes) -> Option<Tcp> {
     sessions.filter_map(|s| Some((used(&s)?, s.connection))).max_by_key(|(used, _)| *used).map(|(_, c)| c)
 }
 
-/// The kernel's number of `pts/3`: devices.txt, with minor numbers above 255 in the upper bits (proc(5)).
+/// The kernel's device number of `pts/3`: devices.txt, with minor numbers above 255 in the upper bits (proc(5)).
 fn pts(terminal: &str) -> Option<i32> {
     let n: i32 = terminal.strip_prefix("pts/")?.parse().ok()?;
     Some(136 << 8 | n & 0xff | (n >> 8) << 20)

@@ -1,5 +1,4 @@
-//! Logins that the machine wrote down: files, and tools for what is in databases. Each is read within bounds of size
-//! and time.
+//! Records of earlier logins: files, and tools for databases. Each is read within limits of size and time.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,24 +13,24 @@ use super::procs::Processes;
 use crate::model::{Login, LoginSource};
 use crate::syntax::logins::{WIDE, journal, lastlog, lastlog2, utmp, wtmpdb};
 
-/// The records of wtmp that are read at most, the latest ones.
+/// At most this many records of wtmp are read, the latest ones.
 const RECORDS: usize = 4096;
 
-/// The users whose last login is looked up at most.
+/// The last login of at most this many users is looked up.
 const USERS: usize = 2000;
 
-/// How long a tool may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of one tool.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whoever is logged in by `/run/utmp`, and whether that could be read. mosh is there only. An entry whose process is
-/// gone was left by a crash.
+/// Who is logged in according to `/run/utmp` (mosh appears only there), and whether it could be read. Entries whose
+/// process is gone were left by a crash and are skipped.
 pub fn present(p: &dyn Processes) -> (bool, Vec<Login>) {
     let Ok(bytes) = tail("/run/utmp", utmp::size(WIDE) * RECORDS, utmp::size(WIDE)) else { return (false, Vec::new()) };
     let entries = utmp::read(&bytes, WIDE, LoginSource::Utmp).0;
     (true, entries.into_iter().filter(|e| p.stat(e.pid).is_some()).map(|e| e.login).collect())
 }
 
-/// Logins of the past, and what could be read.
+/// Past logins, and which sources could be read.
 pub fn last(tools: &dyn Tools) -> (Vec<Login>, Vec<LoginSource>) {
     let mut logins = Vec::new();
     let mut read = Vec::new();
@@ -52,7 +51,7 @@ pub fn last(tools: &dyn Tools) -> (Vec<Login>, Vec<LoginSource>) {
     (logins, read)
 }
 
-/// The end of wtmp; at the beginning of a month, of the one before.
+/// The end of wtmp, or at the beginning of a month of the previous one.
 fn wtmp() -> Option<Vec<Login>> {
     let size = utmp::size(WIDE);
     let read = |path: &str| Some(utmp::read(&tail(path, size * RECORDS, size).ok()?, WIDE, LoginSource::Wtmp).0);
@@ -62,8 +61,7 @@ fn wtmp() -> Option<Vec<Login>> {
     Some(entries.into_iter().map(|e| e.login).collect())
 }
 
-/// lastlog has a place for each number of a user, and is as large as the largest: only what belongs to somebody is
-/// read.
+/// lastlog has a slot for every user id up to the largest; only the slots of existing users are read.
 fn of_users() -> Option<Vec<Login>> {
     let size = lastlog::size(WIDE);
     let mut file = open("/var/log/lastlog").ok()?;
@@ -79,23 +77,23 @@ fn of_users() -> Option<Vec<Login>> {
     Some(users.take(USERS).filter_map(|(user, uid)| lastlog::read(&record(uid)?, WIDE, &user).0).collect())
 }
 
-/// What sshd logged: the latest logins. A journal without `--grep` is read back as far as time allows. Only root's own
-/// words count: anybody can log as sshd.
+/// The latest logins that sshd logged. A journal without `--grep` is read back as far as the timeout allows. Only
+/// messages from root count: anybody can log under sshd's name.
 fn in_journal(tools: &dyn Tools) -> Option<Vec<Login>> {
     const COMMON: [&str; 8] =
         ["--no-pager", "--output=short-unix", "--reverse", "-t", "sshd", "-t", "sshd-session", "_UID=0"];
-    let run = |more: &[&str]| tools.run(&Cmd::new("journalctl", &[&COMMON, more].concat()).within(PATIENCE)).ok();
+    let run = |more: &[&str]| tools.run(&Cmd::new("journalctl", &[&COMMON, more].concat()).within(TIMEOUT)).ok();
     let found = run(&["--lines=50", "--grep=^Accepted ", "--case-sensitive=yes"])?;
     if found.complaint().starts_with("No journal files") {
         return None;
     }
-    // With --grep it fails where nothing is found.
+    // With --grep it fails if nothing matches.
     let is_answer = found.status == 0 || found.stderr.is_empty();
     let answer = if is_answer { found } else { run(&["--lines=5000"]).filter(|o| o.status == 0)? };
     Some(journal::read(&answer.text()).0)
 }
 
-/// The ports of sockets that systemd holds for SSH servers: `Listen=[::]:22 (Stream)`.
+/// The ports of sockets that systemd holds for SSH servers, from lines such as `Listen=[::]:22 (Stream)`.
 pub fn socket_units(tools: &dyn Tools) -> Vec<u16> {
     let text = ask(tools, "systemctl", &["show", "--property=Listen", "ssh.socket", "sshd.socket", "dropbear.socket"])
         .unwrap_or_default();
@@ -105,7 +103,7 @@ pub fn socket_units(tools: &dyn Tools) -> Vec<u16> {
 }
 
 fn ask(tools: &dyn Tools, tool: &str, args: &[&str]) -> Option<String> {
-    tools.run(&Cmd::new(tool, args).within(PATIENCE)).ok().filter(|o| o.status == 0).map(|o| o.text())
+    tools.run(&Cmd::new(tool, args).within(TIMEOUT)).ok().filter(|o| o.status == 0).map(|o| o.text())
 }
 
 /// Whole records from the end of a file.
@@ -118,7 +116,7 @@ fn tail(path: &str, most: usize, record: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a regular file; another kind could hang.
+/// Opens a regular file; opening anything else could block.
 fn open(path: &str) -> io::Result<File> {
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(nonblock).open(Path::new(path))?;

@@ -1,5 +1,5 @@
-//! What the kernel tells of processes (proc(5)), behind one trait: who is judged by it is decided without I/O, so that
-//! the tests judge recorded hosts.
+//! What the kernel says about processes (proc(5)), as a trait: the judging code does no I/O, so tests can run it on
+//! recorded hosts.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -15,63 +15,63 @@ use crate::host::clock;
 /// A process: its name, its parent, its terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// Its number.
+    /// Process id.
     pub pid: i32,
-    /// Its parent's.
+    /// Process id of the parent.
     pub ppid: i32,
-    /// Name, 15 bytes at most.
+    /// Name, at most 15 bytes.
     pub comm: String,
-    /// Controlling terminal as the kernel numbers it; 0 for none.
+    /// Device number of the controlling terminal; 0 for none.
     pub tty: i32,
-    /// Start, in clock ticks since boot.
+    /// Start time in clock ticks since boot.
     pub started: u64,
 }
 
-/// The file that a process runs.
+/// The executable of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Name of the file, as it was when it was started: an upgrade takes it away meanwhile.
+    /// File name when the process was started: an upgrade may have removed the file since.
     pub name: String,
-    /// The file and all folders above it are root's, and nobody else writes there.
+    /// Whether the file and all directories above it belong to root and nobody else can write there.
     pub of_root: bool,
 }
 
 /// A TCP socket of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
-    /// Our end; IPv4 inside IPv6 is given as IPv4.
+    /// Local address; an IPv4-mapped one is given as IPv4.
     pub local: SocketAddr,
-    /// The other end.
+    /// Remote address.
     pub remote: SocketAddr,
-    /// It waits for connections.
+    /// Whether it is listening.
     pub listens: bool,
 }
 
 /// The processes of a host.
 pub trait Processes {
-    /// Their numbers.
+    /// All process ids.
     fn all(&self) -> Vec<i32>;
     /// Name, parent, terminal.
     fn stat(&self, pid: i32) -> Option<Stat>;
-    /// Its command line in one string: what it calls itself.
+    /// Its command line as one string; processes can change it.
     fn title(&self, pid: i32) -> String;
-    /// Whether it runs as root, and nobody else started it (set-user-id).
+    /// Whether it runs as root and was not started by another user (set-user-id).
     fn is_root(&self, pid: i32) -> bool;
-    /// What it runs.
+    /// Its executable.
     fn program(&self, pid: i32) -> Option<Program>;
-    /// Its established and listening TCP sockets in our network namespace, in the order of their descriptors.
+    /// Its established and listening TCP sockets in our network namespace, in descriptor order.
     fn sockets(&self, pid: i32) -> Vec<Tcp>;
-    /// Who holds the other end of a connection of this host with itself.
+    /// The process at the other end of a connection of this host to itself.
     fn holder(&self, connection: &Tcp) -> Option<i32>;
     /// Whether an address is this host's own.
     fn is_own(&self, addr: IpAddr) -> bool;
-    /// When a terminal was used last, e.g. `pts/3` as the process sees it.
+    /// When a terminal, e.g. `pts/3`, was last used; the name is resolved in the process's own root directory.
     fn used(&self, pid: i32, terminal: &str) -> Option<(i64, i64)>;
-    /// The connection that `SSH_CONNECTION` names (ssh(1)), if it is established still.
+    /// The connection that `SSH_CONNECTION` names (ssh(1)), if it is still established.
     fn in_environment(&self) -> Option<Tcp>;
 }
 
-/// The running machine, at one moment: the table of connections is read once.
+/// The running machine at one moment: the table of connections is read once.
 #[derive(Default)]
 pub struct Proc {
     tcp: OnceCell<HashMap<u64, Tcp>>,
@@ -101,7 +101,7 @@ impl Proc {
     }
 }
 
-/// Sockets of a process by their inodes, in the order of the descriptors.
+/// Socket inodes of a process, in descriptor order.
 fn inodes(pid: i32) -> Vec<u64> {
     let Some(fds) = Process::new(pid).ok().and_then(|p| p.fd().ok()) else { return Vec::new() };
     let mut found: Vec<(i32, u64)> = fds
@@ -112,7 +112,7 @@ fn inodes(pid: i32) -> Vec<u64> {
     found.into_iter().map(|(_, inode)| inode).collect()
 }
 
-/// An IPv4 address that an IPv6 socket shows (`::ffff:192.0.2.1`) is an IPv4 address to the firewall.
+/// Turns an IPv4-mapped address (`::ffff:192.0.2.1`) into IPv4: to the firewall it is IPv4.
 fn plain(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
@@ -138,7 +138,7 @@ impl Processes for Proc {
     }
 
     fn is_root(&self, pid: i32) -> bool {
-        // Not the owner of /proc/PID, who is root for every process that may not be traced (proc(5)).
+        // Not the owner of /proc/PID, which is root for every process that may not be traced (proc(5)).
         Process::new(pid).and_then(|p| p.status()).is_ok_and(|s| [s.ruid, s.euid, s.suid] == [0; 3])
     }
 
@@ -176,7 +176,7 @@ impl Processes for Proc {
     }
 
     fn used(&self, pid: i32, terminal: &str) -> Option<(i64, i64)> {
-        // By the process's own root: a container has terminals of its own under the same names.
+        // Below the process's own root: a container has terminals of its own under the same names.
         std::fs::metadata(format!("/proc/{pid}/root/dev/{terminal}")).ok().map(|m| (m.atime(), m.atime_nsec()))
     }
 
@@ -185,7 +185,7 @@ impl Processes for Proc {
         let words: Vec<&str> = text.split_whitespace().collect();
         let end = |n: usize| Some(plain(SocketAddr::new(words.get(n)?.parse().ok()?, words.get(n + 1)?.parse().ok()?)));
         let named = Tcp { local: end(2)?, remote: end(0)?, listens: false };
-        // Where the connections cannot be read at all, the word counts.
+        // If the connections cannot be read at all, the variable is believed.
         (self.tcp().is_empty() || self.tcp().values().any(|t| *t == named)).then_some(named)
     }
 }

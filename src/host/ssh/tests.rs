@@ -1,4 +1,4 @@
-//! Who counts as what, judged over recorded hosts: what proc(5) tells there of each process.
+//! Who counts as what, judged on recorded hosts: what proc(5) shows there for each process.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ struct Recorded {
     used: i64,
 }
 
-/// A host: 10.0.0.1, with a first process, sshd (100) on port 22, and whoever the test adds.
+/// A host: 10.0.0.1, with PID 1, sshd (100) on port 22, and what the test adds.
 #[derive(Clone, Debug)]
 struct Machine {
     processes: BTreeMap<i32, Recorded>,
@@ -55,7 +55,7 @@ impl Machine {
         m
     }
 
-    /// A process of root's; its program is called as it is.
+    /// Adds a process of root's; its executable has the same name.
     fn add(&mut self, pid: i32, ppid: i32, comm: &str, tty: i32) -> &mut Recorded {
         let started = u64::try_from(pid).unwrap();
         let stat = Stat { pid, ppid, comm: comm.into(), tty, started };
@@ -65,7 +65,7 @@ impl Machine {
         self.processes.get_mut(&pid).unwrap()
     }
 
-    /// Ann logs in: root's monitor, her process (one more), her shell (two more).
+    /// Ann logs in: root's monitor, her process (pid + 1), her shell (pid + 2).
     fn ann(&mut self, pid: i32, from: &str, terminal: i32) -> &mut Self {
         let connection = tcp(HOST, from);
         self.add(pid, 100, "sshd", NONE).title("sshd: ann [priv]").has(connection);
@@ -75,7 +75,7 @@ impl Machine {
         self
     }
 
-    /// Processes one below the other, from the first's parent on.
+    /// A line of descendants, starting below `ppid`.
     fn line(&mut self, pid: i32, ppid: i32, processes: &[(&str, i32)]) -> &mut Self {
         for (n, (comm, tty)) in processes.iter().enumerate() {
             let n = i32::try_from(n).unwrap();
@@ -372,7 +372,7 @@ fn who_counts_as_what() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What proves access, on a host where Ann is logged in.
+/// The sessions that prove access, on a host where Ann is logged in.
 fn proofs(set: impl FnOnce(&mut Machine)) -> Vec<String> {
     let mut m = Machine::new();
     m.ann(200, A, pts(0));
@@ -388,7 +388,7 @@ fn proofs(set: impl FnOnce(&mut Machine)) -> Vec<String> {
 #[test]
 fn a_session_that_sshd_let_in_proves_access() {
     assert_eq!(proofs(|_| {}), ["ann from 192.0.2.2:5000 at 200"]);
-    // An upgrade took the file away, which the kernel says of a program; OpenSSH 9.8.
+    // An upgrade removed the executable, which the kernel marks in its name; OpenSSH 9.8.
     let new = |m: &mut Machine| {
         for pid in [200, 201] {
             let p = m.processes.get_mut(&pid).unwrap();
