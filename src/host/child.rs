@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_leaves_behind_holds_nobody_up() {
+    fn processes_left_by_a_tool_do_not_block() {
         on_both_kernels(&sh("sleep 98765 & echo $!; echo hi >&2").within(Duration::from_mins(10)), |out| {
             let out = out.unwrap();
             let sleeper: u32 = out.text().trim().parse().unwrap();

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_ours_is_ours_alone_whatever_stood_there() {
+    fn a_new_file_belongs_to_us_alone_whatever_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::in_dir(dir.path());
         let path = live.paths().run.join("trial.json");

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_to_others_steers_no_terminal() {
+    fn announcements_have_no_control_characters() {
         let cmd =
             told("logger", &["-t", "portcullis", "--"], "tool: \u{1b}]0;t\u{7}bad\u{9b}2J \u{202e}x\n\u{7f}\u{0}end");
         assert_eq!(cmd.args, ["-t", "portcullis", "--", "tool: ]0;tbad2J xend"]);

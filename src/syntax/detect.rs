@@ -1,5 +1,5 @@
-//! Tells formats apart by content and splits one text into listings: several commands in one paste,
-//! mail quotes, commented blocks, two hosts. Every line belongs to exactly one section.
+//! Recognises formats by content and splits one text into listings: several commands in one paste, mail quotes,
+//! commented-out blocks, two hosts. Every line belongs to exactly one section.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,17 +10,17 @@ pub use super::listing::{Context, Kind};
 /// One listing inside a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
-    /// What it is.
+    /// Its format.
     pub kind: Kind,
-    /// Number of its first line in the whole text, from 1.
+    /// Number of its first line in the whole text, counted from 1.
     pub line: usize,
     /// Its lines, without mail quotes and comment marks.
     pub text: Cow<'a, str>,
-    /// What stands in front of it.
+    /// What the lines before it say about it.
     pub context: Context,
 }
 
-/// Splits a text into its listings, in order. A text without any is one section of kind `Unknown`.
+/// Splits a text into its listings, in order. A text without a listing is one section of kind `Unknown`.
 pub fn sections(text: &str) -> Vec<Section<'_>> {
     let commented = text.lines().take(2000).any(frame::is_commented_chain);
     let mut split = Splitter { text, commented, done: Vec::new(), open: Open::at(0, 1, Context::default()) };
@@ -33,17 +33,17 @@ pub fn sections(text: &str) -> Vec<Section<'_>> {
     split.done
 }
 
-/// The section being gathered.
+/// The section being collected.
 struct Open {
     kind: Kind,
     start: usize,
     line: usize,
-    /// The lines so far once one of them had to be cleaned.
+    /// The lines so far, once one of them had to be cleaned.
     cleaned: Option<String>,
     context: Context,
-    /// Chains or tables that began in it: the same one again is another listing.
+    /// Chains or tables that have begun in it: if one begins again, it is another listing.
     seen: HashSet<String>,
-    /// A `*table` or `:CHAIN` line was there: not `iptables -S`.
+    /// Whether it has a `*table` or `:CHAIN` line and so is not `iptables -S`.
     save_frame: bool,
 }
 
@@ -98,7 +98,7 @@ impl Splitter<'_> {
         self.done.last().and_then(|s| s.context.host.clone())
     }
 
-    /// A line that can start a listing: the same key twice is a second listing.
+    /// A line that can start a listing: the same key again starts a second one.
     fn begin(&mut self, kind: Kind, key: Option<String>, at: usize, n: usize) {
         let again = key.as_ref().is_some_and(|k| self.open.seen.contains(k));
         let rpc_again = matches!(kind, Kind::Rpcinfo | Kind::RpcinfoShort) && self.open.kind == kind;
@@ -113,7 +113,7 @@ impl Splitter<'_> {
         self.open.seen.extend(key);
     }
 
-    /// A line of a listing: starts a section when another kind is open.
+    /// A line inside a listing: starts a section if another kind is open.
     fn part(&mut self, kind: Kind, at: usize, n: usize) {
         let rules = |k| matches!(k, Kind::Save | Kind::Spec);
         if self.open.kind == kind || (rules(kind) && rules(self.open.kind)) {
@@ -148,7 +148,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// The line without mail quotes, and without comment marks where a whole listing is commented out.
+    /// The line without mail quotes, and without comment marks if the whole listing is commented out.
     fn clean<'l>(&self, line: &'l str) -> &'l str {
         let mut line = line;
         while let Some(rest) = line.trim_start().strip_prefix('>') {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use crate::model::{Diagnostic, Proto, PublishedName};
 
-/// Reads names and published ports. A container without ports is none of our business.
+/// Reads names and published ports. Containers without ports are skipped.
 pub fn read(text: &str) -> (Vec<PublishedName>, Vec<Diagnostic>) {
     let mut out = Vec::<PublishedName>::new();
-    // A published range can have thousands of ports: a set, not a search.
+    // A published range can have thousands of ports: a set avoids searching a list.
     let mut seen = HashSet::new();
     for line in text.lines().filter(|l| !l.starts_with("CONTAINER ID")) {
         let Some(name) = name_of(line) else { continue };
@@ -22,7 +22,7 @@ pub fn read(text: &str) -> (Vec<PublishedName>, Vec<Diagnostic>) {
     (out, Vec::new())
 }
 
-/// First word of the format, last of the table.
+/// The container's name: the first word in our format, the last one in docker's table.
 fn name_of(line: &str) -> Option<&str> {
     if let Some((name, _)) = line.split_once('\t') {
         return Some(name.trim()).filter(|n| !n.is_empty());

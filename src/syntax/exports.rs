@@ -1,8 +1,9 @@
-//! `/etc/exports` of Linux (exports(5)); the syntax of BSD and macOS is recognised, used for its clients, and said.
+//! `/etc/exports` of Linux (exports(5)). The syntax of BSD and macOS is recognised: its clients are used, with a
+//! diagnostic.
 
 use crate::model::{Diagnostic, DiagnosticKind, Net};
 
-/// How a remark ends about clients that no rule can be made for.
+/// The end of a diagnostic about clients for which no rule can be made.
 const UNNAMED: &str = "stands for hosts that the file does not name";
 
 /// One directory and who may mount it.
@@ -19,15 +20,15 @@ pub struct Export {
 /// One client of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// As written: address, network, host name, `*`, `*.example.org`, `@netgroup`.
+    /// As written: an address, a network, a host name, `*`, `*.example.org` or `@netgroup`.
     pub name: String,
     /// Its options, without the parentheses.
     pub options: Vec<String>,
 }
 
 impl Client {
-    /// The client as a node: a network in its shortest form, or a host name. `None` for what has no addresses of
-    /// its own: everybody, wildcards, netgroups, Kerberos principals.
+    /// The client as a node: a network in its shortest form, or a host name. `None` for clients without addresses of
+    /// their own: everybody, wildcards, netgroups, Kerberos principals.
     pub fn node(&self) -> Option<String> {
         if let Some(net) = Net::parse_any(&self.name) {
             return Some(if net.mask == net.family.max() { net.ip().to_string() } else { net.to_string() });
@@ -39,7 +40,7 @@ impl Client {
     }
 }
 
-/// Reads the file. Never fails: what cannot be used is said.
+/// Reads the file. Never fails: lines that cannot be used become diagnostics.
 pub fn read(text: &str) -> (Vec<Export>, Vec<Diagnostic>) {
     let (mut out, mut diags) = (Vec::new(), Vec::new());
     let mut whole = String::new();
@@ -61,7 +62,7 @@ pub fn read(text: &str) -> (Vec<Export>, Vec<Diagnostic>) {
     (out, diags)
 }
 
-/// The clients of all exports that can be named as nodes, each once, in order.
+/// The clients of all exports that can be used as nodes, each once, in order.
 pub fn nodes(text: &str) -> (Vec<String>, Vec<Diagnostic>) {
     let (exports, diags) = read(text);
     let mut out: Vec<String> = Vec::new();
@@ -83,7 +84,7 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
     if bsd {
         diags.push(Diagnostic::at(
             n,
-            "the syntax of BSD or macOS, which Linux does not read; only its clients are used",
+            "this is the syntax of BSD or macOS, which Linux does not read; only the clients are used",
         ));
         out.push(Export {
             path: words.iter().find(|w| w.starts_with('/')).unwrap_or(path).clone(),
@@ -110,7 +111,7 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
         if name.is_empty() {
             diags.push(Diagnostic::at(
                 n,
-                "a blank before the parenthesis exports to everybody with these options (exports(5))",
+                "a space before the parenthesis exports to everybody with these options (exports(5))",
             ));
         }
         let mut all = defaults.clone();
@@ -129,7 +130,9 @@ fn entry(line: &str, n: usize, out: &mut Vec<Export>, diags: &mut Vec<Diagnostic
             "*" => remark("everybody may mount it".to_owned()),
             name if name.starts_with('@') => unnamed("the netgroup"),
             name if name.starts_with("gss/") => remark(format!("{name} names no hosts")),
-            name if name.contains("**") || name.contains("XX") => remark(format!("{name} is not an address any more")),
+            name if name.contains("**") || name.contains("XX") => {
+                remark(format!("{name} is masked and no longer an address"))
+            }
             _ => unnamed("the wildcard"),
         });
     }
@@ -140,7 +143,7 @@ fn split(options: &str) -> Vec<String> {
     options.split(',').map(str::trim).filter(|o| !o.is_empty()).map(str::to_owned).collect()
 }
 
-/// Hosts, and `-network N -mask M` or `-network=N/len`.
+/// Host names and addresses, and `-network N -mask M` or `-network=N/len`.
 fn bsd_clients(words: &[String]) -> Vec<Client> {
     let value = |name: &str| {
         words.iter().enumerate().find_map(|(i, w)| {
@@ -165,7 +168,8 @@ fn bsd_clients(words: &[String]) -> Vec<Client> {
     hosts.chain(network).map(|name| Client { name, options: Vec::new() }).collect()
 }
 
-/// Blanks separate, double quotes group, `\040` is a blank, `#` begins a comment; blanks inside parentheses stay.
+/// Words are separated by spaces; double quotes group, `\040` is a space, `#` begins a comment, and spaces inside
+/// parentheses are kept.
 fn words(line: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut word = String::new();
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn bsd_is_recognised_and_said() {
+    fn bsd_syntax_is_recognised_and_reported() {
         let (exports, diags) = read(
             "/Users -alldirs -maproot=x -network 192.168.99.0 -mask 255.255.255.0\nV4: / -sec=sys\n\
             /a /b 10.0.0.1 10.0.0.2 -alldirs\n",

@@ -1,16 +1,16 @@
-//! IPv4 or IPv6: what the addresses in a listing say.
+//! Whether the addresses in a listing are IPv4 or IPv6.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::model::Family;
 
-/// The family of the first address in a listing of rules; `None` when it holds none.
+/// The family of the first address in a listing of rules; `None` if there is none.
 pub fn of_text(text: &str) -> Option<Family> {
     text.lines().filter(|l| !l.trim_start().starts_with('#')).find_map(of_line)
 }
 
 fn of_line(line: &str) -> Option<Family> {
-    // Words inside quotes or comments are somebody's text, not addresses.
+    // Quoted words and comments are free text, not addresses.
     let bare = line.find(['"', '`']).map_or(line, |at| &line[..at]);
     let bare = bare.find("/*").map_or(bare, |at| &bare[..at]);
     bare.split_whitespace().find_map(of_word)

@@ -61,12 +61,12 @@ fn read<T: for<'a> Deserialize<'a>>(text: &str, what: &str) -> (Vec<T>, Vec<Diag
         return (Vec::new(), Vec::new());
     }
     serde_json::from_str(text).map_or_else(
-        |e| (Vec::new(), vec![Diagnostic::at(e.line(), format!("{what} answered something else than its JSON: {e}"))]),
+        |e| (Vec::new(), vec![Diagnostic::at(e.line(), format!("{what} did not print the expected JSON: {e}"))]),
         |v| (v, Vec::new()),
     )
 }
 
-/// The family that captured `ip -j route` is of: it does not name it.
+/// The family of captured `ip -j route` output, which does not name it.
 pub fn json_family(text: &str) -> Family {
     let routes = serde_json::from_str::<Vec<RouteIn>>(text).unwrap_or_default();
     let v6 = |r: &RouteIn| r.dst.contains(':') || r.gateway.is_some_and(|g| g.is_ipv6());
@@ -84,14 +84,14 @@ pub fn address_text(text: &str) -> Vec<LocalAddr> {
         }
         let mut add = |interface: &str, words: &[&str]| {
             let taken = address(words)?;
-            // The name of an alias stands behind a colon.
+            // The name of an alias follows a colon.
             let interface = interface.split([':', '@']).next().unwrap_or(interface).to_owned();
             out.push(LocalAddr { addr: taken.0, prefix: taken.1, interface });
             Some(())
         };
         match words.as_slice() {
             ["inet" | "inet6", rest @ ..] => {
-                // Alone (`ip addr | grep inet`), only a line of IPv4 ends in the name.
+                // Without its interface line (`ip addr | grep inet`), only an IPv4 line ends in the interface name.
                 if let Some(name) = open.or(rest.last().copied().filter(|_| words[0] == "inet")) {
                     add(name, rest);
                 }
@@ -110,19 +110,19 @@ pub fn address_text(text: &str) -> Vec<LocalAddr> {
     out
 }
 
-/// Reads `ip route` or `ip -6 route`; `told`: the family that the command line named.
+/// Reads `ip route` or `ip -6 route`; `told`: the family named on the command line.
 pub fn route_text(text: &str, told: Option<Family>) -> Vec<Route> {
     let mut out = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let behind = |what: &str| words.iter().position(|w| *w == what).and_then(|at| words.get(at + 1)).copied();
-        // Other tables hold what policy routing asks for; an indented line is one of several next hops.
+        // Routes of other tables are for policy routing; an indented line is one of several next hops.
         let (Some(first), Some(dev)) = (words.first(), behind("dev")) else { continue };
         if behind("table").is_some_and(|t| t != "main") || line.starts_with(char::is_whitespace) {
             continue;
         }
         let net = if *first == "default" {
-            // Only lines of IPv6 end in a preference.
+            // Only IPv6 lines end in a preference.
             let v6 = behind("via").is_some_and(|via| via.contains(':')) || words.contains(&"pref");
             Some(Net::any(told.unwrap_or(if v6 { Family::V6 } else { Family::V4 })))
         } else {
@@ -160,12 +160,12 @@ fn address(words: &[&str]) -> Option<(IpAddr, u8)> {
     Some((addr, prefix.parse().ok().filter(|p| *p <= Family::of(addr).bits())?))
 }
 
-/// The interface that begins in a line of `ip addr`.
+/// The interface whose entry begins on this line of `ip addr`.
 pub(super) fn link_line(line: &str) -> Option<&str> {
     link_name(&line.split_whitespace().take(3).collect::<Vec<_>>())
 }
 
-/// Whether a line holds an address as `ip addr` prints it.
+/// Whether a line contains an address as `ip addr` prints it.
 pub(super) fn is_address_line(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().take(8).collect();
     match words.as_slice() {
@@ -176,7 +176,7 @@ pub(super) fn is_address_line(line: &str) -> bool {
     }
 }
 
-/// Whether a line has the looks of a route.
+/// Whether a line looks like a route.
 pub(super) fn is_route_line(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().take(8).collect();
     let of_type = |w: &str| {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::model::{Diagnostic, Family, IpSet};
 
-/// Reads the sets in order. Entries keep the words behind the set's name.
+/// Reads the sets in order. An entry keeps all words after the set's name.
 pub fn read(text: &str) -> (Vec<IpSet>, Vec<Diagnostic>) {
     let (mut sets, mut diags): (Vec<IpSet>, _) = (Vec::new(), Vec::new());
     let mut at: HashMap<String, usize> = HashMap::new();
@@ -51,7 +51,7 @@ fn create(name: &str, rest: &str) -> IpSet {
         "inet6" => Some(Family::V6),
         _ => None,
     });
-    // IPv4 where nothing is said; bitmap types never say it (ipset(8)).
+    // IPv4 unless stated otherwise; bitmap types never state a family (ipset(8)).
     let addresses = kind.starts_with("bitmap:ip") || kind.starts_with("hash:");
     let family = family.or_else(|| addresses.then_some(Family::V4));
     IpSet {
@@ -63,7 +63,7 @@ fn create(name: &str, rest: &str) -> IpSet {
     }
 }
 
-/// Writes sets so that `read` gives them back.
+/// Writes sets in the form that `read` accepts.
 pub fn write(sets: &[IpSet]) -> String {
     let mut out = String::new();
     for set in sets {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_unknown_set_is_kept_and_said() {
+    fn an_entry_of_an_unknown_set_is_kept_and_reported() {
         let (sets, diags) = read("add x 10.0.0.1\nwhat\n");
         assert_eq!(sets[0].entries, ["10.0.0.1"]);
         assert_eq!(diags.len(), 2);

@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use crate::model::{Chain, Diagnostic, Family, Policy, Rule, Ruleset, Table};
 
-/// How the remark begins that says: rules of the other backend are loaded too (`# Warning:` of iptables-nft).
+/// The start of the diagnostic that rules of the other variant are loaded too (`# Warning:` of iptables-nft).
 pub const LEGACY_WARNING: &str = "Warning: iptables-legacy tables present";
-/// How the remark ends that says: chains of others hook in from a table of iptables (`# Table` of iptables-nft).
+/// The end of the diagnostic that a table of iptables holds base chains of others (`# Table` of iptables-nft).
 pub const FOREIGN_CHAINS: &str = "holds native base chains, which are not in this text";
-/// The remark about lines in front of which no `*table` stands.
+/// The diagnostic about lines that no `*table` line precedes.
 pub const NO_TABLE: &str = "no table is named before this line; taken as table filter";
 
 /// Reads `iptables-save` output, a restore file, or `iptables -S` output of one table.
 ///
-/// Nothing is lost: a line is a rule, a chain, a known frame (`*table`, `COMMIT`, a comment) or a diagnostic.
+/// Nothing is lost: every line becomes a rule, a chain, part of the frame (`*table`, `COMMIT`, a comment) or a
+/// diagnostic.
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     let mut reader = Reader { set: Ruleset::new(family), table: None, open: false, closed: false, diags: Vec::new() };
     for (n, line) in text.lines().enumerate() {
@@ -24,11 +25,12 @@ pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
 
 struct Reader {
     set: Ruleset,
-    /// Index of the table that lines now belong to.
+    /// Index of the table to which lines belong now.
     table: Option<usize>,
-    /// A `*table` without its `COMMIT` so far.
+    /// Whether a `*table` still lacks its `COMMIT`.
     open: bool,
-    /// A `COMMIT` without another `*table` so far: what stands here belongs to none, and iptables-restore refuses it.
+    /// Whether a `COMMIT` has not been followed by a `*table`: lines here are in no table, and iptables-restore refuses
+    /// them.
     closed: bool,
     diags: Vec<Diagnostic>,
 }
@@ -40,7 +42,7 @@ impl Reader {
             '#' => self.comment(line, n),
             '*' => self.begin(line[1..].trim(), n),
             ':' | '[' | '-' if self.closed => {
-                self.diags.push(Diagnostic::at(n, "behind COMMIT and in no table; left out"))
+                self.diags.push(Diagnostic::at(n, "after COMMIT and in no table; left out"))
             }
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),
@@ -52,7 +54,8 @@ impl Reader {
     fn comment(&mut self, line: &str, n: usize) {
         let Some(rest) = line.strip_prefix("# Table `") else {
             if line.starts_with("# Warning:") {
-                self.diags.push(Diagnostic::at(n, format!("{}: a second rule set is not in this text", &line[2..])));
+                self.diags
+                    .push(Diagnostic::at(n, format!("{}: the other variant's rules are not in this text", &line[2..])));
             }
             return;
         };
@@ -61,8 +64,7 @@ impl Reader {
             let mut table = Table::new(name);
             table.unreadable = true;
             self.set.tables.push(table);
-            self.diags
-                .push(Diagnostic::at(n, format!("table {name} cannot be read by iptables; it holds native nft rules")));
+            self.diags.push(Diagnostic::at(n, format!("iptables cannot read table {name}: it holds native nft rules")));
         } else if rest.contains("incompatible base-chains") {
             self.diags.push(Diagnostic::at(n, format!("table {name} {FOREIGN_CHAINS}")));
         }
@@ -87,7 +89,7 @@ impl Reader {
         })
     }
 
-    /// The table at hand; text without `*table` (`iptables -S`, a cut paste) is taken as `filter`.
+    /// The current table; text without `*table` (`iptables -S`, a truncated paste) is taken as `filter`.
     fn current(&mut self, n: usize) -> &mut Table {
         let at = self.table.unwrap_or_else(|| {
             self.diags.push(Diagnostic::at(n, NO_TABLE));
@@ -149,13 +151,13 @@ impl Reader {
 
     fn finish(mut self) -> (Ruleset, Vec<Diagnostic>) {
         if self.open {
-            self.diags.push(Diagnostic::whole("the last table has no COMMIT: the text may be cut"));
+            self.diags.push(Diagnostic::whole("the last table has no COMMIT: the text may be truncated"));
             if let Some(at) = self.table {
                 self.set.tables[at].partial = true;
             }
         }
         for table in &mut self.set.tables {
-            // A built-in chain that was never declared keeps whatever policy runs (iptables-restore(8)).
+            // A built-in chain that is never declared keeps its current policy (iptables-restore(8)).
             let name = table.name.clone();
             for chain in &mut table.chains {
                 if chain.policy.is_none() && Table::builtin_chains(&name).contains(&chain.name.as_str()) {
@@ -173,7 +175,7 @@ fn counters(text: &str) -> Option<(u64, u64)> {
     Some((p.parse().ok()?, b.parse().ok()?))
 }
 
-/// Writes a ruleset as `iptables-save` prints it, without the comment lines; `-c` is `with_counters`.
+/// Writes a ruleset as `iptables-save` prints it, without the comment lines; `with_counters` is its `-c`.
 pub fn write(set: &Ruleset, with_counters: bool) -> String {
     let mut out = String::new();
     for table in set.tables.iter().filter(|t| !t.unreadable) {
@@ -194,7 +196,7 @@ pub fn write(set: &Ruleset, with_counters: bool) -> String {
     out
 }
 
-/// `-` keeps the running policy of a built-in chain (iptables-restore(8)).
+/// `-` keeps the current policy of a built-in chain (iptables-restore(8)).
 fn policy_word(chain: &Chain) -> &'static str {
     match chain.policy {
         Some(Policy::Accept) => "ACCEPT",
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_commit_belongs_to_no_table() {
+    fn lines_after_commit_belong_to_no_table() {
         let (set, diags) = read(
             "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n-A INPUT -j DROP\n*nat\n-A PREROUTING -j ACCEPT\nCOMMIT\n\
             :X - [0:0]\n",
@@ -241,7 +243,7 @@ mod tests {
         );
         assert!(set.chain("filter", "INPUT").is_some_and(|c| c.rules.is_empty()) && set.chain("nat", "X").is_none());
         assert_eq!(set.chain("nat", "PREROUTING").map(|c| c.rules.len()), Some(1));
-        assert_eq!(diags.iter().filter(|d| d.message.contains("behind COMMIT")).count(), 2, "{diags:?}");
+        assert_eq!(diags.iter().filter(|d| d.message.contains("after COMMIT")).count(), 2, "{diags:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who logged in from another host, as the machine wrote it down: one file per format.
+//! Logins from other hosts, as the machine recorded them: one file per format.
 
 pub mod journal;
 pub mod lastlog;
@@ -8,8 +8,8 @@ pub mod wtmpdb;
 
 use std::net::IpAddr;
 
-/// The host of a login, if an address is written there: mosh writes `192.0.2.1 via mosh [42]`, link-local addresses
-/// have a zone. An IPv4 address inside IPv6 is IPv4 on the wire.
+/// The address in the host field of a login: mosh writes `192.0.2.1 via mosh [42]`, link-local addresses have a zone.
+/// An IPv4-mapped address is IPv4 on the wire.
 fn address(host: &str) -> Option<IpAddr> {
     let word = host.split_whitespace().next()?;
     let word = word.split_once('%').map_or(word, |(a, _)| a);
@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// A number of the machine's own byte order at an offset.
+/// A number in the machine's byte order at an offset.
 fn number(record: &[u8], at: usize, wide: bool) -> Option<i64> {
     if wide {
         record.get(at..at + 8)?.try_into().ok().map(i64::from_ne_bytes)
@@ -31,6 +31,6 @@ fn number(record: &[u8], at: usize, wide: bool) -> Option<i64> {
     }
 }
 
-/// Whether times have 64 bits in the records of this machine: glibc keeps the old layout with 32 bits where there were
-/// 32-bit programs before (`__WORDSIZE_TIME64_COMPAT32`).
+/// Whether this machine's records have 64-bit times: glibc keeps the old layout with 32 bits on architectures that once
+/// had 32-bit programs (`__WORDSIZE_TIME64_COMPAT32`).
 pub const WIDE: bool = cfg!(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64"));

@@ -1,5 +1,5 @@
-//! What `nft` lists (nft(8), libnftables-json(5)): which chains hook into the packet path besides those of iptables,
-//! and what stands in the tables of iptables that it cannot show.
+//! Listings of `nft` (nft(8), libnftables-json(5)): which chains besides those of iptables hook into the packet path,
+//! and what the tables of iptables contain that iptables cannot show.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub struct NativeChain {
 }
 
 impl NativeChain {
-    /// The families of packets that pass it.
+    /// The families of the packets that pass through it.
     pub fn families(&self) -> Vec<Family> {
         match self.family.as_str() {
             "ip" => vec![Family::V4],
@@ -39,8 +39,8 @@ struct Chain {
     prio: Option<i64>,
 }
 
-/// Whether iptables shows the chain: a built-in one of its own tables, at its own place (iptables-nft passes over
-/// others with a remark).
+/// Whether iptables shows the chain: a built-in chain of its own tables, at its usual hook and priority (iptables-nft
+/// skips others with a remark).
 fn of_iptables(c: &Chain) -> bool {
     let prio = match (c.table.as_str(), c.name.as_str()) {
         ("raw", _) => -300,
@@ -56,8 +56,8 @@ fn of_iptables(c: &Chain) -> bool {
         && c.prio == Some(prio)
 }
 
-/// Reads the base chains that packets from outside may pass. `iptables_too`: also those of iptables-nft, for a host
-/// whose iptables is the other one.
+/// Reads the base chains that packets from outside may pass. `iptables_too`: include those of iptables-nft, for a host
+/// whose iptables is the legacy variant.
 pub fn chains(text: &str, iptables_too: bool) -> (Vec<NativeChain>, Vec<Diagnostic>) {
     if text.trim().is_empty() {
         return (Vec::new(), Vec::new());
@@ -83,14 +83,14 @@ pub fn chains(text: &str, iptables_too: bool) -> (Vec<NativeChain>, Vec<Diagnost
 
 fn objects(text: &str) -> Result<Vec<Value>, Diagnostic> {
     let mut all: Value = serde_json::from_str(text)
-        .map_err(|e| Diagnostic::at(e.line(), format!("nft answered something else than its JSON: {e}")))?;
+        .map_err(|e| Diagnostic::at(e.line(), format!("nft did not print the expected JSON: {e}")))?;
     match all.get_mut("nftables").map(Value::take) {
         Some(Value::Array(objects)) => Ok(objects),
         _ => Ok(Vec::new()),
     }
 }
 
-/// Whether a table (`nft list table`) decides anything: it has a rule, or a policy that drops.
+/// Whether a table (`nft list table`) can drop anything: it has a rule, or a drop policy.
 pub fn decides(table: &str) -> bool {
     let mut in_chain = false;
     table.lines().map(str::trim).any(|line| {
@@ -103,7 +103,7 @@ pub fn decides(table: &str) -> bool {
     })
 }
 
-/// Words of statements that do more than let through and drop (nft(8)). `xt target` is one that nft has no words for.
+/// Statements that do more than accept or drop (nft(8)). `xt target` is one that nft cannot express.
 const REWRITING: &[&str] = &[
     "dnat",
     "snat",
@@ -123,24 +123,23 @@ const REWRITING: &[&str] = &[
     "xt target",
 ];
 
-/// Whether the text of a table (`nft list table`) does more than let through and drop: then a packet may arrive
-/// elsewhere than iptables says.
+/// Whether the text of a table (`nft list table`) does more than accept and drop: a packet may then end up elsewhere
+/// than iptables says.
 pub fn rewrites(table: &str) -> bool {
     REWRITING.iter().any(|w| table.contains(w))
 }
 
-/// Whether a table has sets (`nft --debug=netlink list sets table FAMILY TABLE`, which shows those without a name,
-/// too).
+/// Whether a table has sets (`nft --debug=netlink list sets table FAMILY TABLE`, which also shows anonymous sets).
 ///
-/// iptables makes none. It prints a rule with one without it, as if it were for all packets: `ip saddr { 192.0.2.1 }
-/// drop` is `-A INPUT -j DROP` (seen with 1.8.9).
+/// iptables makes none. It prints a rule that uses an anonymous set without that match, as if the rule applied to all
+/// packets: `ip saddr { 192.0.2.1 } drop` becomes `-A INPUT -j DROP` (seen with 1.8.9).
 pub fn has_sets(family: &str, table: &str, listed: &str) -> bool {
     let nameless = format!("{family} {table} @");
     listed.lines().map(str::trim).any(|l| l.starts_with(&nameless) || l.starts_with("set ") || l.starts_with("map "))
 }
 
-/// Whether a table (`nft -j list table`) has rules that iptables prints as something else: comparisons of addresses
-/// other than with one network (`ip saddr 192.0.2.1-192.0.2.9` is `-s 192.0.2.9/32` with 1.8.9), and raw bytes.
+/// Whether a table (`nft -j list table`) has rules that iptables misprints: address comparisons other than with one
+/// network (`ip saddr 192.0.2.1-192.0.2.9` becomes `-s 192.0.2.9/32` with 1.8.9), and raw bytes.
 pub fn is_misread(text: &str) -> bool {
     let wrong = |m: &Value| {
         let at = |path| m.pointer(path);

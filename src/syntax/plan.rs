@@ -41,11 +41,11 @@ struct RuleOut {
     to: Vec<String>,
 }
 
-/// Reads a plan; the error says line and column in its message, and its line.
+/// Reads a plan; the error's message gives line and column.
 pub fn read(text: &str) -> Result<Plan, Diagnostic> {
     let file: File = toml::from_str(text).map_err(|e| at(text, e.span().map_or(0, |s| s.start), e.message()))?;
     if *file.version.get_ref() != 1 {
-        return Err(at(text, file.version.span().start, "this plan has another version; version = 1 is known here"));
+        return Err(at(text, file.version.span().start, "unknown plan version; this program reads version = 1"));
     }
     let rules = file.rule.into_iter().map(|r| rule(text, r, &file.resolved)).collect::<Result<_, _>>()?;
     Ok(Plan { rules })
@@ -53,7 +53,7 @@ pub fn read(text: &str) -> Result<Plan, Diagnostic> {
 
 fn rule(text: &str, r: RuleIn, resolved: &BTreeMap<String, Vec<IpAddr>>) -> Result<PlanRule, Diagnostic> {
     let action = Action::parse(r.action.get_ref()).ok_or_else(|| {
-        at(text, r.action.span().start, &format!("{} is no action; allow, drop or reject", r.action.get_ref()))
+        at(text, r.action.span().start, &format!("{} is not an action; use allow, drop or reject", r.action.get_ref()))
     })?;
     for (list, what) in [(&r.from, "from"), (&r.to, "to")] {
         if list.get_ref().is_empty() {
@@ -84,7 +84,7 @@ fn at(text: &str, offset: usize, message: &str) -> Diagnostic {
     Diagnostic::at(line, format!("line {line}, column {column}: {}", message.trim().replace('\n', "; ")))
 }
 
-/// Writes a plan; reading it gives the same plan.
+/// Writes a plan that `read` turns into the same plan.
 pub fn write(plan: &Plan) -> String {
     let mut resolved = BTreeMap::new();
     let rule = plan
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_typo_has_line_and_column() {
         let e = read(&CURE.replace("\"drop\"", "\"dorp\"")).unwrap_err();
-        assert!(e.line == 9 && e.message.starts_with("line 9, column 10: dorp is no action"), "{e:?}");
+        assert!(e.line == 9 && e.message.starts_with("line 9, column 10: dorp is not an action"), "{e:?}");
         assert_eq!(read("version = 1\n[[rule]]\nacton = \"drop\"\n").unwrap_err().line, 3);
         assert_eq!(read("version = 2\n").unwrap_err().line, 1);
         assert!(

@@ -2,7 +2,7 @@
 
 use crate::model::{Diagnostic, DiagnosticKind, Proto, RpcService};
 
-/// Names of programs that NFS servers register (`/etc/rpc`), for listings that leave the name out.
+/// Names of programs that NFS servers register (`/etc/rpc`), for listings without names.
 const PROGRAMS: &[(u32, &str)] = &[
     (100_000, "portmapper"),
     (100_003, "nfs"),
@@ -16,8 +16,8 @@ const PROGRAMS: &[(u32, &str)] = &[
     (100_227, "nfs_acl"),
 ];
 
-/// Reads the table; versions of one program on one (protocol, port) are gathered. An error text of
-/// `rpcinfo` is a diagnostic, never "no services": then the value is `None`. `rpcinfo -s` is refused: no ports.
+/// Reads the table; versions of one program on one (protocol, port) are merged. An error message of `rpcinfo` is a
+/// diagnostic, never "no services": the value is then `None`. `rpcinfo -s` is refused, since it has no ports.
 pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
     let mut found: Vec<RpcService> = Vec::new();
     let mut diags = Vec::new();
@@ -58,10 +58,10 @@ pub fn read(text: &str) -> (Option<Vec<RpcService>>, Vec<Diagnostic>) {
     (table.then_some(found), diags)
 }
 
-/// Why `rpcinfo -s` is of no use here.
+/// Why `rpcinfo -s` cannot be used.
 const SHORT: &str = "rpcinfo -s lists no ports, so nothing can be said about the firewall; use rpcinfo -p";
 
-/// What to say about a line without a row.
+/// The diagnostic for a line without a row.
 fn remark(words: &[&str], short: bool) -> Diagnostic {
     if words[0] == "rpcinfo:" {
         return Diagnostic::whole(words.join(" ")).of(DiagnosticKind::NoServices);
@@ -71,7 +71,7 @@ fn remark(words: &[&str], short: bool) -> Diagnostic {
     }
     let line = words.join(" ");
     Diagnostic::whole(if super::iptables_list::is_gap(&line) {
-        "lines are left out here: the list of services is not complete".to_owned()
+        "lines are missing here: the list of services is incomplete".to_owned()
     } else {
         format!("not a row of rpcinfo -p; left out: {line}")
     })
@@ -97,8 +97,8 @@ enum Row {
     Bad(String),
 }
 
-/// The rows of a line: nearly always one, all of them where a web page lost the line ends; running numbers and
-/// `grep -n` prefixes in front are skipped.
+/// The rows of a line: nearly always one, but all of them if a web page lost the newlines. Line numbers and `grep -n`
+/// prefixes are skipped.
 fn rows(words: &[&str]) -> Vec<Row> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -116,7 +116,7 @@ fn rows(words: &[&str]) -> Vec<Row> {
 
 const LOCAL: &[&str] = &["local", "ticlts", "ticots", "ticotsord", "unix"];
 
-/// `program version netid port-or-address [name [owner]]`, and how many words of the line it takes.
+/// Reads `program version netid port-or-address [name [owner]]`, and returns how many words it took.
 fn row(words: &[&str]) -> Option<(Row, usize)> {
     let first = words[0].rsplit_once(':').map_or(words[0], |(_, w)| w);
     let program: u32 = first.parse().ok()?;
@@ -131,9 +131,9 @@ fn row(words: &[&str]) -> Option<(Row, usize)> {
         return None;
     }
     let proto = Proto::parse(netid.trim_end_matches('6')).or_else(|| Proto::parse(netid))?;
-    let cut = || Row::Bad(format!("the row of program {program} is cut; left out"));
+    let cut = || Row::Bad(format!("the row of program {program} is truncated; left out"));
     let Some(place) = words.get(3) else { return Some((cut(), 3)) };
-    // A plain row has a universal address (RFC 5665): the port is in its last two numbers.
+    // Plain rpcinfo prints a universal address (RFC 5665): its last two numbers are the port.
     let Some(port) = place.parse::<u16>().ok().or_else(|| universal_port(place)) else { return Some((cut(), 4)) };
     let name = words.get(4).filter(|w| !w.starts_with(|c: char| c.is_ascii_digit() || c == '<'));
     let listed = name.filter(|n| **n != "-").map(|n| n.trim_matches(['(', ')']).to_owned());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_and_cut_rows_are_said() {
+    fn gaps_and_truncated_rows_are_reported() {
         let (services, diags) =
             read("    100000    2   tcp    111  portmapper\n...\n    100024    1   udp\nsome prose\n");
         assert_eq!(services.unwrap().len(), 1);

@@ -1,18 +1,18 @@
-//! `ss` (ss(8), iproute2): what listens (`ss -H -lntup`) and who is connected (`ss -Htn state established`).
+//! `ss` (ss(8), iproute2): listening sockets (`ss -H -lntup`) and connections (`ss -Htn state established`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::names::services;
 use crate::model::{Diagnostic, Proto, Socket};
 
-/// One connection: our end and the other's. IPv4 inside IPv6 sockets is given as IPv4.
+/// One connection. IPv4-mapped addresses are given as IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Transport.
     pub proto: Proto,
-    /// Our address and port.
+    /// Local address and port.
     pub local: (IpAddr, u16),
-    /// The other's address and port.
+    /// Remote address and port.
     pub peer: (IpAddr, u16),
 }
 
@@ -28,9 +28,9 @@ pub fn established(text: &str) -> (Vec<Connection>, Vec<Diagnostic>) {
     (connections, diags)
 }
 
-/// Listening sockets, connections, and what could not be used. With or without the heading.
+/// Reads listening sockets and connections, with or without the heading; lines that cannot be used become diagnostics.
 pub fn read(text: &str) -> (Vec<Socket>, Vec<Connection>, Vec<Diagnostic>) {
-    // Before iproute2 4.14 `*` was IPv4's any address, and `:::22` IPv6's.
+    // Before iproute2 4.14, `*` was the IPv4 wildcard address and `:::22` the IPv6 one.
     let old = text.split_whitespace().any(|w| w.starts_with(":::"));
     let (mut sockets, mut peers, mut diags) = (Vec::new(), Vec::new(), Vec::new());
     for (n, line) in text.lines().enumerate() {
@@ -46,9 +46,8 @@ pub fn read(text: &str) -> (Vec<Socket>, Vec<Connection>, Vec<Diagnostic>) {
             }
             Some(Row::Connected(p)) => peers.push(p),
             Some(Row::Other) => {}
-            None => {
-                diags.push(Diagnostic::at(n + 1, format!("not a socket that this program reads; left out: {line}")))
-            }
+            None => diags
+                .push(Diagnostic::at(n + 1, format!("not a socket that this program understands; left out: {line}"))),
         }
     }
     (sockets, peers, diags)
@@ -57,7 +56,7 @@ pub fn read(text: &str) -> (Vec<Socket>, Vec<Connection>, Vec<Diagnostic>) {
 enum Row {
     Listens(Socket),
     Connected(Connection),
-    /// A connection that is opening or closing.
+    /// A connection that is being opened or closed.
     Other,
 }
 
@@ -73,7 +72,7 @@ fn row(line: &str, old: bool) -> Option<Row> {
     if netid.is_some() {
         words = &words[1..];
     }
-    // `ss -H ... state established` leaves the state out.
+    // `ss -H ... state established` omits the state.
     let state = words.first().filter(|w| !w.starts_with(|c: char| c.is_ascii_digit())).copied();
     if state.is_some() {
         words = &words[1..];
@@ -94,7 +93,7 @@ fn row(line: &str, old: bool) -> Option<Row> {
             let v6only = match addr {
                 IpAddr::V4(_) => None,
                 IpAddr::V6(a) if old && a.is_unspecified() => None,
-                // `*:111` takes both families, `[::]:111` IPv6 only.
+                // `*:111` takes both families, `[::]:111` only IPv6.
                 IpAddr::V6(_) => Some(!star || rest.contains(&"v6only:1")),
             };
             Some(Row::Listens(Socket { proto, local: addr, port: port?, device, v6only, process: process(rest) }))
@@ -123,14 +122,14 @@ fn end(word: &str, old: bool) -> Option<(Option<IpAddr>, Option<String>, Option<
     let host = host.trim_matches(['[', ']']);
     let addr = match host {
         "*" => None,
-        // `:::22` of old versions: the any address, then the port.
+        // `:::22` of old versions: the wildcard address, then the port.
         "::" | ":" if old => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         h => Some(mapped(h.parse().ok()?)),
     };
     Some((addr, device, port))
 }
 
-/// An IPv4 address inside an IPv6 socket (`::ffff:192.0.2.1`) is IPv4 on the wire.
+/// An IPv4-mapped address (`::ffff:192.0.2.1`) is IPv4 on the wire.
 fn mapped(addr: IpAddr) -> IpAddr {
     match addr {
         IpAddr::V6(a) => a.to_ipv4_mapped().map_or(addr, IpAddr::V4),
@@ -138,7 +137,7 @@ fn mapped(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// `users:(("rpcbind",pid=1,fd=4),("systemd",pid=1,fd=35))`: the first name.
+/// `users:(("rpcbind",pid=1,fd=4),("systemd",pid=1,fd=35))`: the first process name.
 fn process(words: &[&str]) -> Option<String> {
     let users = words.iter().find_map(|w| w.strip_prefix("users:((\""))?;
     users.split('"').next().map(str::to_owned)
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_lines_are_said() {
+    fn strange_lines_are_reported() {
         let (sockets, _, diags) = read("u_str LISTEN 0 4096 /run/x.sock 123 * 0\nnonsense\n");
         assert!(sockets.is_empty());
         assert_eq!(diags.len(), 2);

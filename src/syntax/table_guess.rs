@@ -1,12 +1,12 @@
-//! Which table a listing without a name shows: `iptables -S` and `-L` print one table and do not say which.
+//! Guesses which table an unnamed listing shows: `iptables -S` and `-L` print one table without its name.
 
 use crate::model::Table;
 
-/// Targets that only the nat table takes, and those that only mangle takes (iptables-extensions(8)).
+/// Targets valid only in the nat table, and targets valid only in mangle (iptables-extensions(8)).
 const NAT: &[&str] = &["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
 const MANGLE: &[&str] = &["MARK", "CONNMARK", "TOS", "DSCP", "TTL", "HL", "ECN", "CLASSIFY", "CHECKSUM", "TPROXY"];
 
-/// The likely table of these chains, and whether the chains leave no doubt.
+/// The likely table of these chains, and whether they leave no doubt.
 pub fn of(table: &Table) -> (String, bool) {
     let has = |name: &str| table.chain(name).is_some();
     let uses = |targets: &[&str]| {
@@ -15,7 +15,7 @@ pub fn of(table: &Table) -> (String, bool) {
     let (name, sure) = match (has("PREROUTING"), has("INPUT"), has("FORWARD"), has("OUTPUT"), has("POSTROUTING")) {
         (true, _, true, ..) | (_, _, true, _, true) => ("mangle", true),
         _ if uses(NAT) => ("nat", true),
-        // Kernels before 2.6.34 have no nat INPUT.
+        // Kernels before 2.6.34 have no INPUT chain in nat.
         (true, _, false, true, true) => ("nat", true),
         (true, false, false, true, false) => ("raw", true),
         (_, _, false, _, true) | (true, _, false, _, false) => {
@@ -36,7 +36,7 @@ pub fn rename(table: &mut Table, name: &str) {
     name.clone_into(&mut table.name);
 }
 
-/// Built-in chains of the table that the listing does not show. `iptables -L` and `-S` print them all.
+/// Built-in chains of the table that the listing lacks. `iptables -L` and `-S` print them all.
 pub fn missing_chains(table: &Table) -> Vec<&'static str> {
     Table::builtin_chains(&table.name)
         .iter()

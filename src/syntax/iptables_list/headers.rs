@@ -1,12 +1,12 @@
-//! The texts of modules that look at headers of a packet, most of them IPv6's: fixed keys, each with its option.
+//! Modules that match packet headers, most of them IPv6 headers: fixed keys, each with its option.
 
 use std::fmt::Write as _;
 
 use super::matches::Reader;
 use super::text::some;
 
-/// A module, the word its text begins with, and its keys. A key that ends in `:` or `=` has its value glued on, one
-/// that ends in a blank has it behind; all others are flags.
+/// A module, the word that its text begins with, and its keys. The value is glued to a key that ends in `:` or `=` and
+/// follows a key that ends in a space; all other keys are flags.
 type Module = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const MODULES: &[Module] = &[
@@ -86,7 +86,7 @@ const IPV6_HEADERS: [(u8, &str); 8] = [
     (0x01, "proto"),
 ];
 
-/// Mobility header types (libip6t_mh.c), by their number.
+/// Mobility header types (libip6t_mh.c), indexed by number.
 const MOBILITY: [&str; 8] = [
     "binding-refresh-request",
     "home-test-init",
@@ -128,7 +128,7 @@ const SCTP: &[(u8, &str)] = &[
 ];
 
 impl Reader<'_> {
-    /// One of the modules above; `None` when it is not one of them.
+    /// Reads one of the modules above; `None` if it is none of them.
     pub(super) fn header(&mut self) -> Option<()> {
         match self.text.peek() {
             "ipv6header" => return self.ipv6header(),
@@ -155,7 +155,7 @@ impl Reader<'_> {
         let mut value = "";
         if key.ends_with([':', '=', ' ']) {
             not |= ahead.eat_glued("!");
-            // ip6tables prints `ah spi:1length:5` without a blank.
+            // ip6tables prints `ah spi:1length:5` without a space.
             value = some(ahead.word_until("length:"))?;
         }
         self.text = ahead;
@@ -196,7 +196,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `0,1,2` or names behind `dccp`; 10 to 15 are all INVALID.
+    /// `0,1,2` or names after `dccp`; 10 to 15 are all INVALID.
     pub(super) fn dccp_types(&mut self) -> Option<()> {
         let mut ahead = self.text;
         let (not, list) = ahead.value()?;

@@ -1,5 +1,5 @@
-//! The match texts of `iptables -L`, turned into the options that `iptables-save` prints
-//! (the `print` and `save` functions in iptables' extensions/).
+//! Turns the match texts of `iptables -L` into the options that `iptables-save` prints (the `print` and `save`
+//! functions in iptables' extensions/).
 
 use std::fmt::Write as _;
 
@@ -8,24 +8,24 @@ use super::text::{Text, some};
 use crate::model::names::{icmp, services};
 use crate::model::{Family, quote};
 
-/// What the text behind the addresses says.
+/// What the text after the addresses says.
 #[derive(Default)]
 pub(super) struct Found {
     /// ` -m tcp --dport 22 ...`
     pub matches: String,
     /// ` --reject-with ...`
     pub target_options: String,
-    /// The name that the target has in `iptables-save`, when it differs.
+    /// The target's name in `iptables-save`, if it differs.
     pub rename: Option<&'static str>,
     /// `[goto]`
     pub goto: bool,
-    /// The words that were not understood.
+    /// The words that were not understood, if any.
     pub unread: Option<String>,
 }
 
-/// Reads the text behind the addresses.
+/// Reads the text after the addresses.
 pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
-    // A remark that somebody wrote behind the rule, set off by ideographic blanks.
+    // A remark that somebody added after the rule, separated by ideographic spaces.
     let text =
         text.split_once("\u{3000}").filter(|(rule, _)| !rule.contains(['"', '`'])).map_or(text, |(rule, _)| rule);
     let unglued = unglue(text);
@@ -33,22 +33,23 @@ pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
     whole(text, family, target, false)
 }
 
-/// What iptables prints without a blank in front: the target of tcpmss (before 1.4.11), and bpf, which ends in NUL.
+/// Handles what iptables prints without a space before it: the target after tcpmss (before 1.4.11), and after bpf,
+/// which ends in NUL.
 fn unglue(text: &str) -> Option<String> {
     let words = ["TCPMSS ", "match bpf "].into_iter().filter(|w| text.contains(w) && !text.contains(&format!(" {w}")));
     let fixed = words.fold(text.replace('\0', " "), |t, w| t.replace(w, &format!(" {w}")));
     (fixed != text && !text.contains(['"', '`']) && !text.contains("/*")).then_some(fixed)
 }
 
-/// `inner`: the text behind a comment's possible end is tried; there, comments end at their first `*/`, so that
-/// a row full of comment marks is not tried in every combination.
+/// `inner`: we are trying the text after a possible end of a comment. Comments then end at their first `*/`, so that a
+/// row full of comment marks does not need every combination to be tried.
 fn whole(text: &str, family: Family, target: &str, inner: bool) -> Found {
     let mut reader = Reader { text: Text::new(text), family, found: Found::default(), last: "", inner };
     reader.run(target);
     reader.found
 }
 
-/// Modules whose text is fixed words and one value: words, module, option.
+/// Modules whose text is a fixed phrase and one value: phrase, module, option.
 const SIMPLE: &[(&str, &str, &str)] = &[
     ("mark match", "mark", "--mark"),
     ("MARK match", "mark", "--mark"),
@@ -72,7 +73,7 @@ pub(super) struct Reader<'a> {
     pub(super) text: Text<'a>,
     family: Family,
     pub(super) found: Found,
-    /// The module named last: its further options need no second `-m`.
+    /// The last module written: its further options need no second `-m`.
     last: &'static str,
     inner: bool,
 }
@@ -100,7 +101,7 @@ impl Reader<'_> {
                 self.found.rename = done.rename;
                 return;
             }
-            // A comment may stand behind the words that are not known; they all stay.
+            // A comment may follow the unknown words; all of it is kept.
             let rest = before.rest.trim();
             let _ = write!(self.found.matches, " -m unlisted --text {}", quote(rest));
             self.found.unread = Some(rest.to_owned());
@@ -108,7 +109,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `/* text */`. Where the text holds `*/` itself, the first end behind which all is understood counts.
+    /// `/* text */`. If the text itself contains `*/`, the comment ends at the first one after which everything is
+    /// understood.
     fn comment(&mut self, target: &str) -> bool {
         let Some(inner) = self.text.rest.trim_start().strip_prefix("/*") else { return false };
         let ends: Vec<usize> = inner.match_indices("*/").map(|(i, _)| i).take(8).collect();
@@ -131,7 +133,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Writes one option; `Some`, so that a module can end with it.
+    /// Writes one option; returns `Some`, so that a module's function can end with it.
     #[expect(clippy::unnecessary_wraps, reason = "the last option of a module is the module's answer")]
     pub(super) fn option(&mut self, not: bool, option: &str, value: &str) -> Option<()> {
         let out = &mut self.found.matches;
@@ -142,7 +144,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// One module's text; `None` when it is not one that is known.
+    /// Reads one module's text; `None` if the module is not known.
     fn one(&mut self, not: bool) -> Option<()> {
         match self.text.peek() {
             "limit:" => return self.limit(),
@@ -204,7 +206,7 @@ impl Reader<'_> {
                 .is_some_and(|r| r.is_empty() || r.starts_with(char::is_whitespace) || r.starts_with("flags:"))
         })?;
         self.text.eat_glued(module);
-        // Named twice, it is there twice.
+        // If it is named twice, it is written twice.
         self.last = "";
         self.module(module);
         loop {

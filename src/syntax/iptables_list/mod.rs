@@ -1,8 +1,9 @@
-//! `iptables -L` with any flags, of any version, turned into the rule texts of `iptables-save`
-//! (iptables/iptables.c `print_rule`, iptables/nft-shared.c `print_details`, the `print` functions of extensions/).
+//! Turns `iptables -L` with any flags, of any version, into the rule texts of `iptables-save` (iptables/iptables.c
+//! `print_rule`, iptables/nft-shared.c `print_details`, the `print` functions of extensions/).
 //!
-//! What the text hides is marked: interfaces without `-v`, cut lines, chains that are not shown whole. What is
-//! not understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and a walk cannot decide.
+//! What the listing hides is marked: interfaces without `-v`, truncated lines, incomplete chains. What is not
+//! understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and the walk treats as
+//! undecidable.
 
 mod headers;
 mod matches;
@@ -15,10 +16,10 @@ use crate::model::{Chain, Diagnostic, Family, Policy, Ruleset};
 use crate::syntax::frame;
 use row::{Layout, Row};
 
-/// How the remark begins that says that interfaces are hidden.
+/// The start of the diagnostic about hidden interfaces.
 pub const NO_INTERFACES: &str = "the listing was made without -v: interfaces are hidden";
 
-/// Reads the listing of one table; its name is not in the text, so the table is called `filter`.
+/// Reads the listing of one table; the text does not name it, so the table is called `filter`.
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     let mut set = Ruleset::new(family);
     let mut reader = Reader {
@@ -49,18 +50,18 @@ pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
 struct Reader<'a> {
     family: Family,
     set: &'a mut Ruleset,
-    /// Name of the chain that rows now belong to.
+    /// Name of the chain to which rows belong now.
     chain: Option<String>,
     layout: Option<Layout>,
-    /// The line before was a rule: what follows without an empty line may belong to it.
+    /// The previous line was a rule: what follows without an empty line may continue it.
     after_row: bool,
-    /// A row was read from a layout without interfaces.
+    /// Whether a row was read from a layout without interfaces.
     hidden: bool,
     /// The last rule number (`--line-numbers`).
     number: usize,
-    /// Rows without match text end in blanks, as iptables prints them.
+    /// Whether rows without match text end in spaces, as iptables prints them.
     padded: bool,
-    /// The last row has no match text.
+    /// Whether the last row has no match text.
     bare: bool,
     diags: Vec<Diagnostic>,
 }
@@ -82,7 +83,8 @@ impl Reader<'_> {
             return;
         }
         if line.starts_with("# Warning:") {
-            self.diags.push(Diagnostic::at(n, format!("{}: a second rule set is not in this text", &line[2..])));
+            self.diags
+                .push(Diagnostic::at(n, format!("{}: the other variant's rules are not in this text", &line[2..])));
             return;
         }
         let layout = self.layout.or_else(|| Layout::guess(line));
@@ -113,7 +115,7 @@ impl Reader<'_> {
         }
         if !line.contains(')') {
             chain.partial = true;
-            self.diags.push(Diagnostic::at(n, "the chain's heading is cut"));
+            self.diags.push(Diagnostic::at(n, "the chain's heading is truncated"));
         }
         self.table().add(chain);
         self.chain = Some(name.to_owned());
@@ -128,13 +130,13 @@ impl Reader<'_> {
         self.set.table_or_new("filter")
     }
 
-    /// The chain at hand; rows in front of any heading are taken as INPUT's, and may be anybody's.
+    /// The current chain; rows before any heading are attributed to INPUT, but may belong to another chain.
     fn current(&mut self, n: usize) -> &mut Chain {
         let name = self.chain.get_or_insert_with(|| "INPUT".to_owned()).clone();
         if self.table().chain(&name).is_none() {
             self.diags.push(Diagnostic::at(
                 n,
-                "the heading of this chain is not in the text; taken as INPUT, not shown whole",
+                "the heading of this chain is not in the text; taken as INPUT, which is incomplete",
             ));
             let mut chain = Chain::builtin(&name, Policy::Unknown);
             chain.partial = true;
@@ -149,7 +151,7 @@ impl Reader<'_> {
         rule.hidden.interfaces = !layout.interfaces;
         self.hidden |= !layout.interfaces;
         if let Some(unread) = row.unread {
-            self.diags.push(Diagnostic::at(n, format!("kept as it stands, its meaning is not known: {unread}")));
+            self.diags.push(Diagnostic::at(n, format!("kept as it is, its meaning is not known: {unread}")));
         }
         if let Some(number) = row.number {
             let expected = self.number + 1;
@@ -160,7 +162,7 @@ impl Reader<'_> {
                     format!("rules {expected} to {} are", number - 1)
                 };
                 self.current(n).partial = true;
-                self.diags.push(Diagnostic::at(n, format!("{what} not in the text; the chain is not shown whole")));
+                self.diags.push(Diagnostic::at(n, format!("{what} not in the text; the chain is incomplete")));
             }
             self.number = number;
         }
@@ -169,14 +171,13 @@ impl Reader<'_> {
         self.after_row = true;
     }
 
-    /// A line that is no row: a gap left by the author, a wrapped or cut row, or somebody's words.
+    /// A line that is not a row: a gap left by the author, a wrapped or truncated row, or somebody's remark.
     fn foreign(&mut self, line: &str, n: usize) {
         if is_gap(line) {
-            self.diags.push(Diagnostic::at(n, "lines are left out here; the chain is not shown whole"));
+            self.diags.push(Diagnostic::at(n, "lines are missing here; the chain is incomplete"));
             self.mark_partial();
         } else if row::begins_like_a_row(line, self.layout) {
-            self.diags
-                .push(Diagnostic::at(n, format!("a rule that is cut, left out; the chain is not shown whole: {line}")));
+            self.diags.push(Diagnostic::at(n, format!("truncated rule, left out; the chain is incomplete: {line}")));
             self.current(n).partial = true;
         } else if self.after_row && !is_prompt(line) {
             self.diags.push(Diagnostic::at(n, format!("may belong to the rule before it: {line}")));
@@ -203,11 +204,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A text that ends inside its last row: no line end, and less padding than the rows before it.
+    /// Handles a text that ends inside its last row: no newline, and less padding than the rows before.
     fn last_line(&mut self, text: &str) {
         let Some(last) = text.lines().next_back() else { return };
         let blank = last.ends_with([' ', '\t']);
-        // `0.0.0.0` alone is a host that no packet goes to: rather the head of `0.0.0.0/0`.
+        // `0.0.0.0` alone is a destination that no packet has: more likely the start of `0.0.0.0/0`.
         let zero = last.split_whitespace().next_back().is_some_and(|w| matches!(w, "0.0.0.0" | "::"));
         let short = if self.padded { !blank } else { blank };
         if self.after_row && self.bare && ((!text.ends_with('\n') && (zero || short)) || (short && blank)) {
@@ -231,7 +232,7 @@ pub(crate) fn is_gap(line: &str) -> bool {
             .any(|w| low.contains(w))
 }
 
-/// A prompt, a fence or a tag behind the listing.
+/// A prompt, a code fence or a tag after the listing.
 fn is_prompt(line: &str) -> bool {
     line.ends_with(['$', '#', '%', '>', ':'])
         || line.starts_with(['$', '#', '[', '`', '<', '~'])

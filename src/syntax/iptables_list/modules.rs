@@ -1,4 +1,4 @@
-//! The texts of further match modules, one function each.
+//! Texts of more match modules, one function each.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use super::text::{some, tos_number};
 use crate::model::{Proto, quote};
 
 impl Reader<'_> {
-    /// `limit: avg 3/min burst 5` is limit; `up to`, `above` and what has a `mode` is hashlimit, whose name the
-    /// listing does not show.
+    /// `limit: avg 3/min burst 5` is limit; `up to`, `above` and a `mode` mean hashlimit, whose name the listing does
+    /// not show.
     pub(super) fn limit(&mut self) -> Option<()> {
         self.text.word();
         let above = self.text.eat("above");
@@ -135,7 +135,7 @@ impl Reader<'_> {
                 _ => return None,
             };
             self.text.eat("match").then_some(())?;
-            // Without -n it looks names up; only one is the same everywhere.
+            // Without -n numbers are shown as names; only one name is the same everywhere.
             (
                 option,
                 match some(self.text.word())? {
@@ -195,7 +195,7 @@ impl Reader<'_> {
     pub(super) fn time(&mut self) -> Option<()> {
         self.text.word();
         self.module("time");
-        // iptables-save prints the days of the month first, iptables -L those of the week.
+        // iptables-save prints the days of the month first, iptables -L the days of the week.
         let (mut days, mut dates, mut utc, mut contiguous) = (String::new(), String::new(), false, false);
         loop {
             if self.text.eat("from") {
@@ -226,7 +226,7 @@ impl Reader<'_> {
             }
         }
         if !dates.contains("--datestop") {
-            // The kernel's last instant: the listing leaves it out, iptables-save prints it.
+            // The kernel's last instant: left out by the listing, printed by iptables-save.
             dates.push_str(" --datestop 2038-01-19T03:14:07");
         }
         self.found.matches.push_str(&days);
@@ -304,7 +304,7 @@ impl Reader<'_> {
         self.option(false, if side == "dst" { "--connlimit-daddr" } else { "--connlimit-saddr" }, "")
     }
 
-    /// Modules whose text is only their flags.
+    /// Modules whose text consists of flags only.
     pub(super) fn flags(&mut self) -> Option<()> {
         let module = if self.text.word() == "socket" { "socket" } else { "rpfilter" };
         self.module(module);
@@ -322,7 +322,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `rateest match RE1 bps 625 gt`, `... delta pps 8 lt 9`, `... lt RE2 bps`; with `-n` rates are in bytes.
+    /// `rateest match RE1 bps 625 gt`, `... delta pps 8 lt 9`, `... lt RE2 bps`; with `-n` rates are in bytes per
+    /// second.
     pub(super) fn rateest(&mut self) -> Option<()> {
         self.text.eat("rateest match").then_some(())?;
         let first = some(self.text.word())?;
@@ -378,7 +379,7 @@ impl Reader<'_> {
         }
         let code = self.text.rest.trim_start();
         let end = code.find(|c: char| !(c.is_ascii_digit() || c == ' ' || c == ',')).unwrap_or(code.len());
-        // Four numbers an instruction; a number behind the last one belongs to the next module.
+        // Four numbers per instruction; a number after the last one belongs to the next module.
         let mut program: Vec<&str> = code[..end].trim_end().split(',').collect();
         let count = program.len();
         let last = program.last_mut()?;
@@ -485,7 +486,7 @@ impl Reader<'_> {
     }
 }
 
-/// Bits a second as `iptables-save` prints them (libxt_rateest.c).
+/// A rate in bits per second as `iptables-save` prints it (libxt_rateest.c).
 fn rate(bits: u64) -> String {
     match bits {
         1_000_000_000.. => format!("{}Mbit", bits / 1_000_000),

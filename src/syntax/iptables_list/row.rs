@@ -22,12 +22,12 @@ impl Layout {
         Self { number: has("num"), counters: has("pkts"), interfaces: has("in") && has("out") }
     }
 
-    /// The layout of a row whose heading is missing: what stands in front of target or protocol, and behind `opt`.
+    /// The layout of a row without a heading, told by what is before target or protocol and after `opt`.
     pub(super) fn guess(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let opt = words.iter().take(7).position(|w| is_opt(w))?;
         let leading = words.iter().take(opt).take_while(|w| counter(w).is_some() && !w.is_empty()).count();
-        // The protocol in front of `opt` may be a number too.
+        // The protocol before `opt` may be a number too.
         let leading = leading.min(opt.saturating_sub(1));
         let leading = if leading == 0 { 0 } else { leading };
         let behind = &words[opt + 1..];
@@ -50,11 +50,11 @@ pub(super) struct Row {
     pub rule: Rule,
     pub number: Option<usize>,
     pub unread: Option<String>,
-    /// Nothing stands behind the addresses.
+    /// Whether nothing follows the addresses.
     pub bare: bool,
 }
 
-/// Walks the words of a line, keeping the rest as it stands.
+/// Walks the words of a line; the rest stays unchanged.
 struct Words<'a> {
     rest: &'a str,
 }
@@ -71,7 +71,7 @@ impl<'a> Words<'a> {
         Some(word)
     }
 
-    /// A word that may have its `!` in front of it, glued or apart.
+    /// A word that may be negated by a `!` before it, glued or separate.
     fn negatable(&mut self) -> Option<(bool, &'a str)> {
         let word = self.next()?;
         match word.strip_prefix('!') {
@@ -83,7 +83,7 @@ impl<'a> Words<'a> {
 }
 
 impl Row {
-    /// Reads one row; `None` when its columns are not all there.
+    /// Reads one row; `None` if it does not have all columns.
     pub(super) fn read(line: &str, layout: Layout, family: Family) -> Option<Self> {
         let mut words = Words { rest: line };
         let number = if layout.number { Some(words.next()?.parse::<usize>().ok()?) } else { None };
@@ -156,7 +156,7 @@ struct Head<'a> {
     fragment: Option<bool>,
 }
 
-/// The `opt` column: `--`, `-f`, `!f`, or a dash that a web page made of `--`.
+/// The `opt` column: `--`, `-f`, `!f`, or a dash into which a web page has turned `--`.
 fn is_opt(word: &str) -> bool {
     matches!(word, "--" | "-f" | "!f" | "—" | "–" | "―")
 }
@@ -174,7 +174,7 @@ fn head<'a>(words: &mut Words<'a>, layout: Layout) -> Option<Head<'a>> {
         };
         is_protocol(protocol).then_some(Head { target, negated, protocol, fragment })
     };
-    // A rule without a target has an empty column there.
+    // The target column of a rule without a target is empty.
     if is_opt(second) {
         words.rest = ahead.rest;
         return make(None, first, Some(second));
@@ -185,7 +185,7 @@ fn head<'a>(words: &mut Words<'a>, layout: Layout) -> Option<Head<'a>> {
         words.rest = ahead.rest;
         return make(Some(first), second, Some(third));
     }
-    // ip6tables before 1.8.9 prints two blanks for `opt`: one word fewer.
+    // ip6tables before 1.8.9 prints two spaces for `opt`: one word less.
     let skip = if layout.interfaces { 2 } else { 0 };
     let place_of = |rest: &'a str| Words { rest }.nth_word(skip);
     if is_protocol(second.trim_start_matches('!')) && place_of(after_second).is_some_and(looks_like_address) {
@@ -217,27 +217,27 @@ fn is_protocol(word: &str) -> bool {
             && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
 }
 
-/// An address, a network, or `anywhere`; host names cannot be told from other words.
+/// An address, a network, or `anywhere`; host names look like any other word.
 pub(super) fn looks_like_address(word: &str) -> bool {
     let word = word.strip_suffix("[goto]").unwrap_or(word).trim_start_matches('!');
     word == "anywhere" || word.contains("::") || word.matches('.').count() >= 3 || word.matches(':').count() >= 3
 }
 
-/// The argument for `-s` or `-d`; `None` for "everything". Names stay names: they make the rule depend.
+/// The argument of `-s` or `-d`; `None` for everything. Host names are kept: they make the rule depend.
 fn address_argument(word: &str, not: bool, family: Family) -> Option<String> {
     let any = match family {
         Family::V4 => "0.0.0.0/0",
         Family::V6 => "::/0",
     };
     if word == "anywhere" && not && family == Family::V6 {
-        // ip6tables without -n calls `::/128` and `::/64` so too: a name that says nothing.
+        // Without -n, ip6tables prints the same for `::/128` and `::/64`: the name is ambiguous.
         return Some(word.to_owned());
     }
     if word == "anywhere" || word == any {
         return not.then(|| any.to_owned());
     }
     if family == Family::V4 {
-        // Names of /etc/networks, which the listing has for networks as /etc/hosts for hosts.
+        // A name from /etc/networks: the listing shows it for a network, as it shows one from /etc/hosts for a host.
         let (name, length) = word.split_once('/').unwrap_or((word, "32"));
         let network = match name {
             "default" => Some("0.0.0.0"),
@@ -268,7 +268,7 @@ pub(super) fn counter(word: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Whether a line that could not be read starts as a row does: a row that is cut.
+/// Whether a line that could not be read starts like a row, so that it is a truncated one.
 pub(super) fn begins_like_a_row(line: &str, layout: Option<Layout>) -> bool {
     const TARGETS: &[&str] =
         &["ACCEPT", "DROP", "REJECT", "LOG", "RETURN", "DNAT", "SNAT", "MASQUERADE", "MARK", "QUEUE", "REDIRECT"];

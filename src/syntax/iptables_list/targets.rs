@@ -1,5 +1,5 @@
-//! The target texts of `iptables -L`, turned into the options that `iptables-save` prints
-//! (the `print` and `save` functions of the targets in iptables' extensions/).
+//! Turns the target texts of `iptables -L` into the options that `iptables-save` prints (the `print` and `save`
+//! functions of the targets in iptables' extensions/).
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::model::quote;
 /// The options of a target.
 #[derive(Default)]
 pub(super) struct Options {
-    /// ` --reject-with ...`, with the blank in front.
+    /// ` --reject-with ...`, with a leading space.
     pub options: String,
-    /// The target's name in `iptables-save`, when the listing has another.
+    /// The target's name in `iptables-save`, if the listing uses another.
     pub rename: Option<&'static str>,
 }
 
-/// Reads the text of the target that the first column names. `None` when it is not understood.
+/// Reads the text of the target named in the first column. `None` if it is not understood.
 pub(super) fn read(target: &str, text: &mut Text) -> Option<Options> {
     let mut out = Options::default();
     match target {
@@ -144,7 +144,7 @@ fn add(out: &mut Options, option: &str, value: &str) {
     }
 }
 
-/// Fixed words, then one value.
+/// A fixed phrase, then one value.
 fn one(out: &mut Options, text: &mut Text, words: &str, option: &str) -> Option<()> {
     text.eat(words).then_some(())?;
     let value = text.word();
@@ -163,7 +163,7 @@ fn words(out: &mut Options, text: &mut Text, name: &str, known: &[(&str, &str, b
     Some(())
 }
 
-/// Log levels (syslog(3)); the listing has names without `-n`.
+/// Log levels (syslog(3)), which the listing shows by name without `-n`.
 const LEVELS: &[&[&str]] = &[
     &["emerg", "panic"],
     &["alert"],
@@ -175,7 +175,7 @@ const LEVELS: &[&[&str]] = &[
     &["debug"],
 ];
 
-/// Bits of the LOG flags, and their options.
+/// Bits of the LOG flags and their options.
 const LOG_FLAGS: &[(u32, &str, &str)] = &[
     (1, "tcp-sequence", "--log-tcp-sequence"),
     (2, "tcp-options", "--log-tcp-options"),
@@ -206,7 +206,7 @@ fn log(out: &mut Options, text: &mut Text) -> Option<()> {
     }
     if let Some(prefix) = prefix {
         let quoted = quote(&prefix);
-        // Versions that list it as `x' save it in quotes always, later ones where it must be.
+        // Versions that list it as `x' always save it in quotes, later ones only if needed.
         add(out, "--log-prefix", &if old && !quoted.starts_with('"') { format!("\"{prefix}\"") } else { quoted });
     }
     if level != 4 {
@@ -224,7 +224,7 @@ fn nat(out: &mut Options, text: &mut Text, lead: &str, option: &str) -> Option<(
     if text.eat_glued(lead) {
         let value = text.word();
         (!value.is_empty()).then_some(())?;
-        // A remark glued on behind ideographic blanks is not part of the address.
+        // A remark added after ideographic spaces is not part of the address.
         add(out, option, value);
     }
     while !text.is_empty() {
@@ -253,7 +253,7 @@ fn mark(out: &mut Options, text: &mut Text, name: &str) -> Option<()> {
                         let m = hex(text.word())?;
                         masks = (m, m);
                     }
-                    // The mask that is negated has a `~` in front (libxt_CONNMARK.c).
+                    // A negated mask has a leading `~` (libxt_CONNMARK.c).
                     "nfmask" => masks.0 = hex(text.word().trim_start_matches('~'))?,
                     "ctmask" => masks.1 = hex(text.word().trim_start_matches('~'))?,
                     _ => return None,
@@ -279,7 +279,7 @@ fn mark(out: &mut Options, text: &mut Text, name: &str) -> Option<()> {
     Some(())
 }
 
-/// `TOS set 0x10/0x3f`; without `-n` a name is glued on, or `and`, `or`, `xor` and a value (libxt_TOS.c).
+/// `TOS set 0x10/0x3f`; without `-n` a name, or `and`, `or`, `xor` with a value, is glued on (libxt_TOS.c).
 fn tos(out: &mut Options, text: &mut Text) -> Option<()> {
     text.eat("TOS").then_some(())?;
     let how = text.word();
@@ -303,7 +303,7 @@ fn tos(out: &mut Options, text: &mut Text) -> Option<()> {
     Some(())
 }
 
-/// Names of TCP options, which TCPOPTSTRIP shows without `-n`.
+/// The number of a TCP option, whose name TCPOPTSTRIP shows without `-n`.
 fn tcp_option(name: &str) -> &str {
     match name {
         "mss" => "2",

@@ -135,7 +135,7 @@ fn old_ip6tables_leaves_the_opt_column_empty() {
 }
 
 #[test]
-fn what_is_not_understood_stays_and_decides_nothing() {
+fn unknown_words_are_kept_and_decide_nothing() {
     let rows = "ACCEPT tcp -- hotspot.lan anywhere weird match 1 2 /* x */\n";
     assert_eq!(rules(PLAIN, rows), ["-s hotspot.lan -p tcp -m unlisted --text \"weird match 1 2 /* x */\" -j ACCEPT"]);
     let spec = crate::model::Rule::new(&rules(PLAIN, rows)[0]).spec(Family::V4);
@@ -159,10 +159,10 @@ fn counters_policies_and_hidden_interfaces() {
 }
 
 #[test]
-fn cut_and_gappy_listings_are_not_whole() {
+fn listings_with_gaps_or_cut_rows_are_partial() {
     for (rows, why) in [
-        ("ACCEPT all -- 0.0.0.0/0 0.0.0.0/0\n...\n", "left out here"),
-        ("ACCEPT all -- 0.0.0.0/0 0.0.0.0/0\nREJECT     ", "cut"),
+        ("ACCEPT all -- 0.0.0.0/0 0.0.0.0/0\n...\n", "missing here"),
+        ("ACCEPT all -- 0.0.0.0/0 0.0.0.0/0\nREJECT     ", "truncated"),
         (
             "DROP       all  --  10.0.0.1             0.0.0.0/0           \nDROP       all  --  0.0.0.0/0            \
                 0.0.0",

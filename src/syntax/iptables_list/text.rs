@@ -1,6 +1,6 @@
 //! A cursor over the match and target text at the end of a row.
 
-/// What is left of the text.
+/// The rest of the text.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
     pub rest: &'a str,
@@ -15,7 +15,7 @@ impl<'a> Text<'a> {
         self.rest.trim_start().is_empty()
     }
 
-    /// The next word, not taken.
+    /// The next word, without taking it.
     pub(super) fn peek(&self) -> &'a str {
         self.rest.split_whitespace().next().unwrap_or_default()
     }
@@ -29,7 +29,7 @@ impl<'a> Text<'a> {
         word
     }
 
-    /// Takes the next word, which also ends in front of `stop`, glued on.
+    /// Takes the next word, which also ends before a glued-on `stop`.
     pub(super) fn word_until(&mut self, stop: &str) -> &'a str {
         let mut ahead = *self;
         let word = ahead.word();
@@ -53,7 +53,7 @@ impl<'a> Text<'a> {
         true
     }
 
-    /// Takes this text if it comes next, also when something is glued to it.
+    /// Takes this text if it comes next, even if something is glued to it.
     pub(super) fn eat_glued(&mut self, text: &str) -> bool {
         match self.rest.trim_start().strip_prefix(text) {
             Some(rest) => {
@@ -71,7 +71,7 @@ impl<'a> Text<'a> {
         (!word.is_empty()).then_some((not, word))
     }
 
-    /// Takes a text in quotes up to the quote that `end` follows (or the end of the text).
+    /// Takes a quoted text up to the quote followed by `end` (or the end of the text).
     pub(super) fn quoted(&mut self, end: &str) -> Option<&'a str> {
         let inner = self.rest.trim_start().strip_prefix('"')?;
         let stop = format!("\"{end}");
@@ -82,12 +82,12 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The word, if there is one.
+/// The word, unless it is empty.
 pub(super) fn some(word: &str) -> Option<&str> {
     (!word.is_empty()).then_some(word)
 }
 
-/// Names of types of service, which listings without `-n` show (libxtables tos_values.c).
+/// The number of a type of service, whose name listings show without `-n` (libxtables tos_values.c).
 pub(super) fn tos_number(name: &str) -> Option<&'static str> {
     Some(match name {
         "Minimize-Delay" => "0x10/0x3f",

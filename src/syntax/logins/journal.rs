@@ -1,5 +1,5 @@
-//! What sshd logs of a login (sshd(8), `auth_log`), as `journalctl -o short-unix` prints it:
-//! `1700000000.123456 host sshd[42]: Accepted publickey for root from 192.0.2.2 port 51234 ssh2: ED25519 SHA256:...`.
+//! What sshd logs about a login (sshd(8), `auth_log`), as `journalctl -o short-unix` prints it: `1700000000.123456 host
+//! sshd[42]: Accepted publickey for root from 192.0.2.2 port 51234 ssh2: ED25519 SHA256:...`.
 
 use super::address;
 use crate::model::{Diagnostic, Login, LoginSource};
@@ -11,7 +11,7 @@ pub fn read(text: &str) -> (Vec<Login>, Vec<Diagnostic>) {
 
 fn login(line: &str) -> Option<Login> {
     let (head, message) = line.split_once("]: ")?;
-    // The first words of a message are sshd's own; a user's name stands behind.
+    // The message begins with sshd's own words; the user's name, which is not trusted, comes later.
     let rest = message.strip_prefix("Accepted ")?.split_once(" for ")?.1;
     let (user, from) = rest.split_once(" from ")?;
     let at = head.split('.').next()?.parse().ok();

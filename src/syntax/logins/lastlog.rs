@@ -1,14 +1,14 @@
-//! `lastlog` (lastlog(8)): one record for each user, at the place of his number.
+//! `lastlog` (lastlog(8)): one record per user, indexed by user id.
 
 use super::{address, number, text};
 use crate::model::{Diagnostic, Login, LoginSource};
 
-/// Bytes of a record.
+/// Size of a record in bytes.
 pub const fn size(wide: bool) -> usize {
     if wide { 296 } else { 292 }
 }
 
-/// The last login of a user, if it came from an address. `wide`: with 64 bits for a time.
+/// The last login of a user, if it came from an address. `wide`: times have 64 bits.
 pub fn read(record: &[u8], wide: bool, user: &str) -> (Option<Login>, Vec<Diagnostic>) {
     let line = if wide { 8 } else { 4 };
     let Some((at, host)) = number(record, 0, wide).zip(record.get(line + 32..size(wide))) else {

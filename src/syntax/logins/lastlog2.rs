@@ -1,11 +1,11 @@
-//! `lastlog2` (lastlog2(8), util-linux): a table with the last login of each user.
+//! `lastlog2` (lastlog2(8), util-linux): a table of each user's last login.
 
 use jiff::Timestamp;
 
 use super::address;
 use crate::model::{Diagnostic, Login, LoginSource};
 
-/// Words of a date, `Thu Mar 16 21:06:01 +0100 2023`.
+/// Number of words in a date, `Thu Mar 16 21:06:01 +0100 2023`.
 const DATE: usize = 6;
 
 /// Logins that came from an address.

@@ -1,32 +1,32 @@
-//! `utmp` and `wtmp` (utmp(5)): records of one size, the latest last.
+//! `utmp` and `wtmp` (utmp(5)): records of fixed size, the latest last.
 
 use super::{address, number, text};
 use crate::model::{Diagnostic, Login, LoginSource};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A login of the file, and the process that it belongs to.
+/// A login, and its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Who and from where.
+    /// User and source.
     pub login: Login,
-    /// The process that leads the session.
+    /// The session leader's process id.
     pub pid: i32,
 }
 
 /// `USER_PROCESS`.
 const USER: i16 = 7;
 
-/// Bytes of a record.
+/// Size of a record in bytes.
 pub const fn size(wide: bool) -> usize {
     if wide { 400 } else { 384 }
 }
 
-/// Logins from other hosts whose address is known, in the order of the file. `wide`: with 64 bits for a time.
+/// Logins from other hosts whose address is known, in file order. `wide`: times have 64 bits.
 pub fn read(bytes: &[u8], wide: bool, seen: LoginSource) -> (Vec<Entry>, Vec<Diagnostic>) {
     let records = bytes.chunks_exact(size(wide));
     let rest = records.remainder().len();
     let diags = (rest > 0)
-        .then(|| Diagnostic::whole(format!("{} ends with {rest} bytes that are no whole record", seen.label())));
+        .then(|| Diagnostic::whole(format!("{} ends with {rest} bytes of an incomplete record", seen.label())));
     (records.filter_map(|r| entry(r, wide, seen)).collect(), diags.into_iter().collect())
 }
 
@@ -37,13 +37,13 @@ fn entry(record: &[u8], wide: bool, seen: LoginSource) -> Option<Entry> {
     let (time, addr) = if wide { (344, 360) } else { (340, 348) };
     let at = number(record, time, wide)?;
     let addr: [u8; 16] = record.get(addr..addr + 16)?.try_into().ok()?;
-    // mosh names the address that its client has now, and leaves the field as it was.
+    // mosh writes its client's current address into the host field and leaves `ut_addr_v6` as it was.
     let peer = address(&host).or_else(|| numeric(addr))?;
     (kind == USER)
         .then_some(Entry { login: Login { user, peer, port: None, at: Some(at), seen }, pid: i32::try_from(pid).ok()? })
 }
 
-/// `ut_addr_v6`: only the first four bytes are used for an IPv4 address.
+/// `ut_addr_v6`: for IPv4 only the first four bytes are used.
 fn numeric(bytes: [u8; 16]) -> Option<IpAddr> {
     let four: [u8; 4] = bytes[..4].try_into().ok()?;
     if bytes[4..].iter().all(|&b| b == 0) {
