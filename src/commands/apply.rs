@@ -118,7 +118,7 @@ fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
     for r in record.remarks.iter().filter(|r| !told.contains(r)) {
         note(format!("note: {r}"));
     }
-    if !record.state.is_pending() {
+    if !record.state().is_pending() {
         return print(&format!("{}\n", record.why.unwrap_or_default()));
     }
     print(&format!(

@@ -24,7 +24,7 @@ pub fn revert() -> Result<(), Failure> {
             print("a trial without a state file was found in the kernel and reverted\n")
         }
         Reverted::EndedBefore(r) => {
-            print(&format!("no trial is pending; trial {} was {} before\n", r.id, r.state.word()))
+            print(&format!("no trial is pending; trial {} was {} before\n", r.id, r.state().word()))
         }
     }
 }

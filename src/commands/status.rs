@@ -73,13 +73,13 @@ fn json_of(s: &Status, enforced: &Enforced, half_saved: Option<String>) -> Value
         let proof = s.proof.as_ref();
         let proof = proof.map(|p| json!({"user": p.user, "peer": p.peer, "operator": p.is_from(r.operator)}));
         json!({
-            "id": r.id, "state": r.state.word(), "by": r.by.map(By::word), "began": instant(r.began),
+            "id": r.id, "state": r.state().word(), "by": r.by.map(By::word), "began": instant(r.began),
             "ended": r.ended.map(instant), "why": r.why,
             "deadline": instant(r.deadline_on_the_wall()), "seconds_left": s.left, "operator": r.operator.to_string(),
             "guarded": s.guard.is_some(), "guard": s.guard.map(|w| json!({"pid": w.pid, "home": r.guard_home})),
             "proof": proof,
             "remarks": r.remarks,
-            "verified": matches!((r.state, r.by), (State::Reverted, Some(By::Operator | By::Guard)))
+            "verified": matches!((r.state(), r.by), (State::Reverted, Some(By::Operator | By::Guard)))
                 .then_some(r.unverified.is_none()),
         })
     });
@@ -132,7 +132,7 @@ fn trial_of(s: &Status, r: &Record) -> String {
                 out,
                 "trial {} is {}: {} (begun {} by {})\n{}",
                 r.id,
-                r.state.word(),
+                r.state().word(),
                 phase.says(),
                 instant(r.began),
                 r.operator,
@@ -157,7 +157,7 @@ fn trial_of(s: &Status, r: &Record) -> String {
                 None => {}
             }
             // Where it is stuck or has expired, the words say who ends it.
-            if !s.cut_short && !matches!(r.state, State::Expired | State::Lost) {
+            if !s.cut_short && !matches!(r.state(), State::Expired | State::Lost) {
                 let _ = writeln!(out, "{}", guard_of(s, r));
             }
         }
@@ -173,7 +173,7 @@ fn ended(r: &Record) -> String {
     let mut out = format!(
         "no trial is pending; the last one, {}, was {}{}{}{}\n",
         r.id,
-        r.state.word(),
+        r.state().word(),
         r.by.map_or_else(String::new, |b| format!(" by the {}", b.word())),
         r.ended.map_or_else(String::new, |t| format!(" at {}", instant(t))),
         r.why.as_ref().map_or_else(String::new, |w| format!(": {w}"))
@@ -223,7 +223,8 @@ mod tests {
         trial::revert(&host).unwrap();
         let text = |state, guarded: bool, fuse: bool| {
             let r = now.trial.as_ref().unwrap();
-            let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
+            let mut trial = r.clone().in_state(state);
+            trial.fuse = r.fuse.filter(|_| fuse);
             text_of(
                 &Status { trial: Some(trial), guard: now.guard.filter(|_| guarded), left: 30, ..now.clone() },
                 &Enforced::default(),

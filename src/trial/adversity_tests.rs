@@ -47,11 +47,11 @@ fn the_fuse_follows_the_wall_clock_and_a_passed_one_is_never_shown_as_running() 
         while record::load(&host).unwrap().fuse != Some(set + step) {
             // In between a fuse that has passed is no running trial.
             let shown = super::status(&host).trial.unwrap();
-            assert!(shown.state == State::Expired || host.now().wall <= shown.fuse.unwrap());
+            assert!(shown.state() == State::Expired || host.now().wall <= shown.fuse.unwrap());
             assert!(host.now().boot < end, "{step}: {:?}", record::load(&host));
             host.pause(Duration::from_millis(5));
         }
-        assert_eq!(super::status(&host).trial.unwrap().state, State::Running);
+        assert_eq!(super::status(&host).trial.unwrap().state(), State::Running);
         settled(&host);
         assert_eq!(rules(&host), before, "{step}");
     }
@@ -65,7 +65,7 @@ fn a_fuse_that_cannot_follow_the_clock_ends_the_trial() {
     host.break_tool("iptables-restore", 1);
     host.step_wall(-3600);
     let end = host.now().boot + Duration::from_secs(20);
-    while record::load(&host).unwrap().state != State::Reverted {
+    while record::load(&host).unwrap().state() != State::Reverted {
         assert!(host.now().boot < end, "{:?}", record::load(&host));
         host.pause(Duration::from_millis(5));
     }
@@ -84,7 +84,7 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
     host.break_tool("iptables-restore --noflush", u32::MAX);
     settled(&host);
     let ended = record::load(&host).unwrap();
-    assert_eq!((ended.state, rules(&host)), (State::Reverted, before));
+    assert_eq!((ended.state(), rules(&host)), (State::Reverted, before));
     assert!(
         ended.remarks.iter().any(|r| r == "lost with it: -A INPUT -s 203.0.113.9/32 -j DROP"),
         "{:?}",
@@ -125,7 +125,7 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                 });
                 let ended = record::load(&host).unwrap();
                 assert_eq!(
-                    (ended.state, ended.by),
+                    (ended.state(), ended.by),
                     (State::Reverted, Some(if by_guard { By::Guard } else { By::Operator })),
                     "{what}"
                 );
@@ -161,12 +161,12 @@ fn a_trial_is_watched_extended_kept_and_reverted_without_reading_the_rules_of_ot
             assert!(now.on_trial == on_trial && now.force.holds(), "{now:?}");
             status.trial.unwrap()
         };
-        assert_eq!((in_force(true).state, in_force(true).remarks), (State::Running, Vec::<String>::new()));
+        assert_eq!((in_force(true).state(), in_force(true).remarks), (State::Running, Vec::<String>::new()));
         extend(&host).unwrap();
         if ends {
             let kept = keep(&host, true).unwrap();
             assert!(!kept.remarks.iter().any(|r| r.contains("could not")), "{:?}", kept.remarks);
-            assert_eq!(in_force(false).state, State::Kept);
+            assert_eq!(in_force(false).state(), State::Kept);
         } else {
             revert(&host).unwrap();
             assert_eq!(super::status(&host).trial.unwrap().unverified, None);
@@ -217,7 +217,7 @@ fn a_restore_that_is_killed_may_have_done_its_work() {
     host.break_tool_so("iptables-restore", 1, Breakage::Hangs);
     assert!(revert(&host).unwrap_err().what.contains("did not answer"));
     settled(&host);
-    assert_eq!((rules(&host), record::load(&host).unwrap().state), (kept, State::Reverted));
+    assert_eq!((rules(&host), record::load(&host).unwrap().state()), (kept, State::Reverted));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
             let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
             host.read_only(Some(&host.paths().run));
             assert_eq!(keep(&host, true).unwrap_err().code, Code::RunDir);
-            assert_eq!(super::status(&host).trial.unwrap().state, State::Running);
+            assert_eq!(super::status(&host).trial.unwrap().state(), State::Running);
             if by_guard {
                 host.pass(Duration::from_secs(61));
                 gone(&host, trial.guard);
@@ -237,9 +237,9 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
                 let Ok(super::Reverted::Trial(r)) = revert(&host) else { panic!("not reverted") };
                 assert!(r.remarks.iter().any(|m| m.contains("could not be written")), "{:?}", r.remarks);
             }
-            assert_eq!((rules(&host), record::load(&host).unwrap().state), (before.clone(), State::Running));
+            assert_eq!((rules(&host), record::load(&host).unwrap().state()), (before.clone(), State::Running));
             let seen = super::status(&host).trial.unwrap();
-            assert_eq!((seen.state, seen.by), (State::Reverted, None));
+            assert_eq!((seen.state(), seen.by), (State::Reverted, None));
             assert!(seen.why.unwrap().contains("though the state file says running"));
             host.read_only(None);
             if !by_guard {
@@ -249,7 +249,7 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
                     [Code::NotLive; 2]
                 );
             }
-            assert_eq!((rules(&host), super::status(&host).trial.unwrap().state), (before.clone(), State::Reverted));
+            assert_eq!((rules(&host), super::status(&host).trial.unwrap().state()), (before.clone(), State::Reverted));
             apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
             revert(&host).unwrap();
             assert_eq!(rules(&host), before);
@@ -266,8 +266,8 @@ fn a_revert_that_could_not_write_down_its_end_is_no_cut_off_one() {
     let mortal = Mortal::new(&host, 5, false);
     host.end_process(trial.guard.unwrap().pid);
     assert!(catch_unwind(AssertUnwindSafe(|| revert(&mortal))).is_err());
-    assert_eq!(record::load(&host).unwrap().state, State::Reverting);
-    assert_eq!((super::status(&host).trial.unwrap().state, put_in(&rules(&host))), (State::Reverted, put_in(&kept)));
+    assert_eq!(record::load(&host).unwrap().state(), State::Reverting);
+    assert_eq!((super::status(&host).trial.unwrap().state(), put_in(&rules(&host))), (State::Reverted, put_in(&kept)));
 }
 
 #[test]
@@ -282,19 +282,19 @@ fn rules_that_somebody_took_out_are_no_running_trial() {
     host.run(&Cmd::new("iptables-restore", &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
     let half = super::status(&host).trial.unwrap();
     assert!(
-        half.state == State::Running
+        half.state() == State::Running
             && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are not loaded any more")),
         "{:?}",
         half.remarks
     );
     wipe(&host);
-    assert_eq!(super::status(&host).trial.unwrap().state, State::Reverted, "nothing was there before");
+    assert_eq!(super::status(&host).trial.unwrap().state(), State::Reverted, "nothing was there before");
     let host = machine(true, 0, false);
     let kept = host.loaded(Family::V4);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     wipe(&host);
     let seen = super::status(&host);
-    assert_eq!((seen.phase(), seen.trial.unwrap().state), (Some(crate::model::TrialPhase::Lost), State::Lost));
+    assert_eq!((seen.phase(), seen.trial.unwrap().state()), (Some(crate::model::TrialPhase::Lost), State::Lost));
     assert_eq!(keep(&host, true).unwrap_err().code, Code::NotLive);
     settled(&host);
     let chains = |set: &Ruleset| {
@@ -307,7 +307,7 @@ fn rules_that_somebody_took_out_are_no_running_trial() {
             .sum::<usize>()
     };
     assert_eq!(
-        (record::load(&host).unwrap().state, chains(&host.loaded(Family::V4))),
+        (record::load(&host).unwrap().state(), chains(&host.loaded(Family::V4))),
         (State::Reverted, chains(&kept))
     );
 }
@@ -327,20 +327,18 @@ fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
         }
         host.pass(Duration::from_secs(61));
         gone(&host, trial.guard);
-        assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+        assert_eq!(record::load(&host).unwrap().state(), State::Reverted);
         go.store(true, Ordering::Relaxed);
         assert!(keeps.join().unwrap().is_err(), "the guard ended it");
     });
-    assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before));
+    assert_eq!((record::load(&host).unwrap().state(), rules(&host)), (State::Reverted, before));
     for late in [State::Running, State::Keeping, State::Kept, State::Reverting] {
         assert!(
-            record::store(&host, &record::Record { state: late, ..trial.clone() })
-                .unwrap_err()
-                .contains("it is reverted"),
+            record::store(&host, &trial.clone().in_state(late)).unwrap_err().contains("it is reverted"),
             "{late:?}"
         );
     }
-    assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+    assert_eq!(record::load(&host).unwrap().state(), State::Reverted);
 }
 
 #[test]
@@ -377,7 +375,7 @@ fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
     host.break_tool("iptables-restore", 0);
     host.break_tool("ip6tables-restore", 0);
     gone(&host, trial.guard);
-    assert_eq!((rules(&host), record::load(&host).unwrap().state), (kept, State::Reverted));
+    assert_eq!((rules(&host), record::load(&host).unwrap().state()), (kept, State::Reverted));
 }
 
 #[test]
@@ -418,17 +416,15 @@ fn a_guard_lets_a_revert_live_that_does_the_same() {
             if dies { record::lock(&other, Duration::ZERO) } else { record::lock_to_go_back(&other, Duration::ZERO) }
                 .unwrap()
                 .unwrap();
-        record::store(
-            &other,
-            &record::Record { state: kind, holder: Some(record::Who { pid, started }), ..trial.clone() },
-        )
-        .unwrap();
+        let mut theirs = trial.clone().in_state(kind);
+        theirs.holder = Some(record::Who { pid, started });
+        record::store(&other, &theirs).unwrap();
         host.pass(Duration::from_secs(61));
         gone(&host, trial.guard);
         assert_eq!((host.alive(pid, started), rules(&host)), (!dies, before), "{kind:?}");
         // It comes to its own end: nobody writes over the first.
         drop(lock);
-        let mut late = record::Record { state: State::Reverting, ..trial };
+        let mut late = trial.in_state(State::Reverting);
         back::put_old_back(&other, &mut late, By::Operator, &mut back::Caller::Guard(0)).unwrap();
         assert_eq!((late.by, record::load(&host).unwrap().by), (Some(By::Guard), Some(By::Guard)));
     }
@@ -499,7 +495,7 @@ fn a_revert_that_fails_is_gone_on_with_at_once_by_the_guard() {
     host.break_tool("ip6tables-restore", 2);
     assert_eq!(revert(&host).unwrap_err().code, Code::RevertFailed);
     let end = host.now().boot + Duration::from_secs(20);
-    while record::load(&host).unwrap().state != State::Reverted {
+    while record::load(&host).unwrap().state() != State::Reverted {
         assert!(host.now().boot < end, "{:?}", record::load(&host));
         host.pause(Duration::from_millis(5));
     }
@@ -517,14 +513,16 @@ fn more_time_that_comes_while_the_guard_waits_for_the_lock_counts() {
     host.pass(Duration::from_secs(61));
     thread::scope(|s| {
         let guard = s.spawn(|| super::end::revert_by_guard(&host, &mut late, 0, None));
-        record::store(&host, &record::Record { deadline: trial.deadline + 60_000, ..trial.clone() }).unwrap();
+        let mut longer = trial.clone();
+        longer.deadline += 60_000;
+        record::store(&host, &longer).unwrap();
         drop(lock);
         assert_eq!(guard.join().unwrap().unwrap(), super::end::ByGuard::Extended);
     });
     let now = record::load(&host).unwrap();
-    assert_eq!((now.state, rules(&host)), (State::Running, live));
+    assert_eq!((now.state(), rules(&host)), (State::Running, live));
     settled(&host);
-    assert_eq!(record::load(&host).unwrap().state, State::Reverted);
+    assert_eq!(record::load(&host).unwrap().state(), State::Reverted);
 }
 
 #[test]
@@ -534,7 +532,7 @@ fn a_passed_fuse_gets_no_more_time() {
     // The lock keeps the guard from following the clock.
     let lock = record::lock(&host, Duration::ZERO).unwrap();
     host.step_wall(3600);
-    assert_eq!(super::status(&host).trial.unwrap().state, State::Expired);
+    assert_eq!(super::status(&host).trial.unwrap().state(), State::Expired);
     drop(lock);
     host.end_process(trial.guard.unwrap().pid);
     assert_eq!(extend(&host).unwrap_err().code, Code::TooLate);
@@ -557,11 +555,9 @@ fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let held = record::lock(&host, Duration::ZERO).unwrap();
     host.end_process(trial.guard.unwrap().pid);
-    record::store(
-        &host,
-        &record::Record { state: State::Keeping, holder: None, operator: Operator::Ssh([10, 0, 0, 5].into()), ..trial },
-    )
-    .unwrap();
+    let mut cut = trial.in_state(State::Keeping);
+    (cut.holder, cut.operator) = (None, Operator::Ssh([10, 0, 0, 5].into()));
+    record::store(&host, &cut).unwrap();
     drop(held);
     assert!(super::status(&host).cut_short);
     assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::history;
 use super::kernel::{self, Doubt, Failed, Look};
-use super::machine::{Event, step};
+use super::machine::Event;
 use super::pending::guard;
 use super::proof;
 use super::record::{self, Record};
@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::written;
 use crate::host::Host;
 use crate::model::names::chains::is_ours;
-use crate::model::trial::{By, State};
+use crate::model::trial::By;
 use crate::model::{Code, Ruleset};
 use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
@@ -35,6 +35,8 @@ const LOCKED: Duration = Duration::from_secs(20);
 
 /// Who puts the old rules back, and how patient he is.
 pub enum Caller<'a> {
+    /// Whoever could not put his plan in.
+    Applier,
     /// The guard, after so many tries in vain: it tries again by itself.
     Guard(u32),
     /// Somebody who asked for it, or whose own change failed; he hears what is waited for.
@@ -45,7 +47,15 @@ impl Caller<'_> {
     fn tries(&self) -> u32 {
         match self {
             Self::Guard(tries) => *tries,
-            Self::Somebody(_) => 0,
+            Self::Applier | Self::Somebody(_) => 0,
+        }
+    }
+
+    /// What it is when the old rules are back.
+    fn done(&self) -> Event {
+        match self {
+            Self::Applier => Event::Undone,
+            Self::Guard(_) | Self::Somebody(_) => Event::RevertDone,
         }
     }
 }
@@ -92,7 +102,7 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
             what_next(host, record),
         ));
     }
-    record.state = step(record.state, Event::RevertDone).map_or(State::Reverted, |s| s.0);
+    record.advance(who.done())?;
     record.by = Some(by);
     record.ended = Some(host.now().wall);
     let stored = record::store(host, record);
@@ -173,10 +183,16 @@ fn refill(
 ) -> Refill {
     let mark = kernel::back_mark(&record.id);
     let put = |seconds| kernel::restore_waiting(host, &mark, change.family(), script, seconds);
-    let done = match who {
-        Caller::Guard(_) => put(5),
+    let mut nobody = |_: &str| {};
+    let hears: Option<&mut dyn FnMut(&str)> = match who {
+        Caller::Guard(_) => None,
+        Caller::Applier => Some(&mut nobody),
+        Caller::Somebody(hears) => Some(*hears),
+    };
+    let done = match hears {
+        None => put(5),
         // Whoever asked hears soon what he waits for.
-        Caller::Somebody(hears) => put(1).or_else(|failed| {
+        Some(hears) => put(1).or_else(|failed| {
             let Failed::Locked(why) = &failed else { return Err(failed) };
             if host.now().boot >= until {
                 return Err(failed);

@@ -9,7 +9,7 @@ use super::end::FUSE_AFTER;
 use super::half_saved;
 use super::history;
 use super::kernel::{self, Look};
-use super::machine::{Event, step};
+use super::machine::Event;
 use super::moved;
 use super::record::{self, Record, Who};
 use super::refusal::Refusal;
@@ -173,10 +173,9 @@ fn begin(
     if !options.without_rehearsal
         && let Err(moved) = still_the_same(host, &change)
     {
-        // The guard sees that there is nothing to watch.
-        record.state = State::Failed;
         record.why = Some(moved.what.clone());
-        let _ = record::store(host, &record).and_then(|()| history::write(host, &record));
+        // What cannot be written down is found out by whoever looks: the kernel shows nothing of it.
+        let _ = give_up(host, &mut record).and_then(|()| history::write(host, &record));
         return Err(moved);
     }
     progress("applying the plan");
@@ -189,9 +188,9 @@ fn begin(
             "nothing of the plan is live",
         ));
     }
-    record.state = step(record.state, Event::Applied).map_or(record.state, |s| s.0);
+    let stands = record.advance(Event::Applied).map_err(|e| e.to_string());
     record.applied = u64::try_from(host.now().boot.as_millis()).unwrap_or(u64::MAX);
-    if let Err(e) = record::store(host, &record) {
+    if let Err(e) = stands.and_then(|()| record::store(host, &record)) {
         let undone = undo(host, &mut record);
         return Err(Refusal::new(
             Code::RunDir,
@@ -210,13 +209,13 @@ fn begin(
 
 fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
     if let Some(other) = super::pending::elsewhere(host) {
-        return Err(Refusal::elsewhere(other.state));
+        return Err(Refusal::elsewhere(other.state()));
     }
     let status = super::status::status(host);
-    match status.trial.filter(|r| r.state.is_pending()) {
+    match status.trial.filter(|r| r.state().is_pending()) {
         None => Ok(()),
         Some(r) => {
-            let what = match r.state {
+            let what = match r.state() {
                 State::Expired => {
                     "a trial has expired: the kernel switched back by itself, its rules are still to be taken out"
                         .to_owned()
@@ -282,12 +281,15 @@ fn taken_out(
     }
     let lost = super::enforced_by(host, view).in_force.filter(|p| !p.force.holds())?;
     let mut record = new_record(host, &new_id(host), plan, change.families.clone(), options, view);
-    record.state = State::Kept;
     record.by = Some(By::Operator);
     record.ended = Some(record.began);
     record.why =
         Some(format!("nothing of trial {}, kept before, was loaded any more: it counts as taken out", lost.trial));
-    let stored = record::store(host, &record).and_then(|()| history::write(host, &record));
+    let stored = record
+        .advance(Event::NothingToTry)
+        .map_err(|e| e.to_string())
+        .and_then(|()| record::store(host, &record))
+        .and_then(|()| history::write(host, &record));
     Some(stored.map(|()| record).map_err(|e| Refusal::new(Code::RunDir, e, "free some space and try again")))
 }
 
@@ -431,37 +433,17 @@ fn new_record(
 ) -> Record {
     let now = host.now();
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let deadline = millis(now.boot + options.confirm_within);
     let left = i64::try_from(options.confirm_within.as_secs()).unwrap_or(0);
     let (pid, started) = host.me();
-    Record {
-        version: 1,
-        id: id.to_owned(),
-        state: State::Armed,
-        by: None,
-        why: None,
-        home: host.identity(),
-        began: now.wall,
-        ended: None,
-        deadline,
-        applied: u64::MAX,
-        latest: millis(now.boot) + TRIAL_LIMITS.1 * 1000,
-        fuse: (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER),
-        offset: now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0),
-        revert: families.iter().map(FamilyChange::revert_script).collect(),
-        families,
-        plan: plan_file::write(plan),
-        operator: view.operator.unwrap_or(Operator::Unknown),
-        holder: Some(Who { pid, started }),
-        guard: None,
-        proof: None,
-        guard_home: None,
-        saved: None,
-        unverified: None,
-        jumpless: false,
-        boot_files: written::marks(host),
-        remarks: Vec::new(),
-    }
+    let mut record = Record::armed(host, id, families);
+    record.deadline = millis(now.boot + options.confirm_within);
+    record.latest = millis(now.boot) + TRIAL_LIMITS.1 * 1000;
+    record.fuse = (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER);
+    record.plan = plan_file::write(plan);
+    record.operator = view.operator.unwrap_or(Operator::Unknown);
+    record.holder = Some(Who { pid, started });
+    record.boot_files = written::marks(host);
+    record
 }
 
 /// Writes the state file, starts the guard and waits until it says that it is ready.
@@ -471,10 +453,15 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     };
     record::store(host, record).map_err(refused)?;
     super::guard::start(host, record).map_err(|why| {
-        record.state = State::Failed;
-        let _ = record::store(host, record);
+        let _ = give_up(host, record);
         refused(why)
     })
+}
+
+/// The guard sees by it that there is nothing to watch.
+fn give_up(host: &dyn Host, record: &mut Record) -> Result<(), String> {
+    record.advance(Event::GivenUp).map_err(|e| e.to_string())?;
+    record::store(host, record)
 }
 
 /// A rehearsal takes seconds on a large ruleset: what was planned for is not what is loaded when others changed it
@@ -511,16 +498,12 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
 
 /// Both families or neither: what was put in is taken back at once.
 fn undo(host: &dyn Host, record: &mut Record) -> String {
-    record.state = step(record.state, Event::ApplyFailed).map_or(record.state, |s| s.0);
     record.why = Some("the plan could not be applied".to_owned());
-    match back::put_old_back(host, record, By::Operator, &mut Caller::Somebody(&mut |_| {})) {
-        Ok(()) => {
-            record.state = State::Failed;
-            let _ = record::store(host, record).and_then(|()| history::write(host, record));
-            String::new()
-        }
-        Err(e) => format!("; {}", e.what),
-    }
+    let back = match record.advance(Event::ApplyFailed) {
+        Ok(()) => back::put_old_back(host, record, By::Operator, &mut Caller::Applier).map_err(|e| e.what),
+        Err(e) => Err(e.to_string()),
+    };
+    back.err().map_or_else(String::new, |why| format!("; {why}"))
 }
 
 #[cfg(test)]

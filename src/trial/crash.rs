@@ -259,7 +259,7 @@ pub(super) fn settled(host: &Demo) {
         host.pause(Duration::from_millis(10));
         host.pass(Duration::from_millis(500));
     }
-    panic!("the guard does not come to an end: {:?}", record::load(host).map(|r| (r.state, r.remarks)));
+    panic!("the guard does not come to an end: {:?}", record::load(host).map(|r| (r.state(), r.remarks)));
 }
 
 /// Waits until a guard has gone.
@@ -294,7 +294,7 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
     let what = format!("{op:?} {} step {dies_at} of {steps}, second: {second}", if after { "after" } else { "before" });
     // The state file may still tell of the trial before.
     let trial = record::load(&host).filter(|r| Some(&r.id) != earlier.as_ref());
-    let state = trial.map(|r| r.state);
+    let state = trial.map(|r| r.state());
     let now = rules(&host);
     match state {
         Some(State::Kept) => {
@@ -344,7 +344,7 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
         let (pid, started) = host.me();
         let word = serde_json::to_vec(&record::Who { pid, started }).unwrap();
         host.write(&host.paths().run.join(format!("guard-{id}.json")), &word, 0o600).unwrap();
-        while record::load(&host).is_some_and(|r| r.state == State::Armed) {
+        while record::load(&host).is_some_and(|r| r.state() == State::Armed) {
             host.pause(Duration::from_millis(5));
         }
     });
@@ -364,22 +364,22 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
         format!("{op:?} {} step {dies_at}, then {finish:?}, late: {late}", if after { "after" } else { "before" });
     let seen = super::status(&host);
     let found = seen.trial.unwrap();
-    assert_eq!(seen.cut_short, matches!(found.state, State::Keeping | State::Reverting), "{what}");
+    assert_eq!(seen.cut_short, matches!(found.state(), State::Keeping | State::Reverting), "{what}");
     assert_eq!(seen.cut_short, found.remarks.iter().any(|r| r.contains("was cut short")), "{what}");
-    if !found.state.is_pending() {
+    if !found.state().is_pending() {
         return mortal.done.load(Ordering::Relaxed);
     }
     if matches!(finish, Op::Keep) {
         let kept = keep(&host, true);
-        if found.state == State::Keeping || (found.state == State::Running && !late) {
-            assert_eq!(kept.unwrap().state, State::Kept, "{what}");
+        if found.state() == State::Keeping || (found.state() == State::Running && !late) {
+            assert_eq!(kept.unwrap().state(), State::Kept, "{what}");
             assert!(!rules(&host).contains("--date") && rules(&host).contains("192.0.2.11/32"), "{what}");
             return 0;
         }
         assert_eq!(kept.unwrap_err().code, Code::TooLate, "{what}");
     }
     revert(&host).unwrap();
-    assert_eq!((record::load(&host).unwrap().state, rules(&host)), (State::Reverted, before), "{what}");
+    assert_eq!((record::load(&host).unwrap().state(), rules(&host)), (State::Reverted, before), "{what}");
     0
 }
 
@@ -445,7 +445,7 @@ fn guard_dies(second: bool, dies_at: u32, after: bool) {
     };
     host.pass(Duration::from_secs(70));
     assert_eq!(verdicts(&host), usual, "{what}: the kernel by itself");
-    if record::load(&host).is_some_and(|r| r.state.is_pending()) {
+    if record::load(&host).is_some_and(|r| r.state().is_pending()) {
         if after {
             let again = host.fork();
             guard::watch(&again, &trial.id, &AtomicBool::new(false)).unwrap();

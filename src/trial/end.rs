@@ -9,7 +9,7 @@ use super::half_saved;
 use super::history;
 use super::kernel::{self, Look};
 use super::loaded::Loaded;
-use super::machine::{Act, Event, step};
+use super::machine::Event;
 use super::pending::{elsewhere, expire, guard, is_cut_short};
 use super::proof::{self, proof};
 use super::record::{self, Record, Who};
@@ -34,20 +34,15 @@ const IS_OVER: Duration = Duration::from_secs(2);
 const NOT_SHOWN: &str = "the kernel does not show the rules of the trial any more";
 
 /// Sets who is changing the kernel and the state; a full disk is no reason to stop a revert.
-fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<Act, Refusal> {
-    let (state, act) = step(record.state, event).ok_or_else(|| no_trial(Some(record)))?;
+fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<(), Refusal> {
+    record.advance(event)?;
     let (pid, started) = host.me();
     record.holder = Some(Who { pid, started });
-    record.state = state;
-    Ok(act)
+    Ok(())
 }
 
 fn no_trial(last: Option<&Record>) -> Refusal {
-    let what = last.map_or_else(
-        || "no trial is pending".to_owned(),
-        |r| format!("no trial is pending; the last one was {}", r.state.word()),
-    );
-    Refusal::new(Code::NoTrial, what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
+    last.map_or_else(Refusal::no_trial, |r| Refusal::ended(r.state()))
 }
 
 /// Takes the locks and the pending trial, if both can be had.
@@ -61,9 +56,11 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     let mut record = found(host)?;
     // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
     // short it has to see that nobody goes on with it until somebody does.
-    if record.state == State::Running {
+    if record.state() == State::Running {
         let (pid, started) = host.me();
-        let _ = record::store(host, &Record { holder: Some(Who { pid, started }), ..record.clone() });
+        let mut ours = record.clone();
+        ours.holder = Some(Who { pid, started });
+        let _ = record::store(host, &ours);
     }
     expire(&mut record, host.now());
     Ok((lock, record))
@@ -72,7 +69,7 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
 /// The pending trial.
 fn found(host: &dyn Host) -> Result<Record, Refusal> {
     let last = record::load(host);
-    if let Some(r) = last.as_ref().filter(|r| r.state.is_pending() && r.is_here(host)) {
+    if let Some(r) = last.as_ref().filter(|r| r.state().is_pending() && r.is_here(host)) {
         return Ok(r.clone());
     }
     let loaded = Loaded::whole(host);
@@ -86,7 +83,7 @@ fn found(host: &dyn Host) -> Result<Record, Refusal> {
             ..no_trial(last.as_ref())
         });
     }
-    Err(elsewhere(host).map_or_else(|| no_trial(last.as_ref()), |r| Refusal::elsewhere(r.state)))
+    Err(elsewhere(host).map_or_else(|| no_trial(last.as_ref()), |r| Refusal::elsewhere(r.state())))
 }
 
 /// How long a revert waits for whoever is changing the firewall.
@@ -131,7 +128,7 @@ fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Optio
 
 /// Why a trial cannot be kept now, if so.
 fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<(), Refusal> {
-    if record.state == State::Reverting {
+    if record.state() == State::Reverting {
         return Err(Refusal::new(
             Code::TooLate,
             "the trial is being reverted, or that was cut short",
@@ -145,7 +142,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
     if !in_time
         && (burns < KEEP_MARGIN
             || record.left(now.boot + Duration::from_secs(KEEP_MARGIN)) == 0
-            || record.state == State::Expired)
+            || record.state() == State::Expired)
     {
         return Err(Refusal::new(
             Code::TooLate,
@@ -184,7 +181,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
             .map_err(|why| not_live(&why))?;
         shown |= evidence::family(change, &now, record.fuse) == Shown::Live;
     }
-    if record.state == State::Running && !shown {
+    if record.state() == State::Running && !shown {
         return Err(not_live(NOT_SHOWN));
     }
     // Reading many rules took its time.
@@ -217,7 +214,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
             "apply the plan again",
         ));
     }
-    record.state = step(record.state, Event::KeepDone).map_or(State::Kept, |s| s.0);
+    record.advance(Event::KeepDone)?;
     record.by = Some(By::Operator);
     record.why = Some(record.proof.as_ref().map_or_else(
         || "somebody kept it without proof of access".to_owned(),
@@ -277,7 +274,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     if deadline <= record.deadline {
         return Err(Refusal::new(Code::TooLong, "a trial lasts one hour at most", "keep it or let it be reverted"));
     }
-    if record.left(now.boot) == 0 || record.state == State::Expired {
+    if record.left(now.boot) == 0 || record.state() == State::Expired {
         return Err(Refusal::new(
             Code::TooLate,
             "the trial is about to be reverted",
@@ -434,15 +431,15 @@ pub fn revert_by_guard(
         }
     };
     refresh(record);
-    if record.state.is_pending() {
+    if record.state().is_pending() {
         host.end_leftovers(&record.id, &if hangs { who_hangs(host, record) } else { Vec::new() });
         // It may have come through just before its end.
         refresh(record);
     }
-    if !record.state.is_pending() {
+    if !record.state().is_pending() {
         return Ok(ByGuard::Over);
     }
-    if why.is_none() && tries == 0 && record.state == State::Running && record.left(host.now().boot) > 0 {
+    if why.is_none() && tries == 0 && record.state() == State::Running && record.left(host.now().boot) > 0 {
         return Ok(ByGuard::Extended);
     }
     enter(host, record, Event::Deadline)?;
@@ -456,7 +453,7 @@ pub fn revert_by_guard(
 /// it. A revert does what the guard does: it may go on.
 fn who_hangs(host: &dyn Host, record: &Record) -> Vec<(u32, u64)> {
     let at_work = record.holder.map(|w| (w.pid, w.started));
-    let back = at_work.filter(|_| record.state == State::Reverting);
+    let back = at_work.filter(|_| record.state() == State::Reverting);
     let plan = record::plan_holders(host).into_iter().map(|h| (h.pid, h.started));
     at_work.into_iter().chain(plan).filter(|w| Some(*w) != back).collect()
 }
@@ -468,7 +465,7 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
     match record::load(host).filter(|r| r.is_here(host)) {
         Some(last) => last.id != record.id,
         None => {
-            (record.state == State::Running || locked && record.state == State::Armed)
+            (record.state() == State::Running || locked && record.state() == State::Armed)
                 && record.fuse.is_some()
                 && record.families.iter().all(|c| {
                     kernel::read_ours(host, c.family(), IS_OVER, |now| dated(now).is_some())

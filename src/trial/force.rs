@@ -52,7 +52,7 @@ pub(super) fn of_rules(
 /// Where the trial goes on meanwhile, file and rules are of two moments and say together what was never so: both are
 /// read again.
 pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
-    let stands = || record::load(host).map(|r| (r.id, r.state));
+    let stands = || record::load(host).map(|r| (r.id.clone(), r.state()));
     let mut looks = 0;
     loop {
         let before = stands();
@@ -76,7 +76,7 @@ pub fn enforced_by(host: &dyn Host, view: &View) -> Enforced {
 }
 
 fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
-    let pending = status.trial.as_ref().filter(|t| t.state.is_pending());
+    let pending = status.trial.as_ref().filter(|t| t.state().is_pending());
     let boot_files = written::look(host, pending);
     let in_force = due(host, status).map(|(trial, on_trial)| {
         let families = there(host, &trial);
@@ -90,9 +90,9 @@ fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
 /// The trial whose plan ought to be in force, and whether it still runs.
 fn due(host: &dyn Host, status: &Status) -> Option<(Record, bool)> {
     match &status.trial {
-        Some(t) if t.state == State::Running => Some((t.clone(), true)),
+        Some(t) if t.state() == State::Running => Some((t.clone(), true)),
         // It is being put in, kept or reverted.
-        Some(t) if t.state.is_pending() && !matches!(t.state, State::Expired | State::Lost) => None,
+        Some(t) if t.state().is_pending() && !matches!(t.state(), State::Expired | State::Lost) => None,
         _ => history::kept_last(host).map(|t| (t, false)),
     }
 }
@@ -208,7 +208,7 @@ mod tests {
         );
         // There is nothing to take out, and yet it can be said that it is to stay out.
         let done = apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap();
-        assert_eq!((done.state, extent(&later)), (State::Kept, Some((false, Extent::Whole))));
+        assert_eq!((done.state(), extent(&later)), (State::Kept, Some((false, Extent::Whole))));
         assert_eq!(apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap_err().code, Code::Nothing);
         assert_eq!(history::all(&later)[0].id, done.id);
     }

@@ -96,7 +96,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
         // Nobody relies on a guard that was not heard; but one that was started again has a trial to end.
         host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));
     }
-    if again && trial.state.is_pending() {
+    if again && trial.state().is_pending() {
         host.log(&format!(
             "portcullis: the guard of trial {id} was started again, {} s are left",
             trial.left(host.now().boot)
@@ -114,7 +114,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
             // The state file is gone; what was read last still holds.
             _ => {}
         }
-        if !trial.state.is_pending() {
+        if !trial.state().is_pending() {
             break;
         }
         if other_guard(host, &trial, me) {
@@ -159,7 +159,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String>
             why = Some("the clock was set, and the kernel's dates could not follow");
             continue;
         }
-        if trial.state == State::Running {
+        if trial.state() == State::Running {
             // Seen while it lasts: the operator may close the second login before he keeps.
             let _ = proof(host, &trial);
         }
@@ -177,7 +177,7 @@ fn other_guard(host: &dyn Host, trial: &Record, me: Who) -> bool {
 
 /// Somebody who was changing the kernel died half-way.
 fn abandoned(host: &dyn Host, trial: &Record) -> bool {
-    matches!(trial.state, State::Armed | State::Keeping | State::Reverting)
+    matches!(trial.state(), State::Armed | State::Keeping | State::Reverting)
         && trial.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
@@ -186,14 +186,14 @@ fn abandoned(host: &dyn Host, trial: &Record) -> bool {
 fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let now = host.now();
     let offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
-    let Some(fuse) = trial.fuse.filter(|_| trial.state == State::Running && (offset - trial.offset).abs() > 1) else {
+    let Some(fuse) = trial.fuse.filter(|_| trial.state() == State::Running && (offset - trial.offset).abs() > 1) else {
         return true;
     };
     // Somebody changes the trial right now: the next tick sees to it.
     let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return true };
     if end::is_over(host, trial, true)
         || record::load(host)
-            .is_some_and(|r| r.id == trial.id && (r.state != State::Running || r.offset != trial.offset))
+            .is_some_and(|r| r.id == trial.id && (r.state() != State::Running || r.offset != trial.offset))
     {
         return true;
     }

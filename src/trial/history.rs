@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
+use super::machine::Event;
 use super::record::{self, Record};
 use crate::host::Host;
 use crate::model::trial::{By, State};
@@ -27,7 +28,7 @@ fn file(host: &dyn Host, id: &str) -> PathBuf {
 /// a kept one also becomes the plan that is kept.
 pub fn write(host: &dyn Host, record: &Record) -> Result<(), String> {
     put(host, record).inspect_err(|_| {
-        if !record.state.is_pending() {
+        if !record.state().is_pending() {
             // No word is better than that of a trial which still ran.
             let _ = host.remove(&file(host, &record.id));
         }
@@ -52,7 +53,9 @@ fn read(host: &dyn Host) -> impl Iterator<Item = Record> {
 
 /// A trial that was pending when the machine went down: boot loads nothing of it.
 pub(super) fn ended_by_boot(mut record: Record) -> Record {
-    record.state = State::Reverted;
+    if record.advance(Event::FoundOver).is_err() {
+        return record;
+    }
     record.by = Some(By::Boot);
     let deadline =
         jiff::Timestamp::from_second(record.deadline_on_the_wall()).map(|t| format!(" ({t})")).unwrap_or_default();
@@ -62,8 +65,10 @@ pub(super) fn ended_by_boot(mut record: Record) -> Record {
 
 /// Writes down the end of every trial of this boot that still counts as pending though it is over.
 pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
-    for mut record in read(host).filter(|r| r.state.is_pending() && r.is_here(host)) {
-        record.state = State::Reverted;
+    for mut record in read(host).filter(|r| r.is_here(host)) {
+        if record.advance(Event::FoundOver).is_err() {
+            continue;
+        }
         record.by = by;
         record.ended = by.map(|_| host.now().wall);
         record.why = Some(why.to_owned());
@@ -74,15 +79,15 @@ pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
 /// The trial that was begun last here and whose end nobody wrote down.
 pub(super) fn pending(host: &dyn Host) -> Option<Record> {
     let last = read(host).filter(|r| r.is_here(host)).max_by_key(|r| (r.began, r.id.clone()));
-    last.filter(|r| r.state.is_pending())
+    last.filter(|r| r.state().is_pending())
 }
 
 /// All trials that have ended, the latest first.
 pub fn all(host: &dyn Host) -> Vec<Record> {
     let boot_id = host.identity().boot_id;
     let mut out: Vec<Record> = read(host)
-        .filter(|r| !r.state.is_pending() || r.home.boot_id != boot_id)
-        .map(|r| if r.state.is_pending() { ended_by_boot(r) } else { r })
+        .filter(|r| !r.state().is_pending() || r.home.boot_id != boot_id)
+        .map(|r| if r.state().is_pending() { ended_by_boot(r) } else { r })
         .collect();
     out.sort_by_key(|r| Reverse((r.began, r.id.clone())));
     out
@@ -107,8 +112,8 @@ impl Kept {
 /// The trials that were kept, the last one first: by the state file, whatever the wall clock said, or if the history
 /// could not be written.
 fn kept_ones(host: &dyn Host) -> Vec<Record> {
-    let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state == State::Kept).collect();
-    if let Some(last) = record::load(host).filter(|r| r.state == State::Kept) {
+    let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state() == State::Kept).collect();
+    if let Some(last) = record::load(host).filter(|r| r.state() == State::Kept) {
         let at = kept.iter().position(|r| r.id == last.id);
         let last = at.map_or(last, |at| kept.remove(at));
         kept.insert(0, last);
@@ -127,7 +132,7 @@ pub(super) fn kept_last(host: &dyn Host) -> Option<Record> {
 pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
     let kept = kept_ones(host);
     // A trial without dates stands there as if it were kept; what it goes back to is.
-    let undated = record::load(host).filter(|r| r.state.is_pending() && r.fuse.is_none() && r.is_here(host));
+    let undated = record::load(host).filter(|r| r.state().is_pending() && r.fuse.is_none() && r.is_here(host));
     let back_to = |f: &FamilyChange| {
         undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t))
     };
@@ -200,12 +205,12 @@ pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result
         .into_iter()
         .chain(kept.lost)
         .chain(record::load(host).map(|r| r.id))
-        .chain(newest(|r| r.state == State::Kept))
+        .chain(newest(|r| r.state() == State::Kept))
         .chain(newest(|r| r.saved.is_some()))
         .chain(
             records
                 .iter()
-                .filter(|r| r.state.is_pending() && r.home.boot_id == host.identity().boot_id)
+                .filter(|r| r.state().is_pending() && r.home.boot_id == host.identity().boot_id)
                 .map(|r| r.id.clone()),
         )
         .collect();
@@ -280,9 +285,8 @@ mod tests {
         let last = record::load(&host).unwrap();
         let now = host.now().wall;
         let past = |day: i64| {
-            let mut r = last.clone();
-            (r.id, r.began, r.state, r.saved) =
-                (format!("{}-0001", now - day * 86_400 - 60), now - day * 86_400 - 60, State::Reverted, None);
+            let mut r = last.clone().in_state(State::Reverted);
+            (r.id, r.began, r.saved) = (format!("{}-0001", now - day * 86_400 - 60), now - day * 86_400 - 60, None);
             put(&host, &r).unwrap();
             for suffix in ["v4", "v6"] {
                 write_snapshot(&host, &r.id, suffix, "*filter\nCOMMIT\n").unwrap();
@@ -329,8 +333,8 @@ mod tests {
         // Within the days more than so many stay.
         let recent: Vec<String> = (0..80)
             .map(|i| {
-                let mut r = last.clone();
-                (r.id, r.began, r.state) = (format!("{}-{i:04}", now - 1000 - i), now - 1000 - i, State::Reverted);
+                let mut r = last.clone().in_state(State::Reverted);
+                (r.id, r.began) = (format!("{}-{i:04}", now - 1000 - i), now - 1000 - i);
                 put(&host, &r).unwrap();
                 r.id
             })

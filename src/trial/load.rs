@@ -216,16 +216,16 @@ pub(super) fn holds(host: &dyn Host, families: &[FamilyChange]) -> bool {
 /// saved during a trial, is ended by what is loaded now (`whole`); that is said.
 fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> {
     if let Some(other) = elsewhere(host) {
-        return Err(Refusal::elsewhere(other.state));
+        return Err(Refusal::elsewhere(other.state()));
     }
-    match status(host).trial.filter(|t| t.state.is_pending()) {
+    match status(host).trial.filter(|t| t.state().is_pending()) {
         None => Ok(Vec::new()),
         Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec![
             "the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned(),
         ]),
         Some(t) => Err(Refusal::new(
             Code::Pending,
-            format!("a trial is pending ({})", t.state.word()),
+            format!("a trial is pending ({})", t.state().word()),
             "nothing was loaded; `portcullis keep` or `portcullis revert` ends it",
         )),
     }

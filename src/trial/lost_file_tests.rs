@@ -18,7 +18,7 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     host.remove(&host.paths().run.join("trial.json")).unwrap();
     let seen = super::status(&host);
-    assert_eq!((seen.trial.as_ref().unwrap().state, seen.trial.unwrap().id.as_str()), (State::Running, "unrecorded"));
+    assert_eq!((seen.trial.as_ref().unwrap().state(), seen.trial.unwrap().id.as_str()), (State::Running, "unrecorded"));
     assert!(seen.left > 50 && seen.left <= 66, "{}", seen.left);
     assert_eq!(apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code, Code::Pending);
     assert_eq!(keep(&host, true).unwrap_err().code, Code::NoTrial);
@@ -26,7 +26,7 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     assert!(matches!(revert(&host), Ok(Reverted::Unrecorded(_))));
     assert_eq!(rules(&host), before);
     let past = history::all(&host);
-    assert_eq!((past[0].state, past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
+    assert_eq!((past[0].state(), past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
 }
 
 /// The machine loses its power: the run directory and what was loaded are gone, boot loads what was there before.
@@ -50,7 +50,7 @@ fn a_trial_that_ran_when_the_power_went_is_known_at_the_next_start() {
     let later = boot(&host, &loaded);
     let last = super::status(&later).trial.unwrap();
     for r in [&last, &history::all(&later)[0]] {
-        assert_eq!((&r.id, r.state, r.by), (&trial.id, State::Reverted, Some(By::Boot)));
+        assert_eq!((&r.id, r.state(), r.by), (&trial.id, State::Reverted, Some(By::Boot)));
         assert!(r.why.as_ref().unwrap().starts_with("the machine went down before the deadline (2"), "{:?}", r.why);
     }
 }
@@ -89,7 +89,7 @@ fn a_kept_trial_stays_kept_over_a_boot() {
     let host = machine(true, 0, false);
     let later = boot(&host, &Family::BOTH.map(|f| host.loaded(f)));
     let last = super::status(&later).trial.unwrap();
-    assert_eq!((last.state, last.by), (State::Kept, Some(By::Operator)));
+    assert_eq!((last.state(), last.by), (State::Kept, Some(By::Operator)));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
     gone(&host, first.guard);
     super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
     let last = record::load(&host).unwrap();
-    assert_eq!((last.id, last.state, rules(&host)), (second.id, State::Kept, kept));
+    assert_eq!((&last.id, last.state(), rules(&host)), (&second.id, State::Kept, kept));
 }
 
 #[test]
@@ -143,14 +143,15 @@ fn a_trial_without_dates_and_without_its_file_is_known_by_the_history_and_the_ke
         let file = host.paths().run.join("trial.json");
         if dies {
             // It ends without doing anything when a later trial has the file.
-            let later = record::Record { id: "later".to_owned(), ..record::load(&host).unwrap() };
+            let mut later = record::load(&host).unwrap();
+            "later".clone_into(&mut later.id);
             host.write(&file, &serde_json::to_vec(&later).unwrap(), 0o600).unwrap();
             gone(&host, trial.guard);
         }
         host.remove(&file).unwrap();
         let seen = super::status(&host);
         let shown = seen.trial.clone().unwrap();
-        assert_eq!((&shown.id, shown.state, seen.guard.is_some()), (&trial.id, State::Running, !dies), "{what}");
+        assert_eq!((&shown.id, shown.state(), seen.guard.is_some()), (&trial.id, State::Running, !dies), "{what}");
         assert!(shown.remarks.iter().any(|r| r.contains("its state file is gone")), "{what}: {:?}", shown.remarks);
         assert_eq!(
             apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err().code,
@@ -158,9 +159,9 @@ fn a_trial_without_dates_and_without_its_file_is_known_by_the_history_and_the_ke
             "{what}"
         );
         let state = match ends_by {
-            "keep" => keep(&host, true).unwrap().state,
+            "keep" => keep(&host, true).unwrap().state(),
             "revert" => match revert(&host).unwrap() {
-                Reverted::Trial(r) => r.state,
+                Reverted::Trial(r) => r.state(),
                 other => panic!("{what}: {other:?}"),
             },
             _ => State::Running,
@@ -170,7 +171,7 @@ fn a_trial_without_dates_and_without_its_file_is_known_by_the_history_and_the_ke
         assert_eq!(rules(&host) == before, !kept, "{what}");
         assert_eq!(rules(&host).contains("192.0.2.13"), kept, "{what}");
         if ends_by != "nobody" {
-            assert!(!super::status(&host).trial.unwrap().state.is_pending(), "{what}");
+            assert!(!super::status(&host).trial.unwrap().state().is_pending(), "{what}");
         }
     }
 }

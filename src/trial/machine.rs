@@ -1,5 +1,7 @@
-//! The states of a trial and what may follow what. Pure: the programs that act ([`super::begin`], [`super::end`],
-//! [`super::guard`]) ask here, so that all of them agree.
+//! What may follow what in a trial. Pure: the one table that [`super::record::Record::advance`] asks, so that whoever
+//! acts ([`super::begin`], [`super::end`], [`super::guard`]) agrees with all others.
+
+use thiserror::Error;
 
 use crate::model::trial::State;
 
@@ -26,40 +28,48 @@ pub enum Event {
     Deadline,
     /// The fuse's second is over and no guard lives.
     FusePassed,
+    /// It was given up before the kernel was touched.
+    GivenUp,
+    /// A plan that a family refused is out of both again.
+    Undone,
+    /// There is nothing to try: the plan is in force already, or nothing is left to take out.
+    NothingToTry,
+    /// The kernel shows its rules, though the file does not tell that they went in.
+    FoundLive,
+    /// Nothing of it is left, though nobody wrote down its end.
+    FoundOver,
+    /// Somebody else took its rules out, and those that were kept before.
+    FoundLost,
 }
 
-/// What has to be done next; the act ends in one of the events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
-    /// Nothing: wait for the next event.
-    Wait,
-    /// Move the fuses, then the guard's deadline.
-    MoveFuse,
-    /// Refill both families without dates and read back.
-    TakeDatesOut,
-    /// Refill both families with the old rules and read back; again until it holds.
-    PutOldBack,
-    /// Write it down; the guard may go.
-    Finish,
+/// An event that does not fit the state of the trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a trial that is {state} cannot go on with {event:?}")]
+pub struct OutOfTurn {
+    /// Where it stands.
+    pub state: State,
+    /// What does not fit.
+    pub event: Event,
 }
 
-/// The next state and what to do; `None`: not possible in this state.
-pub fn step(state: State, event: Event) -> Option<(State, Act)> {
-    use Act::{Finish, MoveFuse, PutOldBack, TakeDatesOut, Wait};
-    use State::{Armed, Expired, Keeping, Kept, Lost, Reverted, Reverting, Running};
-    Some(match (state, event) {
-        (Armed, Event::Applied) => (Running, Wait),
-        (Running, Event::Extend) => (Running, MoveFuse),
-        (Running | Keeping, Event::Keep) => (Keeping, TakeDatesOut),
-        (Keeping, Event::KeepDone) => (Kept, Finish),
-        (Armed, Event::ApplyFailed)
+/// The next state.
+pub fn step(state: State, event: Event) -> Result<State, OutOfTurn> {
+    use State::{Armed, Expired, Failed, Keeping, Kept, Lost, Reverted, Reverting, Running};
+    Ok(match (state, event) {
+        (Armed, Event::Applied) | (Running, Event::Extend) | (Armed | Running, Event::FoundLive) => Running,
+        (Running | Keeping, Event::Keep) => Keeping,
+        (Keeping, Event::KeepDone) | (Armed, Event::NothingToTry) => Kept,
+        (Armed | Running, Event::ApplyFailed)
         | (Keeping, Event::KeepFailed)
         | (Armed | Running | Keeping | Reverting, Event::Deadline)
-        | (Armed | Running | Keeping | Reverting | Expired | Lost, Event::Revert) => (Reverting, PutOldBack),
-        (Reverting, Event::RevertDone) => (Reverted, Finish),
-        (Armed | Running, Event::FusePassed) => (Expired, Wait),
+        | (Armed | Running | Keeping | Reverting | Expired | Lost, Event::Revert) => Reverting,
+        (Reverting, Event::RevertDone) => Reverted,
+        (Reverting, Event::Undone) | (Armed, Event::GivenUp) => Failed,
+        (Armed | Running, Event::FusePassed) => Expired,
+        (pending, Event::FoundOver) if pending.is_pending() => Reverted,
+        (Running | Expired, Event::FoundLost) => Lost,
         // Kept, reverted and failed are ends; the rest does not fit the state.
-        _ => return None,
+        _ => return Err(OutOfTurn { state, event }),
     })
 }
 
@@ -78,7 +88,7 @@ mod tests {
         State::Failed,
         State::Lost,
     ];
-    const EVENTS: [Event; 10] = [
+    const EVENTS: [Event; 16] = [
         Event::Applied,
         Event::ApplyFailed,
         Event::Extend,
@@ -89,39 +99,61 @@ mod tests {
         Event::RevertDone,
         Event::Deadline,
         Event::FusePassed,
+        Event::GivenUp,
+        Event::Undone,
+        Event::NothingToTry,
+        Event::FoundLive,
+        Event::FoundOver,
+        Event::FoundLost,
     ];
 
     #[test]
     fn from_every_pending_state_a_revert_ends_reverted() {
         for s in STATES.into_iter().filter(|s| s.is_pending()) {
-            let (next, act) = step(s, Event::Revert).unwrap();
-            assert_eq!((next, act), (State::Reverting, Act::PutOldBack), "{s:?}");
-            assert_eq!(step(next, Event::RevertDone), Some((State::Reverted, Act::Finish)));
+            assert_eq!(step(s, Event::Revert), Ok(State::Reverting), "{s:?}");
+            assert_eq!(step(State::Reverting, Event::RevertDone), Ok(State::Reverted));
         }
     }
 
     #[test]
     fn the_deadline_reverts_whatever_was_going_on() {
         for s in [State::Armed, State::Running, State::Keeping, State::Reverting] {
-            assert_eq!(step(s, Event::Deadline).unwrap().0, State::Reverting);
+            assert_eq!(step(s, Event::Deadline), Ok(State::Reverting));
         }
     }
 
     #[test]
-    fn only_a_keep_that_was_read_back_is_kept() {
+    fn only_a_keep_that_was_read_back_is_kept_or_what_needed_no_trial() {
         for s in STATES {
             for e in EVENTS {
-                if let Some((State::Kept, _)) = step(s, e) {
-                    assert_eq!((s, e), (State::Keeping, Event::KeepDone));
+                if step(s, e) == Ok(State::Kept) {
+                    assert!(matches!((s, e), (State::Keeping, Event::KeepDone) | (State::Armed, Event::NothingToTry)));
                 }
             }
         }
     }
 
     #[test]
+    fn only_what_is_not_in_the_kernel_has_failed() {
+        for s in STATES {
+            for e in EVENTS {
+                if step(s, e) == Ok(State::Failed) {
+                    assert!(matches!((s, e), (State::Armed, Event::GivenUp) | (State::Reverting, Event::Undone)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_and_could_not_be_written_down_is_undone() {
+        let undone = [Event::Applied, Event::ApplyFailed, Event::Undone].into_iter().try_fold(State::Armed, step);
+        assert_eq!(undone, Ok(State::Failed));
+    }
+
+    #[test]
     fn what_has_ended_stays_ended() {
         for s in [State::Kept, State::Reverted, State::Failed] {
-            assert!(EVENTS.into_iter().all(|e| step(s, e).is_none()) && !s.is_pending());
+            assert!(EVENTS.into_iter().all(|e| step(s, e).is_err()) && !s.is_pending());
         }
     }
 
@@ -133,14 +165,14 @@ mod tests {
         while let Some(&s) = seen.get(at) {
             at += 1;
             for e in EVENTS {
-                if let Some((n, _)) = step(s, e)
+                if let Ok(n) = step(s, e)
                     && !seen.contains(&n)
                 {
                     seen.push(n);
                 }
             }
         }
-        assert!(seen.iter().all(|s| !s.is_pending() || step(*s, Event::Revert).is_some()));
+        assert!(seen.iter().all(|s| !s.is_pending() || step(*s, Event::Revert).is_ok()));
         assert!(seen.contains(&State::Kept) && seen.contains(&State::Reverted));
     }
 }

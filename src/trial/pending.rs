@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::machine::{Event, step};
+use super::machine::Event;
 use super::record::{self, Record, Who};
 use crate::host::{Host, Now};
 use crate::model::trial::{By, State};
@@ -20,7 +20,7 @@ pub(super) fn ready(host: &dyn Host, id: &str) -> Option<Who> {
 
 /// Whether whoever was keeping or reverting died half-way.
 pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
-    matches!(r.state, State::Keeping | State::Reverting) && r.holder.is_none_or(|w| !host.alive(w.pid, w.started))
+    matches!(r.state(), State::Keeping | State::Reverting) && r.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
 /// The pending trial of another network namespace of this boot that shares our files, as long as its clock runs or its
@@ -28,7 +28,7 @@ pub(super) fn is_cut_short(host: &dyn Host, r: &Record) -> bool {
 pub(super) fn elsewhere(host: &dyn Host) -> Option<Record> {
     let here = host.identity();
     record::load(host)
-        .filter(|r| r.state.is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
+        .filter(|r| r.state().is_pending() && r.home.boot_id == here.boot_id && r.home.netns != here.netns)
         .filter(|r| r.left(host.now().boot) > 0 || guard(host, r).is_some())
 }
 
@@ -39,10 +39,7 @@ pub(super) fn guard(host: &dyn Host, trial: &Record) -> Option<Who> {
 
 /// A passed fuse has switched the kernel back: that is never shown as running.
 pub(super) fn expire(r: &mut Record, now: Now) {
-    if r.fuse.is_some_and(|f| now.wall > f)
-        && let Some((state, _)) = step(r.state, Event::FusePassed)
-    {
-        r.state = state;
+    if r.fuse.is_some_and(|f| now.wall > f) && r.advance(Event::FusePassed).is_ok() {
         r.by = Some(By::Fuse);
     }
 }

@@ -28,7 +28,7 @@ fn known(host: &dyn Host, trial: &Record) -> Option<Proof> {
 
 /// The proof of a trial: of one that has ended the one that it was kept with, of a running one the best so far.
 pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
-    if trial.state != State::Running {
+    if trial.state() != State::Running {
         return trial.proof.clone();
     }
     let known = known(host, trial);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::{Event, OutOfTurn, step};
 use crate::host::{Held, Holder, Home, Host, Identity};
 use crate::model::Operator;
 use crate::model::trial::{By, State};
@@ -59,7 +60,7 @@ pub struct Record {
     /// Name of the trial.
     pub id: String,
     /// Where it stands.
-    pub state: State,
+    state: State,
     /// Who ended it.
     pub by: Option<By>,
     /// Why it ended, or why that was begun.
@@ -118,6 +119,58 @@ pub struct Record {
 }
 
 impl Record {
+    /// A trial that begins now: armed, with nothing in the kernel yet, and without an end of its own.
+    pub fn armed(host: &dyn Host, id: &str, families: Vec<FamilyChange>) -> Self {
+        let now = host.now();
+        Self {
+            version: 1,
+            id: id.to_owned(),
+            state: State::Armed,
+            by: None,
+            why: None,
+            home: host.identity(),
+            began: now.wall,
+            ended: None,
+            deadline: 0,
+            applied: u64::MAX,
+            latest: 0,
+            fuse: None,
+            offset: now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0),
+            revert: families.iter().map(FamilyChange::revert_script).collect(),
+            families,
+            plan: String::new(),
+            operator: Operator::Unknown,
+            holder: None,
+            guard: None,
+            guard_home: None,
+            proof: None,
+            saved: None,
+            unverified: None,
+            jumpless: false,
+            boot_files: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The only way from one state to the next: what does not fit changes nothing.
+    pub fn advance(&mut self, event: Event) -> Result<(), OutOfTurn> {
+        self.state = step(self.state, event)?;
+        Ok(())
+    }
+
+    /// The same trial in any state.
+    #[cfg(test)]
+    #[must_use]
+    pub fn in_state(mut self, state: State) -> Self {
+        self.state = state;
+        self
+    }
+
     /// Seconds that are left on the boot clock.
     pub fn left(&self, boot: Duration) -> u64 {
         self.deadline.saturating_sub(u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).div_ceil(1000)

@@ -1,5 +1,6 @@
 //! Why something was not done.
 
+use super::machine::OutOfTurn;
 use super::record;
 use crate::host::{Host, Rights};
 use crate::model::Code;
@@ -14,6 +15,13 @@ pub struct Refusal {
     pub what: String,
     /// What to do.
     pub hint: String,
+}
+
+impl From<OutOfTurn> for Refusal {
+    /// What does not fit the state any more was overtaken by the end of the trial.
+    fn from(e: OutOfTurn) -> Self {
+        Self::ended(e.state)
+    }
 }
 
 impl Refusal {
@@ -36,6 +44,20 @@ impl Refusal {
             "only root can look at or change a trial and the firewall",
             "run it with sudo; `portcullis demo` and `portcullis FILE...` need no root",
         )
+    }
+
+    /// There is no trial to end.
+    pub fn no_trial() -> Self {
+        Self::no_such_trial("no trial is pending")
+    }
+
+    /// The last trial has ended.
+    pub fn ended(state: State) -> Self {
+        Self::no_such_trial(format!("no trial is pending; the last one was {state}"))
+    }
+
+    fn no_such_trial(what: impl Into<String>) -> Self {
+        Self::new(Code::NoTrial, what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
     }
 
     /// The files tell of a trial that is not ours to touch.

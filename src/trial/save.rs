@@ -75,7 +75,7 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
         return Err(Refusal::not_root(host.rights()));
     }
     let now = status(host);
-    if now.trial.as_ref().is_some_and(|t| t.state.is_pending()) {
+    if now.trial.as_ref().is_some_and(|t| t.state().is_pending()) {
         return Err(Refusal::new(
             Code::Pending,
             "a trial is pending; only what was kept is saved",

@@ -3,12 +3,13 @@
 use super::evidence::{self, Evidence, dated};
 use super::history;
 use super::loaded::Loaded;
+use super::machine::Event;
 use super::pending::{expire, guard, is_cut_short};
 use super::proof::proof;
 use super::record::{self, Proof, Record, Who};
 use crate::host::{Host, Now};
 use crate::model::trial::State;
-use crate::model::{Family, Operator, Plan, Ruleset, TrialPhase};
+use crate::model::{Family, Plan, Ruleset, TrialPhase};
 use crate::observe::live;
 use crate::plan::{FamilyChange, named};
 use crate::syntax::plan as plan_file;
@@ -36,8 +37,8 @@ pub struct Status {
 impl Status {
     /// What the trial comes to, if one is pending.
     pub fn phase(&self) -> Option<TrialPhase> {
-        let r = self.trial.as_ref().filter(|r| r.state.is_pending())?;
-        Some(match r.state {
+        let r = self.trial.as_ref().filter(|r| r.state().is_pending())?;
+        Some(match r.state() {
             State::Expired => TrialPhase::Expired,
             State::Lost => TrialPhase::Lost,
             State::Keeping if self.cut_short => TrialPhase::KeepCut,
@@ -70,27 +71,27 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
             .collect()
     };
     let mut unknown = Vec::new();
-    if let Some(r) = trial.as_mut().filter(|r| r.state.is_pending() && r.is_here(host)) {
+    if let Some(r) = trial.as_mut().filter(|r| r.state().is_pending() && r.is_here(host)) {
         let holder = r.holder.is_some_and(|w| host.alive(w.pid, w.started));
-        if r.state == State::Armed
+        if r.state() == State::Armed
             && !holder
             && guard(host, r).is_none()
             && shown_by(host, now, loaded).is_none()
             && unread().is_empty()
         {
             // Whoever was about to apply died before a guard was there: the kernel was not touched.
-            r.state = State::Failed;
+            let _ = r.advance(Event::GivenUp);
         }
         expire(r, now);
         if host.is_root() {
             by_evidence(host, &mut trial, loaded);
         }
-    } else if trial.as_ref().is_none_or(|r| r.state.is_pending()) {
+    } else if trial.as_ref().is_none_or(|r| r.state().is_pending()) {
         // A trial from before the last boot is gone from the kernel.
         let here = trial.take().filter(|r| r.home.boot_id != host.identity().boot_id);
         trial = here.map(history::ended_by_boot);
     }
-    if host.is_root() && !trial.as_ref().is_some_and(|t| t.state.is_pending()) {
+    if host.is_root() && !trial.as_ref().is_some_and(|t| t.state().is_pending()) {
         // The truth is the kernel's, whatever the files say.
         trial = shown_by(host, now, loaded).or_else(|| forgotten(host, loaded)).or(trial);
         unknown = unread();
@@ -99,7 +100,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let guard = trial.as_ref().and_then(|r| guard(host, r));
     let cut_short = trial.as_ref().is_some_and(|r| guard.is_none() && is_cut_short(host, r));
     if let Some(r) = trial.as_mut().filter(|_| cut_short) {
-        let what = if r.state == State::Keeping {
+        let what = if r.state() == State::Keeping {
             "the keep was cut short and nobody is left to finish it, so IPv4 and IPv6 may differ: `portcullis keep` \
                 finishes it, `portcullis revert` brings the old rules back"
         } else {
@@ -110,7 +111,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     }
     let left = trial
         .as_ref()
-        .filter(|r| r.state.is_pending() && r.state != State::Expired && !cut_short)
+        .filter(|r| r.state().is_pending() && r.state() != State::Expired && !cut_short)
         .map_or(0, |r| r.left(now.boot));
     let proof = trial.as_ref().and_then(|r| proof(host, r));
     Status { trial, left, cut_short, guard, proof, unread: unknown }
@@ -119,12 +120,12 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
 /// The truth is the kernel's: what the file says of a trial that nobody works at now is held against what is loaded.
 fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
     let Some(r) = trial.as_mut().filter(|r| {
-        matches!(r.state, State::Running | State::Expired) || r.state == State::Reverting && is_cut_short(host, r)
+        matches!(r.state(), State::Running | State::Expired) || r.state() == State::Reverting && is_cut_short(host, r)
     }) else {
         return;
     };
     let evidence = evidence::of(host, r, loaded);
-    if let Some(meanwhile) = record::load(host).filter(|m| m.id != r.id || !m.state.is_pending()) {
+    if let Some(meanwhile) = record::load(host).filter(|m| m.id != r.id || !m.state().is_pending()) {
         // It has just been ended, and written down.
         *r = meanwhile;
         return;
@@ -135,13 +136,18 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
             r.why = Some(format!(
                 "the kernel shows the old rules, though the state file says {}: it could not be written, or somebody \
                 else took the trial's rules out",
-                r.state.word()
+                r.state().word()
             ));
-            (r.state, r.by) = (State::Reverted, None);
+            if r.advance(Event::FoundOver).is_ok() {
+                r.by = None;
+            }
         }
         // Of a revert that was cut short it is said already that it has to be finished.
-        Evidence::Gone if r.state != State::Reverting => (r.state, r.by) = (State::Lost, None),
-        Evidence::Gone => {}
+        Evidence::Gone => {
+            if r.advance(Event::FoundLost).is_ok() {
+                r.by = None;
+            }
+        }
         Evidence::Unseen(why) => {
             r.remarks.push(format!("this is what the state file says; the rules could not be read: {why}"));
         }
@@ -156,7 +162,7 @@ pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
     let mut r = history::pending(host).filter(|r| r.fuse.is_none())?;
     let Evidence::Live(remarks) = evidence::of(host, &r, loaded) else { return None };
     // It was written down before the plan went in.
-    r.state = State::Running;
+    let _ = r.advance(Event::FoundLive);
     r.remarks.push(
         "its state file is gone: the history and the kernel show this trial; if it was given more time, that is not \
             known here"
@@ -174,35 +180,14 @@ pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Rec
         rules.iter().filter(|r| dated(r).is_some()).map(FamilyChange::from_kernel).collect();
     let millis = |seconds: i64| u64::try_from(seconds).unwrap_or(0) * 1000;
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
-    let mut r = Record {
-        version: 1,
-        id: UNRECORDED.to_owned(),
-        state: State::Running,
-        by: None,
-        why: None,
-        home: host.identity(),
-        began: now.wall,
-        ended: None,
-        // The guard that knows of it may come before the fuse; the fuse is what is certain.
-        deadline: millis(boot + fuse - now.wall),
-        applied: u64::MAX,
-        latest: 0,
-        fuse: Some(fuse),
-        offset: now.wall - boot,
-        revert: families.iter().map(FamilyChange::revert_script).collect(),
-        families,
-        plan: plan_file::write(&Plan::default()),
-        operator: Operator::Unknown,
-        holder: None,
-        guard: None,
-        guard_home: None,
-        proof: None,
-        saved: None,
-        unverified: None,
-        jumpless: false,
-        boot_files: Vec::new(),
-        remarks: vec!["dated rules in the kernel show this trial; no file here tells of it".to_owned()],
-    };
+    let mut r = Record::armed(host, UNRECORDED, families);
+    r.advance(Event::FoundLive).ok()?;
+    // The guard that knows of it may come before the fuse; the fuse is what is certain.
+    r.deadline = millis(boot + fuse - now.wall);
+    r.fuse = Some(fuse);
+    (r.began, r.offset) = (now.wall, now.wall - boot);
+    r.plan = plan_file::write(&Plan::default());
+    r.remarks.push("dated rules in the kernel show this trial; no file here tells of it".to_owned());
     expire(&mut r, now);
     Some(r)
 }
@@ -246,7 +231,8 @@ mod tests {
         assert!(matches!(now.phase(), Some(TrialPhase::Running(_))));
         let with = |state, fuse: bool, guarded: bool, left| {
             let r = now.trial.as_ref().unwrap();
-            let trial = Record { state, fuse: r.fuse.filter(|_| fuse), ..r.clone() };
+            let mut trial = r.clone().in_state(state);
+            trial.fuse = r.fuse.filter(|_| fuse);
             Status {
                 trial: Some(trial),
                 left,

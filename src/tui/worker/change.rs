@@ -107,7 +107,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                             Ok(Reply::Done("a trial without a state file was found in the kernel and reverted".into()))
                         }
                         Reverted::EndedBefore(r) => {
-                            let what = format!("no trial is pending; trial {} was {} before", r.id, r.state.word());
+                            let what = format!("no trial is pending; trial {} was {} before", r.id, r.state().word());
                             Err(Refusal::new(Code::NoTrial, what, "nothing was reverted now"))
                         }
                     },

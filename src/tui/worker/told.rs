@@ -61,7 +61,7 @@ impl<E: From<Reply> + Send + 'static> Teller<E> {
     /// Whether it was told, and whether a trial runs.
     fn tell_clock(&self, host: &dyn Host) -> (bool, bool) {
         let status = trial::status(host);
-        let pending = status.trial.as_ref().is_some_and(|t| t.state.is_pending());
+        let pending = status.trial.as_ref().is_some_and(|t| t.state().is_pending());
         (self.say(Reply::Trial(status.trial.as_ref().map(|r| shown(r, &status)))), pending)
     }
 
@@ -99,8 +99,8 @@ fn past(host: &dyn Host) -> Vec<TrialSeen> {
 pub fn shown(r: &Record, status: &Status) -> TrialSeen {
     TrialSeen {
         id: r.id.clone(),
-        state: r.state,
-        pending: r.state.is_pending(),
+        state: r.state(),
+        pending: r.state().is_pending(),
         phase: status.phase(),
         guarded: status.guard.is_some(),
         needs_proof: r.operator.needs_proof(),
