@@ -1,6 +1,9 @@
 //! State and update of the whole cockpit: which screen, which popups, what a key does.
 
+mod available;
+mod draft;
 mod draw;
+mod mouse;
 mod reply;
 
 use std::collections::VecDeque;
@@ -11,14 +14,13 @@ use ratatui::layout::Rect;
 
 use super::config::Config;
 use super::input::Input;
-use super::keymap::{Action, Binding, Place};
+use super::keymap::{Action, Place};
 use super::notes;
-use super::popups::{After, Popup, palette::Entry};
+use super::popups::{After, Popup};
 use super::protocol::{Draft, Request};
 use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, services::Services};
 use super::shared::Shared;
-use super::wishes::{Asked, Open, Wish};
-use crate::model::count;
+use super::wishes::{Open, Wish};
 
 /// The smallest screen that can be used.
 pub const SMALLEST: (u16, u16) = (60, 15);
@@ -116,56 +118,6 @@ impl App {
         self.popups.last().map_or(self.tab.place(), Popup::place)
     }
 
-    /// The one answer to "does this work now, and if not, why".
-    pub fn available(&self, action: Action) -> Result<(), String> {
-        match self.popups.last() {
-            Some(p) => self.anywhere(action).unwrap_or_else(|| p.available(action, &self.shared)),
-            None => self.on_tab(self.tab, action),
-        }
-    }
-
-    /// The answer that does not depend on the place, where there is one.
-    fn anywhere(&self, action: Action) -> Option<Result<(), String>> {
-        let sh = &self.shared;
-        match action {
-            // These work also while the host is still being looked at.
-            Action::Quit
-            | Action::Suspend
-            | Action::Help
-            | Action::Palette
-            | Action::Refresh
-            | Action::ToServices
-            | Action::ToChains
-            | Action::ToPlan
-            | Action::ToHistory
-            | Action::NextTab
-            | Action::PreviousTab => Some(Ok(())),
-            Action::Notes if sh.facts.seen.is_none() => Some(Err("the host is still being looked at".into())),
-            Action::Guide if sh.facts.seen.as_ref().is_some_and(|s| s.judging) => {
-                Some(Err("who gets in is still being worked out".into()))
-            }
-            Action::Trial if sh.facts.trial.is_none() => Some(Err("no trial was begun here".into())),
-            Action::Undo if sh.staged.before.is_empty() => Some(Err("nothing was changed yet".into())),
-            Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.facts.changing.is_some() => {
-                Some(Err(format!("busy: {}", sh.facts.changing.as_deref().unwrap_or_default())))
-            }
-            _ => None,
-        }
-    }
-
-    fn on_tab(&self, tab: Tab, action: Action) -> Result<(), String> {
-        if let Some(answer) = self.anywhere(action) {
-            return answer;
-        }
-        let sh = &self.shared;
-        match tab {
-            Tab::Services => self.services.available(action, sh),
-            Tab::Chains => self.chains.available(action, sh),
-            Tab::Plan => self.plan.available(action, sh),
-            Tab::History => self.history.available(action, sh),
-        }
-    }
-
     /// Takes what the operator did.
     pub fn input(&mut self, input: Input) -> Turn {
         self.shared.untouched = false;
@@ -256,10 +208,8 @@ impl App {
 
     fn closed(&mut self) {
         if let Some(Popup::Find(_)) = self.popups.pop() {
-            match self.popups.last_mut() {
-                Some(below) if !self.shared.search.is_empty() => {
-                    below.act(Action::NextMatch, &mut self.shared);
-                }
+            match self.popups.last() {
+                Some(_) if !self.shared.search.is_empty() => self.shared.wishes.push(Wish::Act(Action::NextMatch)),
                 None if self.tab == Tab::Chains => self.chains.found(&mut self.shared),
                 _ => {}
             }
@@ -364,46 +314,6 @@ impl App {
         }
     }
 
-    /// The question about the draft of before. While a trial runs, that may be the very plan on trial.
-    fn ask_about_draft(&mut self) -> Option<Open> {
-        let sh = &self.shared;
-        let seen = sh.facts.seen.as_ref()?;
-        if sh.facts.trial_runs() || self.typing() || self.popups.iter().any(|p| matches!(p, Popup::Trial(_))) {
-            return None;
-        }
-        let draft = self.draft.take()?;
-        let plan = &draft.plan;
-        // A plan that was kept just now is not yet among what is seen.
-        let just_kept = sh
-            .facts
-            .trial
-            .as_ref()
-            .filter(|t| t.is_kept() && sh.facts.void_since_kept(&t.id).is_none())
-            .and_then(|t| t.plan.as_ref().ok());
-        if *plan == sh.staged.plan || *plan == seen.kept || just_kept == Some(plan) {
-            return None;
-        }
-        let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();
-        let state = match plan.rules.len() - kept {
-            0 => "All its rules are kept, but others beside them, or in another order.".to_owned(),
-            _ if kept == 0 => "None of its rules is kept.".to_owned(),
-            rest => format!(
-                "Not all of it is live: {kept} of its rules {} kept, {rest} {} not.",
-                if kept == 1 { "is" } else { "are" },
-                if rest == 1 { "is" } else { "are" }
-            ),
-        };
-        let mut lines =
-            vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule")), draft.whence()];
-        let (title, yes) = if draft.origin.is_own() {
-            ("A draft from before", "Stage it again")
-        } else {
-            lines.push("It lies where somebody else may write: look at its rules before you apply it.".into());
-            ("A draft that is not your own", "Stage it, to look at its rules")
-        };
-        Some(Open::Ask { title: title.into(), lines, yes: yes.into(), then: Asked::Draft(draft) })
-    }
-
     /// A popup with text to search in begins without the screen's search, and gives it back.
     fn own_search(&mut self) {
         let searches = self.popups.iter().any(Popup::searches);
@@ -421,99 +331,6 @@ impl App {
             p.entries = self.all_actions();
         }
         self.popups.push(popup);
-    }
-
-    /// Every action: those of this screen first, then those of the others, of a trial and of the preview.
-    fn all_actions(&self) -> Vec<Entry> {
-        let mut out: Vec<Entry> = Vec::new();
-        let screens = std::iter::once(self.tab).chain(Tab::ALL.into_iter().filter(|t| *t != self.tab));
-        let mut add = |place: Place, row: &Binding, why: Option<String>| {
-            let moves = matches!(
-                row.action,
-                Action::Up
-                    | Action::Down
-                    | Action::PageUp
-                    | Action::PageDown
-                    | Action::Top
-                    | Action::Bottom
-                    | Action::Palette
-            );
-            if !moves && !out.iter().any(|e| e.row.help == row.help) {
-                out.push(Entry { place, row: row.clone(), why });
-            }
-        };
-        for tab in screens {
-            self.shared
-                .keys
-                .rows(tab.place())
-                .for_each(|row| add(tab.place(), row, self.on_tab(tab, row.action).err()));
-        }
-        for row in self
-            .shared
-            .keys
-            .rows(Place::Trial)
-            .filter(|r| matches!(r.action, Action::Keep | Action::Revert | Action::Extend))
-        {
-            add(Place::Trial, row, self.shared.facts.may_end(row.action).err());
-        }
-        for row in self
-            .shared
-            .keys
-            .rows(Place::Preview)
-            .filter(|r| matches!(r.action, Action::NextView | Action::Export | Action::Copy))
-        {
-            add(Place::Preview, row, self.plan.available(Action::Preview, &self.shared).err());
-        }
-        out
-    }
-
-    fn wheel(&mut self, x: u16, lines: i32) {
-        if let Some(p) = self.popups.last_mut() {
-            for _ in 0..lines.unsigned_abs() {
-                p.act(if lines < 0 { Action::Up } else { Action::Down }, &mut self.shared);
-            }
-            return;
-        }
-        match self.tab {
-            Tab::Services => self.services.wheel(lines),
-            Tab::Chains => self.chains.wheel(x, lines, &self.shared),
-            Tab::Plan => self.plan.wheel(lines, &self.shared),
-            Tab::History => self.history.wheel(lines, &self.shared),
-        }
-    }
-
-    fn click(&mut self, x: u16, y: u16) -> Turn {
-        if self.too_small() {
-            return Turn::On;
-        }
-        // What was said goes, as with a key; what the footer names can be clicked everywhere.
-        let said = self.shared.note.take().is_some();
-        if y + 1 == self.shared.area.height && !said {
-            let action = self.keys_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)).map(|k| k.2);
-            return action.map_or(Turn::On, |a| self.act(a));
-        }
-        if let Some(p) = self.popups.last_mut() {
-            if p.click(y, &mut self.shared) == After::Close {
-                self.closed();
-            }
-            return self.settle();
-        }
-        if y == 1 {
-            if let Some((_, _, action)) = self.head_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
-                return self.act(*action);
-            }
-            if let Some((_, _, tab)) = self.tabs_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)) {
-                self.tab = *tab;
-            }
-            return self.settle();
-        }
-        match self.tab {
-            Tab::Services => self.services.click(y),
-            Tab::Chains => self.chains.click(x, y, &self.shared),
-            Tab::Plan => self.plan.click(y, &self.shared),
-            Tab::History => self.history.click(y, &self.shared),
-        }
-        self.settle()
     }
 
     fn too_small(&self) -> bool {

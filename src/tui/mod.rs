@@ -7,6 +7,7 @@
 //! there are taken before one picture is drawn, so that held keys never queue up.
 
 pub mod app;
+mod applying;
 pub mod config;
 pub mod facts;
 mod guided;

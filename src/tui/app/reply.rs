@@ -2,11 +2,11 @@
 
 use super::App;
 use crate::model::{BootFile, Code, Plan};
+use crate::tui::applying::allow_first;
 use crate::tui::facts::TrialSeen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::popups::Popup;
 use crate::tui::protocol::{Proposal, Reply, Request, Task};
-use crate::tui::screens;
 use crate::tui::shared::Note;
 use crate::tui::wishes::{Asked, Open};
 
@@ -101,7 +101,7 @@ impl App {
                     lines.extend(
                         (proposal.plan != sh.staged.plan).then(|| "What was staged since is not part of it.".into()),
                     );
-                    lines.extend((code == Code::Lockout).then(|| screens::plan::allow_first(sh)));
+                    lines.extend((code == Code::Lockout).then(|| allow_first(sh)));
                     sh.open(Open::Ask {
                         title: "The change was refused; nothing was changed".into(),
                         lines,

@@ -6,14 +6,14 @@ use super::After;
 use crate::analyse::{Judged, known};
 use crate::model::{Goal, Node, Source, count};
 use crate::plan::{covers, goal_of, protect_all};
+use crate::tui::applying::apply;
 use crate::tui::facts::TrialSeen;
 use crate::tui::guided::{Left, STEPS, Step};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::protocol::Reply;
-use crate::tui::screens::plan;
 use crate::tui::shared::Shared;
 use crate::tui::widgets::Cursor;
-use crate::tui::wishes::Open;
+use crate::tui::wishes::{Open, Wish};
 
 /// State.
 #[derive(Debug)]
@@ -192,6 +192,8 @@ impl Guide {
                 }
             }
             (Action::Accept, step) => self.accept(step, sh),
+            (Action::Apply, Step::Change) => apply(sh),
+            (Action::Save, Step::Save) => sh.open(Open::Save),
             _ => {}
         }
         After::Stay
@@ -217,17 +219,14 @@ impl Guide {
             }
             // Captured text is no host: there the guide ends with the script.
             Step::Change if sh.facts.source() == Some(Source::Capture) => sh.open(Open::Preview),
-            Step::Change => match plan::can_apply(sh) {
-                Ok(()) => plan::apply(sh),
-                Err(why) => sh.complain(format!("not now: {why}")),
-            },
+            Step::Change => sh.wishes.push(Wish::Act(Action::Apply)),
             Step::Trial if sh.facts.trial_runs() => sh.open(Open::Trial),
             Step::Trial => {
                 let kept = sh.facts.trial.as_ref().is_some_and(TrialSeen::is_kept);
                 self.go(if kept { Step::Save } else { Step::Change });
             }
             // What boot does with the files and what they gain is looked at first.
-            Step::Save => sh.open(Open::Save),
+            Step::Save => sh.wishes.push(Wish::Act(Action::Save)),
             Step::Done => {}
         }
     }

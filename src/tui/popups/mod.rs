@@ -16,6 +16,7 @@ pub mod trial;
 
 use crossterm::event::KeyEvent;
 
+use super::applying::{can_apply, can_save};
 use super::keymap::{Action, Place};
 use super::protocol::Reply;
 use super::search::{Search, next};
@@ -113,17 +114,10 @@ impl Popup {
     /// Why an action does not work now.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (self, action) {
-            (_, Action::Apply) => super::screens::plan::can_apply(sh),
+            (_, Action::Apply) => can_apply(sh),
+            (Self::Trial(_) | Self::Guide(_), Action::Save) => can_save(sh),
             (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
             (Self::Guide(g), _) => g.available(action, sh),
-            (Self::Trial(_), Action::Save) if sh.facts.trial_runs() => {
-                Err("a trial is pending: only what is kept is saved".into())
-            }
-            (Self::Trial(_), Action::Save)
-                if !sh.facts.boot_holds_a_trial() && sh.facts.trial.as_ref().is_none_or(|t| !t.is_kept()) =>
-            {
-                Err("nothing was kept".into())
-            }
             (Self::Trial(_), Action::Accept) if sh.facts.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
                 let keeps = if sh.facts.may_end(Action::Keep).is_ok() {
@@ -148,12 +142,13 @@ impl Popup {
         matches!(self, Self::Help(_) | Self::Preview(_) | Self::Save(_) | Self::Text(_))
     }
 
-    /// A click on a row of the screen: the cursor goes there; where it was, or where lines are ticked, it acts.
-    pub fn click(&mut self, row: u16, sh: &mut Shared) -> After {
+    /// A click on a row of the screen: the cursor goes there. What it does: where the cursor was, or where lines are
+    /// ticked, it acts.
+    pub fn click(&mut self, row: u16) -> Option<Action> {
         if let Self::Guide(p) = self
             && p.goes_on_at(row)
         {
-            return p.act(Action::Accept, sh);
+            return Some(Action::Accept);
         }
         let (cursor, at_once, does) = match self {
             Self::Palette(p) => (&mut p.cursor, false, Some(Action::Accept)),
@@ -166,14 +161,11 @@ impl Popup {
             Self::Preview(p) => (&mut p.cursor, false, None),
             Self::Help(p) => (&mut p.cursor, false, None),
             Self::Text(p) => (&mut p.cursor, false, None),
-            _ => return After::Stay,
+            _ => return None,
         };
-        let Some(line) = cursor.line_in(row) else { return After::Stay };
+        let line = cursor.line_in(row)?;
         let there = std::mem::replace(&mut cursor.at, line) == line;
-        match does.filter(|_| there || at_once) {
-            Some(action) => self.act(action, sh),
-            None => After::Stay,
-        }
+        does.filter(|_| there || at_once)
     }
 
     /// A key that the keymap does not have here: text. Whether somebody types here at all.

@@ -4,6 +4,7 @@ use crossterm::event::KeyEvent;
 
 use super::path::PathLine;
 use super::{After, WHOLE, find_line, too_long, whole};
+use crate::tui::applying::{apply, current};
 use crate::tui::facts::Planned;
 use crate::tui::keymap::Action;
 use crate::tui::screens::plan;
@@ -71,7 +72,7 @@ fn side_by_side(diff: &str) -> Vec<Pair<'_>> {
 
 impl Preview {
     fn text(&self, sh: &Shared) -> String {
-        let Some(p) = plan::current(sh) else { return "working it out".into() };
+        let Some(p) = current(sh) else { return "working it out".into() };
         if let Some((what, hint)) = &p.error {
             return format!("{what}\n{hint}");
         }
@@ -109,11 +110,11 @@ impl Preview {
                 sh.wishes.push(Wish::Copy(text));
                 sh.say("copied, if your terminal allows it (OSC 52)");
             }
-            Action::Export if plan::current(sh).is_some_and(|p| p.error.is_none()) => {
+            Action::Export if current(sh).is_some_and(|p| p.error.is_none()) => {
                 self.path.begin("portcullis-plan.sh");
             }
             Action::Apply => {
-                plan::apply(sh);
+                apply(sh);
                 return After::Close;
             }
             Action::NextMatch | Action::PreviousMatch => {
@@ -140,7 +141,7 @@ impl Preview {
         if !self.path.open() {
             return false;
         }
-        let text = plan::current(sh).map_or_else(String::new, |p: &Planned| p.shell.clone());
+        let text = current(sh).map_or_else(String::new, |p: &Planned| p.shell.clone());
         self.path.key(key, &text, sh)
     }
 
@@ -170,7 +171,7 @@ impl Preview {
         let (iw, ih) = (inner.w(), inner.h());
         let mut body = inner.part(0, 2, iw, ih.saturating_sub(2));
         self.cursor.stands(body.area().y);
-        let two = self.view == COLUMNS && plan::current(sh).is_some_and(|p| !p.diff.is_empty() && !p.nothing);
+        let two = self.view == COLUMNS && current(sh).is_some_and(|p| !p.diff.is_empty() && !p.nothing);
         let room = if two { body.w() / 2 } else { body.w() + 2 }.saturating_sub(4);
         let long = too_long(text.lines(), room);
         let window = self.cursor.window(len, usize::from(body.h().saturating_sub(if long { WHOLE } else { 0 })));

@@ -3,6 +3,7 @@
 use crate::model::trial::{By, State};
 use crate::model::{Source, count};
 use crate::syntax::plan as plan_file;
+use crate::tui::applying::can_save;
 use crate::tui::facts::TrialSeen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::protocol::Request;
@@ -19,23 +20,6 @@ pub struct History {
     cursor: Cursor,
     first_line: u16,
     first_row: usize,
-}
-
-/// Why nothing can be saved now.
-pub fn can_save(sh: &Shared) -> Result<(), String> {
-    match sh.facts.source() {
-        Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
-        _ if sh.facts.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
-        None => Err("the host is still being looked at".into()),
-        // What somebody saved of a trial has to be written anew.
-        _ if sh.facts.boot_holds_a_trial() => Ok(()),
-        _ if sh.facts.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty())
-            && !sh.facts.past.iter().any(TrialSeen::is_kept) =>
-        {
-            Err("nothing was kept here: there is nothing to save".into())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn found(t: &TrialSeen, search: &Search) -> bool {

@@ -20,6 +20,7 @@ use overview::{Tally, alert, empty, overview, tallies};
 use crate::analyse::{Endpoint, EndpointKind, Exposure, Judged, Packet, Reach, Report};
 use crate::model::{Action as Does, AddrSet, Family, Goal, Net, Node, PlanRule, count};
 use crate::plan::{covers, goal_of, shuts_out};
+use crate::tui::applying::current;
 use crate::tui::facts::Seen;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::search::Search;
@@ -337,7 +338,7 @@ impl Services {
 
 /// What a plan that is staged would make of the host.
 fn staged<'a>(sh: &'a Shared, seen: &Seen) -> Option<&'a Report> {
-    let planned = super::plan::current(sh).filter(|p| p.plan != seen.kept)?;
+    let planned = current(sh).filter(|p| p.plan != seen.kept)?;
     planned.after.as_deref()
 }
 

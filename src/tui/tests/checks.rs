@@ -26,8 +26,8 @@ fn demo() -> Demo {
 fn on_screen(host: &Demo, plan: &Plan) -> Vec<Check> {
     let mut c = Cockpit::of(|out| Worker::start_on(Arc::new(host.clone()), out).unwrap(), usual(), 80, 24, false);
     c.app.shared.stage(|p| *p = plan.clone());
-    c.until(|a| crate::tui::screens::plan::current(&a.shared).is_some());
-    crate::tui::screens::plan::all_checks(&c.app.shared, c.app.shared.facts.planned.as_deref().unwrap())
+    c.until(|a| crate::tui::applying::current(&a.shared).is_some());
+    crate::tui::applying::all_checks(&c.app.shared, c.app.shared.facts.planned.as_deref().unwrap())
 }
 
 /// What `portcullis apply` prints: before its question, and with `--yes`; the plan is not applied.

@@ -164,3 +164,22 @@ fn the_guide_shows_all_that_is_open_and_cuts_nothing() {
         assert!(all.contains(&j.endpoint.label()), "{} is not in\n{all}", j.endpoint.label());
     }
 }
+
+#[test]
+fn no_way_into_an_action_passes_by_the_one_answer_whether_it_works() {
+    let mut c = Cockpit::on(Subject::Demo, 80, 24, true);
+    c.press(&["enter", "enter", "enter", "text:192.0.2.11", "enter", "enter"]);
+    c.until(|a| crate::tui::applying::current(&a.shared).is_some());
+    assert!(c.picture().contains("step 4 of 7"), "{}", c.picture());
+    let busy = |c: &mut Cockpit, keeping: Option<&str>| c.app.shared.facts.changing = keeping.map(Into::into);
+    busy(&mut c, Some("keeping"));
+    assert!(c.press(&["enter"]).picture().contains("not now: busy: keeping"), "{}", c.picture());
+    assert_eq!(c.app.place(), Place::Guide);
+    // By the mouse as well.
+    busy(&mut c, None);
+    c.press(&["down"]);
+    busy(&mut c, Some("keeping"));
+    assert!(c.click("apply on trial").picture().contains("not now: busy: keeping"), "{}", c.picture());
+    busy(&mut c, None);
+    assert_eq!(c.press(&["enter"]).app.place(), Place::Choice);
+}

@@ -4,6 +4,7 @@ use super::{Guide, STEPS, Step, open};
 use crate::analyse::Judged;
 use crate::model::trial::State;
 use crate::model::{Family, Node, Source, TrialPhase, clock};
+use crate::tui::applying::{all_checks, current};
 use crate::tui::facts::{Planned, TrialSeen};
 use crate::tui::keymap::{Action, Place};
 use crate::tui::popups::trial::capital;
@@ -307,12 +308,11 @@ fn changes(c: &mut Canvas, sh: &Shared) {
     let (w, h) = (c.w(), c.h());
     // The checks get what they need; what changes gets the rest.
     let lines = |p: &Planned| {
-        plan::all_checks(sh, p).iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>()
-            as u16
+        all_checks(sh, p).iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16
     };
-    let top = (h / 3).max(2).max(h.saturating_sub(plan::current(sh).map_or(h, lines) + 1));
+    let top = (h / 3).max(2).max(h.saturating_sub(current(sh).map_or(h, lines) + 1));
     // On a tall screen both stand together.
-    let top = plan::current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
-    plan::before_after(&mut c.part(0, 0, w, top), sh, plan::current(sh));
-    plan::checks(&mut c.part(0, top, w, h - top), sh, plan::current(sh));
+    let top = current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
+    plan::before_after(&mut c.part(0, 0, w, top), sh, current(sh));
+    plan::checks(&mut c.part(0, top, w, h - top), sh, current(sh));
 }

@@ -1,9 +1,10 @@
 //! Who gets in before and after the plan, for each service that it is about.
 
-use super::{all_checks, sorted};
+use super::sorted;
 use crate::analyse::Endpoint;
 use crate::model::{Family, count};
 use crate::plan::{Grade, fares};
+use crate::tui::applying::all_checks;
 use crate::tui::facts::Planned;
 use crate::tui::keymap::{Action, Place};
 use crate::tui::screens::services::summary;
