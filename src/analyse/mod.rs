@@ -13,6 +13,8 @@
 mod answers;
 mod inventory;
 mod packets;
+#[cfg(test)]
+mod pasted_tests;
 mod review;
 mod surroundings;
 #[cfg(test)]

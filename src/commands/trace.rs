@@ -25,6 +25,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     }
     let analysis = Analysis::new(&view);
     if let Some(file) = &args.packets {
+        input::remarks(&view);
         return many(&analysis, &view, file);
     }
     let (Some(proto), Some(src)) = (&args.proto, args.src) else {
@@ -56,7 +57,14 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         return Err(failure);
     }
     let answer = analysis.trace(&packet);
-    if args.json { print_exact(&json_line(&as_json(&answer))) } else { print(&as_text(&answer)) }
+    if args.json {
+        let mut answer = as_json(&answer);
+        // What was left out of the text is part of the answer.
+        answer["diagnostics"] = json!(view.diagnostics);
+        return print_exact(&json_line(&answer));
+    }
+    input::remarks(&view);
+    print(&as_text(&answer))
 }
 
 /// The failure of a question about a family whose rules are not known.

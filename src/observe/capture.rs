@@ -207,15 +207,17 @@ impl Gather {
         self.join(part, family, set);
     }
 
-    /// No header, no address: IPv4, unless that family is taken and IPv6 is not.
+    /// No header, no address: what the file is called, else IPv4. A second listing without either is another host or
+    /// another moment as likely as the other family.
     fn untold_family(&mut self, part: &Part) -> Family {
-        let family = if self.view.v4.is_some() && self.view.v6.is_none() { Family::V6 } else { Family::V4 };
-        let option = match family {
-            Family::V4 => "--ipv6",
-            Family::V6 => "--ipv4",
+        let name = part.input.name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        let (family, by, option) = if ["v6", "ip6"].iter().any(|w| name.contains(w)) {
+            (Family::V6, " by the name of the file", "--ipv4")
+        } else {
+            (Family::V4, "", "--ipv6")
         };
         self.view.diagnostics.push(part.note(format!(
-            "neither a header nor an address tells the family; taken as {} (else say {option} FILE)",
+            "neither a header nor an address tells the family; taken as {}{by} (else say {option} FILE)",
             family.label()
         )));
         family
@@ -245,32 +247,34 @@ impl Gather {
     /// Adds the tables to what is known of the family; a second set of the same table is left out, and said.
     fn join(&mut self, part: &Part, family: Family, set: Ruleset) {
         let host = part.section.context.host.clone();
+        // The families of two hosts are not those of one, either.
+        let first = self.hosts[family.index()].as_ref().or_else(|| self.hosts.iter().flatten().next());
+        let other_host = match (first, &host) {
+            (Some(a), Some(b)) if a != b => Some(b.clone()),
+            _ => None,
+        };
         let slot = match family {
             Family::V4 => &mut self.view.v4,
             Family::V6 => &mut self.view.v6,
         };
-        let Some(known) = slot else {
-            *slot = Some(set);
-            self.hosts[family.index()] = host;
-            return;
-        };
-        let other_host = match (&self.hosts[family.index()], &host) {
-            (Some(a), Some(b)) if a != b => Some(b.clone()),
-            _ => None,
-        };
-        let twice = set.tables.iter().find(|t| known.table(&t.name).is_some_and(|k| !joinable(k, t)));
-        if other_host.is_some() || twice.is_some() {
-            let what = match (&other_host, twice) {
-                (Some(host), _) => format!("the rules of another host ({host})"),
-                (None, Some(t)) => format!("table {} of {} again", t.name, family.label()),
-                (None, None) => String::new(),
-            };
+        let known = slot.as_ref();
+        let twice = |t: &&Table| known.and_then(|k| k.table(&t.name)).is_some_and(|k| !joinable(k, t));
+        let again = other_host.map(|host| format!("the rules of another host ({host})")).or_else(|| {
+            let table = set.tables.iter().find(twice)?;
+            Some(format!("table {} of {} again", table.name, family.label()))
+        });
+        if let Some(what) = again {
             self.view.diagnostics.push(part.note(format!(
                 "here begin {what}: a second ruleset is not mixed with the first; left out, read it from a file of its \
                     own"
             )));
             return;
         }
+        let Some(known) = slot else {
+            *slot = Some(set);
+            self.hosts[family.index()] = host;
+            return;
+        };
         for table in set.tables {
             match known.table_mut(&table.name) {
                 Some(have) => join_chains(have, table),
@@ -421,6 +425,25 @@ mod tests {
         assert!(guessed.v4.is_some());
         assert_eq!(guessed.diagnostics.len(), 1);
         assert!(view("*filter\n-A INPUT -s fe80::/10 -j ACCEPT\nCOMMIT\n").v6.is_some());
+    }
+
+    #[test]
+    fn two_hosts_are_not_the_two_families_of_one() {
+        let dump = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n";
+        let both = view(&format!("{dump}{dump}"));
+        assert!(both.v4.is_some() && both.v6.is_none());
+        assert!(both.diagnostics.iter().any(|d| d.line == 4 && d.message.contains("again")), "{:?}", both.diagnostics);
+        let headed = view("**web**\n-P INPUT DROP\n**db**\n-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n");
+        assert!(headed.v6.is_none() && headed.v4.is_some_and(|r| r.tables.len() == 1));
+        // Prompts tell as well.
+        let text = "root@web:~# iptables -S\n-P INPUT DROP\nroot@db:~# ip6tables -S\n-P INPUT DROP\n";
+        let prompts = view(text);
+        assert!(prompts.v4.is_some() && prompts.v6.is_none(), "{:?}", prompts.diagnostics);
+        assert!(prompts.diagnostics.iter().any(|d| d.message.contains("another host (db)")));
+        // What a file is called tells its family.
+        let named = |name: &str| Input { name: name.into(), text: dump.into(), family: None };
+        let files = captured(&[named("etc/rules.v4"), named("etc/rules.v6")]);
+        assert!(files.v4.is_some() && files.v6.is_some());
     }
 
     #[test]

@@ -109,6 +109,8 @@ impl Splitter<'_> {
         self.part(kind, at, n);
         if kind == Kind::Save {
             self.open.save_frame = true;
+            // Each table has chains of its own.
+            self.open.seen.retain(|k| k.starts_with('*'));
         }
         self.open.seen.extend(key);
     }
@@ -154,10 +156,10 @@ impl Splitter<'_> {
         while let Some(rest) = line.trim_start().strip_prefix('>') {
             line = rest.strip_prefix(' ').unwrap_or(rest);
         }
-        match line.strip_prefix('#').filter(|_| self.commented) {
-            Some(rest) => rest.strip_prefix(' ').unwrap_or(rest),
-            None => line,
+        if let Some(rest) = line.strip_prefix('#').filter(|_| self.commented) {
+            line = rest.strip_prefix(' ').unwrap_or(rest);
         }
+        frame::without_bullet(line)
     }
 }
 
@@ -190,6 +192,25 @@ mod tests {
         assert_eq!(kinds(&format!("{rpc}{rpc}")), [(Kind::Rpcinfo, 1), (Kind::Rpcinfo, 3)]);
         let list = "Chain INPUT (policy ACCEPT)\ntarget prot opt source destination\n";
         assert_eq!(kinds(&format!("{list}{list}")), [(Kind::List, 1), (Kind::List, 3)]);
+    }
+
+    #[test]
+    fn each_table_declares_its_chains_anew() {
+        let text = "*nat\n-N X\nCOMMIT\n*mangle\n-N X\n-A PREROUTING -j X\nCOMMIT\n";
+        assert_eq!(kinds(text), [(Kind::Save, 1)]);
+        assert_eq!(kinds("-P INPUT DROP\n-N X\n-N X\n").len(), 2);
+    }
+
+    #[test]
+    fn headings_and_bullets_of_markdown_are_no_rules() {
+        let found =
+            sections("**nat**\n-P PREROUTING ACCEPT\n## filter table\n-P INPUT DROP\n### IPv6\n-P INPUT DROP\n");
+        let told: Vec<_> = found.iter().map(|s| (s.context.table.as_deref(), s.context.family)).collect();
+        assert_eq!(told, [(Some("nat"), None), (Some("filter"), None), (None, Some(Family::V6))]);
+        let s = &sections("* -P INPUT ACCEPT\n- `-A INPUT -j DROP`\n1. -A INPUT -j ACCEPT\n* a remark\n")[0];
+        assert_eq!(s.text.as_ref(), "-P INPUT ACCEPT\n-A INPUT -j DROP\n-A INPUT -j ACCEPT\n* a remark\n");
+        // A remark between rules begins no other listing.
+        assert_eq!(kinds("*filter\n:INPUT ACCEPT [0:0]\n# nat\n-A INPUT -j DROP\nCOMMIT\n"), [(Kind::Save, 1)]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
             return Frame::Begin(Kind::IpJson, Some("json".to_owned()));
         }
         ':' if line.len() > 1 => return Frame::Part(Kind::Save),
-        '*' if !Table::builtin_chains(line[1..].trim()).is_empty() => {
+        '*' if !Table::builtin_chains(&line[1..]).is_empty() => {
             return Frame::Begin(Kind::Save, Some(line.to_owned()));
         }
         '#' if open != Kind::Exports => {
@@ -108,7 +108,9 @@ pub(super) fn classify(line: &str, open: Kind) -> Frame {
     if is_list_header(line) {
         return Frame::Part(Kind::List);
     }
-    if let Some(context) = command_line(line).or_else(|| heading(line)) {
+    // In a file of iptables-save a line with `#` is a remark on them, not a heading.
+    let remark = first == '#' && open == Kind::Save;
+    if let Some(context) = command_line(line).or_else(|| heading(line).filter(|_| !remark)) {
         return Frame::Context(context);
     }
     if is_list_row(line) {
@@ -230,9 +232,31 @@ fn host_of(words: &[&str]) -> Option<String> {
     (!host.is_empty()).then_some(host)
 }
 
-/// `Table: nat` (RHEL's service status, also localised), `IPV6 (raw):` (ufw show), `NAT:` (written by hand).
+/// A line of a list or of inline code in Markdown without its marks, where a line of a listing stands behind them.
+pub(super) fn without_bullet(line: &str) -> &str {
+    let bare = line.trim_start();
+    let mut rest = bare;
+    if let Some(item) = rest.strip_prefix(['*', '-', '+', '•']).filter(|r| r.starts_with(' ')) {
+        rest = item.trim_start();
+    } else if let Some((n, item)) = rest.split_once(". ").or_else(|| rest.split_once(") "))
+        && is_number(n)
+    {
+        rest = item.trim_start();
+    }
+    if let Some(code) = rest.strip_prefix('`').and_then(|r| r.trim_end().strip_suffix('`')) {
+        rest = code;
+    }
+    let listed = rest.get(..3).is_some_and(|w| matches!(w, "-A " | "-P " | "-N "))
+        || rest.strip_prefix('*').is_some_and(|t| !Table::builtin_chains(t).is_empty())
+        || rest.starts_with(':') && rest.contains(" [")
+        || chain_name(rest).is_some();
+    if rest.len() < bare.len() && listed { rest } else { line }
+}
+
+/// `Table: nat` (RHEL's service status, also localised), `IPV6 (raw):` (ufw show), `NAT:`, `**nat**`, `### IPv6` (a
+/// person).
 fn heading(line: &str) -> Option<Context> {
-    let line = line.trim_end_matches(':');
+    let line = line.trim_matches(|c: char| c.is_whitespace() || "*#=_:".contains(c));
     let named = line
         .split_once(": ")
         .filter(|(head, table)| !head.contains(char::is_whitespace) && !Table::builtin_chains(table.trim()).is_empty());
@@ -250,6 +274,15 @@ fn heading(line: &str) -> Option<Context> {
         return Some(Context { family: Some(family), table: Some(table.to_owned()), ..Context::default() });
     }
     let low = line.to_ascii_lowercase();
+    let family = match low.as_str() {
+        "ipv4" | "iptables" | "ipv4 rules" => Some(Family::V4),
+        "ipv6" | "ip6tables" | "ipv6 rules" => Some(Family::V6),
+        _ => None,
+    };
+    if family.is_some() {
+        return Some(Context { family, ..Context::default() });
+    }
+    let low = low.strip_suffix(" table").or_else(|| low.strip_prefix("table ")).unwrap_or(&low).to_owned();
     (!Table::builtin_chains(&low).is_empty()).then(|| Context { table: Some(low), ..Context::default() })
 }
 

@@ -16,11 +16,27 @@ pub const NO_TABLE: &str = "no table is named before this line; taken as table f
 /// Nothing is lost: every line becomes a rule, a chain, part of the frame (`*table`, `COMMIT`, a comment) or a
 /// diagnostic.
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
-    let mut reader = Reader { set: Ruleset::new(family), table: None, open: false, closed: false, diags: Vec::new() };
+    let mut reader = Reader {
+        set: Ruleset::new(family),
+        table: None,
+        open: false,
+        closed: false,
+        twice: Vec::new(),
+        diags: Vec::new(),
+    };
     for (n, line) in text.lines().enumerate() {
         reader.line(line.trim(), n + 1);
     }
     reader.finish()
+}
+
+/// Commands that change the rules of a chain (iptables(8)), and stand in no listing.
+const CHANGES: &[&str] = &["-I", "--insert", "-D", "--delete", "-R", "--replace", "-F", "--flush"];
+
+/// Whether these words behind a `*` name a table: one of iptables, of an older one, or of ebtables. Stars mark
+/// headings, bullets and bold words, too.
+fn is_table(name: &str) -> bool {
+    !Table::builtin_chains(name).is_empty() || matches!(name, "rawpost" | "broute")
 }
 
 struct Reader {
@@ -32,6 +48,8 @@ struct Reader {
     /// Whether a `COMMIT` has not been followed by a `*table`: lines here are in no table, and iptables-restore refuses
     /// them.
     closed: bool,
+    /// Tables that begin more than once.
+    twice: Vec<String>,
     diags: Vec<Diagnostic>,
 }
 
@@ -40,12 +58,14 @@ impl Reader {
         let Some(first) = line.chars().next() else { return };
         match first {
             '#' => self.comment(line, n),
-            '*' => self.begin(line[1..].trim(), n),
+            '*' if is_table(&line[1..]) => self.begin(&line[1..], n),
             ':' | '[' | '-' if self.closed => {
                 self.diags.push(Diagnostic::at(n, "after COMMIT and in no table; left out"))
             }
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),
+            // A fence of Markdown around the listing.
+            '`' if line.starts_with("```") => {}
             _ if line == "COMMIT" => (self.open, self.closed) = (false, self.closed || self.open),
             _ => self.diags.push(Diagnostic::at(n, "not a line of iptables-save; left out")),
         }
@@ -75,8 +95,9 @@ impl Reader {
             self.diags.push(Diagnostic::at(n, "the table before this line has no COMMIT"));
         }
         if self.set.table(name).is_some() {
-            self.diags
-                .push(Diagnostic::at(n, format!("table {name} appears again; its lines are joined to the first")));
+            let said = format!("table {name} appears again; its lines are joined to the first, and none is certain");
+            self.diags.push(Diagnostic::at(n, said));
+            self.twice.push(name.to_owned());
         }
         self.table = Some(self.place(name));
         (self.open, self.closed) = (true, false);
@@ -143,9 +164,14 @@ impl Reader {
             "-N" => {
                 self.current(n).chain_or_new(chain);
             }
-            _ => self
-                .diags
-                .push(Diagnostic::at(n, format!("{command} is not a line that iptables-save prints; left out"))),
+            _ => {
+                self.diags
+                    .push(Diagnostic::at(n, format!("{command} is not a line that iptables-save prints; left out")));
+                // What it would do to the chain is not worked out: the chain is not what stands here.
+                if CHANGES.contains(&command) && !chain.starts_with('-') {
+                    self.current(n).chain_or_new(chain).partial = true;
+                }
+            }
         }
     }
 
@@ -157,6 +183,9 @@ impl Reader {
             }
         }
         for table in &mut self.set.tables {
+            if self.twice.contains(&table.name) {
+                table.chains.iter_mut().for_each(|c| c.partial = true);
+            }
             // A built-in chain that is never declared keeps its current policy (iptables-restore(8)).
             let name = table.name.clone();
             for chain in &mut table.chains {
@@ -244,6 +273,23 @@ mod tests {
         assert!(set.chain("filter", "INPUT").is_some_and(|c| c.rules.is_empty()) && set.chain("nat", "X").is_none());
         assert_eq!(set.chain("nat", "PREROUTING").map(|c| c.rules.len()), Some(1));
         assert_eq!(diags.iter().filter(|d| d.message.contains("after COMMIT")).count(), 2, "{diags:?}");
+    }
+
+    #[test]
+    fn only_a_table_of_iptables_begins_one() {
+        for heading in ["**Manager 1**", "*** the firewall ***", "* what it does", "*Note"] {
+            let (set, diags) = read(&format!("{heading}\n-P INPUT DROP\n"), Family::V4);
+            assert_eq!(set.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["filter"], "{heading}");
+            assert!(diags.iter().any(|d| d.line == 1), "{heading}: {diags:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_a_chain_makes_it_uncertain() {
+        let (set, _) = read("*filter\n:INPUT ACCEPT [0:0]\n-I INPUT 1 -j DROP\nCOMMIT\n", Family::V4);
+        assert!(set.chain("filter", "INPUT").is_some_and(|c| c.partial));
+        let (set, diags) = read("*filter\n:INPUT ACCEPT\nCOMMIT\n*filter\n:INPUT DROP\nCOMMIT\n", Family::V4);
+        assert!(set.chain("filter", "INPUT").is_some_and(|c| c.partial), "{diags:?}");
     }
 
     #[test]

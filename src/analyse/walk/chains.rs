@@ -107,9 +107,8 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         let world = self.world;
         let Some(table_at) = world.rules.tables.iter().position(|t| t.name == table_name) else {
-            // `iptables-save -t nat` shows one table; what shows several shows all that are loaded.
-            let may_hide = world.view.source != Source::Live && world.rules.tables.len() == 1;
-            if table_name == "filter" && may_hide {
+            // On a host a table that is not there is not loaded; a text may only not show it.
+            if table_name == "filter" && world.view.source == Source::Capture {
                 self.out.may_end(&cells, "the filter table is not in the text", None);
             }
             return cells;
