@@ -208,7 +208,8 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub input: Input,
     /// A file with one packet a line, as JSON objects with the names of these options; answers likewise
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "src", "dport", "dst", "in_interface", "sport"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["proto", "src", "dport", "dst", "in_interface", "sport", "tcp_flags"])]
     pub packets: Option<PathBuf>,
     /// Protocol, e.g. tcp or udp
     #[arg(long, required_unless_present = "packets")]
@@ -228,6 +229,9 @@ pub struct TraceArgs {
     /// Source port, a number or the name of a service
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub sport: Option<u16>,
+    /// Flags of TCP, e.g. ACK or SYN,ACK; absent: a SYN alone, which opens a connection
+    #[arg(long)]
+    pub tcp_flags: Option<String>,
     /// The instant, e.g. 2026-11-24T08:00:00Z, for rules with dates
     #[arg(long)]
     pub at: Option<String>,

@@ -29,8 +29,9 @@ use answers::gets_in;
 
 pub use answers::gets_in::GetsIn;
 pub use answers::lockout::{Access, Entrant, WayIn, alone, ways_in};
+pub use answers::packet::Packet;
 pub use answers::reach::{Because, Exposure, Reach};
-pub use answers::trace::{Packet, Trace};
+pub use answers::trace::Trace;
 pub use inventory::endpoint::{Endpoint, EndpointKind};
 pub use inventory::known::{Known, ServiceClass, known};
 pub use inventory::ownership::{Manager, owner, rule_owner};

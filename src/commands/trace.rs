@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, input, json_line, print, print_exact};
 use crate::analyse::{Analysis, Packet, Trace};
 use crate::cli::TraceArgs;
-use crate::model::{Family, Proto, View};
+use crate::model::{Family, Proto, View, tcp_flags};
 
 /// Answers about one packet, or one a line.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
@@ -45,6 +45,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         dport: args.dport,
         interface: args.in_interface.clone(),
         at,
+        flags: args.tcp_flags.as_deref().map(flags).transpose().map_err(bad_flags)?,
     };
     let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
     if other {
@@ -119,7 +120,19 @@ fn in_family(proto: Proto, src: IpAddr) -> Proto {
 }
 
 /// The names of the options, with `-` or `_`.
-const KEYS: &[&str] = &["proto", "src", "dst", "sport", "dport", "in_interface", "in-interface", "interface", "at"];
+const KEYS: &[&str] = &[
+    "proto",
+    "src",
+    "dst",
+    "sport",
+    "dport",
+    "in_interface",
+    "in-interface",
+    "interface",
+    "at",
+    "tcp_flags",
+    "tcp-flags",
+];
 
 fn packet(line: &str) -> Result<Packet, String> {
     let v: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))?;
@@ -165,11 +178,21 @@ fn packet(line: &str) -> Result<Packet, String> {
         dport: port("dport")?,
         interface,
         at,
+        flags: text("tcp_flags")?.or(text("tcp-flags")?).map(|f| flags(&f)).transpose()?,
     };
     if p.dst.is_some_and(|d| Family::of(d) != p.family()) {
         return Err("src and dst are of two families".to_owned());
     }
     Ok(p)
+}
+
+/// Flags as rules write them (`SYN,ACK`; iptables-extensions(8)), in any case.
+fn flags(text: &str) -> Result<u8, String> {
+    tcp_flags(&text.to_ascii_uppercase()).ok_or_else(|| format!("{text} are no flags of TCP"))
+}
+
+fn bad_flags(what: String) -> Failure {
+    Failure::failed(what, "name them like SYN,ACK; known are FIN, SYN, RST, PSH, ACK, URG, ALL and NONE")
 }
 
 fn instant(text: &str) -> Result<i64, String> {
@@ -180,6 +203,11 @@ fn instant(text: &str) -> Result<i64, String> {
 
 fn as_text(t: &Trace) -> String {
     let mut out = format!("{}: {}\n", t.verdict, t.why);
+    for (word, lines) in [("not judged", &t.not_judged), ("assumed", &t.assumed)] {
+        for line in lines {
+            let _ = writeln!(out, "  {word}: {line}");
+        }
+    }
     for s in &t.path {
         let _ = writeln!(out, "  {:9} {:8} {}", s.result, s.table, s.text);
     }
@@ -195,5 +223,6 @@ fn as_json(t: &Trace) -> Value {
                 "result": s.result.to_string()})
         })
         .collect();
-    json!({"verdict": t.verdict.to_string(), "why": t.why, "path": path})
+    json!({"verdict": t.verdict.to_string(), "why": t.why, "path": path, "assumed": t.assumed,
+        "not_judged": t.not_judged})
 }

@@ -322,6 +322,10 @@ impl Gather {
             return;
         }
         self.view.routes.get_or_insert_default().extend(routes);
+        let sources = ip::route_sources(&part.section.text);
+        if !sources.is_empty() {
+            self.addresses(part, sources);
+        }
     }
 
     fn say(&mut self, part: &Part, diags: Vec<Diagnostic>) {

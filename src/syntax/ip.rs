@@ -133,6 +133,20 @@ pub fn route_text(text: &str, told: Option<Family>) -> Vec<Route> {
     out
 }
 
+/// The host's own addresses that `ip route` names: `192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1`.
+pub fn route_sources(text: &str) -> Vec<LocalAddr> {
+    text.lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let behind = |what: &str| words.iter().position(|w| *w == what).and_then(|at| words.get(at + 1)).copied();
+            let net = Net::parse_any(words.first()?)?;
+            let addr: IpAddr = behind("src")?.parse().ok()?;
+            let own = net.contains(addr) && behind("via").is_none();
+            own.then(|| Some(LocalAddr { addr, prefix: net.prefix()?, interface: behind("dev")?.to_owned() }))?
+        })
+        .collect()
+}
+
 /// States in the second column of `ip -br addr` (RFC 2863).
 const BRIEF: &[&str] = &["UP", "DOWN", "UNKNOWN", "LOWERLAYERDOWN", "DORMANT", "TESTING", "NOTPRESENT"];
 
@@ -195,6 +209,14 @@ pub(super) fn is_route_line(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_names_an_address_of_the_host() {
+        let text = "default via 192.0.2.254 dev eth0 src 192.0.2.1\n10.8.0.0/24 via 192.0.2.9 dev eth0 src 192.0.2.1\n\
+            192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1\n";
+        let own = LocalAddr { addr: [192, 0, 2, 1].into(), prefix: 24, interface: "eth0".into() };
+        assert_eq!(route_sources(text), [own]);
+    }
 
     #[test]
     fn reads_what_ip_prints() {

@@ -137,6 +137,7 @@ fn answers(view: &View) -> String {
                 dport: Some(dport),
                 interface: None,
                 at: None,
+                flags: None,
             };
             if view.rules(family).is_some() {
                 let _ = writeln!(out, "{:#?}", analysis.trace(&packet));

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::analyse::Analysis;
+use crate::analyse::answers::packet::Packet;
 use crate::analyse::answers::reach::{Exposure, Reach};
-use crate::analyse::answers::trace::Packet;
 use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
 use crate::analyse::walk::verdict::Verdict;
 use crate::model::{AddrSet, Family, Login, Proto, Ruleset, Table, View};

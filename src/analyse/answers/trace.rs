@@ -4,45 +4,18 @@ use std::net::IpAddr;
 
 use crate::analyse::answers::engine::Engine;
 use crate::analyse::answers::explain::{Explained, Passes, explain};
-use crate::analyse::packets::cell::{Cell, Rest, port};
+use crate::analyse::answers::packet::Packet;
+use crate::analyse::answers::remarks;
+use crate::analyse::packets::cell::{Cell, Rest, SYN, port};
+use crate::analyse::packets::test::Place;
 use crate::analyse::surroundings::Surroundings;
 use crate::analyse::surroundings::addresses::loopback;
+use crate::analyse::surroundings::place::Placed;
 use crate::analyse::walk::chains::Walk;
 use crate::analyse::walk::hooks::{self, Bound};
 use crate::analyse::walk::outcomes::End;
 use crate::analyse::walk::verdict::{RuleRef, Step, StepResult, Verdict};
 use crate::model::{AddrSet, Family, Proto, View};
-
-/// A hypothetical new packet (conntrack NEW, TCP SYN, ICMP echo request) to the host; `None` means *any*.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Sender.
-    pub src: IpAddr,
-    /// Destination; absent: one of the host's addresses.
-    pub dst: Option<IpAddr>,
-    /// Protocol.
-    pub proto: Proto,
-    /// Source port.
-    pub sport: Option<u16>,
-    /// Destination port.
-    pub dport: Option<u16>,
-    /// Interface it arrives on; any but `lo` when not given.
-    pub interface: Option<String>,
-    /// The instant, seconds since 1970 UTC; that of the view when not given.
-    pub at: Option<i64>,
-}
-
-impl Packet {
-    /// A new packet from an address to a port.
-    pub fn new(src: IpAddr, proto: Proto, dport: Option<u16>) -> Self {
-        Self { src, dst: None, proto, sport: None, dport, interface: None, at: None }
-    }
-
-    /// IPv4 or IPv6.
-    pub fn family(&self) -> Family {
-        Family::of(self.src)
-    }
-}
 
 /// Verdict and way of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +28,23 @@ pub struct Trace {
     pub rule: Option<RuleRef>,
     /// Every rule on the way.
     pub path: Vec<Step>,
+    /// What was taken for so, because nothing tells.
+    pub assumed: Vec<String>,
+    /// What the kernel does with such a packet that the rules do not decide.
+    pub not_judged: Vec<String>,
 }
 
 impl Trace {
     /// There is nothing that a packet could be followed through.
     pub fn unknown(why: &str) -> Self {
-        Self { verdict: Verdict::Depends, why: why.to_owned(), rule: None, path: Vec::new() }
+        Self {
+            verdict: Verdict::Depends,
+            why: why.to_owned(),
+            rule: None,
+            path: Vec::new(),
+            assumed: Vec::new(),
+            not_judged: Vec::new(),
+        }
     }
 
     /// The step that decides: what the reason is about, else of a packet that gets in the last of the filter that met
@@ -86,44 +70,77 @@ impl Trace {
 pub fn trace(engine: &Engine, packet: &Packet) -> Trace {
     let world = &engine.world;
     let own = packet.interface.as_deref() == Some("lo");
-    let Some((dst, bound)) = destination(world, packet.dst, own) else {
-        return Trace::unknown(&format!(
-            "the host has no {} address that packets from outside reach",
-            world.family.label()
-        ));
-    };
     let mut walk = Walk::new(world, &engine.compiled, packet.proto, true);
-    let cell = Cell {
-        src: AddrSet::single(packet.src),
-        rest: Rest::arriving(
-            dst,
-            port(packet.proto, packet.sport),
-            port(packet.proto, packet.dport),
-            packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i)),
-        ),
+    let mut assumed = Vec::new();
+    let (dst, bound, places) = match packet.dst {
+        // What arrives on lo was sent there because it is for the host.
+        Some(a) if own => (AddrSet::single(a), Bound::Local, vec![Place::Told]),
+        Some(a) => (AddrSet::single(a), Bound::Anywhere, places(world, a, &mut assumed)),
+        None => {
+            let mut set = world.reachable_local().unwrap_or_else(|any| any);
+            if own {
+                set = set.or(&loopback(world.family));
+            }
+            (set, Bound::Local, vec![Place::Told])
+        }
     };
-    hooks::run(&mut walk, vec![cell], bound);
-    let (verdict, why, rule) = verdict(&walk, world.view, world.family);
-    Trace { verdict, why, rule, path: walk.path.unwrap_or_default() }
+    if dst.is_empty() {
+        let label = world.family.label();
+        return Trace::unknown(&format!("the host has no {label} address that packets from outside reach"));
+    }
+    let iif = packet.interface.as_deref().map_or_else(|| world.ifaces.outside(), |i| world.ifaces.named(i));
+    let (sport, dport) = (port(packet.proto, packet.sport), port(packet.proto, packet.dport));
+    let mut rest = Rest::arriving(dst, sport, dport, iif);
+    rest.flags = packet.flags.filter(|_| packet.proto == Proto::TCP).unwrap_or(SYN);
+    let either = places.len() > 1;
+    let cells = places
+        .into_iter()
+        .map(|place| {
+            let mut rest = Rest { place, ..rest.clone() };
+            if either && let Some(a) = packet.dst {
+                let why = walk.out.reason(not_known(a), None);
+                rest.doubt = rest.doubt.behind(why, place != Place::Away);
+            }
+            Cell { src: AddrSet::single(packet.src), rest }
+        })
+        .collect();
+    hooks::run(&mut walk, cells, bound);
+    assumed.extend(remarks::meant(world, packet));
+    remarks::assumed(&walk, &mut assumed);
+    let not_judged = remarks::not_judged(world, packet);
+    let (mut verdict, mut why, rule) = verdict(&walk, world.view, world.family);
+    if let Some(first) = not_judged.first().filter(|_| verdict == Verdict::Accept) {
+        (verdict, why) = (Verdict::Depends, format!("these rules let it through ({why}), but {first}"));
+    }
+    Trace { verdict, why, rule, path: walk.path.unwrap_or_default(), assumed, not_judged }
 }
 
-/// The destinations of a question, and how the routing decision is made; `None` when there are none. `own`: it
-/// arrives on `lo`.
-fn destination(world: &Surroundings, asked: Option<IpAddr>, own: bool) -> Option<(AddrSet, Bound)> {
-    match asked {
-        // What arrives on lo was sent there because it is for the host.
-        Some(a) if own => Some((AddrSet::single(a), Bound::Local)),
-        None if own => {
-            Some((world.reachable_local().unwrap_or_else(|any| any).or(&loopback(world.family)), Bound::Local))
+/// Where a destination may be, and what is assumed of it.
+fn places(world: &Surroundings, a: IpAddr, assumed: &mut Vec<String>) -> Vec<Place> {
+    match world.place(a) {
+        Placed::Known => vec![Place::Told],
+        Placed::Here(why) => {
+            assumed.extend(why);
+            vec![Place::Here]
         }
-        // With captured text an explicit destination is the host's unless the rules tell otherwise.
-        Some(a) if world.local.is_none() && !world.foreign.contains(a) => Some((AddrSet::single(a), Bound::Local)),
-        Some(a) => Some((AddrSet::single(a), Bound::Anywhere)),
-        None => {
-            let set = world.reachable_local().unwrap_or_else(|any| any);
-            (!set.is_empty()).then_some((set, Bound::Local))
+        Placed::Away(why) => {
+            assumed.push(why);
+            vec![Place::Away]
+        }
+        Placed::Unknown => {
+            assumed.push(format!("{}, `ip addr` shows it: both ways were followed", not_known(a)));
+            let mut ways = vec![Place::Here, Place::Away];
+            // The last address of a network of 24 bits or less.
+            if matches!(a, IpAddr::V4(v4) if v4.octets()[3] == u8::MAX) {
+                ways.push(Place::Many);
+            }
+            ways
         }
     }
+}
+
+fn not_known(a: IpAddr) -> String {
+    format!("whether {a} is an address of this host is not known")
 }
 
 /// The one verdict of all ends, or *depends*, with its reason and the rule that this is about.

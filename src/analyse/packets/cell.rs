@@ -1,7 +1,7 @@
 //! Sets of packets: a cell is a box of sources, destinations, ports and interfaces, with what the way so far
 //! has written on the packets (marks, tracking, NAT). Splitting a cell by a test is exact.
 
-use crate::analyse::packets::test::{Test, addrs, states};
+use crate::analyse::packets::test::{Place, Test, addrs, states};
 use crate::analyse::surroundings::interfaces::InterfaceSet;
 use crate::model::{AddrSet, Net, PortSet, Proto};
 
@@ -48,11 +48,18 @@ pub struct Rest {
     pub track: Track,
     /// Destination and ports before NAT.
     pub orig: Option<Box<(AddrSet, PortSet)>>,
-    /// REDIRECT has sent them to the host itself, to an address that is not known.
-    pub to_host: bool,
+    /// What is assumed of where the destination is.
+    pub place: Place,
+    /// Flags of TCP (RFC 9293 section 3.1).
+    pub flags: u8,
     /// Why it is not certain that these packets come this way.
     pub doubt: Doubt,
 }
+
+/// The flag of a packet that opens a TCP connection.
+pub const SYN: u8 = 2;
+/// The flag of one that belongs to a connection.
+pub const ACK: u8 = 16;
 
 impl Rest {
     /// A new packet as it arrives from outside, on any of these interfaces.
@@ -67,7 +74,8 @@ impl Rest {
             connmark: Some(0),
             track: Track::Before,
             orig: None,
-            to_host: false,
+            place: Place::Told,
+            flags: SYN,
             doubt: Doubt::default(),
         }
     }
@@ -158,6 +166,7 @@ impl Cell {
             Test::Sport(set) => self.rest.sport.is_disjoint(set),
             Test::Dport(set) => self.rest.dport.is_disjoint(set),
             Test::In(set) => self.rest.iif.is_disjoint(set),
+            Test::Placed(place) => self.rest.place != *place,
             Test::Always(yes) => !*yes,
             _ => false,
         }
@@ -237,6 +246,14 @@ impl Cell {
                     Some(Some(m)) => self.whole((m & mask == *value) != *not),
                     None => Split { unsure: Some("the mark is not known"), ..self.whole(true) },
                 }
+            }
+            Test::Placed(place) => {
+                let hit = self.rest.place == *place;
+                self.whole(hit)
+            }
+            Test::Flags(not, mask, comp) => {
+                let hit = self.rest.flags & mask == *comp;
+                self.whole(hit != *not)
             }
             Test::State(not, wanted) => {
                 let have = match self.rest.track {

@@ -3,8 +3,9 @@
 
 use super::test::cost;
 use super::{addrtype, ipset};
-use crate::analyse::packets::test::{Meaning, Test, addrs, states};
+use crate::analyse::packets::test::{Meaning, Place, Test, addrs, states};
 use crate::analyse::surroundings::Surroundings;
+use crate::analyse::surroundings::place::multicast;
 use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
 
 /// A rule ready to be walked.
@@ -89,7 +90,8 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
         Match::EitherPorts(not, p) => {
             with_ports(proto, Test::OneOf(*not, vec![vec![Test::Sport(p.clone())], vec![Test::Dport(p.clone())]]))
         }
-        Match::TcpFlags(not, mask, comp) => Sure(Test::Always(proto == Proto::TCP && (0x02 & mask == *comp) != *not)),
+        Match::TcpFlags(not, mask, comp) if proto == Proto::TCP => Sure(Test::Flags(*not, *mask, *comp)),
+        Match::TcpFlags(..) => Sure(Test::Always(false)),
         Match::TcpOption(..) => Unsure("TCP options are not part of the question".to_owned()),
         Match::IcmpType(not, kind, codes) => {
             // A new connection over ICMP is an echo request (nf_conntrack_proto_icmp.c knows three more, obsolete).
@@ -106,7 +108,7 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
             Sure(if *end == End::Src { Test::Src(set) } else { Test::Dst(set) })
         }
         Match::AddrType(not, end, types, limit) => addrtype::meaning(world, *not, *end, types, *limit),
-        Match::PktType(not, kind) => Sure(Test::Always((kind == "unicast" || kind == "host") != *not)),
+        Match::PktType(not, kind) => Sure(frame(world, *not, kind)),
         Match::Set(not, name, ends) => ipset::meaning(world, *not, name, ends, proto),
         Match::Mark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: false }),
         Match::ConnMark(not, value, mask) => Sure(Test::Mark { not: *not, value: *value, mask: *mask, conn: true }),
@@ -161,6 +163,23 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
         },
         Match::Unknown(words) => Unsure(format!("whether {words} holds is not known")),
     }
+}
+
+/// The frame of a packet to many is to many, and NAT does not change that.
+fn frame(world: &Surroundings, not: bool, kind: &str) -> Test {
+    let many = multicast(world.family);
+    let (set, placed) = match kind {
+        "unicast" | "host" => (world.spread.complement(), false),
+        "multicast" => (many, false),
+        "broadcast" => (world.spread.minus(&many), true),
+        _ => return Test::Always(not),
+    };
+    if world.local.is_some() {
+        return Test::OrigDst(addrs(set, not));
+    }
+    let place = |p, test| vec![Test::Placed(p), test];
+    let told = [Place::Told, Place::Here, Place::Away].map(|p| place(p, Test::OrigDst(set.clone())));
+    Test::OneOf(not, told.into_iter().chain([place(Place::Many, Test::Always(placed))]).collect())
 }
 
 /// Ports are matched in protocols that have them only.

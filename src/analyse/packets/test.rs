@@ -3,6 +3,20 @@
 use crate::analyse::surroundings::interfaces::InterfaceSet;
 use crate::model::{AddrSet, Net, PortSet};
 
+/// What is assumed of a destination that nothing tells the place of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing: the surroundings tell.
+    #[default]
+    Told,
+    /// It is the host's own, also where REDIRECT has sent packets to an address that is not known.
+    Here,
+    /// It is another host's.
+    Away,
+    /// It is the broadcast address of a network of the host.
+    Many,
+}
+
 /// A condition with a certain answer for each packet.
 #[derive(Clone, Debug)]
 pub enum Test {
@@ -28,6 +42,10 @@ pub enum Test {
     OrigDport(PortSet),
     /// `(mark & mask) == value`, of the connection when the last is set.
     Mark { not: bool, value: u32, mask: u32, conn: bool },
+    /// What is assumed of where the destination is.
+    Placed(Place),
+    /// `flags & mask == comp` of TCP, negated when the first is set.
+    Flags(bool, u8, u8),
     /// Tracking state; bits of [`states`], negated when the first is set.
     State(bool, u8),
     /// One of these groups holds; negated when the first is set.
@@ -76,7 +94,7 @@ pub enum Meaning {
 pub fn cost(test: &Test) -> u8 {
     match test {
         Test::Always(_) => 0,
-        Test::Dport(_) | Test::State(..) | Test::Mark { .. } => 1,
+        Test::Dport(_) | Test::State(..) | Test::Mark { .. } | Test::Placed(_) | Test::Flags(..) => 1,
         Test::In(_) | Test::Out(..) => 2,
         Test::Dst(_) | Test::Sport(_) => 3,
         Test::OrigDst(_) | Test::OrigDport(_) => 4,

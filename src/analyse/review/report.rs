@@ -37,7 +37,7 @@ pub const NOT_JUDGED: &[&str] = &[
     "TPROXY",
     "conntrack helpers",
     "flows already established",
-    "broadcast and multicast",
+    "who has joined a multicast group",
     "tcp_wrappers and exports",
     "AF_PACKET readers",
 ];

@@ -80,9 +80,6 @@ impl Spoken {
                 spoken.here.unite(asked(&spec).unwrap_or_else(|| AddrSet::empty(rules.family)));
             }
         }
-        if spoken.beyond.is_empty() {
-            return spoken;
-        }
         for table in &rules.tables {
             for rule in
                 table.chain("INPUT").map(|c| c.rules.as_slice()).unwrap_or_default().iter().filter(|r| r.has("-d"))

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod bridges;
 pub mod interfaces;
+pub mod place;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ use std::net::IpAddr;
 use self::addresses::{Spoken, anycast, bound, cluster_addresses, link_local, loopback, unreachable};
 use self::bridges::{bridges, of_containers};
 use self::interfaces::{InterfaceSet, Interfaces};
+use self::place::{broadcast, multicast, sent_out};
+use crate::model::names::interfaces::is_bridge;
 use crate::model::{AddrSet, Family, LocalAddr, Net, Rule, Ruleset, Source, View};
 
 /// The surroundings of one family's rules.
@@ -30,6 +33,15 @@ pub struct Surroundings<'a> {
     pub foreign: AddrSet,
     /// For captured text: addresses that rules, sockets or a part of the list speak of as the host's.
     own: AddrSet,
+    /// For captured text: those that the text lists.
+    listed: AddrSet,
+    /// For captured text: networks of bridges, and others that rules send out by an interface.
+    bridges: Vec<(Net, String)>,
+    sent: Vec<(Net, String)>,
+    /// For captured text: networks that its addresses and routes tell the way to.
+    near: Vec<(Net, String)>,
+    /// Multicast, and the broadcast addresses of the host's networks: what is sent there is for the host, too.
+    pub spread: AddrSet,
     /// For captured text: destinations of NAT that only an assumption calls another host's.
     pub beyond: AddrSet,
     /// Whether any rule asks for a date.
@@ -55,7 +67,9 @@ impl<'a> Surroundings<'a> {
         let ifaces = Interfaces::new(view, Some(rules), named);
         let local = view.local_addrs(family).map(|l| l.or(&loopback(family)).or(&anycast(view, family)));
         let routes = view.routes(family);
-        let bridges = if local.is_none() || routes.is_none() { bridges(Some(rules)) } else { Vec::new() };
+        let untold = local.is_none() || routes.is_none();
+        let bridges = if untold { bridges(Some(rules)) } else { Vec::new() };
+        let sent = if untold { sent_out(rules) } else { Vec::new() };
         let mut foreign = unreachable(family);
         for (net, _) in &bridges {
             if let Some(set) = AddrSet::from_net(*net) {
@@ -66,7 +80,8 @@ impl<'a> Surroundings<'a> {
         for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
             foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
-        let (mut own, mut beyond) = (AddrSet::empty(family), AddrSet::empty(family));
+        let (mut own, mut beyond, mut listed) =
+            (AddrSet::empty(family), AddrSet::empty(family), AddrSet::empty(family));
         if local.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
             // What a socket is bound to is the host's, whatever else speaks of it.
@@ -76,6 +91,7 @@ impl<'a> Surroundings<'a> {
             beyond = spoken.beyond.minus(&spoken.here.or(&bound)).minus(&foreign);
             foreign = foreign.or(&beyond);
             own = spoken.here.minus(&foreign).or(&bound);
+            listed = bound;
         }
         // The networks that the host's own addresses are in.
         let near = |a: &LocalAddr| Family::of(a.addr) == family && !a.addr.is_loopback() && a.prefix < family.bits();
@@ -86,8 +102,11 @@ impl<'a> Surroundings<'a> {
             .filter(|a| near(a))
             .map(|a| (Net::new(a.addr, a.prefix), a.interface.clone()))
             .collect();
+        let of_bridges = bridges.iter().chain(sent.iter().filter(|(_, i)| is_bridge(i)));
+        let spread = multicast(family).or(&broadcast(family, near.iter().chain(of_bridges).map(|(n, _)| *n)));
         let routes = match routes {
             Some(all) => {
+                near.extend(all.iter().filter(|r| r.net.mask != 0).map(|r| (r.net, r.interface.clone())));
                 let mut list: Vec<(Net, InterfaceSet)> =
                     all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
                 // That there is no route at all is not concluded from a text.
@@ -96,10 +115,20 @@ impl<'a> Surroundings<'a> {
                 }
                 Some(list)
             }
-            None if !(bridges.is_empty() && near.is_empty()) => {
-                near.extend(bridges);
-                let mut list: Vec<(Net, InterfaceSet)> = near.into_iter().map(|(n, i)| (n, ifaces.named(&i))).collect();
-                list.push((Net::any(family), ifaces.outside()));
+            None if !(bridges.is_empty() && near.is_empty() && sent.is_empty()) => {
+                let mut list: Vec<(Net, InterfaceSet)> = Vec::new();
+                for (net, iface) in near.iter().chain(&bridges).chain(&sent) {
+                    let by = ifaces.named(iface);
+                    match list.iter_mut().find(|(n, _)| n == net) {
+                        // Rules may send one network out by several.
+                        Some((_, ifs)) => *ifs = &*ifs | &by,
+                        None => list.push((*net, by)),
+                    }
+                }
+                // The rest of the world is not behind a bridge.
+                let bridged = |i: u16| is_bridge(ifaces.show(i)) && list.iter().any(|(_, by)| by.contains(i));
+                let rest: InterfaceSet = ifaces.outside().into_iter().filter(|i| !bridged(*i)).collect();
+                list.push((Net::any(family), if rest.is_empty() { ifaces.outside() } else { rest }));
                 Some(list)
             }
             None => None,
@@ -122,6 +151,11 @@ impl<'a> Surroundings<'a> {
             local,
             foreign,
             own,
+            listed,
+            bridges,
+            sent,
+            near,
+            spread,
             beyond,
             dated,
             changed_sets,
@@ -152,7 +186,7 @@ impl<'a> Surroundings<'a> {
 
     /// Splits destinations by the way out.
     pub fn ways(&self, dst: &AddrSet) -> Vec<(AddrSet, Way)> {
-        let Some(routes) = &self.routes else { return vec![(dst.clone(), Way::Out(self.ifaces.all()))] };
+        let Some(routes) = &self.routes else { return vec![(dst.clone(), Way::Out(self.ifaces.outside()))] };
         let mut left = dst.clone();
         let mut out = Vec::new();
         for (net, ifs) in routes {
@@ -227,8 +261,8 @@ impl<'a> Surroundings<'a> {
         }
         if self.view.routes(self.family).is_none() && self.rules.table("nat").is_some() {
             out.push(format!(
-                "{label}: routes are not in the text, `ip route` shows them; container networks are taken \
-                from the rules of their bridges"
+                "{label}: routes are not in the text, `ip route` shows them; the way to a network is taken from the \
+                rules that send packets there"
             ));
         }
         if let Some(at) = self.at.filter(|_| self.dated && self.view.source == Source::Capture) {

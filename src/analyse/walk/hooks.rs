@@ -2,8 +2,8 @@
 //! raw, mangle and nat PREROUTING, the routing decision, then mangle, filter and security INPUT and nat INPUT,
 //! or mangle, filter and security FORWARD and POSTROUTING.
 
-use crate::analyse::packets::cell::{Cell, Track, split_all};
-use crate::analyse::packets::test::Test;
+use crate::analyse::packets::cell::{ACK, Cell, SYN, Track, split_all};
+use crate::analyse::packets::test::{Place, Test};
 use crate::analyse::surroundings::Way;
 use crate::analyse::surroundings::addresses::{link_local, loopback};
 use crate::analyse::walk::chains::Walk;
@@ -36,7 +36,7 @@ pub fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
     let cells = cells
         .into_iter()
         .map(|mut c| {
-            if matches!(c.rest.track, Track::Before | Track::Template) {
+            if matches!(c.rest.track, Track::Before | Track::Template) && opens(c.rest.flags) {
                 c.rest.track = Track::New;
             }
             c
@@ -65,6 +65,13 @@ pub fn run(walk: &mut Walk, cells: Vec<Cell>, bound: Bound) {
     walk.out.end(forward, Verdict::Accept, "no rule concerns it", None);
 }
 
+/// Whether connection tracking takes up a connection at a packet with these TCP flags: at a SYN, and in the middle at
+/// one with an ACK alone (nf_conntrack_proto_tcp.c, tcp_new; `nf_conntrack_tcp_loose` is on by default).
+fn opens(flags: u8) -> bool {
+    const FIN_SYN_RST_ACK: u8 = 0x17;
+    matches!(flags & FIN_SYN_RST_ACK, SYN | ACK)
+}
+
 /// Packets of the host itself, which arrive on `lo`.
 fn own(walk: &Walk, cell: &Cell) -> bool {
     !cell.rest.iif.is_empty() && cell.rest.iif == walk.world.ifaces.named("lo")
@@ -90,11 +97,16 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
         c.rest.dst = dst;
         c
     };
+    // What is sent to many is delivered to the host (ip_route_input_slow, ip6_route_input).
+    let many = cell.rest.dst.and(&world.spread);
+    if !many.is_empty() {
+        local.push(with(many.clone()));
+    }
     let inner = cell.rest.dst.and(&loopback(world.family));
     if !inner.is_empty() {
         to_loopback(walk, with(inner.clone()), local);
     }
-    let dst = cell.rest.dst.minus(&inner);
+    let dst = cell.rest.dst.minus(&inner).minus(&many);
     if dst.is_empty() {
         return;
     }
@@ -108,7 +120,8 @@ fn route(walk: &mut Walk, cell: Cell, bound: Bound, local: &mut Vec<Cell>, forwa
                 forward.push(with(on));
             }
         }
-        None if cell.rest.to_host => local.push(with(dst)),
+        None if cell.rest.place == Place::Away => forward.push(with(dst)),
+        None if matches!(cell.rest.place, Place::Here | Place::Many) => local.push(with(dst)),
         None if world.is_foreign(&dst) => forward.push(with(dst)),
         None if !translated || world.is_own(&dst) || cell.rest.orig.as_ref().is_some_and(|o| o.0 == dst) => {
             local.push(with(dst));
@@ -161,6 +174,10 @@ fn leave(walk: &mut Walk, cells: Vec<Cell>) -> Vec<Cell> {
         walk.out.end(cells, Verdict::Drop, "the host does not forward packets", None);
         return Vec::new();
     }
+    // ip_forward, ip6_forward: only what is sent to this host's own hardware address, also where NAT has sent it on.
+    let split = split_all(cells, &[Test::OrigDst(world.spread.clone())]);
+    walk.out.end(split.hit, Verdict::Drop, "a packet to many hosts is never forwarded", None);
+    let cells = split.miss;
     // ip6_forward: a link-local sender is answered with an ICMP error.
     let cells = if world.family == Family::V6 {
         let split = split_all(cells, &[Test::Src(link_local(Family::V6))]);

@@ -3,11 +3,12 @@
 use range_set_blaze::RangeSetBlaze;
 
 use crate::analyse::packets::cell::{Cell, Track, split_all};
-use crate::analyse::packets::test::Test;
+use crate::analyse::packets::test::{Place, Test};
 use crate::analyse::surroundings::addresses::link_local;
+use crate::analyse::surroundings::place::multicast;
 use crate::analyse::walk::outcomes::Outcomes;
 use crate::analyse::walk::verdict::Verdict;
-use crate::model::{AddrSet, MarkMasks, Net, PortSet, Target};
+use crate::model::{AddrSet, Family, MarkMasks, Net, PortSet, Target};
 
 /// A cell after a target that only marks.
 pub fn write(mut cell: Cell, target: &Target) -> Cell {
@@ -50,6 +51,12 @@ pub fn translate(outcomes: &mut Outcomes, cells: Vec<Cell>, target: &Target) -> 
                 }
                 out.extend(to_ports(outcomes, cell, dst.as_ref(), to.ports.as_ref()));
             }
+            // Which address is taken depends on its scope, and on the kernel (nf_nat_redirect_ipv6).
+            Target::Redirect(_)
+                if outcomes.world.family == Family::V6 && cell.rest.dst.meets(&multicast(Family::V6)) =>
+            {
+                outcomes.end(vec![cell], Verdict::Depends, "where REDIRECT sends multicast is not judged", None);
+            }
             Target::Redirect(to) => {
                 for index in cell.rest.iif.clone() {
                     let mut part = cell.clone();
@@ -68,7 +75,7 @@ pub fn translate(outcomes: &mut Outcomes, cells: Vec<Cell>, target: &Target) -> 
                             None => {
                                 let mut moved = to_ports(outcomes, part, None, to.as_ref());
                                 for c in &mut moved {
-                                    c.rest.to_host = true;
+                                    c.rest.place = Place::Here;
                                 }
                                 out.extend(moved);
                             }
@@ -158,6 +165,9 @@ fn moved(outcomes: &mut Outcomes, cell: Cell, dst: Option<&AddrSet>, ports: Opti
     for mut c in rest {
         if c.rest.orig.is_none() {
             c.rest.orig = Some(Box::new((c.rest.dst.clone(), c.rest.dport.clone())));
+        }
+        if c.rest.dst != dst {
+            c.rest.place = Place::Told;
         }
         c.rest.dst.clone_from(&dst);
         c.rest.dport.clone_from(&ports);

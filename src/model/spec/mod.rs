@@ -12,6 +12,7 @@ use super::{Family, Net, PortSet, Proto};
 
 pub(super) use target::is_extension;
 pub use target::{BitOp, MarkMasks, NatTo, Target};
+pub use words::flags as tcp_flags;
 
 /// An interface name; a trailing `+` matches every name that begins so (iptables(8), `-i`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

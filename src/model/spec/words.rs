@@ -47,7 +47,7 @@ pub(super) fn ports(text: &str) -> Option<PortSet> {
 }
 
 /// Bits of the TCP flags byte (RFC 9293 section 3.1).
-pub(super) fn flags(text: &str) -> Option<u8> {
+pub fn flags(text: &str) -> Option<u8> {
     if let Some(n) = text.strip_prefix("0x") {
         return u8::from_str_radix(n, 16).ok();
     }

@@ -90,6 +90,12 @@ pub const SERVER: [[&str; 3]; 2] = [["10.0.0.1", "10.1.0.1", "172.20.0.1"], ["fd
 /// Addresses behind the server.
 pub const INNER: [[&str; 2]; 2] = [["172.20.0.2", "172.20.0.3"], ["fd20::2", "fd20::3"]];
 
+/// Addresses of many hosts, the server among them, by the interface that they are sent to.
+pub const MANY: [[[&str; 2]; 2]; 2] = [
+    [["10.0.0.255", "255.255.255.255"], ["10.1.0.255", "224.0.0.1"]],
+    [["ff02::1", "ff05::2"], ["ff02::1", "ff02::2"]],
+];
+
 impl Nets {
     pub fn new() -> Self {
         let (client, server, inner) = (Space::new(), Space::new(), Space::new());

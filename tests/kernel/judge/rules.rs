@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use portcullis::analyse::Packet;
 use portcullis::model::{Family, Proto};
 
-use super::net::{INNER, SERVER};
+use super::net::{INNER, MANY, SERVER};
 
 /// xorshift64*: small, and the same on every machine.
 pub struct Dice(u64);
@@ -686,7 +686,9 @@ pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
         _ => Proto::TCP,
     };
     let i = family(f);
-    let all: Vec<&str> = SERVER[i].iter().chain(&SERVER[i][..2]).chain(&INNER[i]).copied().collect();
+    let interface = usize::try_from(dice.roll(2)).unwrap();
+    let all: Vec<&str> =
+        SERVER[i].iter().chain(&SERVER[i][..2]).chain(&INNER[i]).chain(&MANY[i][interface]).copied().collect();
     let dst: IpAddr = dice.pick(&all).parse().unwrap();
     let ports = proto.has_ports();
     // Most source ports are all different; some are of the few that rules name.
@@ -698,7 +700,8 @@ pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
         proto,
         sport: ports.then_some(sport),
         dport: ports.then(|| DPORTS[usize::try_from(dice.roll(DPORTS.len() as u64)).unwrap()]),
-        interface: Some(dice.pick(&["s0", "s1"]).to_owned()),
+        interface: Some(["s0", "s1"][interface].to_owned()),
         at: Some(at),
+        flags: None,
     }
 }

@@ -47,6 +47,7 @@ impl Range {
             nets.client.within(move || {
                 let s = Socket::new(domain(f), Type::RAW, Some(Protocol::from(255))).unwrap();
                 s.bind_device(Some(device.as_bytes())).unwrap();
+                s.set_broadcast(true).unwrap();
                 s
             })
         });
