@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 or IPv6.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
@@ -29,7 +29,7 @@ impl Family {
         }
     }
 
-    /// The greatest address as a number; also the mask of a single host.
+    /// The highest address as a number; also the mask of a single host.
     pub fn max(self) -> u128 {
         match self {
             Self::V4 => u128::from(u32::MAX),
@@ -45,7 +45,7 @@ impl Family {
         }
     }
 
-    /// The name of a tool of iptables for this family: `tool("-save")` is `iptables-save` or `ip6tables-save`.
+    /// The name of an iptables tool for this family: `tool("-save")` is `iptables-save` or `ip6tables-save`.
     pub fn tool(self, what: &str) -> String {
         match self {
             Self::V4 => format!("iptables{what}"),
@@ -53,7 +53,7 @@ impl Family {
         }
     }
 
-    /// `v4` or `v6`, as files of rules are named.
+    /// `v4` or `v6`, as in the names of rules files.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::V4 => "v4",
@@ -94,7 +94,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// The whole family.
+    /// All addresses of the family.
     pub fn any(family: Family) -> Self {
         Self { family, addr: 0, mask: 0 }
     }
@@ -105,7 +105,7 @@ impl Net {
         Self { family, addr: number(addr), mask: family.max() }
     }
 
-    /// A network from an address and a prefix length; longer prefixes than the family has are cut.
+    /// A network from an address and a prefix length; longer prefixes than the family allows are cut to its width.
     pub fn new(addr: IpAddr, prefix: u8) -> Self {
         let family = Family::of(addr);
         let mask = prefix_mask(family, prefix);
@@ -136,7 +136,7 @@ impl Net {
         Some(Self { family, addr: number(addr) & mask, mask })
     }
 
-    /// Reads an address or network of either family.
+    /// Reads an address or a network of either family.
     pub fn parse_any(text: &str) -> Option<Self> {
         Self::parse(text, Family::V4).or_else(|| Self::parse(text, Family::V6))
     }
@@ -146,18 +146,18 @@ impl Net {
         Family::of(addr) == self.family && number(addr) & self.mask == self.addr
     }
 
-    /// Prefix length, `None` for a mask with holes.
+    /// Prefix length; `None` for a mask with holes.
     pub fn prefix(&self) -> Option<u8> {
         let len = self.mask.count_ones() as u8;
         (prefix_mask(self.family, len) == self.mask).then_some(len)
     }
 
-    /// The address with this one's bits where the other network's mask has none (NETMAP).
+    /// This network's bits where the other network's mask has none, the other's address elsewhere (NETMAP).
     pub fn within(&self, other: Self) -> IpAddr {
         self.family.show(other.addr | (self.addr & !other.mask & self.family.max()))
     }
 
-    /// The address behind the network's first: by custom its gateway's.
+    /// The address after the network's first one, by custom the gateway's.
     pub fn first_host(&self) -> IpAddr {
         self.family.show((self.addr | 1) & self.family.max())
     }

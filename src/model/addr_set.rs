@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use super::addr::{number, prefix_mask};
 use super::{Family, Net};
 
-/// An exact set of addresses of one family. Taking one range out of a set of many costs no more than finding it,
-/// so that a chain of a hundred thousand rules is walked in linear time.
+/// An exact set of addresses of one family. Removing one range from a set of many costs no more than finding it, so
+/// that a chain of a hundred thousand rules is walked in linear time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AddrSet {
     family: Family,
@@ -16,7 +16,7 @@ pub struct AddrSet {
     ranges: BTreeMap<u128, u128>,
 }
 
-/// A mask with more holes than this cannot be unfolded into ranges.
+/// Masks with more free bits above the holes than this are not expanded into ranges.
 const MAX_FREE_HIGH_BITS: u32 = 16;
 
 impl AddrSet {
@@ -30,7 +30,7 @@ impl AddrSet {
         Self { family, ranges: BTreeMap::from([(0, family.max())]) }
     }
 
-    /// The addresses of a network; `None` when the mask has too many holes to unfold (more than 2^16 separate ranges).
+    /// The addresses of a network; `None` when the mask has so many holes that it makes more than 2^16 separate ranges.
     pub fn from_net(net: Net) -> Option<Self> {
         let free = !net.mask & net.family.max();
         let low = free.trailing_ones().min(u32::from(net.family.bits()));
@@ -52,7 +52,7 @@ impl AddrSet {
         Some(Self { family: net.family, ranges: ranges.into_iter().collect() })
     }
 
-    /// Ranges of numbers, ascending and apart.
+    /// A set from ranges of numbers, ascending and disjoint.
     pub(crate) fn from_spans(family: Family, spans: impl IntoIterator<Item = (u128, u128)>) -> Self {
         Self { family, ranges: joined(spans.into_iter().collect()) }
     }
@@ -62,7 +62,7 @@ impl AddrSet {
         self.ranges.iter().map(|(a, b)| (*a, *b))
     }
 
-    /// One range, both ends included.
+    /// One range, both ends inclusive.
     pub fn range(from: IpAddr, to: IpAddr) -> Self {
         let family = Family::of(from);
         if Family::of(to) != family || number(from) > number(to) {
@@ -76,7 +76,7 @@ impl AddrSet {
         Self::range(addr, addr)
     }
 
-    /// Adds a contiguous network (networks with holes add what can be unfolded).
+    /// Adds a network; one with too many holes to expand is left out.
     pub fn insert_net(&mut self, net: Net) {
         if let Some(more) = Self::from_net(net) {
             for (a, b) in more.ranges {
@@ -85,7 +85,7 @@ impl AddrSet {
         }
     }
 
-    /// Adds every address of another set.
+    /// Adds all addresses of another set.
     pub fn add(&mut self, other: &Self) {
         if alike(self, other) {
             let mut all: Vec<(u128, u128)> = self.spans().chain(other.spans()).collect();
@@ -99,7 +99,7 @@ impl AddrSet {
         }
     }
 
-    /// Adds every address of another set, which may be the larger one.
+    /// Adds all addresses of another set, which may be the larger one.
     pub fn unite(&mut self, mut other: Self) {
         if other.ranges.len() > self.ranges.len() {
             std::mem::swap(self, &mut other);
@@ -108,7 +108,7 @@ impl AddrSet {
     }
 
     fn put(&mut self, mut from: u128, mut to: u128) {
-        // The range before may reach up to this one.
+        // The previous range may overlap or touch this one.
         if let Some((a, b)) = self.ranges.range(..=from).next_back().map(|(a, b)| (*a, *b)) {
             if b >= to {
                 return;
@@ -143,7 +143,7 @@ impl AddrSet {
         }
     }
 
-    /// The ranges that share an address with `from..=to`, ascending.
+    /// The ranges that overlap `from..=to`, ascending.
     fn touching(&self, from: u128, to: u128) -> impl Iterator<Item = (u128, u128)> + '_ {
         let before = self.ranges.range(..from).next_back().filter(|(_, b)| **b >= from);
         before.into_iter().chain(self.ranges.range(from..=to)).map(|(a, b)| (*a, *b))
@@ -154,29 +154,29 @@ impl AddrSet {
         self.family
     }
 
-    /// Whether it holds no address.
+    /// Whether it contains no address.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Whether it holds every address of the family.
+    /// Whether it contains every address of the family.
     pub fn is_full(&self) -> bool {
         self.ranges.get(&0) == Some(&self.family.max())
     }
 
-    /// Whether the address is in it.
+    /// Whether it contains the address.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let n = number(addr);
         Family::of(addr) == self.family && self.touching(n, n).next().is_some()
     }
 
-    /// The only address in it, if it holds exactly one.
+    /// Its only address, if it contains exactly one.
     pub fn only(&self) -> Option<IpAddr> {
         let (a, b) = self.ranges.first_key_value()?;
         (a == b && self.ranges.len() == 1).then(|| self.family.show(*a))
     }
 
-    /// Any one address in it.
+    /// Its lowest address.
     pub fn first(&self) -> Option<IpAddr> {
         self.ranges.keys().next().map(|n| self.family.show(*n))
     }
@@ -216,7 +216,7 @@ impl AddrSet {
         out
     }
 
-    /// Addresses in this one only.
+    /// Addresses in this set but not in the other.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         if alike(self, other) {
@@ -242,7 +242,7 @@ impl AddrSet {
         Self { family: self.family, ranges: out.into_iter().collect() }
     }
 
-    /// Takes every address of another set out.
+    /// Removes all addresses of another set.
     pub fn remove(&mut self, other: &Self) {
         if other.ranges.len() > self.ranges.len() || alike(self, other) {
             *self = self.minus(other);
@@ -253,7 +253,7 @@ impl AddrSet {
         }
     }
 
-    /// Every other address of the family.
+    /// All other addresses of the family.
     #[must_use]
     pub fn complement(&self) -> Self {
         let mut out = Vec::with_capacity(self.ranges.len() + 1);
@@ -268,18 +268,18 @@ impl AddrSet {
         Self { family: self.family, ranges: out.into_iter().collect() }
     }
 
-    /// Whether the two share an address.
+    /// Whether the two sets share an address.
     pub fn meets(&self, other: &Self) -> bool {
         let (few, many) = if self.ranges.len() <= other.ranges.len() { (self, other) } else { (other, self) };
         few.ranges.iter().any(|(a, b)| many.touching(*a, *b).next().is_some())
     }
 
-    /// Whether it shares an address with a network; `true` for networks whose mask has holes.
+    /// Whether it may share an address with a network: always `true` for masks with holes.
     pub fn may_meet(&self, net: Net) -> bool {
         net.prefix().is_none() || self.touching(net.addr, net.addr | (!net.mask & net.family.max())).next().is_some()
     }
 
-    /// The ranges, both ends included, ascending.
+    /// The ranges, both ends inclusive, ascending.
     pub fn ranges(&self) -> Vec<(IpAddr, IpAddr)> {
         self.ranges.iter().map(|(a, b)| (self.family.show(*a), self.family.show(*b))).collect()
     }
@@ -313,14 +313,14 @@ impl AddrSet {
     }
 }
 
-/// Whether two sets hold about as many ranges, and more than a few: then going through both once is cheaper than
-/// looking each range of one up in the other.
+/// Whether two sets have about as many ranges, and more than a few: merging them is then cheaper than looking up each
+/// range of one in the other.
 fn alike(x: &AddrSet, y: &AddrSet) -> bool {
     let (few, many) = (x.ranges.len().min(y.ranges.len()), x.ranges.len().max(y.ranges.len()));
     few > 2 && few * 8 > many
 }
 
-/// Sorted ranges that may touch or overlap, as ranges that do not.
+/// Merges sorted ranges that may touch or overlap.
 fn joined(sorted: Vec<(u128, u128)>) -> BTreeMap<u128, u128> {
     let mut out: Vec<(u128, u128)> = Vec::with_capacity(sorted.len());
     for (from, to) in sorted {
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(net.to_string(), "10.0.3.0/255.0.255.0");
     }
 
-    /// A set of small addresses, and the same as bits.
+    /// A set of small addresses, and the same as a bit map.
     fn small(list: &[(u8, u8)]) -> (AddrSet, [bool; 256]) {
         let (mut set, mut bits) = (AddrSet::empty(Family::V4), [false; 256]);
         for (a, b) in list {

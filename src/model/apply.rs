@@ -3,18 +3,18 @@
 use super::spec::is_extension;
 use super::{Chain, Family, Policy, Rule, Ruleset, Table, Target};
 
-/// Why a table of a restore script was refused; the table is then as it was.
+/// Why a table of a restore script was refused; that table is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyError {
-    /// Line of the script, from 1.
+    /// Line of the script, counted from 1.
     pub line: usize,
-    /// What iptables would say, in short.
+    /// A short form of iptables' own message.
     pub message: String,
 }
 
 impl Ruleset {
-    /// Applies a restore script as `iptables-restore --noflush` would. A table with a bad line stays as it was,
-    /// and the script ends there; tables committed before it stay committed, as in the kernel.
+    /// Applies a restore script as `iptables-restore --noflush` would. The script ends at the first bad line: its table
+    /// stays unchanged, and tables committed before it stay committed, as in the kernel.
     pub fn apply(&mut self, script: &str) -> Result<(), ApplyError> {
         let mut draft: Option<Table> = None;
         for (i, line) in script.lines().enumerate() {
@@ -93,11 +93,11 @@ fn command(table: &mut Table, line: &str) -> Result<(), String> {
     }
 }
 
-/// `:CHAIN POLICY [counters]`: sets a policy; creates a user-defined chain, or empties it.
+/// `:CHAIN POLICY [counters]`: sets a policy; creates a user-defined chain or flushes it.
 fn declare(table: &mut Table, rest: &str) -> Result<(), String> {
     let mut words = rest.split_whitespace();
     let name = words.next().ok_or("a chain without a name")?;
-    // 28 characters work, 29 are refused (XT_EXTENSION_MAXNAMELEN less the terminator).
+    // 28 characters are accepted, 29 refused (XT_EXTENSION_MAXNAMELEN minus the terminator).
     if name.len() > 28 {
         return Err(format!("chain name {name} is longer than 28 characters"));
     }
@@ -133,19 +133,19 @@ fn delete_chain(table: &mut Table, name: &str) -> Result<(), String> {
 
 /// The chain or target that a rule jumps to.
 fn jumps_to(rule: &Rule) -> Option<String> {
-    // The family only matters for addresses, which are not asked for here.
+    // The family only affects addresses, which do not matter here.
     match rule.spec(Family::V4).target {
         Target::Jump(name, _) | Target::Goto(name) => Some(name),
         _ => None,
     }
 }
 
-/// A jump to a chain that is not there is refused by the kernel (`--test` on nft does not see it).
+/// The kernel refuses a jump to a chain that does not exist (`--test` with the nft variant does not notice).
 fn check_jumps(table: &Table) -> Result<(), String> {
     for chain in &table.chains {
         for name in chain.rules.iter().filter_map(jumps_to) {
             if table.chain(&name).is_none() && !is_extension(&name) {
-                return Err(format!("{} jumps to {name}, which is not there", chain.name));
+                return Err(format!("{} jumps to {name}, which does not exist", chain.name));
             }
         }
     }

@@ -1,22 +1,23 @@
-//! What became of the files that boot loads while a trial ran: the trial itself writes nothing there, but somebody may.
+//! What happened to the files that boot loads while a trial ran: the trial writes nothing to them, but somebody else
+//! may.
 
-/// What somebody wrote into a file that boot loads.
+/// What somebody wrote to a file that boot loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BootHolds {
-    /// A trial: rules of ours with dates.
+    /// Rules of a trial: ours, with dates.
     Trial,
     /// The plan of the pending trial, without dates.
     Plan,
-    /// Something else, and nothing of the trial.
+    /// Something else, without any rule of the trial.
     Other,
 }
 
-/// A file that boot loads and that is not as it should be.
+/// A file that boot loads and that changed while the trial ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootFile {
-    /// Where.
+    /// Its path.
     pub path: String,
-    /// What it holds.
+    /// What it contains.
     pub holds: BootHolds,
 }
 
@@ -30,14 +31,14 @@ impl BootHolds {
         }
     }
 
-    /// Whether the next boot would bring back what nobody kept.
+    /// Whether the next boot would load rules that nobody has kept.
     pub fn is_bad(self) -> bool {
         self != Self::Other
     }
 }
 
 impl BootFile {
-    /// What is to be said of such files, a sentence for all that hold the same, without its full stop.
+    /// A sentence for each kind of content, without its full stop, naming all files that have it.
     pub fn say(files: &[Self]) -> Vec<(BootHolds, String)> {
         let mut kinds: Vec<BootHolds> = files.iter().map(|f| f.holds).collect();
         kinds.sort_unstable();
@@ -54,11 +55,10 @@ impl BootFile {
                     kind,
                     match kind {
                         BootHolds::Trial => format!(
-                            "{names} {hold} rules of a trial: somebody saved while it ran, and a boot \
-                    would load them; {cure}"
+                            "{names} {hold} rules of a trial: somebody saved while it ran, and boot would load them; {cure}"
                         ),
                         BootHolds::Plan => format!(
-                            "{names} {hold} the plan on trial: somebody saved it, and a boot would load it; {cure}"
+                            "{names} {hold} the plan on trial: somebody saved it, and boot would load it; {cure}"
                         ),
                         BootHolds::Other => format!(
                             "{names} {} changed by somebody while the trial ran; nothing of the trial is in {it}",

@@ -1,15 +1,15 @@
-//! Why something was not done, as a code: JSON has its word, and the exit code follows from it.
+//! Why something was not done, as a code: it has a word in JSON and decides the exit code.
 
 use std::fmt;
 
-/// Exit code of what failed.
+/// Exit code for failures.
 pub const FAILED: u8 = 1;
-/// Exit code of bad usage.
+/// Exit code for bad usage.
 pub const USAGE: u8 = 2;
-/// Exit code of what a safety check refused.
+/// Exit code for refusals by a safety check.
 pub const REFUSED: u8 = 3;
 
-/// One table: each code with its meaning, its word and its exit code. A word is stable once it is published.
+/// One table: each code with its meaning, its word and its exit code. Published words are stable.
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $exit:ident;)*) => {
         /// Why something was not done.
@@ -19,7 +19,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All codes, in the order of their exit codes and words.
+            /// All codes, ordered by exit code and word.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The word in JSON. Two codes with different exit codes may share one.
@@ -29,7 +29,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The exit code of the program that ends with it.
+            /// The exit code of the program.
             pub fn exit(self) -> u8 {
                 match self {
                     $(Self::$name => $exit,)*
@@ -42,17 +42,17 @@ macro_rules! codes {
 codes! {
     /// A family refused the plan, or reads back differently.
     ApplyFailed = "apply-failed", FAILED;
-    /// It is captured text, not a host.
+    /// The input is captured text, not a host.
     Capture = "capture", FAILED;
-    /// The program itself is at fault.
+    /// A bug in the program.
     Defect = "defect", FAILED;
-    /// More time could not be given.
+    /// The trial could not be extended.
     ExtendFailed = "extend-failed", FAILED;
-    /// Unreadable or unknown input, a missing tool, and whatever has no code of its own.
+    /// Unreadable or unknown input, a missing tool, or anything without a code of its own.
     Failed = "failed", FAILED;
     /// The trial could not be kept and was reverted.
     KeepFailed = "keep-failed", FAILED;
-    /// The time of the trial is too short or too long.
+    /// The requested time of the trial is too short or too long.
     Limits = "limits", FAILED;
     /// Our saved rules could not be loaded.
     LoadFailed = "load-failed", FAILED;
@@ -60,71 +60,71 @@ codes! {
     NoTrial = "no-trial", FAILED;
     /// The plan changes nothing.
     Nothing = "nothing", FAILED;
-    /// There is nothing of ours to load.
+    /// No rules of ours have been saved.
     NothingSaved = "nothing-saved", FAILED;
-    /// The plan cannot be worked out.
+    /// The plan cannot be built.
     Plan = "plan", FAILED;
     /// The rehearsal failed.
     Rehearsal = "rehearsal", FAILED;
     /// The old rules are not back yet.
     RevertFailed = "revert-failed", FAILED;
-    /// The run directory does not work.
+    /// The run directory cannot be used.
     RunDir = "run-dir", FAILED;
     /// The files that boot loads could not be read or written.
     Save = "save", FAILED;
-    /// Our unit for the boot could not be installed.
+    /// Our boot unit could not be installed.
     Unit = "unit", FAILED;
     /// Rules or files could not be read.
     Unreadable = "unreadable", FAILED;
     /// A name has no address.
     Unresolved = "unresolved", FAILED;
-    /// What was written would not load at boot.
+    /// The written files would not load at boot.
     Unproven = "unproven", FAILED;
     /// The old rules were put back, but could not be read back.
     Unverified = "unverified", FAILED;
     /// Bad usage.
     Usage = "usage", USAGE;
-    /// Another portcullis is at work.
+    /// Another portcullis is running.
     Busy = "busy", REFUSED;
-    /// What boot loads holds the dates of a trial.
+    /// A file that boot loads contains the dates of a trial.
     Dated = "dated", REFUSED;
     /// The question was not answered with yes.
     Declined = "declined", REFUSED;
-    /// A file of ours holds what portcullis did not write.
+    /// A file of ours contains something that portcullis did not write.
     Foreign = "foreign", REFUSED;
-    /// The operator would be cut off.
+    /// The operator would be locked out.
     Lockout = "lockout", REFUSED;
-    /// The firewall or the files changed since they were shown.
+    /// The firewall or the files have changed since they were shown.
     Moved = "moved", REFUSED;
-    /// Rules are written to a regular file only.
+    /// Rules are only written to regular files.
     NoFile = "no-file", REFUSED;
-    /// The kernel cannot end a trial by itself.
+    /// The kernel could not end the trial on its own.
     NoFuse = "no-fuse", REFUSED;
-    /// No guard can be had.
+    /// No guard is available.
     NoGuard = "no-guard", REFUSED;
-    /// No new login has shown that the way in is open.
+    /// No new login has proved that the way in is open.
     NoProof = "no-proof", REFUSED;
     /// The change cannot be rehearsed.
     NoRehearsal = "no-rehearsal", REFUSED;
-    /// Nothing is changed where the run directory cannot be used.
+    /// Nothing is changed while the run directory cannot be used.
     NoRunDir = "run-dir", REFUSED;
     /// There is no terminal to ask on.
     NoTerminal = "no-terminal", REFUSED;
     /// The guard was given no trial to watch.
     NotGuarding = "no-trial", REFUSED;
-    /// A save would be one without the kept plan.
+    /// The save would not contain the kept plan.
     NotInForce = "not-in-force", REFUSED;
-    /// The kernel does not show the rules of the trial.
+    /// The trial's rules are not loaded in the kernel.
     NotLive = "not-live", REFUSED;
     /// Nothing would load the files at boot.
     NotLoaded = "not-loaded", REFUSED;
-    /// Only root may.
+    /// Only root may do this.
     NotRoot = "not-root", REFUSED;
     /// A trial is pending.
     Pending = "pending", REFUSED;
-    /// The plan takes kept rules away.
+    /// The plan removes kept rules.
     Replace = "replace", REFUSED;
-    /// Boot would load the rules before the sets that they name.
+    /// Boot would load the rules before the ipsets that they name.
     Sets = "sets", REFUSED;
     /// The old rules could not be stored.
     Snapshot = "snapshot", REFUSED;
@@ -132,7 +132,7 @@ codes! {
     TooLate = "too-late", REFUSED;
     /// A trial lasts one hour at most.
     TooLong = "too-long", REFUSED;
-    /// A table that cannot be read whole is not changed.
+    /// A table that cannot be read completely is not changed.
     UnreadableRules = "unreadable", REFUSED;
 }
 
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// Other programs rely on the words: the README lists them, by exit code.
+    /// Other programs rely on the words: the README lists them by exit code.
     #[test]
     fn the_words_are_those_that_are_published() {
         let (_, list) = include_str!("../../README.md").split_once("| exit | codes |\n|---|---|\n").unwrap();

@@ -1,4 +1,4 @@
-//! Numbers of things in words.
+//! Counted nouns.
 
 /// `1 rule`, `2 rules`.
 pub fn count(n: usize, what: &str) -> String {

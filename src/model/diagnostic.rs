@@ -1,25 +1,25 @@
-//! What a reader could not use, and where.
+//! Diagnostics: what a reader could not use, and where.
 
 use serde::Serialize;
 
-/// What a remark is about, as far as anybody asks.
+/// What a diagnostic is about, as far as any code asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiagnosticKind {
-    /// Something of the input that is not used, or not known.
+    /// Input that is not used or not understood.
     #[default]
     Remark,
-    /// What ought to be a list of services is none.
+    /// The input should have been a list of services but is not.
     NoServices,
-    /// An entry stands for hosts that it does not name.
+    /// An entry matches hosts that it does not name.
     UnnamedHosts,
 }
 
-/// One remark about an input: readers never fail, they say what they left out.
+/// One remark about an input: readers never fail, they report what they left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The file or tool the text came from; empty when the reader does not know.
+    /// The file or tool that the text came from; empty if the reader does not know.
     pub file: String,
-    /// Line number from 1; 0 when the remark is about the whole input.
+    /// Line number, counted from 1; 0 for a remark about the whole input.
     pub line: usize,
     /// One plain sentence.
     pub message: String,
@@ -39,7 +39,7 @@ impl Diagnostic {
         Self::at(0, message)
     }
 
-    /// With its place before it, e.g. `rules.txt:3: ...`.
+    /// The message after its place, e.g. `rules.txt:3: ...`.
     pub fn placed(&self) -> String {
         match (self.file.as_str(), self.line) {
             ("", _) => self.message.clone(),
@@ -48,14 +48,14 @@ impl Diagnostic {
         }
     }
 
-    /// The same remark, about this.
+    /// The same remark with this kind.
     #[must_use]
     pub fn of(mut self, kind: DiagnosticKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// The same remark with its origin.
+    /// The same remark with its source.
     #[must_use]
     pub fn in_file(mut self, file: &str) -> Self {
         file.clone_into(&mut self.file);

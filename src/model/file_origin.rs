@@ -1,13 +1,13 @@
-//! Where a file came from that is read on the operator's behalf.
+//! The origin of a file that is read on behalf of the operator.
 
-/// Who put it there.
+/// Whose file it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// The machine's administrator.
     Machine,
-    /// Nobody but the operator, in a place that is his alone.
+    /// The operator, in a directory that nobody else can write.
     Own,
-    /// Another user, by name, or one in whose home it lies.
+    /// Another user's, by name, or a file in that user's home.
     Other(String),
 }
 
@@ -16,19 +16,19 @@ pub enum Whose {
 pub struct FileOrigin {
     /// Its path.
     pub path: String,
-    /// Whose it is.
+    /// Whose file it is.
     pub whose: Whose,
-    /// When it was changed last, seconds since 1970 UTC.
+    /// When it was last changed, in seconds since 1970 UTC.
     pub changed: i64,
 }
 
 impl FileOrigin {
-    /// Whether the operator need not be told whose it is.
+    /// Whether it is the operator's own, so that its owner need not be shown.
     pub fn is_own(&self) -> bool {
         self.whose == Whose::Own
     }
 
-    /// The path, and whose it is where that is not plain.
+    /// The path, with the owner unless that is obvious.
     pub fn shown(&self) -> String {
         match &self.whose {
             Whose::Machine | Whose::Own => self.path.clone(),

@@ -1,4 +1,4 @@
-//! The values everything else speaks in. No I/O, no clock.
+//! The values that all other modules exchange. No I/O, no clock.
 
 mod addr;
 mod addr_set;

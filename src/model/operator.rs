@@ -1,32 +1,32 @@
-//! Who is at the other end of a trial, and the logins that may be his.
+//! Who is using the program, and the logins that may be theirs.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Who uses the program, as far as the host can tell. A trial's state file holds the word: an address, `console`,
+/// Who uses the program, as far as the host can tell. A trial's state file stores it as a word: an address, `console`,
 /// `unattended` or `unknown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Operator {
-    /// Somebody who is logged in over SSH from this address.
+    /// Logged in over SSH from this address.
     Ssh(IpAddr),
-    /// Somebody at a real terminal of the machine: a screen with a keyboard, a serial line.
+    /// At a real terminal of the machine: a screen with a keyboard, a serial line.
     Console,
-    /// Nobody: a job without a terminal and without SSH, as of cron, at, systemd or a configuration manager.
+    /// Nobody: a job without a terminal and without SSH, started by cron, at, systemd or a configuration manager.
     Unattended,
-    /// Somebody behind a pseudo-terminal, with no SSH server behind it.
+    /// Somebody at a pseudo-terminal without an SSH server above it.
     Unknown,
 }
 
 impl Operator {
-    /// Whether what he sees tells that the way in is open: only a console works without the network.
+    /// Whether keeping a trial needs a proof of access: only a console works without the network.
     pub fn needs_proof(self) -> bool {
         self != Self::Console
     }
 
-    /// Where he comes from over SSH.
+    /// The address of the SSH client.
     pub fn peer(self) -> Option<IpAddr> {
         if let Self::Ssh(peer) = self { Some(peer) } else { None }
     }
@@ -50,7 +50,7 @@ impl From<Operator> for String {
 }
 
 impl From<String> for Operator {
-    /// A word of another version says nothing: such an operator is not known.
+    /// A word written by another version is treated as unknown.
     fn from(word: String) -> Self {
         match word.as_str() {
             "console" => Self::Console,
@@ -60,14 +60,14 @@ impl From<String> for Operator {
     }
 }
 
-/// Where a login was seen.
+/// Where a login was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LoginSource {
     /// The connections of the SSH servers.
     Sessions,
     /// `/run/utmp`: who is logged in.
     Utmp,
-    /// `/var/log/wtmp`: the logins of the last months.
+    /// `/var/log/wtmp`: logins of the last months.
     Wtmp,
     /// The tool `wtmpdb`.
     Wtmpdb,
@@ -75,7 +75,7 @@ pub enum LoginSource {
     Lastlog,
     /// The tool `lastlog2`.
     Lastlog2,
-    /// What sshd wrote into the journal.
+    /// The messages of sshd in the journal.
     Journal,
 }
 
@@ -93,7 +93,7 @@ impl LoginSource {
         }
     }
 
-    /// Whether it tells who is logged in now, not who was.
+    /// Whether it lists current logins, not past ones.
     pub fn is_now(self) -> bool {
         matches!(self, Self::Sessions | Self::Utmp)
     }
@@ -102,20 +102,20 @@ impl LoginSource {
 /// A login from another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Whose.
+    /// The user.
     pub user: String,
-    /// From where.
+    /// The address it came from.
     pub peer: IpAddr,
-    /// The port of ours that it came to; `None` where that was not written down.
+    /// The local port of the connection; `None` if the source does not record it.
     pub port: Option<u16>,
-    /// When, seconds since 1970 UTC; `None` where that is not known.
+    /// When, in seconds since 1970 UTC; `None` if not known.
     pub at: Option<i64>,
-    /// Where it was seen.
+    /// Where it was found.
     pub seen: LoginSource,
 }
 
 impl Login {
-    /// Which one it is, in brackets behind its address.
+    /// A remark in parentheses that identifies the login, printed after its address.
     pub fn which(&self) -> String {
         if self.seen.is_now() {
             format!("{}, logged in now", self.user)
@@ -125,20 +125,19 @@ impl Login {
     }
 }
 
-/// The logins among which an operator is who is not known himself, and where they were looked for.
+/// The logins among which the operator is, when not known, and where we looked for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
-    /// Everybody who is logged in now, and the last who was.
+    /// Everybody who is logged in now, and the last past login.
     pub found: Vec<Login>,
-    /// What could be read.
+    /// The sources that could be read.
     pub read: Vec<LoginSource>,
     /// The ports on which SSH servers of this host listen, ascending.
     pub ports: Vec<u16>,
 }
 
 impl Logins {
-    /// Of all that were seen those that count: who is logged in now, and of the others the last. One without a time may
-    /// be that.
+    /// Keeps the logins that matter: all current ones, and the last past one. A login without a time may be the last.
     pub fn new(seen: Vec<Login>, read: Vec<LoginSource>, ports: Vec<u16>) -> Self {
         let last = seen.iter().filter(|l| !l.seen.is_now()).filter_map(|l| l.at).max();
         let mut found: Vec<Login> = Vec::new();
@@ -151,7 +150,7 @@ impl Logins {
         Self { found, read, ports }
     }
 
-    /// What was read, for a sentence.
+    /// The sources that could be read, for a sentence.
     pub fn sources(&self) -> String {
         self.read.iter().map(|s| s.label()).collect::<Vec<_>>().join(", ")
     }

@@ -1,4 +1,4 @@
-//! What the operator wants our chains to hold: the whole content, not an increment.
+//! What the operator wants our chains to contain: everything, not an increment.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,14 +32,14 @@ impl Action {
     }
 }
 
-/// From whom: a host or network that the operator names.
+/// The senders of a rule: a host or network named by the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
     /// Everybody, both families.
     Any,
     /// An address or a CIDR.
     Net(Net),
-    /// A host name and the addresses it had when the plan was made; none: not resolved yet.
+    /// A host name with the addresses it had when the plan was made; empty if it is not resolved yet.
     Name(String, Vec<IpAddr>),
 }
 
@@ -94,14 +94,14 @@ impl fmt::Display for Node {
     }
 }
 
-/// To what.
+/// The destination of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// An RPC service, all its ports, resolved at apply.
+    /// An RPC service with all its ports, resolved at apply.
     Service(String),
-    /// A port of the host; `None`: TCP and UDP.
+    /// A port of the host; without a protocol, TCP and UDP.
     Port(Option<Proto>, u16),
-    /// A published container port, by the host's port.
+    /// A published container port, given by the host's port.
     Published(Option<Proto>, u16),
 }
 
@@ -112,7 +112,9 @@ impl Goal {
         let (published, rest) = match text.split_once(':') {
             Some(("published" | "docker", rest)) => (true, rest),
             Some((word, _)) => {
-                return Err(format!("{word}: is not known; write published:9042/tcp for a container's port"));
+                return Err(format!(
+                    "the prefix {word}: is not known; write published:9042/tcp for a container's port"
+                ));
             }
             None => (false, text),
         };
@@ -133,7 +135,7 @@ impl Goal {
         }
     }
 
-    /// The protocols meant by a missing protocol.
+    /// The protocol, or TCP and UDP if there is none.
     pub fn protos(proto: Option<Proto>) -> Vec<Proto> {
         proto.map_or_else(|| vec![Proto::TCP, Proto::UDP], |p| vec![p])
     }
@@ -158,16 +160,16 @@ impl fmt::Display for Goal {
 pub struct PlanRule {
     /// What it does.
     pub action: Action,
-    /// From whom.
+    /// The senders.
     pub from: Vec<Node>,
-    /// To what.
+    /// The destinations.
     pub to: Vec<Goal>,
 }
 
-/// The ordered rules that our chains are to hold.
+/// The ordered rules that our chains are to contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// In order; the first that matches decides.
+    /// In order; the first match decides.
     pub rules: Vec<PlanRule>,
 }
 

@@ -7,7 +7,7 @@ use range_set_blaze::RangeSetBlaze;
 /// A set of TCP, UDP, SCTP or DCCP ports.
 pub type PortSet = RangeSetBlaze<u16>;
 
-/// An IP protocol by its IANA number (`/etc/protocols`).
+/// An IP protocol, by its IANA number (`/etc/protocols`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proto(pub u8);
 
@@ -51,7 +51,7 @@ impl Proto {
     /// ICMP for IPv6.
     pub const ICMP6: Self = Self(58);
 
-    /// Reads a protocol name or number; `None` for anything unknown and for `all`/`0`.
+    /// Reads a protocol name or number; `None` for unknown ones and for `all`/`0`.
     pub fn parse(text: &str) -> Option<Self> {
         let low = text.to_ascii_lowercase();
         if let Ok(n) = low.parse::<u8>() {

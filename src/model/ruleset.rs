@@ -5,14 +5,14 @@ use std::fmt;
 
 use super::{Family, Rule};
 
-/// What happens to a packet that no rule of a built-in chain decides.
+/// What happens to a packet for which no rule of a built-in chain decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// `ACCEPT`.
     Accept,
     /// `DROP`.
     Drop,
-    /// A built-in chain whose policy the text does not tell.
+    /// The text does not show the policy of this built-in chain.
     Unknown,
 }
 
@@ -33,11 +33,11 @@ pub struct Chain {
     pub name: String,
     /// `Some` for built-in chains.
     pub policy: Option<Policy>,
-    /// Policy counters, or the chain's (packets, bytes).
+    /// Counters of the policy or of the chain (packets, bytes).
     pub counters: (u64, u64),
     /// The rules in order.
     pub rules: Vec<Rule>,
-    /// The source names the chain (a jump to it) but does not show its rules, or shows only part.
+    /// The source names the chain (a rule jumps to it) but does not show its rules, or only some of them.
     pub partial: bool,
 }
 
@@ -58,9 +58,9 @@ impl Chain {
 pub struct Table {
     /// Name.
     pub name: String,
-    /// Chains in the order of the source.
+    /// Chains in source order.
     pub chains: Vec<Chain>,
-    /// The source did not show the whole table (one chain listed, cut, filtered).
+    /// The source does not show the whole table (only one chain, truncated, filtered).
     pub partial: bool,
     /// iptables itself cannot read it (`# Table 'x' is incompatible, use 'nft' tool.`).
     pub unreadable: bool,
@@ -96,12 +96,12 @@ impl Table {
         BUILTIN.iter().find(|(t, _)| *t == table).map_or(&[], |(_, c)| c)
     }
 
-    /// The five tables in the order a packet meets them.
+    /// The five tables, in the order in which a packet passes through them.
     pub fn names() -> impl Iterator<Item = &'static str> {
         BUILTIN.iter().map(|(t, _)| *t)
     }
 
-    /// The table as the kernel makes it: built-in chains, policy ACCEPT, no rules.
+    /// The table as the kernel creates it: built-in chains, policy ACCEPT, no rules.
     pub fn pristine(name: &str) -> Self {
         let mut t = Self::new(name);
         for c in Self::builtin_chains(name) {
@@ -115,7 +115,7 @@ impl Table {
         self.index.get(name).map(|i| &self.chains[*i])
     }
 
-    /// A chain by name, to change it.
+    /// A chain by name, mutable.
     pub fn chain_mut(&mut self, name: &str) -> Option<&mut Chain> {
         self.index.get(name).map(|i| &mut self.chains[*i])
     }
@@ -125,7 +125,7 @@ impl Table {
         self.index.get(name).copied()
     }
 
-    /// Adds a chain, or replaces one of the same name.
+    /// Adds a chain, or replaces the one with the same name.
     pub fn add(&mut self, chain: Chain) -> &mut Chain {
         let at = if let Some(i) = self.index.get(&chain.name) {
             self.chains[*i] = chain;
@@ -138,7 +138,7 @@ impl Table {
         &mut self.chains[at]
     }
 
-    /// Whether a rule jumps to the chain, the rules in `but` (chain, text) aside.
+    /// Whether a rule jumps to the chain, not counting the rules in `but` (chain, text).
     pub fn is_referenced(&self, name: &str, but: &[(&str, &str)]) -> bool {
         self.chains.iter().any(|c| {
             c.rules.iter().any(|r| {
@@ -149,7 +149,7 @@ impl Table {
         })
     }
 
-    /// The chain of that name, made (user-defined, empty) when it is not there.
+    /// The chain with that name; created empty and user-defined if it does not exist.
     pub fn chain_or_new(&mut self, name: &str) -> &mut Chain {
         match self.index.get(name) {
             Some(i) => &mut self.chains[*i],
@@ -157,14 +157,14 @@ impl Table {
         }
     }
 
-    /// Gives a user-defined chain another name, and lets the jumps to it follow; `false`: there is none.
+    /// Renames a user-defined chain and the jumps to it; `false` if it does not exist.
     pub fn rename(&mut self, name: &str, to: &str) -> bool {
         let Some(i) = self.index.get(name).copied().filter(|i| self.chains[*i].policy.is_none()) else { return false };
         self.index.remove(name);
         self.index.insert(to.to_owned(), i);
         self.chains[i].name = to.to_owned();
         for rule in self.chains.iter_mut().flat_map(|c| &mut c.rules) {
-            rule.follow(name, to);
+            rule.rename_jump(name, to);
         }
         true
     }
@@ -187,7 +187,7 @@ impl Table {
 pub struct Ruleset {
     /// IPv4 or IPv6.
     pub family: Family,
-    /// Tables in the order of the source.
+    /// Tables in source order.
     pub tables: Vec<Table>,
 }
 
@@ -205,12 +205,12 @@ impl Ruleset {
         self.tables.iter().find(|t| t.name == name)
     }
 
-    /// A table by name, to change it.
+    /// A table by name, mutable.
     pub fn table_mut(&mut self, name: &str) -> Option<&mut Table> {
         self.tables.iter_mut().find(|t| t.name == name)
     }
 
-    /// The table of that name, made pristine when it is not there.
+    /// The table with that name; created pristine if it does not exist.
     pub fn table_or_new(&mut self, name: &str) -> &mut Table {
         let at = self.tables.iter().position(|t| t.name == name).unwrap_or_else(|| {
             self.tables.push(Table::pristine(name));
@@ -229,8 +229,8 @@ impl Ruleset {
         self.tables.iter().flat_map(|t| &t.chains).map(|c| c.rules.len()).sum()
     }
 
-    /// Whether both hold the same tables, chains, policies and rules in the same order; counters,
-    /// line numbers and the order of chains do not count, nor do pristine tables.
+    /// Whether both have the same tables, chains, policies and rules in the same order. Ignores counters, line numbers,
+    /// the order of chains, and pristine tables.
     pub fn same_rules(&self, other: &Self) -> bool {
         self.without_noise() == other.without_noise()
     }

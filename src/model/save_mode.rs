@@ -1,18 +1,18 @@
-//! What a save writes for the next boot, in the words of every place that offers it.
+//! What a save writes for the next boot, in the words shown wherever it is offered.
 
 /// What goes into the files that boot loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveMode {
     /// Everything that is loaded.
     All,
-    /// Everything but what managers make anew themselves; DOCKER-USER and our own chains stay.
+    /// Everything but what managers rebuild themselves; DOCKER-USER and our own chains stay.
     Unmanaged,
-    /// Our own chains alone, in files of their own; a unit of ours loads them after the manager in charge.
+    /// Only our own chains, in files of their own; our unit loads them after the manager in charge.
     Ours,
 }
 
 impl SaveMode {
-    /// In the order in which they are offered; the one that fits the host comes first there.
+    /// The order in which they are offered, except that the one that fits the host comes first.
     pub const ALL: [Self; 3] = [Self::Ours, Self::Unmanaged, Self::All];
 
     /// The word on the command line.

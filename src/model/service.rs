@@ -1,10 +1,10 @@
-//! What listens: RPC services, sockets, and who is connected.
+//! What listens: RPC services and sockets; and who is connected.
 
 use std::net::IpAddr;
 
 use super::Proto;
 
-/// One RPC program on one (protocol, port), as `rpcinfo -p` lists it, versions gathered.
+/// One RPC program on one (protocol, port), as `rpcinfo -p` lists it, with all its versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcService {
     /// RPC program number; 100000 is the portmapper (`/etc/rpc`).
@@ -15,7 +15,7 @@ pub struct RpcService {
     pub proto: Proto,
     /// Port.
     pub port: u16,
-    /// Name as listed, else from the table of known programs, else the number.
+    /// Name as listed; otherwise from the table of known programs, otherwise the number.
     pub name: String,
 }
 
@@ -30,18 +30,18 @@ pub struct Socket {
     pub port: u16,
     /// Interface it is bound to (`%lo` in `ss`), if any.
     pub device: Option<String>,
-    /// An IPv6 socket that takes IPv6 only (IPV6_V6ONLY); `None` when the source cannot tell.
+    /// Whether an IPv6 socket takes only IPv6 (IPV6_V6ONLY); `None` if the source does not show it.
     pub v6only: Option<bool>,
-    /// Name of the process, where known.
+    /// Name of the process, if known.
     pub process: Option<String>,
 }
 
-/// An established connection of somebody to one of our ports.
+/// An established connection to one of our ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The other side.
+    /// Remote address.
     pub addr: IpAddr,
-    /// Our port.
+    /// Local port.
     pub port: u16,
     /// Transport.
     pub proto: Proto,

@@ -15,7 +15,7 @@ pub enum Source {
     Demo,
 }
 
-/// Which kernel interface `iptables` talks to.
+/// Which kernel interface `iptables` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// nf_tables.
@@ -44,7 +44,7 @@ pub struct Route {
     pub interface: String,
 }
 
-/// An ipset as far as the source shows it.
+/// An ipset, as far as the source shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpSet {
     /// Name.
@@ -53,9 +53,9 @@ pub struct IpSet {
     pub kind: String,
     /// `inet` or `inet6`; `None` for lists.
     pub family: Option<Family>,
-    /// How it was created: the words behind the type, e.g. `family inet hashsize 1024 netmask 24`.
+    /// How it was created: the words after the type, e.g. `family inet hashsize 1024 netmask 24`.
     pub options: String,
-    /// Entries as `ipset save` prints them (the words behind the name).
+    /// Entries as `ipset save` prints them (the words after the name).
     pub entries: Vec<String>,
 }
 
@@ -66,9 +66,9 @@ pub struct View {
     pub source: Source,
     /// Host name, or the file names.
     pub title: String,
-    /// e.g. `iptables v1.8.9 (nf_tables)`.
+    /// The version line, e.g. `iptables v1.8.9 (nf_tables)`.
     pub iptables: Option<String>,
-    /// Backend in use.
+    /// The variant in use.
     pub backend: Option<Backend>,
     /// IPv4 rules.
     pub v4: Option<Ruleset>,
@@ -78,13 +78,13 @@ pub struct View {
     pub rpc: Option<Vec<RpcService>>,
     /// Listening sockets.
     pub sockets: Option<Vec<Socket>>,
-    /// Established connections from others.
+    /// Established connections from other hosts.
     pub peers: Vec<Peer>,
-    /// The address that this SSH session comes from, and the local port it came to.
+    /// The peer address and the local port of this SSH session.
     pub ssh_peer: Option<(IpAddr, u16)>,
-    /// Who looks; `None` for a capture.
+    /// Who is looking; `None` for a capture.
     pub operator: Option<Operator>,
-    /// The logins among which he is, where he is not known himself.
+    /// The logins among which the operator is, when not known.
     pub logins: Option<Logins>,
     /// Clients named in /etc/exports.
     pub exports: Vec<String>,
@@ -99,34 +99,34 @@ pub struct View {
     /// `net.ipv4.ip_forward` / `net.ipv6.conf.all.forwarding`.
     pub forwarding: [Option<bool>; 2],
     /// The interfaces with `net.ipv4.conf.*.route_localnet`, which lets packets from outside reach 127/8; `all` for
-    /// every one. `None` when not known.
+    /// every one. `None` if not known.
     pub route_localnet: Option<Vec<String>>,
-    /// What else filters on this host (native nft chains, the other backend): accept becomes depends.
+    /// Other filters on this host (native nft chains, the other variant): accept becomes depends.
     pub other_filters: Vec<OtherFilter>,
-    /// Why the rules of a family could not be read, where that was tried ([`Family::index`]).
+    /// Why the rules of a family could not be read, if that was tried (by [`Family::index`]).
     pub unread: [Option<String>; 2],
     /// What could not be read or used.
     pub diagnostics: Vec<Diagnostic>,
-    /// Wall clock of the view, seconds since 1970 UTC.
+    /// Wall clock of the view, in seconds since 1970 UTC.
     pub at: i64,
 }
 
-/// Something beside these rules that packets of a family have to pass, and that is not judged.
+/// A filter that packets of a family also have to pass and that is not judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherFilter {
-    /// Whose packets.
+    /// The family of the packets.
     pub family: Family,
     /// What it is, as the subject of a sentence.
     pub what: String,
     /// The command that shows it.
     pub see: String,
-    /// It may rewrite packets too (NAT, TPROXY, notrack, marks), so that drop is not certain either.
+    /// Whether it may also rewrite packets (NAT, TPROXY, notrack, marks), so that drop is not certain either.
     pub rewrites: bool,
 }
 
 impl View {
-    /// What decides about packets on this host and is not judged, one sentence each: other filters, tables that
-    /// iptables cannot read.
+    /// Filters on this host that are not judged, one sentence each: other filters, and tables that iptables cannot
+    /// read.
     pub fn unknown_filters(&self) -> Vec<String> {
         let tables = Family::BOTH
             .into_iter()
@@ -146,7 +146,7 @@ impl View {
         tables.chain(others).collect()
     }
 
-    /// A view that knows nothing.
+    /// A view in which nothing is known.
     pub fn empty(source: Source, title: &str) -> Self {
         Self {
             source,
@@ -183,8 +183,8 @@ impl View {
         }
     }
 
-    /// The host's own addresses of a family, loopback included; `None` when unknown. A captured text that does not show
-    /// the loopback address may show others of the host no more (`ip -4 addr`, `ip addr show eth0`).
+    /// The host's own addresses of a family, loopback included; `None` when unknown. A capture without the loopback
+    /// address may lack other addresses too (`ip -4 addr`, `ip addr show eth0`).
     pub fn local_addrs(&self, family: Family) -> Option<AddrSet> {
         let addrs = self.addrs.as_ref()?;
         let mine = addrs.iter().map(|a| a.addr).filter(|a| Family::of(*a) == family);
@@ -197,7 +197,7 @@ impl View {
         }))
     }
 
-    /// The routes of a family; `None` when unknown: a captured text may show those of the other only.
+    /// The routes of a family; `None` when unknown: a capture may contain only those of the other family.
     pub fn routes(&self, family: Family) -> Option<Vec<&Route>> {
         let all: Vec<&Route> = self.routes.as_ref()?.iter().filter(|r| r.net.family == family).collect();
         (self.source != Source::Capture || !all.is_empty()).then_some(all)

@@ -92,7 +92,7 @@ fn table(family: Family) -> &'static [Named] {
     }
 }
 
-/// `8`, `8/0`, `echo-request`, `any`: type and codes; the type 255 means any in IPv4.
+/// Type and codes of `8`, `8/0`, `echo-request` or `any`; type 255 means any in IPv4.
 pub fn numbers(text: &str, family: Family) -> Option<(u8, RangeInclusive<u8>)> {
     if text == "any" {
         return Some((255, 0..=255));
@@ -109,7 +109,7 @@ pub fn numbers(text: &str, family: Family) -> Option<(u8, RangeInclusive<u8>)> {
     }
 }
 
-/// `type` or `type/code` as `iptables-save` prints what a listing names.
+/// `type` or `type/code`, as `iptables-save` prints what a listing shows by name.
 pub fn as_saved(name: &str, family: Family) -> Option<String> {
     if name == "any" && family == Family::V4 {
         return Some(name.to_owned());

@@ -1,9 +1,9 @@
-//! How managers name the bridges that they make.
+//! How managers name their bridges.
 
-/// Beginnings of the names of bridges with containers or virtual machines behind them.
+/// Prefixes of the names of bridges for containers or virtual machines.
 const BRIDGES: &[&str] = &["docker", "br-", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr", "flannel"];
 
-/// Whether an interface is a bridge of containers or virtual machines by its name.
+/// Whether an interface is a bridge for containers or virtual machines, by its name.
 pub fn is_bridge(name: &str) -> bool {
     BRIDGES.iter().any(|b| name.starts_with(b))
 }
@@ -14,7 +14,7 @@ pub fn is_dockers(name: &str) -> bool {
     matches!(name, "docker0" | "docker_gwbridge") || name.strip_prefix("br-").is_some_and(id)
 }
 
-/// Whether an interface is a bridge of libvirt.
+/// Whether an interface is a libvirt bridge.
 pub fn is_libvirts(name: &str) -> bool {
     name.starts_with("virbr")
 }

@@ -1,4 +1,4 @@
-//! Names that the field gives to numbers, interfaces and chains, each table once.
+//! The usual names of numbers, interfaces and chains, each table once.
 
 pub mod chains;
 pub mod icmp;

@@ -1,5 +1,5 @@
-//! Service names and port numbers, both directions, as in the `/etc/services` of the field
-//! (`assets/services.txt`: the IANA registry and Debian's file).
+//! Service names and port numbers, both ways, as found in `/etc/services` (`assets/services.txt`: the IANA registry and
+//! Debian's file).
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -32,15 +32,15 @@ pub fn port(name: &str) -> Option<u16> {
     by_name().get(name).copied()
 }
 
-/// The name that a misspelt one is closest to, if one is close.
+/// The name closest to a misspelt one, if any is close enough.
 pub fn closest(name: &str) -> Option<&'static str> {
     let mut names: Vec<&str> = by_name().keys().copied().collect();
-    // Of those that are equally close always the same.
+    // Sorted, so that a tie always gives the same answer.
     names.sort_unstable();
     similar::get_close_matches(name, &names, 1, 0.6).pop()
 }
 
-/// The name that a listing prints for a port, if it has one. `proto` is `tcp`, `udp`, `sctp` or `dccp`.
+/// The name that a listing prints for a port, if any. `proto` is `tcp`, `udp`, `sctp` or `dccp`.
 pub fn name(port: u16, proto: &str) -> Option<&'static str> {
     let mark = proto.chars().next()?;
     let (_, names) = lines().find(|(p, _)| *p == port)?;
@@ -50,8 +50,8 @@ pub fn name(port: u16, proto: &str) -> Option<&'static str> {
     })
 }
 
-/// A port, or a range of ports, with names turned into numbers: `ssh`, `bootps:bootpc`, `http-alt`. A name that
-/// is not in the table stays.
+/// A port, or a range of ports, with names turned into numbers: `ssh`, `bootps:bootpc`, `http-alt`. A name that is not
+/// in the table is kept.
 pub fn ports_as_numbers(text: &str) -> String {
     let number = |part: &str| port(part).map_or_else(|| part.to_owned(), |p| p.to_string());
     if text.bytes().all(|b| b.is_ascii_digit() || b == b':') {

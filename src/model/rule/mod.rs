@@ -1,4 +1,4 @@
-//! One rule: its argument text word for word, its counters, and what the source could not show.
+//! One rule: its arguments word for word, its counters, and what the source did not show.
 
 mod words;
 
@@ -9,29 +9,30 @@ use super::{Family, Spec};
 use words::may_hold;
 pub use words::{Options, RuleOption, Words, canonical, options, quote, takes_any_text, words};
 
-/// What the text that a rule was read from does not show; the walk turns it into *depends*.
+/// What the source of a rule may have hidden; the walk answers *depends* for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hidden {
     /// `iptables -L` without `-v`: the rule may name interfaces.
     pub interfaces: bool,
-    /// The line was cut or damaged: it may hold more than is there.
+    /// The line is truncated or damaged: the rule may have more matches than it shows.
     pub cut: bool,
 }
 
-/// A rule **is** its argument text, as `iptables-save` prints it behind `-A CHAIN`; what it means is read on demand, so
-/// that nothing is lost and a million rules stay small. [`Rule::spec`] answers all; [`Rule::option`] and its like only
-/// look at the words, for questions to every rule of a large ruleset. Nothing else reads the text.
+/// A rule **is** its argument text, as `iptables-save` prints it after `-A CHAIN`. Its meaning is read on demand, so
+/// that nothing is lost and a million rules stay small. [`Rule::spec`] gives the whole meaning; [`Rule::option`] and
+/// its siblings only look at the words, for questions asked of every rule of a large ruleset. Nothing else reads the
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Arguments behind `-A CHAIN `, e.g. `-p tcp -m tcp --dport 22 -j ACCEPT`.
+    /// Arguments after `-A CHAIN `, e.g. `-p tcp -m tcp --dport 22 -j ACCEPT`.
     pub text: Box<str>,
-    /// Packets counted, when the source shows counters.
+    /// Packets counted, if the source shows counters.
     pub packets: u64,
     /// Bytes counted.
     pub bytes: u64,
-    /// Line in the source, from 1; 0 for rules that we made.
+    /// Line in the source, counted from 1; 0 for rules that we made.
     pub line: u32,
-    /// What the source hides.
+    /// What the source may have hidden.
     pub hidden: Hidden,
 }
 
@@ -51,17 +52,17 @@ impl Rule {
         if self.text.is_empty() { format!("-A {chain}") } else { format!("-A {chain} {}", self.text) }
     }
 
-    /// The options of the rule, in order, by their usual names (`-s`, not `--source`).
+    /// The options of the rule, in order, by their canonical names (`-s`, not `--source`).
     pub fn options(&self) -> Options<'_> {
         options(&self.text)
     }
 
-    /// The first option of this usual name (`-s`, `--dport`, `-j`).
+    /// The first option with this canonical name (`-s`, `--dport`, `-j`).
     pub fn option(&self, name: &str) -> Option<RuleOption<'_>> {
         may_hold(&self.text, name).then(|| self.options().find(|o| o.name == name))?
     }
 
-    /// All options of these usual names, in order.
+    /// All options with these canonical names, in order.
     pub fn all<'r>(&'r self, names: &'r [&str]) -> impl Iterator<Item = RuleOption<'r>> {
         let some = names.iter().any(|n| may_hold(&self.text, n));
         some.then(|| self.options().filter(|o| names.contains(&&*o.name))).into_iter().flatten()
@@ -77,17 +78,17 @@ impl Rule {
         self.option(name)?.value
     }
 
-    /// The chain or target behind `-j` or `-g`.
+    /// The chain or target after `-j` or `-g`.
     pub fn jumps_to(&self) -> Option<Cow<'_, str>> {
         self.options().find(|o| matches!(&*o.name, "-j" | "-g"))?.value
     }
 
-    /// Jumps to `to` if it jumps to `from`: that chain has another name now.
-    pub fn follow(&mut self, from: &str, to: &str) {
+    /// Redirects a jump to `from` to the chain's new name `to`.
+    pub fn rename_jump(&mut self, from: &str, to: &str) {
         if !self.text.contains(from) || self.jumps_to().as_deref() != Some(from) {
             return;
         }
-        // The jump comes after the matches, whatever a comment says.
+        // The jump is the last `-j` or `-g`: the text of a comment before it may contain one too.
         for option in ["-j", "-g"] {
             let jump = format!("{option} {from}");
             if let Some((before, rest)) =

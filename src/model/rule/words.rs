@@ -1,10 +1,10 @@
-//! The one reader of a rule's words: splitting and quoting as `iptables-save` writes and `iptables-restore` reads them
-//! (iptables/xshared.c `add_param_to_argv`, `xtables_save_string`), and the options that the words make up. It borrows
-//! from the rule's text; what the options mean is [`super::super::Spec`]'s.
+//! The only reader of a rule's words: splits and quotes as `iptables-save` writes and `iptables-restore` reads
+//! (iptables/xshared.c `add_param_to_argv`, `xtables_save_string`), and groups the words into options. It borrows from
+//! the rule's text; [`super::super::Spec`] knows what the options mean.
 
 use std::borrow::Cow;
 
-/// The words of a rule: blanks separate, double quotes group, a backslash escapes inside quotes.
+/// The words of a rule: spaces separate, double quotes group, a backslash escapes inside quotes.
 pub fn words(text: &str) -> Words<'_> {
     Words { rest: text }
 }
@@ -24,7 +24,7 @@ impl<'a> Iterator for Words<'a> {
             self.rest = text;
             return None;
         }
-        // isspace(3) in the C locale: other blanks are letters to iptables.
+        // isspace(3) in the C locale: other kinds of space are ordinary characters to iptables.
         let end = text.bytes().position(|b| b == b'"' || b.is_ascii_whitespace()).unwrap_or(text.len());
         let (word, rest) = text.split_at(end);
         if !rest.starts_with('"') {
@@ -50,7 +50,7 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Quotes one argument the way `iptables-save` does: plain words stay, all else goes into double quotes.
+/// Quotes an argument as `iptables-save` does: plain words stay, everything else goes into double quotes.
 pub fn quote(arg: &str) -> String {
     let plain = !arg.is_empty() && arg.chars().all(|c| c.is_ascii_alphanumeric() || "_-.,:/+=%@[]!~&^{}".contains(c));
     if plain {
@@ -68,7 +68,7 @@ pub fn quote(arg: &str) -> String {
     out
 }
 
-/// Options whose value may look like an option itself, as it is any text (iptables-extensions(8)).
+/// Options whose value is free text and may itself look like an option (iptables-extensions(8)).
 const ANY_TEXT: &[&str] = &[
     "--comment",
     "--log-prefix",
@@ -81,13 +81,12 @@ const ANY_TEXT: &[&str] = &[
     "--name",
 ];
 
-/// Whether the word after this option is its value whatever it looks like.
+/// Whether the word after this option is always its value, whatever it looks like.
 pub fn takes_any_text(option: &str) -> bool {
     ANY_TEXT.contains(&option)
 }
 
-/// The spelling of an option by which it is asked for: the one that `iptables-save` writes (iptables(8),
-/// iptables-extensions(8)).
+/// The canonical spelling of an option: the one that `iptables-save` writes (iptables(8), iptables-extensions(8)).
 pub fn canonical(option: &str) -> &str {
     match option {
         "--source" | "--src" => "-s",
@@ -109,8 +108,8 @@ pub fn canonical(option: &str) -> &str {
     }
 }
 
-/// Whether a text may hold an option of this canonical name: faster than reading its words, and most rules lack what is
-/// asked for.
+/// Whether a text may contain an option with this canonical name. Faster than splitting it into words, and most rules
+/// do not have the option.
 pub fn may_hold(text: &str, name: &str) -> bool {
     let other = match name {
         "-s" => "--s",
@@ -134,7 +133,7 @@ pub fn may_hold(text: &str, name: &str) -> bool {
 pub struct RuleOption<'a> {
     /// Its [`canonical`] name, e.g. `-s`, `--dport`.
     pub name: Cow<'a, str>,
-    /// A `!` stands before it, or before its value (iptables before 1.4.3).
+    /// Whether a `!` precedes it, or its value (iptables before 1.4.3).
     pub negated: bool,
     /// Its first value.
     pub value: Option<Cow<'a, str>>,
@@ -146,7 +145,7 @@ pub struct Options<'a> {
     words: std::iter::Peekable<Words<'a>>,
 }
 
-/// The options that the words of a rule make up.
+/// Groups the words of a rule into options.
 pub fn options(text: &str) -> Options<'_> {
     Options { words: words(text).peekable() }
 }
@@ -163,7 +162,7 @@ impl<'a> Iterator for Options<'a> {
                 continue;
             }
             if !word.starts_with('-') {
-                // A further value of the option before.
+                // One more value of the previous option.
                 negated = false;
                 continue;
             }

@@ -1,5 +1,5 @@
-//! What one rule means: its matches and its target, read from the argument text
-//! (iptables(8), iptables-extensions(8)). What is not understood stays as [`Match::Unknown`].
+//! What a rule means: its matches and its target, read from the argument text (iptables(8), iptables-extensions(8)).
+//! What is not understood becomes [`Match::Unknown`].
 
 mod read;
 mod target;
@@ -14,12 +14,12 @@ pub(super) use target::is_extension;
 pub use target::{BitOp, MarkMasks, NatTo, Target};
 pub use words::flags as tcp_flags;
 
-/// An interface name; a trailing `+` matches every name that begins so (iptables(8), `-i`).
+/// An interface name; a trailing `+` matches every name with that prefix (iptables(8), `-i`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IfaceMatch(pub String);
 
 impl IfaceMatch {
-    /// Whether an interface of this name is matched.
+    /// Whether it matches an interface of this name.
     pub fn matches(&self, name: &str) -> bool {
         match self.0.strip_suffix('+') {
             Some(stem) => name.starts_with(stem),
@@ -37,18 +37,18 @@ pub enum End {
     Dst,
 }
 
-/// Which interface's addresses an addrtype match takes as the host's (`--limit-iface-in`, `--limit-iface-out`).
+/// Which interface's addresses count as local for an addrtype match (`--limit-iface-in`, `--limit-iface-out`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IfaceLimit {
-    /// Those of all.
+    /// Those of all interfaces.
     None,
-    /// Those of the interface that the packet arrives on.
+    /// Those of the interface on which the packet arrives.
     In,
-    /// Those of the one that it leaves through.
+    /// Those of the interface through which it leaves.
     Out,
 }
 
-/// One condition; the flag in front of each is whether it is negated.
+/// One condition; the first field of each is whether it is negated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
     /// `-s`
@@ -69,7 +69,7 @@ pub enum Match {
     EitherPorts(bool, PortSet),
     /// `--tcp-flags MASK COMP`, `--syn`
     TcpFlags(bool, u8, u8),
-    /// `--tcp-option`: whether an option of that number is in the header
+    /// `--tcp-option`: whether the header has an option with that number
     TcpOption(bool, u8),
     /// `--icmp-type`, `--icmpv6-type`: type and codes
     IcmpType(bool, u8, RangeInclusive<u8>),
@@ -89,8 +89,8 @@ pub enum Match {
     CtState(bool, Vec<String>),
     /// `--ctdir ORIGINAL` is `true`
     CtDirOriginal(bool),
-    /// What `-m conntrack` without `--ctstate` asks beside its options: that there is a connection. The options
-    /// themselves hold for packets without one.
+    /// `-m conntrack` without `--ctstate` also requires that there is a connection. The options themselves also match
+    /// packets without one.
     CtTracked,
     /// `--ctorigsrc`
     CtOrigSrc(bool, Net),
@@ -104,20 +104,20 @@ pub enum Match {
     CtProto(bool, Proto),
     /// `-f`: second and further fragments
     Fragment(bool),
-    /// `--comment`: never decides anything
+    /// `--comment`: never decides
     Comment(String),
     /// `--datestart`/`--datestop` alone, seconds since 1970 UTC (xt_time)
     Dates(Option<i64>, Option<i64>),
-    /// Anything else: its words, as they stand
+    /// Anything else, word for word
     Unknown(String),
 }
 
 /// The meaning of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// All must hold.
+    /// All of them must match.
     pub matches: Vec<Match>,
-    /// What then happens.
+    /// What happens then.
     pub target: Target,
 }
 
@@ -183,7 +183,7 @@ mod tests {
     fn a_module_without_options_of_ours_is_a_condition_too() {
         assert_eq!(parse("-m socket -j DROP").matches, [Match::Unknown("-m socket".into())]);
         assert_eq!(parse("-m rpfilter --invert -j DROP").matches, [Match::Unknown("-m rpfilter --invert".into())]);
-        // Options are named with their module, and apart from those of the next.
+        // Options are reported with their module, separately from those of the next one.
         let of_each = ["-m recent --set --name x", "-m socket --transparent"].map(|w| Match::Unknown(w.into()));
         assert_eq!(parse("-m recent --set --name x -m socket --transparent -j DROP").matches, of_each);
         assert_eq!(
@@ -235,7 +235,7 @@ mod tests {
             parse("-m set --match-set s src ! --update-counters --packets-gt 5").matches,
             [set, Match::Unknown("-m set --packets-gt 5".into())]
         );
-        // It turns the answer round for what is in the set.
+        // It inverts the answer for members of the set.
         assert_eq!(
             parse("-m set --match-set s src --return-nomatch").matches,
             [Match::Unknown("--match-set s --return-nomatch".into())]

@@ -1,4 +1,4 @@
-//! From the argument text of a rule to its meaning.
+//! Reads the meaning of a rule from its argument text.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub(super) fn spec(text: &str, family: Family) -> Spec {
     .run()
 }
 
-/// Modules that only bring options: named alone they match everything (`-m tcp`).
+/// Modules that only add options: without any, they match everything (`-m tcp`).
 const PLAIN: &[&str] = &[
     "tcp",
     "udp",
@@ -55,12 +55,12 @@ struct Reader<'a> {
     family: Family,
     /// The module that the last `-m` named.
     module: String,
-    /// A module whose options were not seen yet: alone it is a condition of its own (`-m socket`).
+    /// A module whose options have not been seen yet: without any, it is a condition itself (`-m socket`).
     pending: Option<String>,
-    /// The first match of that module.
+    /// Index of the first match of that module.
     module_from: usize,
     matches: Vec<Match>,
-    /// Whether this `-m conntrack` asks for the state, and whether for anything else.
+    /// Whether this `-m conntrack` asks for the state, and whether it asks for anything else.
     conntrack: (bool, bool),
 }
 
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         w
     }
 
-    /// The option's value; the old style puts the `!` behind the option (iptables before 1.4.3).
+    /// The option's value; the old style has the `!` after the option (iptables before 1.4.3).
     fn value(&mut self, not: &mut bool) -> Cow<'a, str> {
         let mut v = self.next().unwrap_or_default();
         if v == "!" {
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         v
     }
 
-    /// Words up to the next match or basic option belong to the target.
+    /// Takes the words up to the next match or basic option: they belong to the target.
     fn target_words(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         while let Some(w) = self.words.get(self.at) {
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
                 "--datestart" | "--datestop" => {
                     let v = self.next().unwrap_or_default();
                     match date(&v) {
-                        // Several modules of one rule must all hold.
+                        // All time modules of a rule must match.
                         Some(d) if word == "--datestart" => from = Some(from.map_or(d, |f: i64| f.max(d))),
                         Some(d) => to = Some(to.map_or(d, |t: i64| t.min(d))),
                         None => self.matches.push(Match::Unknown(format!("{word} {v}"))),
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
                 }
                 "--utc" => {}
                 "--contiguous" => loose_time = true,
-                // The dates too are then of another zone.
+                // The dates are then in another time zone too.
                 "--kerneltz" | "--localtz" => (loose_time, other_zone) = (true, true),
                 _ => {
                     self.pending = None;
@@ -165,14 +165,14 @@ impl<'a> Reader<'a> {
         if let Some(m) = self.pending.take() {
             self.matches.push(Match::Unknown(format!("-m {m}")));
         }
-        // xt_conntrack: a packet without connection is judged by --ctstate alone; without that option it fails.
+        // xt_conntrack: for a packet without a connection only --ctstate counts; without that option it does not match.
         if let (false, true) = std::mem::take(&mut self.conntrack) {
             self.matches.push(Match::CtTracked);
         }
     }
 
-    /// An option that is not understood. The options of one module are one condition, and named with it (`--set` alone
-    /// may be of several), unless they say it themselves (`--limit`).
+    /// An option that is not understood. All options of one module make one condition, named after the module (several
+    /// modules have a `--set`) unless the option already contains its name (`--limit`).
     fn unknown(&mut self, not: bool, option: &str) -> Option<Match> {
         let mut words = if not { format!("! {option}") } else { option.to_owned() };
         if takes_any_text(option)
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One value, turned into a match; what cannot be read stays as its words.
+    /// Turns one value into a match; a value that cannot be read is kept as its words.
     fn one(&mut self, not: &mut bool, option: &str, make: impl FnOnce(bool, &str) -> Option<Match>) -> Match {
         let v = self.value(not);
         make(*not, &v).unwrap_or_else(|| Match::Unknown(format!("{}{option} {v}", if *not { "! " } else { "" })))
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
             }
             "--limit-iface-in" | "--limit-iface-out" => {
                 let limit = if option == "--limit-iface-in" { IfaceLimit::In } else { IfaceLimit::Out };
-                // It concerns the types of this module only.
+                // It applies only to the types of this module.
                 for m in self.matches.iter_mut().skip(self.module_from) {
                     if let Match::AddrType(_, _, _, l) = m {
                         *l = limit;

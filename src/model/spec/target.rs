@@ -19,17 +19,17 @@ pub enum Target {
     Reject,
     /// `RETURN`
     Return,
-    /// `DNAT`; `None` when the destination is not one that is understood
+    /// `DNAT`; `None` if the destination is not understood
     Dnat(Option<NatTo>),
-    /// `REDIRECT`: to this host, to the same port or one of these
+    /// `REDIRECT`: to this host, on the same port or one of these
     Redirect(Option<RangeInclusive<u16>>),
-    /// `NETMAP`: the network's bits of the destination change, those of the host stay
+    /// `NETMAP`: replaces the network bits of the destination, keeps the host bits
     Netmap(Net),
-    /// `SNAT`, `MASQUERADE`: the sender changes after everything was decided
+    /// `SNAT`, `MASQUERADE`: the source changes after everything has been decided
     Snat,
     /// `MARK`
     Mark(BitOp),
-    /// `CONNMARK --set-mark` and its kin
+    /// `CONNMARK --set-mark` and its variants
     ConnMark(BitOp),
     /// `CONNMARK --save-mark`
     SaveMark(MarkMasks),
@@ -37,9 +37,9 @@ pub enum Target {
     RestoreMark(MarkMasks),
     /// `NOTRACK`, `CT --notrack`
     NoTrack,
-    /// A target that lets the packet go on to the next rule (LOG, ...): its words.
+    /// A target after which the packet goes on to the next rule (LOG, ...): its words
     Continue(String),
-    /// A chain, or an extension that this program does not know: its words.
+    /// A chain, or an extension that this program does not know: its words
     Jump(String, String),
     /// `-g CHAIN`
     Goto(String),
@@ -48,20 +48,20 @@ pub enum Target {
 /// The new value of a mark: `(old & keep) ^ flip` (xt_mark).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BitOp {
-    /// Bits that stay.
+    /// Bits that are kept.
     pub keep: u32,
-    /// Bits that change.
+    /// Bits that are flipped.
     pub flip: u32,
 }
 
 impl BitOp {
-    /// The mark after it.
+    /// The mark after the operation.
     pub fn on(self, mark: u32) -> u32 {
         (mark & self.keep) ^ self.flip
     }
 }
 
-/// The bits that CONNMARK copies: of the packet's mark, and of the connection's (xt_connmark).
+/// The bits that CONNMARK copies, of the packet's mark and of the connection's (xt_connmark).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkMasks {
     /// `--nfmask`
@@ -70,7 +70,7 @@ pub struct MarkMasks {
     pub connection: u32,
 }
 
-/// Where DNAT sends a packet: one of these addresses, one of these ports (`None`: as it was).
+/// Where DNAT sends a packet: to one of these addresses and one of these ports (`None`: unchanged).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NatTo {
     /// First and last address.
@@ -79,7 +79,7 @@ pub struct NatTo {
     pub ports: Option<RangeInclusive<u16>>,
 }
 
-/// Targets after which the next rule is looked at (iptables-extensions(8)).
+/// Targets after which the next rule is evaluated (iptables-extensions(8)).
 const CONTINUE: &[&str] = &[
     "LOG",
     "NFLOG",
@@ -108,7 +108,7 @@ const CONTINUE: &[&str] = &[
     "ECN",
 ];
 
-/// Targets of the extensions that end the chain (iptables-extensions(8)).
+/// Extension targets that end the chain (iptables-extensions(8)).
 const FINAL: &[&str] = &[
     "ACCEPT",
     "DROP",
@@ -129,7 +129,7 @@ const FINAL: &[&str] = &[
     "CLUSTERIP",
 ];
 
-/// Whether a name behind `-j` is a target of iptables itself, not a chain.
+/// Whether a name after `-j` is a target of iptables, not a chain.
 pub fn is_extension(name: &str) -> bool {
     FINAL.contains(&name) || CONTINUE.contains(&name)
 }
@@ -146,7 +146,7 @@ pub(super) fn jump(name: &str, args: &[String], family: Family) -> Target {
         "RETURN" => Target::Return,
         "SNAT" | "MASQUERADE" => Target::Snat,
         "DNAT" => {
-            // The same option twice is a list of destinations (before 2.6.11): not judged.
+            // The same option twice is a list of destinations (before 2.6.11): not supported here.
             let once = args.iter().filter(|a| *a == "--to-destination").count() == 1;
             Target::Dnat(value(&["--to-destination"]).filter(|_| once).and_then(|v| nat_to(v, family)))
         }
@@ -169,12 +169,12 @@ pub(super) fn jump(name: &str, args: &[String], family: Family) -> Target {
     }
 }
 
-/// A change of a mark that is not understood: the mark is unknown afterwards.
+/// An operation on a mark that is not understood: the mark is unknown afterwards.
 fn unknown_mark(words: &str) -> Target {
     Target::Continue(words.to_owned())
 }
 
-/// `--nfmask N --ctmask N`, or `--mask N` for both; all bits where nothing is said.
+/// `--nfmask N --ctmask N`, or `--mask N` for both; all bits by default.
 fn masks(args: &[String]) -> Option<MarkMasks> {
     let mut m = MarkMasks { packet: u32::MAX, connection: u32::MAX };
     let mut words = args.iter();
@@ -187,7 +187,7 @@ fn masks(args: &[String]) -> Option<MarkMasks> {
                 m.packet = number(words.next()?)?;
                 m.connection = m.packet;
             }
-            // It shifts bits too.
+            // It also shifts bits.
             _ => return None,
         }
     }
@@ -207,7 +207,7 @@ fn mark<'a>(value: &dyn Fn(&[&str]) -> Option<&'a String>) -> Option<BitOp> {
     }
     if let Some(v) = value(&["--set-mark"]) {
         let (v, m) = pair(v)?;
-        // xt_mark: `--set-mark value/mask` zeroes the bits of both and ORs the value.
+        // xt_mark: `--set-mark value/mask` clears the bits of both and ORs the value.
         return Some(BitOp { keep: !(v | m), flip: v });
     }
     if let Some(v) = value(&["--and-mark"]) {

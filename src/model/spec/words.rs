@@ -40,7 +40,7 @@ pub(super) fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
     }
 }
 
-/// `22`, `1:1024`, `:1024`, `1024:`, and comma lists of them.
+/// `22`, `1:1024`, `:1024`, `1024:`, and comma-separated lists of them.
 pub(super) fn ports(text: &str) -> Option<PortSet> {
     let ranges: Option<Vec<_>> = text.split(',').map(port_range).collect();
     Some(PortSet::from_iter(ranges?))
@@ -68,7 +68,7 @@ pub fn flags(text: &str) -> Option<u8> {
     })
 }
 
-/// An xt_time date, always UTC: `2026-11-23T22:18:34`, also cut behind any field.
+/// An xt_time date, always UTC: `2026-11-23T22:18:34`, possibly truncated after any field.
 pub(super) fn date(text: &str) -> Option<i64> {
     let full = match text.len() {
         4 => format!("{text}-01-01T00:00:00"),

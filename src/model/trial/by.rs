@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// Somebody with `keep` or `revert`.
+    /// The operator, with `keep` or `revert`.
     Operator,
-    /// The guard, at the deadline or when told to end.
+    /// The guard, at the deadline or when told to stop.
     Guard,
-    /// The kernel's own dates.
+    /// The kernel, by the dates in the rules.
     Fuse,
-    /// The machine started anew.
+    /// A reboot.
     Boot,
 }
 

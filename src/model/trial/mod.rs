@@ -1,5 +1,5 @@
-//! What is known of a trial, as values: every station names a trial's state, end and phase by these, and only the edge
-//! (JSON, screen, state file) turns them into words.
+//! What is known of a trial, as values: all modules pass its state, end and phase as these types; only the edges (JSON,
+//! screen, state file) turn them into words.
 
 mod by;
 mod phase;

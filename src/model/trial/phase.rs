@@ -1,39 +1,38 @@
-//! What a pending trial comes to: its state, its guard and the kernel's dates, in the words of every place that shows
-//! it.
+//! The phase of a pending trial, from its state, its guard and the kernel's dates, in the words shown everywhere.
 
-/// How a pending trial stands.
+/// The phase of a pending trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialPhase {
-    /// The plan is being put in.
+    /// The plan is being applied.
     Applying,
-    /// It runs, and ends by itself after these seconds.
+    /// Running; it ends on its own after this many seconds.
     Running(u64),
-    /// The same, but no file tells of it: only the kernel's dates do.
+    /// Running, but without a state file: only the kernel's dates show it. Seconds left.
     Unrecorded(u64),
-    /// It runs, the guard is dead and the kernel has no dates. The clock runs for whoever wants to keep it: so many
-    /// seconds.
+    /// Running, but the guard is dead and the kernel has no dates, so nothing ends it. Seconds left for a keep.
     Unwatched(u64),
-    /// Its time is over; the old rules are not back yet.
+    /// The time is over; the old rules are not back yet.
     Due,
     /// The kernel's dates have passed.
     Expired,
-    /// Somebody else took its rules out, and those that were kept before with them.
+    /// Another program removed its rules, and the previously kept rules too.
     Lost,
     /// It is being kept.
     Keeping,
     /// The old rules are being put back.
     Reverting,
-    /// The keep was cut short.
+    /// The keep was interrupted.
     KeepCut,
-    /// The revert was cut short.
+    /// The revert was interrupted.
     RevertCut,
 }
 
-/// A keep needs this many seconds on the clock and on the fuse, so that it is over before guard or kernel switch back.
+/// A keep needs this many seconds left on the clock and on the fuse, so that it completes before the guard or the
+/// kernel switches back.
 pub const KEEP_MARGIN: u64 = 3;
 
 impl TrialPhase {
-    /// Seconds until it ends by itself; `None`: no clock is to be shown.
+    /// Seconds until it ends on its own; `None` if there is no clock to show.
     pub fn left(self) -> Option<u64> {
         match self {
             Self::Running(left) | Self::Unrecorded(left) => Some(left),
@@ -41,20 +40,17 @@ impl TrialPhase {
         }
     }
 
-    /// What happens, half a sentence; without a clock it stands behind the state's word.
+    /// What is happening, as a clause; without a clock it follows the state's word.
     pub fn says(self) -> String {
         match self {
-            Self::Applying => "the plan is being put in".to_owned(),
+            Self::Applying => "the plan is being applied".to_owned(),
             Self::Running(left) | Self::Unrecorded(left) => format!("the old rules come back in {}", clock(left)),
             Self::Unwatched(_) => {
                 "nothing brings the old rules back: the guard is dead, and the kernel has no dates".to_owned()
             }
             Self::Due => "the time is over: the old rules are about to come back".to_owned(),
-            Self::Expired => "the kernel went back to the old rules by itself".to_owned(),
-            Self::Lost => {
-                "its rules are not loaded any more, and what was kept before is not either: somebody took both out"
-                    .to_owned()
-            }
+            Self::Expired => "the kernel has switched back to the old rules".to_owned(),
+            Self::Lost => "its rules are no longer loaded, nor are those kept before: somebody removed both".to_owned(),
             Self::Keeping => "the new rules are being kept".to_owned(),
             Self::Reverting => "the old rules are being put back".to_owned(),
             Self::KeepCut => "stuck half-way, the keep was cut short".to_owned(),
@@ -80,14 +76,14 @@ impl TrialPhase {
     /// What a revert does.
     pub fn revert_does(self) -> &'static str {
         match self {
-            Self::Expired => "takes what is left of it out",
-            Self::Lost => "ends it; then apply what was kept before again",
+            Self::Expired => "removes what is left of it",
+            Self::Lost => "ends it; then apply the previous plan again",
             Self::RevertCut => "finishes the revert",
             _ => "reverts now",
         }
     }
 
-    /// The commands that end it, half a sentence.
+    /// The commands that end it, as a clause.
     pub fn commands(self) -> String {
         let keep = if self.keeps() { format!("`portcullis keep` {}, ", self.keep_does()) } else { String::new() };
         format!("{keep}`portcullis revert` {}", self.revert_does())

@@ -1,18 +1,18 @@
-//! The states of a trial; what may follow what is `trial/machine.rs`.
+//! The states of a trial; the transitions are in `trial/machine.rs`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a trial stands.
+/// The state of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// The guard watches; the kernel is as it was.
+    /// The guard is watching; the kernel is unchanged.
     Armed,
     /// The plan is live and the clock runs.
     Running,
-    /// The dates are being taken out.
+    /// The dates are being removed.
     Keeping,
     /// The plan stays.
     Kept,
@@ -20,17 +20,16 @@ pub enum State {
     Reverting,
     /// The old rules are back.
     Reverted,
-    /// The fuse passed and no guard was there to clean up.
+    /// The fuse passed, and there was no guard to clean up.
     Expired,
-    /// Nothing was changed, or what was changed was undone at once.
+    /// Nothing was changed, or the change was undone at once.
     Failed,
-    /// Somebody else took the trial's rules out, and with them those that were kept before; only ever found, never
-    /// written.
+    /// Another program removed the trial's rules, and with them those kept before. Only detected, never stored.
     Lost,
 }
 
 impl State {
-    /// Whether the kernel may still hold something that has to be ended.
+    /// Whether the kernel may still hold rules of the trial that must be ended.
     pub fn is_pending(self) -> bool {
         matches!(self, Self::Armed | Self::Running | Self::Keeping | Self::Reverting | Self::Expired | Self::Lost)
     }

@@ -1,8 +1,8 @@
-//! How long a trial may last, and how that is written.
+//! How long a trial may last, and how to write that.
 
 use std::time::Duration;
 
-/// Shortest and longest trial, seconds.
+/// Shortest and longest trial, in seconds.
 pub const TRIAL_LIMITS: (u64, u64) = (10, 3600);
 
 /// Reads `90`, `90s`, `2m` or `1h`; the error is one sentence.
