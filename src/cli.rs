@@ -1,4 +1,4 @@
-//! The words of the command line: clap types only.
+//! The command line: clap types only.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A terminal cockpit for the firewall of one Linux host: who can reach what, changes on trial, automatic revert.
 ///
-/// Without a command it opens on the live host (as root), or read-only on the captured output that is named.
+/// Without a command it opens on the live host (as root), or read-only on the named files of captured output.
 ///
 /// Exit codes: 0 done; 1 failed; 2 bad usage; 3 refused by a safety check; 6 (status) what is kept is not in force.
 #[derive(Debug, Parser)]
@@ -29,7 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Opens the cockpit on a built-in host; touches nothing
     Demo,
-    /// Opens the cockpit on the guided steps
+    /// Opens the cockpit on the guided hardening steps
     Harden,
     /// Writes a captured listing as iptables-save text or JSON
     Convert {
@@ -39,24 +39,24 @@ pub enum Command {
         #[arg(long)]
         to: Format,
     },
-    /// Says who can reach what: endpoints, the addresses that get in, warnings
+    /// Reports who can reach what: endpoints, the addresses that get in, warnings
     Report(ReportArgs),
     /// Follows one packet through the rules: the verdict, and every rule on its way
     Trace(TraceArgs),
-    /// Puts a plan on trial: the old rules come back by themselves unless it is kept
+    /// Puts a plan on trial: the old rules come back automatically unless it is kept
     ///
-    /// The checks of the cockpit's Plan screen are said first: a line `warning:` or `note:` each, and one line
-    /// `checked:` for what is as it should be.
+    /// First come the checks of the cockpit's Plan screen: a `warning:` or `note:` line each, and one `checked:` line
+    /// for those that passed.
     Apply {
         /// The plan, a TOML file
         plan: PathBuf,
-        /// How
+        /// Options of the trial
         #[command(flatten)]
         trial: TrialArgs,
     },
-    /// Takes everything of ours out of the firewall, as a trial
+    /// Removes everything of portcullis from the firewall, as a trial
     Remove(TrialArgs),
-    /// Shows the pending trial or how the last one ended, and whether what is kept is in force (exit code 6: it is not)
+    /// Shows the pending trial or how the last one ended, and whether the kept plan is in force (exit code 6 if not)
     Status {
         /// Answer in JSON
         #[arg(long)]
@@ -64,15 +64,15 @@ pub enum Command {
     },
     /// Keeps the pending trial
     Keep {
-        /// Keep although no new SSH login has shown that the way in is open
+        /// Keep even if no new SSH login has proved that the way in is open
         #[arg(long)]
         without_proof: bool,
     },
-    /// Puts the old rules back, now
+    /// Puts the old rules back now
     Revert,
-    /// Writes the rules that boot loads; only what was kept
+    /// Writes the rules that boot loads; only what has been kept
     Save(SaveArgs),
-    /// Writes the change of a plan as a script
+    /// Writes the change that a plan makes as a script
     Export {
         /// The plan, a TOML file
         plan: PathBuf,
@@ -87,10 +87,10 @@ pub enum Command {
         /// Shell
         shell: clap_complete::Shell,
     },
-    /// Loads our part alone, as `save --ours` wrote it; what portcullis-rules.service runs at boot
+    /// Loads our own rules, as `save --ours` wrote them; portcullis-rules.service runs it at boot
     #[command(hide = true)]
     Load {
-        /// Wait until Docker has made its chain, then put in the jump from there, and nothing else
+        /// Wait until Docker has created its chain, then add only the jump from there
         #[arg(long)]
         published: bool,
     },
@@ -103,7 +103,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether answers, and errors, are wanted as JSON.
+    /// Whether to print answers and errors as JSON.
     pub fn wants_json(&self) -> bool {
         match self {
             Self::Report(a) => a.json,
@@ -115,25 +115,25 @@ impl Command {
     }
 }
 
-/// How a trial is wanted.
+/// How to run a trial.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TrialArgs {
-    /// The old rules come back after this time, 10s to 1h; without it what `trial` in config.toml says, else 60s
+    /// The old rules come back after this time, 10s to 1h; by default the `trial` setting in config.toml, else 60s
     #[arg(long, value_name = "TIME", value_parser = trial_time)]
     pub confirm_within: Option<Duration>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// The plan may take kept rules away
+    /// Allow the plan to remove kept rules
     #[arg(long)]
     pub replace: bool,
-    /// Go on although a new SSH login of yours, or one that may be yours, would be cut
+    /// Go on even if a new SSH login of yours, or one that may be yours, would be locked out
     #[arg(long)]
     pub allow_lockout: bool,
-    /// Go on without the kernel's own end of the trial
+    /// Go on even if the kernel cannot end the trial on its own
     #[arg(long)]
     pub without_fuse: bool,
-    /// Go on although no throw-away namespace can be had to rehearse in
+    /// Go on even if the change cannot be rehearsed in a throw-away namespace
     #[arg(long)]
     pub without_rehearsal: bool,
 }
@@ -144,19 +144,19 @@ pub struct SaveArgs {
     /// Everything that is loaded
     #[arg(long, conflicts_with_all = ["unmanaged", "ours"])]
     pub all: bool,
-    /// Everything but what Docker and other managers make anew themselves
+    /// Everything but what Docker and other managers rebuild themselves
     #[arg(long, conflicts_with = "ours")]
     pub unmanaged: bool,
-    /// The chains of portcullis alone, which a unit of its own loads after ufw, firewalld or whoever builds the rest
+    /// Only portcullis' own chains; its own unit loads them after ufw, firewalld or whatever builds the rest
     #[arg(long)]
     pub ours: bool,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Show the difference only
+    /// Only show the difference
     #[arg(long)]
     pub dry_run: bool,
-    /// Refuse when boot would not load what is written
+    /// Refuse if boot would not load the written files
     #[arg(long)]
     pub must_load: bool,
     /// Answer in JSON
@@ -196,18 +196,18 @@ pub struct ReportArgs {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
-    /// Say on standard error how long reading and judging took
+    /// Print on standard error how long reading and judging took
     #[arg(long)]
     pub timings: bool,
 }
 
-/// The packet that `trace` asks about. What is absent is *any*; where that matters the verdict is depends.
+/// The packet that `trace` asks about. An absent field means *any*; where that matters, the verdict is *depends*.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
     /// What to read
     #[command(flatten)]
     pub input: Input,
-    /// A file with one packet a line, as JSON objects with the names of these options; answers likewise
+    /// A file with one packet per line: JSON objects with the names of these options; so are the answers
     #[arg(long, value_name = "FILE")]
     #[arg(conflicts_with_all = ["proto", "src", "dport", "dst", "in_interface", "sport", "tcp_flags"])]
     pub packets: Option<PathBuf>,
@@ -220,19 +220,19 @@ pub struct TraceArgs {
     /// Destination port, a number or the name of a service
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub dport: Option<u16>,
-    /// Destination address; absent: any address of the host
+    /// Destination address; by default any address of the host
     #[arg(long)]
     pub dst: Option<IpAddr>,
-    /// Interface it arrives on; absent: any but lo
+    /// Interface on which it arrives; by default any but lo
     #[arg(long)]
     pub in_interface: Option<String>,
     /// Source port, a number or the name of a service
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub sport: Option<u16>,
-    /// Flags of TCP, e.g. ACK or SYN,ACK; absent: a SYN alone, which opens a connection
+    /// TCP flags, e.g. ACK or SYN,ACK; by default SYN alone, which opens a connection
     #[arg(long)]
     pub tcp_flags: Option<String>,
-    /// The instant, e.g. 2026-11-24T08:00:00Z, for rules with dates
+    /// When it arrives, e.g. 2026-11-24T08:00:00Z, for rules with dates
     #[arg(long)]
     pub at: Option<String>,
     /// Answer in JSON

@@ -1,36 +1,36 @@
 //! portcullis: a terminal cockpit for the firewall of one Linux host. It says who can reach what, and changes the
-//! firewall on trial: the old rules come back by themselves unless somebody keeps the new ones.
+//! firewall on trial: the old rules come back automatically unless somebody keeps the new ones.
 //!
 //! # The map
 //!
-//! Data flows one way. The modules are its stations, in reading order:
+//! Data flows one way, through these modules, in reading order:
 //!
 //! - [`model`]: values: addresses, ports, rules, rulesets; what a restore script does to a ruleset
 //! - [`syntax`]: text to values and back, one file per format
 //! - [`host`]: the only door to the outside: processes, files, clocks; live, or the demo in memory
-//! - [`observe`]: looks once: the host's bytes through `syntax` into one [`model::View`]
+//! - [`observe`]: looks at the host once, and turns its output through `syntax` into one [`model::View`]
 //! - [`analyse`]: pure answers behind one handle, [`analyse::Analysis`]: what becomes of a packet, who gets in, which
 //!   rules can never match
 //! - [`plan`]: staged rules to a candidate ruleset, restore scripts, shell commands, a diff
 //! - [`trial`]: arm, apply, keep, revert, save; the only one that changes the firewall
 //! - [`tui`]: the cockpit; in it only `worker` touches `trial`, `observe` and `host`
-//! - [`commands`]: one file per subcommand; [`cli`]: the words of the command line
+//! - [`commands`]: one file per subcommand; [`cli`]: the command line
 //!
-//! Who may use whom, downwards only: `commands -> tui -> trial -> plan -> analyse -> model`;
+//! Dependencies, downwards only: `commands -> tui -> trial -> plan -> analyse -> model`;
 //! `trial -> observe, host`; `observe -> host, syntax, model`; `plan -> syntax`; `host -> syntax, model`;
-//! `syntax -> model`. `tests/house.rs` holds this against the code, and the rooms of `analyse` as well.
+//! `syntax -> model`. `tests/house.rs` checks this, and the order of the modules inside `analyse`.
 //!
 //! # Two walks
 //!
 //! A rule, from text to screen: [`host::Tools::run`] runs `iptables-save` for [`observe::live`], which hands the bytes
-//! to [`syntax::iptables_save`]. A [`model::Rule`] keeps its text word for word; [`model::Spec`] is what it means.
+//! to [`syntax::iptables_save`]. A [`model::Rule`] keeps its text word for word; [`model::Spec`] is its meaning.
 //! The [`model::View`] goes to [`analyse::Analysis`], whose walk sends sets of packets through the chains; its report
 //! is what the screens in [`tui`] draw and `portcullis report` prints.
 //!
 //! A staged node, from key to kernel: `tui::keymap` turns the key into an action, the popup adds a
 //! [`model::PlanRule`] to the draft, [`plan::build`] makes a [`plan::Change`] of it: our own chains, refilled.
 //! [`trial::apply`] rehearses it in a throw-away network namespace, arms the guard, and gives one script per family to
-//! `iptables-restore --noflush`. [`trial::keep`] and [`trial::revert`] are the same act with another content.
+//! `iptables-restore --noflush`. [`trial::keep`] and [`trial::revert`] do the same with other contents.
 //!
 //! # Where do I change ...
 //!
@@ -41,8 +41,8 @@
 //! | a finding | `analyse/review/findings.rs` |
 //! | what is known of a service | `analyse/inventory/known.rs` |
 //! | what goes into the kernel | `plan/slots.rs` |
-//! | a check of a plan | `plan/checks.rs`; what of the host concerns it: `trial/checks.rs` |
-//! | who ends a trial, and when | `trial/machine.rs` (pure), `trial/guard.rs` |
+//! | a check of a plan | `plan/checks.rs`; the facts that it needs from the host: `trial/checks.rs` |
+//! | what ends a trial, and when | `trial/machine.rs` (pure), `trial/guard.rs` |
 //! | what boot loads | `trial/boot.rs`, `trial/save.rs` |
 //! | a key | the one table in `tui/keymap.rs` |
 //! | a screen | its file in `tui/screens/` or `tui/popups/` |
@@ -66,11 +66,11 @@
 //!
 //! # Promises, in this order when they conflict
 //!
-//! 1. Never locked out: a trial that nobody keeps ends by itself, whatever dies.
-//! 2. Nothing of anybody else's is touched: we own the chains `PORTCULLIS*` and the jump to each.
+//! 1. Never locked out: a trial that nobody keeps ends on its own, whatever dies.
+//! 2. Nothing that belongs to others is touched: we own the chains `PORTCULLIS*` and the jump to each.
 //! 3. Both families or neither.
 //! 4. Never a false "closed", never a false "open": what we cannot know is *depends*.
-//! 5. Nothing lost: a rule that we do not understand is kept word for word.
+//! 5. Nothing is lost: a rule that we do not understand is kept word for word.
 //! 6. Never blocked: the screen answers while tools run.
 
 pub mod analyse;

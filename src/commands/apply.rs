@@ -26,42 +26,42 @@ pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
     let text = plan_text(file).map_err(|e| {
         Failure::failed(
             format!("cannot read the plan {}: {}", file.display(), reason(&e)),
-            "name a TOML file, or - for standard input; README shows one",
+            "name a TOML file like the one in the README, or - for standard input",
         )
     })?;
     syntax::plan::read(&text).map_err(|d| {
         Failure::failed(
             format!("{}: {}", file.display(), d.message),
-            "a plan has version = 1 and [[rule]] with action, from and to",
+            "a plan has version = 1 and [[rule]] entries with action, from and to",
         )
     })
 }
 
-/// Puts a plan on trial and returns when it runs.
+/// Applies a plan on trial; returns once the trial runs.
 pub fn run(file: &Path, args: &TrialArgs) -> Result<(), Failure> {
     let plan = plan_of(file)?;
     if plan.rules.is_empty() {
         return Err(Failure::failed(
-            format!("the plan {} holds no rules", file.display()),
-            "`portcullis remove` takes everything of ours out",
+            format!("the plan {} contains no rules", file.display()),
+            "`portcullis remove` removes everything of portcullis from the firewall",
         ));
     }
     start(plan, args)
 }
 
-/// Takes everything of ours out, as a trial.
+/// Removes everything of ours, as a trial.
 pub fn remove(args: &TrialArgs) -> Result<(), Failure> {
     start(Plan::default(), &TrialArgs { replace: true, ..*args })
 }
 
-/// What a plan leaves undone, beside the answer.
+/// Prints warnings on standard error, beside the answer.
 pub fn warn(open: &[String]) {
     for text in open {
         note(format!("warning: {text}"));
     }
 }
 
-/// The checks of a plan: what is wrong, what to know, and in one line what is as it should be.
+/// Prints the checks of a plan: warnings, notes, and one line for those that passed.
 fn tell(checks: &[Check]) {
     let of = |grade| checks.iter().filter(move |c| c.grade == grade).map(|c| c.text.as_str());
     of(Grade::Bad).for_each(|text| note(format!("warning: {text}")));
@@ -72,7 +72,7 @@ fn tell(checks: &[Check]) {
     }
 }
 
-/// How long a trial lasts by the operator's settings; a file that says so is named.
+/// The duration of a trial in the operator's settings; if a file sets it, a note names that file.
 fn usual_time() -> Duration {
     let config = super::config::config();
     if let Some(file) = &config.trial_from {

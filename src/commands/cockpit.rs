@@ -1,4 +1,4 @@
-//! The interactive commands: the cockpit on the live host, on captured text, on the demo, on the guided steps.
+//! The interactive commands: the cockpit on the live host, on captured text, on the demo host, or on the guided steps.
 
 use super::{Failure, input, note, reason};
 use crate::cli::{Cli, Input};
@@ -9,7 +9,7 @@ use crate::observe::capture;
 use crate::trial::Refusal;
 use crate::tui::{self, Subject};
 
-/// The cockpit on what is named; nothing: the live host.
+/// Opens the cockpit on the named files; without any, on the live host.
 pub fn on(named: &Input) -> Result<(), Failure> {
     if named.files.is_empty() && named.ipv4.is_empty() && named.ipv6.is_empty() {
         return open(live()?, false);
@@ -20,23 +20,23 @@ pub fn on(named: &Input) -> Result<(), Failure> {
         return Err(failure);
     }
     let texts = input::texts(&named.files, &named.ipv4, &named.ipv6)?;
-    // A long text is read behind the screen. A short one at once, as well as what does not begin like a listing: so a
-    // foreign file gets its sentence and no screen that flashes.
+    // A long text is parsed while the screen is already open. A short one is parsed first, and so is one that does not
+    // begin like a listing, so that a wrong file gives an error without flashing a screen.
     let long = texts.iter().map(|t| t.text.len()).sum::<usize>() > SHORT
         && texts.iter().any(|t| capture::begins_like_a_listing(&t.text));
     let subject = if long { Subject::Texts(texts) } else { Subject::Captured(Box::new(input::understood(&texts)?)) };
     open(subject, false)
 }
 
-/// Bytes that are read in a few milliseconds.
+/// Bytes that are parsed in a few milliseconds.
 const SHORT: usize = 256 * 1024;
 
-/// The cockpit on the built-in host.
+/// Opens the cockpit on the built-in host.
 pub fn demo() -> Result<(), Failure> {
     open(Subject::Demo, false)
 }
 
-/// The guided steps on the live host.
+/// Opens the guided steps on the live host.
 pub fn harden() -> Result<(), Failure> {
     open(live()?, true)
 }
@@ -59,7 +59,7 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     let config = super::config::config();
     let left = tui::run(subject, guide, config).map_err(|e| {
         Failure::failed(
-            format!("the screen cannot be used: {}", reason(&e)),
+            format!("the terminal cannot be used: {}", reason(&e)),
             "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
         )
     })?;
@@ -67,7 +67,7 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A word that is neither a file nor a command, but nearly one.
+/// The failure for a word that is neither a file nor a command; suggests a similar command.
 fn mistyped(word: &str) -> Option<Failure> {
     use clap::CommandFactory;
     if word == "-" || word.contains(['/', '.']) || std::path::Path::new(word).exists() {
@@ -83,12 +83,12 @@ fn mistyped(word: &str) -> Option<Failure> {
         .filter(|(d, _)| *d <= 2);
     let hint = match near {
         Some((_, c)) => format!("did you mean `portcullis {c}`?"),
-        None => "`portcullis --help` lists the commands; a file must be there to be read".into(),
+        None => "`portcullis --help` lists the commands; check that the file exists".into(),
     };
     Some(Failure::new(Code::Usage, format!("{word} is neither a file nor a command"), hint))
 }
 
-/// How many letters must be changed, added or removed (Levenshtein).
+/// Letters to change, add or remove (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -6,8 +6,8 @@ use crate::model::{Diagnostic, Whose};
 use crate::tui::Config;
 use crate::tui::theme::Theme;
 
-/// What the environment, the machine's `config.toml` and the operator's own say; what is odd about them is said at
-/// once.
+/// The settings from the environment, the machine's `config.toml` and the operator's own; problems in them are reported
+/// at once.
 pub fn config() -> Config {
     let mut config = Config::usual(Theme::from_env(|n| std::env::var(n).ok()));
     for found in Personal::here().settings() {

@@ -9,14 +9,14 @@ use crate::cli::Format;
 use crate::model::{Family, Ruleset, View};
 use crate::syntax::iptables_save;
 
-/// Reads any captured listing of rules and writes it in the other form; remarks go to stderr.
+/// Reads any captured listing of rules and writes it in the other format; remarks go to standard error.
 pub fn run(file: PathBuf, to: Format) -> Result<(), Failure> {
     let view = super::input::view(&[file], &[], &[])?;
     super::input::remarks(&view);
     let sets: Vec<&Ruleset> = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).collect();
     if sets.is_empty() {
         return Err(Failure::failed(
-            format!("{} holds no firewall rules", view.title),
+            format!("{} contains no firewall rules", view.title),
             "give the output of iptables-save, iptables -S or iptables -L -n -v",
         ));
     }
@@ -27,8 +27,8 @@ pub fn run(file: PathBuf, to: Format) -> Result<(), Failure> {
     super::print_exact(&out)
 }
 
-/// One family as it is; both with the headers that tell them apart. A table that could not be read is no empty one: the
-/// words of iptables-save say so.
+/// The rulesets as iptables-save text; if there are two, with the headers that tell the families apart. A table that
+/// could not be read is marked in the words of iptables-save, so that it does not look empty.
 fn as_save(sets: &[&Ruleset]) -> String {
     sets.iter()
         .map(|set| {
@@ -50,7 +50,7 @@ fn as_save(sets: &[&Ruleset]) -> String {
 fn as_json(sets: &[&Ruleset], view: &View) -> Value {
     let rulesets: Vec<Value> = sets.iter().map(|s| json!({"family": family(s), "tables": tables(s)})).collect();
     let mut out = json!({"version": 1, "rulesets": rulesets, "diagnostics": view.diagnostics});
-    // The first ruleset also stands at the top, where most readers look.
+    // The first ruleset is repeated at the top level, where most readers look.
     if let (Some(first), Some(object)) = (rulesets.first(), out.as_object_mut()) {
         object.extend(first.as_object().cloned().unwrap_or_default());
     }

@@ -1,4 +1,4 @@
-//! `portcullis keep` and `portcullis revert`: the end of a pending trial, from any root login.
+//! `portcullis keep` and `portcullis revert`: end a pending trial, from any root login.
 
 use super::{Failure, note, print};
 use crate::host::live::Live;

@@ -12,7 +12,7 @@ use crate::observe::live::observe;
 use crate::plan::{self, Change};
 use crate::trial;
 
-/// Writes the change of a plan, for the rules that are loaded here, as a script.
+/// Writes the change that a plan makes to the loaded rules as a script.
 pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     let host = Live::default();
     if !host.is_root() {
@@ -26,14 +26,14 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
         if let Some(why) = &view.unread[family.index()] {
             return Err(refused(
                 format!("the {} rules could not be read: {why}", family.label()),
-                "both families are changed or neither; install what is missing",
+                "both families are changed or neither; install the missing tool",
             ));
         }
         if view.rules(family).and_then(|r| r.table("filter")).is_some_and(|t| t.unreadable) {
             return Err(refused(
                 format!("iptables cannot read the {} filter table whole", family.label()),
-                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its \
-                    own",
+                "iptables' table contains a native nft rule: find it with `nft list ruleset` and move it to a table of its \
+                own",
             ));
         }
     }
@@ -47,10 +47,12 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
     })
 }
 
-/// What the script leaves open, and whose way in it cuts: nothing takes it back.
+/// What the script leaves open and whom it would lock out: a script has no automatic revert.
 fn warnings(change: &Change, plan: &Plan) -> Vec<String> {
     let cut = |way: &WayIn| match &way.access {
-        Access::Worse { why } => Some(format!("the script would cut {}: {why}; nothing takes it back", way.what())),
+        Access::Worse { why } => {
+            Some(format!("the script would cut {}: {why}; it has no automatic revert", way.what()))
+        }
         Access::Same | Access::Unknown { .. } => None,
     };
     plan::still_open(change, plan)

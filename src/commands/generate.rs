@@ -1,4 +1,4 @@
-//! `portcullis man` and `portcullis completions SHELL`: generated from the definitions.
+//! `portcullis man` and `portcullis completions SHELL`: generated from the definitions in the code.
 
 use std::fmt::Write as _;
 
@@ -11,19 +11,19 @@ use crate::tui::keymap::{Keymap, Place, place_name};
 /// Writes the manual page.
 pub fn man() -> Result<(), Failure> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut page)
-        .map_err(|e| Failure::failed(format!("the manual page was not written: {e}"), "check the disk or the pipe"))?;
+    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|e| {
+        Failure::failed(format!("the manual page could not be written: {e}"), "check the disk or the pipe")
+    })?;
     page.extend_from_slice(keys().as_bytes());
     print_exact(&String::from_utf8_lossy(&page))
 }
 
-/// The keys of the cockpit, from the one table of keys (roff).
+/// The keys of the cockpit, from the keymap table, in roff.
 fn keys() -> String {
     let escape = |s: &str| s.replace('\\', "\\\\").replace('-', "\\-");
     let keys = Keymap::default();
     let mut out =
-        String::from(".SH KEYS\nBehind each key stands the name of its action for the [keys] table of config.toml.\n");
+        String::from(".SH KEYS\nEach key is followed by the name of its action for the [keys] table of config.toml.\n");
     for place in [Place::Services, Place::Chains, Place::Plan, Place::History, Place::Preview, Place::Trial] {
         let _ = writeln!(out, ".SS {}", place_name(place));
         for b in keys.rows(place) {

@@ -11,7 +11,7 @@ use crate::host::live::Live;
 use crate::model::Code;
 use crate::trial::guard::watch;
 
-/// Watches over a trial until it ends.
+/// Guards a trial until it ends.
 pub fn run(id: &str) -> Result<(), Failure> {
     detach();
     let stop = Arc::new(AtomicBool::new(false));
@@ -22,9 +22,9 @@ pub fn run(id: &str) -> Result<(), Failure> {
         .try_for_each(|s| listen(s, &unheard))
         .and_then(|()| listen(SIGTERM, &stop))
         .map_err(|e| {
-            Failure::failed(format!("the guard cannot answer signals: {e}"), "nothing is applied without a guard")
+            Failure::failed(format!("the guard cannot handle signals: {e}"), "nothing is applied without a guard")
         })?;
-    // Exit status 3 tells systemd that another start would find nothing to guard either.
+    // Exit status 3 tells systemd not to restart the guard: there is nothing to guard.
     watch(&Live::default(), id, &stop)
         .map_err(|e| Failure::new(Code::NotGuarding, e, "the guard is started by `portcullis apply`"))
 }

@@ -1,4 +1,4 @@
-//! Captured files: read from disk, turned into one view, their remarks on stderr.
+//! Reads captured files into one view, with remarks on standard error.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::observe::capture::{self, captured};
 use crate::observe::live::observe;
 use crate::trial::{Refusal, half_saved};
 
-/// What the operator names: captured files, or nothing for the live host.
+/// The view of the named files; without any, of the live host.
 pub fn any(input: &Input) -> Result<View, Failure> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
         let host = Live::default();
@@ -33,13 +33,13 @@ pub fn any(input: &Input) -> Result<View, Failure> {
     view(&input.files, &input.ipv4, &input.ipv6)
 }
 
-/// Reads captured files into one view; the format of each is told by its content, its family also by the
-/// option that names it. Fails when a file cannot be read, and when nothing in all of them can be used.
+/// Reads captured files into one view. The format of each is detected from its content; its family too, unless an
+/// option names it. Fails if a file cannot be read, or if none contains anything usable.
 pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
     understood(&texts(files, ipv4, ipv6)?)
 }
 
-/// The texts of captured files. Fails when one cannot be read.
+/// The texts of captured files. Fails if one cannot be read.
 pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Vec<capture::Input>, Failure> {
     let mut inputs = Vec::new();
     for (paths, family) in [(files, None), (ipv4, Some(Family::V4)), (ipv6, Some(Family::V6))] {
@@ -50,10 +50,10 @@ pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Ve
     Ok(inputs)
 }
 
-/// What texts say; fails when nothing in all of them can be used.
+/// The view of these texts; fails if none contains anything usable.
 pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
     let mut view = captured(inputs);
-    // Dates are judged now, unless the question names another instant.
+    // Dates are judged as of now, unless another instant is given.
     view.at = Live::default().now().wall;
     if knows_nothing(&view) {
         return Err(nothing(&view));
@@ -61,7 +61,7 @@ pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
     Ok(view)
 }
 
-/// Fails where a host was asked for its rules and none could be read: who gets in there is not known at all.
+/// Fails if a host was asked for its rules and none could be read: nothing is then known about who gets in.
 pub fn read_anything(view: &View) -> Result<(), Failure> {
     let unread: Vec<String> = Family::BOTH
         .iter()
@@ -73,11 +73,11 @@ pub fn read_anything(view: &View) -> Result<(), Failure> {
     Err(Failure::new(
         Code::Unreadable,
         format!("the rules of this host could not be read ({})", unread.join("; ")),
-        "see that iptables-save and ip6tables-save work for root here; until then nobody knows who gets in",
+        "check that iptables-save and ip6tables-save work for root here; until then it is not known who gets in",
     ))
 }
 
-/// The remarks of a view, one a line, to stderr.
+/// Prints the remarks of a view to standard error, one per line.
 pub fn remarks(view: &View) {
     for d in &view.diagnostics {
         note(d.placed());
@@ -97,7 +97,7 @@ fn knows_nothing(view: &View) -> bool {
         && view.published_names.is_empty()
 }
 
-/// One sentence for inputs of which nothing can be used: the first reader's own words where there are any.
+/// The failure for inputs without anything usable: the first reader's own message, if there is one.
 fn nothing(view: &View) -> Failure {
     let rpc = view.diagnostics.iter().find(|d| d.kind == DiagnosticKind::NoServices);
     match rpc {
@@ -106,7 +106,7 @@ fn nothing(view: &View) -> Failure {
             "this is not a list of services: run `rpcinfo -p` as root on the host itself, and give its output",
         ),
         None => Failure::failed(
-            format!("{} holds nothing that this program reads", view.title),
+            format!("{} contains nothing that this program can read", view.title),
             "give the output of iptables-save, iptables -S, iptables -L or rpcinfo -p; \
              on an untouched host iptables-save prints nothing, `iptables-save -t filter` prints the table",
         ),
@@ -133,11 +133,11 @@ pub fn text_of(file: &Path) -> Result<String, Failure> {
             "give the text that iptables-save prints",
         ));
     }
-    // A copy only when the bytes are not UTF-8: listings can be long.
+    // Copies only if the bytes are not UTF-8: listings can be long.
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
-/// Many NUL bytes; single ones stand in real listings (`iptables -L` prints one behind a bpf match).
+/// Whether there are many NUL bytes; real listings may have single ones (`iptables -L` prints one after a bpf match).
 fn is_binary(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF") || bytes.split(|b| *b == 0).count().saturating_sub(1) * 64 > bytes.len()
 }

@@ -4,7 +4,7 @@ use super::{Failure, note};
 use crate::host::live::Live;
 use crate::trial::load::{load, published};
 
-/// Loads what `save --ours` wrote. What was done goes to standard error: the journal keeps it.
+/// Loads what `save --ours` wrote. What was done is reported on standard error, for the journal.
 pub fn run(wait_for_docker: bool) -> Result<(), Failure> {
     let host = Live::default();
     let said = if wait_for_docker { published(&host) } else { load(&host) }?;

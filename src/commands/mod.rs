@@ -1,4 +1,4 @@
-//! One file per subcommand; errors become a sentence, a hint and an exit code here.
+//! One file per subcommand. Errors become a sentence, a hint and an exit code here.
 
 mod apply;
 mod cockpit;
@@ -32,7 +32,7 @@ use say::{json_line, note, print, print_exact, reason};
 /// What went wrong, and what to do about it.
 #[derive(Debug)]
 pub struct Failure {
-    /// What it is; JSON's word and the exit code come from it (README lists all).
+    /// The kind of failure; JSON's word and the exit code follow from it (the README lists all).
     pub code: Code,
     /// One sentence.
     pub what: String,
@@ -41,7 +41,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something was not done.
+    /// A failure with this code.
     pub fn new(code: Code, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, what: what.into(), hint: hint.into() }
     }
@@ -58,7 +58,7 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Asks on the terminal; off one it refuses, naming the option that answers beforehand.
+/// Asks on the terminal; without a terminal it refuses and names the option that answers in advance.
 fn confirm(question: &str, option: &str) -> Result<(), Failure> {
     match answer(&format!("{question} [yes/no]"), option)?.as_str() {
         "y" | "yes" => Ok(()),
@@ -66,14 +66,14 @@ fn confirm(question: &str, option: &str) -> Result<(), Failure> {
     }
 }
 
-/// What the operator answers on the terminal, in small letters.
+/// The operator's answer on the terminal, in lower case.
 fn answer(question: &str, option: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Code::NoTerminal, "there is no terminal to ask on", format!("say {option}")));
     }
     say::ask(question);
     let mut answer = String::new();
-    // An answer that cannot be read is none.
+    // An answer that cannot be read counts as none.
     let _ = std::io::stdin().read_line(&mut answer);
     Ok(answer.trim().to_lowercase())
 }
@@ -82,7 +82,7 @@ fn declined() -> Failure {
     Failure::new(Code::Declined, "nothing was changed", "answer yes to go on")
 }
 
-/// Parses the arguments, runs the command, prints the error with its hint.
+/// Parses the arguments, runs the command, and prints an error with its hint.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
@@ -94,8 +94,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let json = cli.command.as_ref().is_some_and(Command::wants_json);
     if let Some((var, path)) = misplaced() {
-        let what = format!("{var} is {:?}, which is no absolute path", path.display().to_string());
-        return finish(Err(Failure::failed(what, "name the place from the root on, or unset the variable")), json);
+        let what = format!("{var} is {:?}, which is not an absolute path", path.display().to_string());
+        return finish(Err(Failure::failed(what, "set an absolute path, or unset the variable")), json);
     }
     let Some(command) = cli.command else { return finish(cockpit::on(&cli.input), false) };
     let done = match command {
@@ -122,7 +122,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     finish(done, json)
 }
 
-/// The error with its hint on standard error, and the exit code.
+/// Prints the error with its hint on standard error, and returns the exit code.
 fn finish(done: Result<(), Failure>, json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,10 +11,10 @@ use crate::host::{Host, live::Live};
 use crate::model::{AddrSet, Diagnostic, Family, Source, View};
 use crate::trial;
 
-/// Reasons per endpoint and family that are printed; more are counted.
+/// At most this many reasons are printed per endpoint and family; the rest are counted.
 const MAX_REASONS: usize = 40;
 
-/// Answers about everything that can be reached.
+/// Reports everything that can be reached.
 pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let host = Live::default();
     let begun = host.now().boot;
@@ -23,7 +23,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let mut answer = Analysis::new(&view).report();
     let judged = host.now().boot;
     if view.source == Source::Live {
-        // What ought to be in force and is not comes first.
+        // A kept plan that is not in force comes first.
         answer.warnings.splice(0..0, trial::enforced_by(&host, &view).findings());
     }
     let diagnostics: Vec<Diagnostic> = view.diagnostics.iter().chain(&answer.assumptions).cloned().collect();
@@ -106,7 +106,7 @@ fn reasons(because: &[Because]) -> Vec<String> {
     out
 }
 
-/// A set in a few words.
+/// A set of addresses in a few words.
 fn short(set: &AddrSet) -> String {
     let all = set.cidrs();
     match all.len() {
@@ -120,12 +120,12 @@ fn short(set: &AddrSet) -> String {
     }
 }
 
-/// Why nothing is said about an endpoint in a family.
+/// Why an endpoint has no answer for a family.
 fn untold(view: &View, family: Family) -> &'static str {
     match view.local_addrs(family) {
-        Some(own) if own.is_empty() => "not there: the host has no address of this family",
+        Some(own) if own.is_empty() => "none: the host has no address of this family",
         _ if view.rules(family).is_none() => "not known: the rules were not read",
-        _ => "not there: the host has no address of this family but its loopback",
+        _ => "none: the host has only a loopback address of this family",
     }
 }
 

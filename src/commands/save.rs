@@ -45,7 +45,7 @@ pub fn run(args: SaveArgs) -> Result<(), Failure> {
     print(&format!("{}\n", done.join("\n")))
 }
 
-/// The difference, and beside it what boot does with the files.
+/// Prints the difference, and what boot does with the files.
 fn show(what: &Preview) -> Result<(), Failure> {
     for f in &what.files {
         if f.diff.is_empty() {
@@ -85,8 +85,8 @@ fn ask_for_mode(usual: Mode) -> Result<Mode, Failure> {
     modes.sort_by_key(|m| *m != usual);
     let offered = modes.map(|m| match m {
         Mode::All => "[a]ll that is loaded",
-        Mode::Unmanaged => "what is [u]nmanaged (without what Docker and other managers make anew themselves)",
-        Mode::Ours => "[o]urs alone (portcullis' own chains, loaded after whoever builds the rest)",
+        Mode::Unmanaged => "what is [u]nmanaged (without what Docker and other managers rebuild themselves)",
+        Mode::Ours => "[o]urs alone (portcullis' own chains, loaded after the manager that builds the rest)",
     });
     let question = format!("Save {} (usual here), {}, or [n]othing?", offered[0], offered[1..].join(", "));
     match answer(&question, "--ours, --unmanaged or --all")?.as_str() {

@@ -1,5 +1,5 @@
-//! What is said on standard output and standard error: clean of what could steer a terminal, and no panic when
-//! nobody listens any more (a closed pipe, a lost session).
+//! Prints to standard output and standard error, without characters that could control a terminal, and without
+//! panicking when nobody reads any more (a closed pipe, a lost session).
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -13,12 +13,12 @@ use textwrap::{WordSeparator, WordSplitter};
 use super::Failure;
 use crate::model::{clean, clean_lines};
 
-/// An answer for people, wrapped to their terminal. A reader that has gone (`| head`) is no failure.
+/// Prints an answer for people, wrapped to their terminal. A reader that has gone away (`| head`) is not an error.
 pub fn print(text: &str) -> Result<(), Failure> {
     write(&wrapped(clean_lines(text), io::stdout()))
 }
 
-/// Lines that a terminal would break inside a word are broken between words, and go on below the text of their first.
+/// Wraps lines between words, so that the terminal does not break them inside one; continuation lines are indented.
 fn wrapped(text: Cow<'_, str>, out: impl AsFd + IsTerminal) -> Cow<'_, str> {
     match tcgetwinsize(&out) {
         Ok(size) if size.ws_col >= NARROWEST && out.is_terminal() => wrap(&text, usize::from(size.ws_col)).into(),
@@ -26,7 +26,7 @@ fn wrapped(text: Cow<'_, str>, out: impl AsFd + IsTerminal) -> Cow<'_, str> {
     }
 }
 
-/// On a terminal of fewer columns lines are left as they are.
+/// Text is not wrapped for terminals with fewer columns.
 const NARROWEST: u16 = 20;
 
 fn wrap(text: &str, columns: usize) -> String {
@@ -44,15 +44,15 @@ fn wrap(text: &str, columns: usize) -> String {
     out
 }
 
-/// An answer that other programs take as it is (scripts, dumps, JSON); only a terminal gets it cleaned.
+/// Prints an answer that other programs read as it is (scripts, dumps, JSON); it is only cleaned for a terminal.
 pub fn print_exact(text: &str) -> Result<(), Failure> {
     if io::stdout().is_terminal() { print(text) } else { write(text) }
 }
 
-/// JSON on one line: what could steer a terminal is escaped, so that the value stays what it is.
+/// JSON on one line; control characters are escaped, so that the value stays the same.
 pub fn json_line(value: &Value) -> String {
     let text = value.to_string();
-    // Nearly every answer is clean, and some are long.
+    // Nearly all answers are clean, and some are long.
     if clean(&text) == text {
         return text + "\n";
     }
@@ -71,30 +71,31 @@ pub fn json_line(value: &Value) -> String {
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("the output was not written: {}", reason(&e)), "check the disk or the pipe"))
-        }
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(
+            format!("the output could not be written: {}", reason(&e)),
+            "check the disk or the pipe",
+        )),
         _ => Ok(()),
     }
 }
 
-/// A line beside the answer, on standard error.
+/// Prints a line on standard error, beside the answer.
 pub fn note(line: impl Display) {
-    // Nobody reads it: then nothing is lost.
+    // If nobody reads it, nothing is lost.
     let _ = writeln!(io::stderr(), "{}", wrapped(clean(&line.to_string()), io::stderr()));
 }
 
-/// Several lines beside the answer, on standard error.
+/// Prints several lines on standard error, beside the answer.
 pub fn show(text: &str) {
     let _ = io::stderr().write_all(wrapped(clean_lines(text), io::stderr()).as_bytes());
 }
 
-/// A question without line end, on standard error.
+/// Prints a question without a newline on standard error.
 pub fn ask(question: &str) {
     let _ = write!(io::stderr(), "{} ", clean(question));
 }
 
-/// The error with its hint, as two lines or as JSON.
+/// Prints the error with its hint, as two lines or as JSON.
 pub fn failure(f: &Failure, as_json: bool) {
     if as_json {
         let _ = io::stderr().write_all(json_line(&error_json(f)).as_bytes());
@@ -108,7 +109,7 @@ fn error_json(f: &Failure) -> Value {
     json!({"version": 1, "error": {"code": f.code.as_str(), "message": f.what, "hint": f.hint}})
 }
 
-/// What the system said, without the number that only programmers know.
+/// The system's message, without the error number.
 pub fn reason(e: &io::Error) -> String {
     let text = e.to_string();
     text.rsplit_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_lowercase()

@@ -14,17 +14,17 @@ use crate::observe::live::has_ipv6;
 use crate::plan::{Enforced, Extent, InForce};
 use crate::trial::{self, Record, Status};
 
-/// The exit code when what is kept, or on trial, is not in force.
+/// The exit code if what is kept, or on trial, is not in force.
 const NOT_IN_FORCE: u8 = 6;
 
-/// What to do where the kernel was not heard.
+/// The hint if the kernel's rules could not be read.
 const UNREAD_HINT: &str =
-    "`portcullis report` says why; until they can be read nobody knows whether a trial stands in them";
+    "`portcullis report` says why; until they can be read it is not known whether they contain a trial";
 
-/// Shows the pending trial, or what became of the last one, and whether what ought to be in force is; the exit code.
+/// Shows the pending trial or how the last one ended, and whether the kept plan is in force. Returns the exit code.
 pub fn run(as_json: bool) -> Result<u8, Failure> {
     let host = Live::default();
-    // The files of a trial are root's: to anybody else there would seem to be none.
+    // A trial's files are readable only by root: to other users there would seem to be none.
     if !host.is_root() {
         return Err(trial::Refusal::not_root(host.rights()).into());
     }
@@ -50,7 +50,7 @@ fn instant(second: i64) -> String {
     jiff::Timestamp::from_second(second).map(|t| t.to_string()).unwrap_or_default()
 }
 
-/// The plan that ought to be in force: `in_force` is null where nobody can tell.
+/// The plan that should be in force, in JSON: `in_force` is null if that is not known.
 fn plan_of(p: &InForce) -> Value {
     let extent = p.force.extent();
     let (word, in_force) = match extent {
@@ -93,12 +93,12 @@ fn json_of(s: &Status, enforced: &Enforced, half_saved: Option<String>) -> Value
 fn text_of(s: &Status, enforced: &Enforced) -> String {
     let mut out = match &s.trial {
         Some(r) => trial_of(s, r),
-        None => "no trial was ever begun here\n".to_owned(),
+        None => "no trial has been started here yet\n".to_owned(),
     };
     for family in &s.unread {
         let _ = writeln!(
             out,
-            "warning: the {} rules could not be read: whether a trial stands in them is not known",
+            "warning: the {} rules could not be read, so it is not known whether they contain a trial",
             family.label()
         );
     }
@@ -156,7 +156,7 @@ fn trial_of(s: &Status, r: &Record) -> String {
                 None if r.operator.needs_proof() => out.push_str("no proof of access yet: open a new SSH login\n"),
                 None => {}
             }
-            // Where it is stuck or has expired, the words say who ends it.
+            // If it is stuck or expired, the sentence already names the commands that end it.
             if !s.cut_short && !matches!(r.state(), State::Expired | State::Lost) {
                 let _ = writeln!(out, "{}", guard_of(s, r));
             }
@@ -179,7 +179,7 @@ fn ended(r: &Record) -> String {
         r.why.as_ref().map_or_else(String::new, |w| format!(": {w}"))
     );
     if r.unverified.is_some() {
-        out.push_str("the old rules were put back, not verified; `portcullis revert` looks again\n");
+        out.push_str("the old rules were put back, but not verified; `portcullis revert` checks again\n");
     }
     out
 }
@@ -187,11 +187,11 @@ fn ended(r: &Record) -> String {
 fn guard_of(s: &Status, r: &Record) -> String {
     match (s.guard, r.guard_home, r.fuse) {
         (Some(w), Some(Home::Service), _) => {
-            format!("guard: process {}, a service of systemd, which starts it again if it dies", w.pid)
+            format!("guard: process {}, a systemd service, restarted if it dies", w.pid)
         }
-        (Some(w), ..) => format!("guard: process {}, in a session of its own", w.pid),
+        (Some(w), ..) => format!("guard: process {}, detached in its own session", w.pid),
         (None, _, Some(fuse)) => {
-            format!("guard: dead; the kernel itself goes back to the old rules at {}", instant(fuse + 1))
+            format!("guard: dead; the kernel switches back to the old rules at {}", instant(fuse + 1))
         }
         (None, _, None) => "guard: dead, and the trial has no fuse: end it yourself".to_owned(),
     }
@@ -258,7 +258,7 @@ mod tests {
         let (code, text, json) = answer();
         assert_eq!(
             (code, text.as_str(), &json["plan"], &json["boot_files"]),
-            (0, "no trial was ever begun here\n", &Value::Null, &json!([]))
+            (0, "no trial has been started here yet\n", &Value::Null, &json!([]))
         );
         trial::apply(&host, &plan, &trial::Options::default(), &mut |_| {}).unwrap();
         assert_eq!((answer().0, answer().2["plan"]["on_trial"].as_bool()), (0, Some(true)));

@@ -11,7 +11,7 @@ use crate::analyse::{Analysis, Packet, Trace};
 use crate::cli::TraceArgs;
 use crate::model::{Family, Proto, View, tcp_flags};
 
-/// Answers about one packet, or one a line.
+/// Answers about one packet, or about one per line.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let at = args
         .at
@@ -50,8 +50,8 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let other = args.dst.is_some_and(|d| Family::of(d) != packet.family());
     if other {
         return Err(Failure::failed(
-            "the packet's addresses are of two families",
-            "give both of IPv4, or both of IPv6",
+            "the packet's addresses belong to different families",
+            "give two IPv4 or two IPv6 addresses",
         ));
     }
     if let Some(failure) = without_rules(&view, packet.family()) {
@@ -60,7 +60,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let answer = analysis.trace(&packet);
     if args.json {
         let mut answer = as_json(&answer);
-        // What was left out of the text is part of the answer.
+        // What was left out of the text belongs to the answer.
         answer["diagnostics"] = json!(view.diagnostics);
         return print_exact(&json_line(&answer));
     }
@@ -68,24 +68,24 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     print(&as_text(&answer))
 }
 
-/// The failure of a question about a family whose rules are not known.
+/// The failure for a packet of a family whose rules are not known.
 fn without_rules(view: &View, family: Family) -> Option<Failure> {
     let label = family.label();
     match &view.unread[family.index()] {
         _ if view.rules(family).is_some() => None,
         Some(why) => Some(Failure::failed(
             format!("the {label} rules could not be read: {why}"),
-            "what becomes of the packet is not known; see that iptables-save and ip6tables-save work for root here",
+            "the fate of the packet is not known; check that iptables-save and ip6tables-save work for root here",
         )),
         None => Some(Failure::failed(
-            format!("there are no {label} rules, an address of the packet is one"),
+            format!("there are no {label} rules, but the packet has an {label} address"),
             "give the rules of the packet's family (iptables-save for IPv4, ip6tables-save for IPv6)",
         )),
     }
 }
 
-/// One JSON object a line in, one a line out, in order; a bad line is answered too, and fails the whole at the end, as
-/// does a packet of a family whose rules are not known.
+/// Reads one JSON object per line and prints one per line, in order. A bad line gets an answer too, and makes the
+/// command fail at the end, as does a packet of a family whose rules are not known.
 fn many(analysis: &Analysis, view: &View, file: &Path) -> Result<(), Failure> {
     let text = input::text_of(file)?;
     let mut out = String::new();
@@ -108,18 +108,18 @@ fn many(analysis: &Analysis, view: &View, file: &Path) -> Result<(), Failure> {
     match bad.as_slice() {
         [] => unknown.map_or(Ok(()), Err),
         [line, ..] => Err(Failure::failed(
-            format!("{} of the packets could not be read, the first in line {line}", bad.len()),
+            format!("{} of the packets could not be read, the first on line {line}", bad.len()),
             "a line is a JSON object like {\"proto\":\"tcp\",\"src\":\"192.0.2.1\",\"dport\":111}",
         )),
     }
 }
 
-/// `icmp` of an IPv6 packet is that of IPv6.
+/// `icmp` means ICMPv6 for an IPv6 packet.
 fn in_family(proto: Proto, src: IpAddr) -> Proto {
     if proto == Proto::ICMP && src.is_ipv6() { Proto::ICMP6 } else { proto }
 }
 
-/// The names of the options, with `-` or `_`.
+/// The names of the fields: those of the options, with `-` or `_`.
 const KEYS: &[&str] = &[
     "proto",
     "src",
@@ -142,7 +142,7 @@ fn packet(line: &str) -> Result<Packet, String> {
     }
     let get = |key: &str| object.get(key).filter(|v| !v.is_null());
     let text = |key: &str| {
-        get(key).map(|v| v.as_str().map(str::to_owned).ok_or_else(|| format!("{key} is not a text"))).transpose()
+        get(key).map(|v| v.as_str().map(str::to_owned).ok_or_else(|| format!("{key} is not a string"))).transpose()
     };
     let port = |key: &str| {
         get(key)
@@ -181,7 +181,7 @@ fn packet(line: &str) -> Result<Packet, String> {
         flags: text("tcp_flags")?.or(text("tcp-flags")?).map(|f| flags(&f)).transpose()?,
     };
     if p.dst.is_some_and(|d| Family::of(d) != p.family()) {
-        return Err("src and dst are of two families".to_owned());
+        return Err("src and dst belong to different families".to_owned());
     }
     Ok(p)
 }

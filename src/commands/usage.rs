@@ -1,4 +1,4 @@
-//! Usage errors in the shape of all others: one sentence and what to do.
+//! Usage errors in the same form as all others: one sentence and a hint.
 
 use crate::model::Code;
 use std::ffi::{OsStr, OsString};
@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Failure;
 
-/// The failure that a usage error is; `None` for help and version, which are answers.
+/// Turns a usage error into a failure; `None` for help and version, which are answers.
 pub fn failure(e: &clap::Error) -> Option<Failure> {
     if !e.use_stderr() {
         return None;
@@ -17,10 +17,10 @@ pub fn failure(e: &clap::Error) -> Option<Failure> {
         text.lines().skip_while(|l| !l.starts_with("Usage: ")).take_while(|l| !l.is_empty()).map(str::trim).collect();
     let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).filter(|t| !t.starts_with("to pass "));
     let hint = match (choices(e), tip) {
-        (Some(choices), _) => format!("it is one of {choices}"),
+        (Some(choices), _) => format!("use one of {choices}"),
         (None, Some(tip)) => tip.to_owned(),
-        (None, None) if usage.is_empty() => "--help lists what there is".to_owned(),
-        (None, None) => format!("{}; --help says more", usage.join(" or ").replacen("Usage: ", "usage: ", 1)),
+        (None, None) if usage.is_empty() => "see --help for what is available".to_owned(),
+        (None, None) => format!("{}; see --help for more", usage.join(" or ").replacen("Usage: ", "usage: ", 1)),
     };
     let what = match e.kind() {
         ErrorKind::MissingRequiredArgument => missing(e),
@@ -45,14 +45,14 @@ fn missing(e: &clap::Error) -> String {
     }
 }
 
-/// The first paragraph in one line.
+/// The first paragraph on one line.
 fn sentence(text: &str) -> String {
     let first: Vec<&str> =
         text.lines().take_while(|l| !l.trim().is_empty()).map(str::trim).filter(|l| !l.starts_with('[')).collect();
     first.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// Whether a command line that could not be parsed wanted its errors as JSON.
+/// Whether a command line that could not be parsed asked for JSON.
 pub fn wants_json(args: &[OsString]) -> bool {
     args.iter().take_while(|a| *a != OsStr::new("--")).any(|a| a == OsStr::new("--json"))
 }

@@ -55,7 +55,8 @@ impl BootFile {
                     kind,
                     match kind {
                         BootHolds::Trial => format!(
-                            "{names} {hold} rules of a trial: somebody saved while it ran, and boot would load them; {cure}"
+                            "{names} {hold} rules of a trial: somebody saved while it ran, and boot would load \
+                            them; {cure}"
                         ),
                         BootHolds::Plan => format!(
                             "{names} {hold} the plan on trial: somebody saved it, and boot would load it; {cure}"
