@@ -1,4 +1,4 @@
-//! The house holds: who may use whom, sizes, the one door to the outside, what may lie at the top.
+//! Checks of the code base: dependencies between modules, sizes, the one door to the outside, and what lies at the top.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Stations, and what each may use beside itself. `tui` has a table of its own below.
+/// The modules, and what each may use besides itself. `tui` has its own table below.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("syntax", &["model"]),
@@ -20,17 +20,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["model"]),
 ];
 
-/// The rooms of `analyse`, in the order of its map: each may use those before it. The facade, `Analysis`, may be
-/// asked by the rooms of its questions.
+/// The modules of `analyse`, in the order of its map: each may use those before it. The facade, `Analysis`, may be used
+/// by those that answer questions.
 const ROOMS: &[&str] = &["surroundings", "packets", "walk", "inventory", "answers", "review"];
 
-/// What only `tui::worker` may use in the cockpit.
+/// Modules that only `tui::worker` may use in the cockpit.
 const WORKER_ONLY: &[&str] = &["trial", "observe", "host"];
 
-/// Code lines of one file at most.
+/// Maximum number of code lines in a file.
 const MAX_CODE_LINES: usize = 500;
 
-/// What may lie at the top, dotfiles aside.
+/// What may be at the top, apart from dotfiles.
 const TOP: &[&str] =
     &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md", "src", "assets", "tests", "target"];
 
@@ -45,7 +45,7 @@ fn files_under(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file: its path below `src`, and its code: without comments and the test module.
+/// Every source file: its path below `src`, and its code without comments and the test module.
 fn sources() -> Vec<(String, Vec<(usize, String)>)> {
     let src = root().join("src");
     let mut paths = Vec::new();
@@ -60,8 +60,8 @@ fn sources() -> Vec<(String, Vec<(usize, String)>)> {
     out
 }
 
-/// Lines with code, numbered from 1. The test module is the last thing in a file; a file of tests
-/// (`mod tests;`) is named `tests.rs` and holds no code in this sense.
+/// Code lines, numbered from 1. The test module is the last thing in a file; a file that contains only tests (`mod
+/// tests;`) is named `tests.rs` and does not count as code.
 fn code(text: &str) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     for (i, line) in text.lines().enumerate() {
@@ -81,12 +81,12 @@ fn is_tests(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
-/// `src/a/b.rs` belongs to station `a`, `src/cli.rs` to `cli`.
+/// `src/a/b.rs` belongs to module `a`, `src/cli.rs` to `cli`.
 fn station(path: &str) -> &str {
     path.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// The stations that a line of code names by `crate::X`, or inside `use crate::{X, ...}`.
+/// The modules that a line of code names by `crate::X`, or inside `use crate::{X, ...}`.
 fn names(line: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in line.match_indices("crate::") {
@@ -120,7 +120,7 @@ fn names(line: &str) -> BTreeSet<String> {
     found
 }
 
-/// Statements may run over lines; joins each `use` with what follows up to its `;`.
+/// Joins `use` statements that span several lines, up to the `;`.
 fn statements(code: &[(usize, String)]) -> Vec<(usize, String)> {
     let mut out: Vec<(usize, String)> = Vec::new();
     let mut open = false;
@@ -361,7 +361,7 @@ fn files_stay_small() {
 
 #[test]
 fn no_line_is_wider_than_the_format() {
-    // rustfmt gives up on long strings and leaves comments alone.
+    // rustfmt gives up on long strings and ignores comments.
     let config = fs::read_to_string(root().join(".rustfmt.toml")).unwrap();
     let max: usize = config.lines().find_map(|l| l.strip_prefix("max_width = ")).unwrap().parse().unwrap();
     let mut paths = Vec::new();
@@ -379,7 +379,7 @@ fn no_line_is_wider_than_the_format() {
 
 #[test]
 fn only_host_starts_processes_waits_and_reads_clocks() {
-    // clippy's disallowed-methods sees these too; this also sees what an `allow` would hide.
+    // clippy's disallowed-methods catches these too; this also finds what an `allow` would hide.
     const OUTSIDE: &[&str] =
         &["Command::new", "thread::sleep", "Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
     const PURE: &[&str] =
@@ -405,7 +405,7 @@ const READS_RULES: &[&str] = &["model/rule/mod.rs", "model/ruleset.rs", "tui/sea
 
 #[test]
 fn the_text_of_a_rule_is_read_by_its_one_reader() {
-    // What a comment holds must not be taken for options: `Rule::option` and its like know quotes.
+    // The text of a comment must not be mistaken for options: `Rule::option` and its siblings respect quotes.
     const LOOKS: &[&str] = &[
         "contains(",
         "split",
@@ -503,7 +503,7 @@ fn the_reader_of_dependencies_sees_paths_and_no_likeness() {
 
 #[test]
 fn nothing_is_left_to_do_in_place() {
-    // Spelled in parts, so that this file does not find itself.
+    // Spelled in parts, so that this file does not match itself.
     let marks =
         [["todo", "!("].concat(), ["unimplemented", "!("].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat()];
     let mut wrong = Vec::new();
@@ -517,7 +517,7 @@ fn nothing_is_left_to_do_in_place() {
 
 #[test]
 fn no_path_of_a_developers_machine() {
-    // Spelled in parts, so that this file does not find itself.
+    // Spelled in parts, so that this file does not match itself.
     let marks = [["/wo", "rk/"].concat(), ["/tmp", "/wt"].concat(), ["/ho", "me/"].concat()];
     let mut paths = Vec::new();
     for top in ["src", "assets", "tests", ".ci"] {
@@ -529,7 +529,7 @@ fn no_path_of_a_developers_machine() {
     paths.extend(["Cargo.toml", "README.md", "CHANGELOG.md"].map(|f| root().join(f)));
     let mut wrong = Vec::new();
     for path in &paths {
-        // Pictures are not read.
+        // Pictures are skipped.
         let Ok(text) = fs::read_to_string(path) else { continue };
         for (i, line) in text.lines().enumerate() {
             wrong.extend(
@@ -568,8 +568,8 @@ fn the_map_names_every_station() {
 
 #[test]
 fn every_test_file_is_listed() {
-    // `autotests` is off: a file that nobody lists would never run. One binary a kind: `tests/KIND/main.rs` names its
-    // files.
+    // `autotests` is off: a file that is not listed would never run. One binary per kind: `tests/KIND/main.rs` lists
+    // its files.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let mut unlisted = Vec::new();
     for entry in fs::read_dir(root().join("tests")).unwrap().map(|e| e.unwrap().path()) {

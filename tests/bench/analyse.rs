@@ -1,7 +1,8 @@
-//! How long a user waits for "who can get in" on a large host: 100,000 rules in kube-proxy's shape (services, their
-//! endpoints, 5,000 flat filter rules) and 30 endpoints, beside what `iptables-save` needs to print those rules.
+//! How long a user waits for "who can get in" on a large host: 100,000 rules shaped like kube-proxy's (services, their
+//! endpoints, 5,000 flat filter rules) and 30 endpoints, compared with the time that `iptables-save` needs to print
+//! those rules.
 //!
-//! `cargo bench --bench analyse`, or `cargo bench --bench analyse -- WORDS` for the lines that hold these words.
+//! `cargo bench --bench analyse`, or `cargo bench --bench analyse -- WORDS` for the lines that contain these words.
 
 #![allow(
     clippy::print_stdout,
@@ -26,7 +27,7 @@ use portcullis::model::{Family, LocalAddr, Net, Route, Source, View};
 use portcullis::syntax::iptables_save;
 use tool::save_time;
 
-/// About so many rules, 5,000 of them flat ones of the filter table; every service makes eleven.
+/// About this many rules: 5,000 flat ones in the filter table, and eleven for each service.
 fn kube(rules: usize) -> String {
     let services = (rules - 5_000) / 11;
     let (mut first, mut svc, mut sep) = (String::new(), String::new(), String::new());
@@ -106,7 +107,7 @@ fn kube(rules: usize) -> String {
     )
 }
 
-/// The host: live addresses, 20 listening sockets beside 10 node ports.
+/// The host: live addresses, 20 listening sockets and 10 node ports.
 fn host(text: &str, captured: bool) -> View {
     let (set, _) = iptables_save::read(text, Family::V4);
     let mut v = View::empty(if captured { Source::Capture } else { Source::Live }, "bench");
@@ -142,7 +143,7 @@ fn best(mut work: impl FnMut()) -> Duration {
         .unwrap()
 }
 
-/// The most memory that a process of its own needs to read and judge the rules of a file, in bytes.
+/// The peak memory of a process that reads and judges the rules of a file, in bytes.
 fn peak(text: &str) -> Option<usize> {
     let mut file = tempfile::NamedTempFile::new().ok()?;
     file.write_all(text.as_bytes()).ok()?;
@@ -150,7 +151,7 @@ fn peak(text: &str) -> Option<usize> {
     String::from_utf8(out.stdout).ok()?.trim().parse().ok()
 }
 
-/// The variable that makes this program such a process.
+/// The variable that turns this program into such a process.
 const JUDGE: &str = "PORTCULLIS_BENCH_JUDGE";
 
 fn judge_only(file: &std::path::Path) {
@@ -169,7 +170,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// One line: the time of all endpoints' exposure, and of the whole report.
+/// Prints one line: the time for the exposure of all endpoints, and for the whole report.
 fn time(name: &str, view: &View) {
     let count = Analysis::new(view).report().endpoints.len();
     let all = best(|| assert_eq!(Analysis::new(view).report().endpoints.len(), count));
@@ -180,7 +181,7 @@ fn main() {
     if let Some(file) = std::env::var_os(JUDGE) {
         return judge_only(file.as_ref());
     }
-    // cargo adds `--bench` itself.
+    // cargo adds `--bench`.
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let wanted = |name: &str| only.as_ref().is_none_or(|o| name.contains(o.as_str()));
     println!("rulesets in kube-proxy's shape");

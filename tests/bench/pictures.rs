@@ -1,4 +1,5 @@
-//! Makes the pictures that the README shows, from the real program: `cargo bench --bench pictures`. The same twice.
+//! Makes the pictures in the README from the real program: `cargo bench --bench pictures`. Two runs give the same
+//! files.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use pty::Pty;
 
-/// The screen as SVG, cell by cell, with the terminal's colours on a dark ground.
+/// The screen as SVG, cell by cell, in the terminal's colours on a dark background.
 fn svg(screen: &vt100::Screen) -> String {
     use std::fmt::Write as _;
     let (rows, cols) = (screen.size().0.get(), screen.size().1.get());
@@ -27,7 +28,7 @@ fn svg(screen: &vt100::Screen) -> String {
         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#16181d\"/>\n"
     );
     for y in 0..rows {
-        // A trial is named after the instant it began.
+        // A trial's id contains the time at which it began.
         let named = screen.contents_between(y, 0, y, cols).contains("Trial 1");
         for x in 0..cols {
             let Some(cell) = screen.cell(y, x).filter(|c| c.has_contents() && c.contents() != " ") else { continue };
@@ -87,7 +88,7 @@ fn main() {
     p.press("y");
     p.see("Apply on trial for 60 s");
     p.press("\r");
-    // The clock stands at the same second in each picture.
+    // The clock shows the same second in each picture.
     p.see("proof of access");
     p.see(" 55 s");
     save(&mut p, "trial.svg");

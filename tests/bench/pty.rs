@@ -1,6 +1,6 @@
-//! What an operator on a slow line feels, in a pseudo-terminal of 80x24, beside programs that they know, in one run:
-//! first byte after a cursor key, bytes a cursor step, bytes a scrolled line, bytes and wake-ups while idle, and
-//! the bytes that a trial's clock costs.
+//! What an operator on a slow line feels, in a pseudo-terminal of 80x24, compared in the same run with programs that
+//! they know: delay of the first byte after a cursor key, bytes per cursor step, bytes per scrolled line, bytes and
+//! wake-ups while idle, and the bytes that a trial's clock costs.
 //!
 //! `cargo bench --bench pty`
 
@@ -22,16 +22,16 @@ use std::time::{Duration, Instant};
 
 use pty::Pty;
 
-/// Nothing more comes after this silence.
+/// After this much silence the program is done with a key.
 const SILENCE: Duration = Duration::from_millis(25);
 const DOWN: &str = "\x1b[B";
 const UP: &str = "\x1b[A";
 
-/// What one program costs. `None`: it has no such thing.
+/// What one program costs. `None`: it has no such function.
 #[derive(Default)]
 struct Cost {
     name: &'static str,
-    /// First byte after a cursor key, in microseconds: median and the 95th of 100.
+    /// Delay of the first byte after a cursor key in microseconds: median and 95th of 100.
     first: (u128, u128),
     step: usize,
     scrolled: Option<usize>,
@@ -39,12 +39,12 @@ struct Cost {
     wakes: u64,
 }
 
-/// Presses a key, waits for the first byte and for silence.
+/// Presses a key, and waits for the first byte and then for silence.
 fn press(p: &mut Pty, key: &str) -> (Duration, usize) {
     let (before, begun) = (p.received, Instant::now());
     p.press(key);
     if !p.take(Duration::from_millis(300)) {
-        // At the end of a list a key changes nothing.
+        // At the end of a list the key changes nothing.
         return (Duration::ZERO, 0);
     }
     let first = p.last.saturating_duration_since(begun);
@@ -52,7 +52,7 @@ fn press(p: &mut Pty, key: &str) -> (Duration, usize) {
     (first, p.received - before)
 }
 
-/// Cursor steps that stay in the window: up and down by turns of six.
+/// Cursor steps inside the window: six up and six down in turn.
 fn steps(p: &mut Pty, cost: &mut Cost, n: usize) {
     let mut times = Vec::new();
     let mut bytes = 0;
@@ -68,7 +68,7 @@ fn steps(p: &mut Pty, cost: &mut Cost, n: usize) {
     cost.step = bytes / n;
 }
 
-/// Goes down through a long list.
+/// Scrolls down a long list.
 fn scroll(p: &mut Pty, n: usize) -> usize {
     for _ in 0..30 {
         press(p, DOWN);
@@ -138,7 +138,7 @@ fn ours(place: &Path) -> Vec<Cost> {
     vec![services, chains]
 }
 
-/// Bytes a second that the trial's clock costs, and how many keys of a held key are still drawn after the last press.
+/// Bytes per second that the trial's clock costs, and how many presses of a held key are still drawn after its release.
 fn trial_clock() -> usize {
     let mut p = Pty::start(&["demo"], &[]);
     p.see("portmapper");
@@ -152,7 +152,7 @@ fn trial_clock() -> usize {
         p.press(key);
         p.see(then);
     }
-    // The proof comes once; the clock goes on.
+    // The proof appears once; the clock goes on.
     p.see("proof of access");
     p.quiet(Duration::from_millis(400));
     let before = p.received;
@@ -163,7 +163,8 @@ fn trial_clock() -> usize {
     (p.received - before) / 10
 }
 
-/// Holds a key: 300 presses as fast as the line takes them; how long after the last one the screen is current.
+/// Holds a key: 300 presses as fast as the line takes them. Returns how long after the last one the screen is up to
+/// date.
 fn held(place: &Path) -> Duration {
     let mut p = Pty::start(&[place.join("long.save").to_str().unwrap()], &[]);
     p.see("Ports that rules name");

@@ -1,5 +1,6 @@
-//! How large a text may be: `iptables-save` of 100,000 and 1,000,000 rules, read into memory beside the tool that
-//! prints it, and from the start of the program to a full screen, the answer to a key, and a rule that is searched for.
+//! How large a text may be: `iptables-save` output of 100,000 and 1,000,000 rules, read into memory in comparison with
+//! the tool that prints it; and the time from the start of the program to a full screen, to the answer to a key, and to
+//! a rule that is searched for.
 //!
 //! `cargo bench --bench read`
 
@@ -26,10 +27,10 @@ use portcullis::model::Family;
 use portcullis::syntax::iptables_save;
 use pty::Pty;
 
-/// The variable that makes this program one that only reads a file and says what memory that took.
+/// The variable that makes this program only read a file and print how much memory that took.
 const READER: &str = "PORTCULLIS_BENCH_READ";
 
-/// About 103 bytes a rule, as the rules of a host with many networks are.
+/// About 103 bytes per rule, like the rules of a host with many networks.
 fn flat(rules: usize) -> String {
     let mut text = String::from("*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n");
     for i in 0..rules {
@@ -65,7 +66,8 @@ fn reader(file: &Path) {
     assert!(set.rule_count() > 0);
 }
 
-/// From the start of the program to the list of services, to the answer to a key, to a rule that was searched for.
+/// The time from the start of the program to the list of services, to the answer to a key, and to a rule that was
+/// searched for.
 fn screen(file: &Path, last: &str) -> [Duration; 3] {
     let begun = Instant::now();
     let mut p = Pty::start(&[&file.display().to_string()], &[]);
@@ -87,7 +89,7 @@ fn screen(file: &Path, last: &str) -> [Duration; 3] {
     [listed, answered, searched.elapsed()]
 }
 
-/// The median of each over some runs.
+/// The median of each over several runs.
 fn median(runs: usize, mut run: impl FnMut() -> [Duration; 3]) -> [Duration; 3] {
     let all: Vec<[Duration; 3]> = (0..runs).map(|_| run()).collect();
     [0, 1, 2].map(|i| {

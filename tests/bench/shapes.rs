@@ -1,9 +1,9 @@
-//! Rulesets that would hurt if the walk followed every way by itself: many flat rules, large ipsets, chains that branch
-//! at each level, rules without a certain answer.
+//! Rulesets that would be slow if the walk followed every path separately: many flat rules, large ipsets, chains that
+//! branch at each level, rules without a certain answer.
 
 use std::fmt::Write as _;
 
-/// Name and text of each shape.
+/// Name of each shape, and its two texts.
 pub(crate) fn all() -> Vec<(&'static str, String, String)> {
     let plain = |name, input: String, chains: String| (name, filter(&chains, &input), String::new());
     vec![
@@ -109,7 +109,7 @@ fn flat(count: usize, rule: impl Fn(usize) -> String) -> String {
     (0..count).map(|i| format!("-A INPUT {}\n", rule(i))).collect()
 }
 
-/// Each level jumps to the next one twice: 2^levels ways.
+/// Each level jumps to the next one twice: 2^levels paths.
 fn levels(count: usize, matches: impl Fn(usize) -> [String; 2]) -> String {
     let mut out = String::new();
     for i in 0..count {

@@ -1,4 +1,4 @@
-//! The real tool beside which we are measured, in the same run.
+//! The real tool with which we are compared, in the same run.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench measures time and runs tools")]
 
@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The time of `iptables-save` for the rules, in a private namespace; `None` without root.
+/// The time that `iptables-save` needs for the rules, in a private namespace; `None` without root.
 pub fn save_time(text: &str, backend: &str) -> Option<Duration> {
     let file = std::env::temp_dir().join(format!("portcullis-bench-{}.rules", std::process::id()));
     std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();

@@ -1,5 +1,5 @@
-//! A real dockerd as a service of a real systemd: from the first packet that a container could answer, strangers are
-//! kept away.
+//! A real dockerd as a service of a real systemd: strangers are kept out from the first packet that a container could
+//! answer.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_mins(1);
 /// The port that the container publishes.
 const PORT: u16 = 9042;
 
-/// Docker's own unit would want containerd's, and files below /var; only the network's part of /proc/sys is writable.
+/// Docker's own unit needs containerd's, and writes below /var; of /proc/sys only the network part is writable.
 const PREPARE: &str = "mount -t tmpfs docker /mnt; mkdir -p /mnt/root/bin; cp \"$(command -v busybox)\" \
     /mnt/root/bin/busybox
 cat > /etc/systemd/system/docker.service <<'X'
@@ -70,7 +70,7 @@ fn published_ports_are_guarded_before_a_container_answers() {
         }
         assert!(answers(0) && !answers(1), "{}", lab.server.rules());
         for start in 0..2 {
-            // As at a boot: no rule is loaded, Docker is not up.
+            // As at boot: no rules are loaded, and Docker is not running.
             lab.server.sh(
                 "systemctl stop docker.service portcullis-rules.service; for f in '' 6; do for t in filter nat; do \
                 ip${f}tables -t $t -F; ip${f}tables -t $t -X; done; ip${f}tables -P FORWARD ACCEPT; done",
@@ -110,7 +110,7 @@ fn published_ports_are_guarded_before_a_container_answers() {
             assert!(!lab.server.sh("iptables -w 5 -S FORWARD").contains("PORTCULLIS"), "{}", lab.server.rules());
             assert!(!answers(1));
         }
-        // A restart of Docker alone keeps it all.
+        // A restart of Docker alone keeps everything.
         lab.server.sh("systemctl restart docker");
         wait_for("the container answers after a restart", SOON, || answers(0));
         assert!(!answers(1), "{}", lab.server.rules());

@@ -1,4 +1,4 @@
-//! What boot loads, on the real kernel and real files: what a save replaces, and what it leaves alone.
+//! What boot loads, on the real kernel with real files: what a save replaces, and what it does not touch.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use std::process::Output;
 
 use common::{Backend, Lab, layer, not_run};
 
-/// The lab with one rule of each family, so that there is something to save.
+/// The lab with one rule per family, so that there is something to save.
 fn lab(tools: &[&str]) -> Option<Lab> {
     let lab = Lab::new(Backend::Nft, 0, tools)?;
     for (family, from) in [("", "198.51.100.7"), ("6", "2001:db8:7::7")] {
@@ -29,7 +29,7 @@ fn both(out: &Output) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
 }
 
-/// A save that must not wait for anybody.
+/// A save that must not wait for anything.
 fn save(lab: &Lab, more: &[&str]) -> (i32, String) {
     let argv: Vec<&str> = ["timeout", "60", "setsid", "--wait", common::PORTCULLIS, "save", "--all", "--yes"]
         .into_iter()
@@ -64,7 +64,7 @@ fn what_is_no_regular_file_is_refused_and_stays() {
         assert!(!v6.exists(), "{make}: both families or neither");
         lab.server.sh(&format!("rm -rf {0} {0}.pipe", v4.display()));
     }
-    // A link to a regular file is followed, as an administrator who keeps /etc in a repository has it.
+    // A link to a regular file is followed: an administrator may keep /etc in a repository.
     fs::write(&kept, "# mine\n").unwrap();
     symlink(&kept, &v4).unwrap();
     let (status, text) = save(&lab, &[]);
@@ -88,7 +88,7 @@ fn attributes_are_kept_and_hard_links_are_said() {
         let mut value = [0; 256];
         rustix::fs::getxattr(&v4, name, &mut value).map(|n| value[..n].to_vec())
     };
-    // With SELinux a label is checked, without it root may set any.
+    // With SELinux labels are validated; without it root may set any.
     let label = b"system_u:object_r:system_conf_t:s0\0";
     if let Err(e) = set("user.portcullis", b"kept").and_then(|()| set("security.selinux", label)) {
         not_run(&format!("the file system of the tests takes no extended attributes: {e}"));
@@ -100,13 +100,13 @@ fn attributes_are_kept_and_hard_links_are_said() {
     assert_eq!(fs::read_to_string(&other).unwrap(), "# mine\n");
     assert!(fs::read_to_string(&v4).unwrap().contains("198.51.100.7"));
     assert_eq!((get("user.portcullis").unwrap(), get("security.selinux").unwrap()), (b"kept".to_vec(), label.to_vec()));
-    // Now it has one name, and nothing is said.
+    // Now it has only one name, so no warning is needed.
     lab.server.sh("iptables -A INPUT -s 198.51.100.8 -j DROP");
     let (status, text) = save(&lab, &[]);
     assert!(status == 0 && !text.contains("hard link"), "{text}");
 }
 
-/// A server with Debian's iptables-persistent and ipset-persistent, and a rule of each family.
+/// A server with Debian's iptables-persistent and ipset-persistent, and one rule per family.
 fn persistent() -> Option<Lab> {
     let lab = layer::lab(Backend::Nft, 0, &["iptables-persistent", "ipset-persistent"])?;
     for (family, from) in [("", "198.51.100.7"), ("6", "2001:db8:7::7")] {
@@ -115,7 +115,7 @@ fn persistent() -> Option<Lab> {
     Some(lab)
 }
 
-/// What a save answers in JSON.
+/// The JSON answer of a save.
 fn json(lab: &Lab, more: &[&str]) -> (i32, serde_json::Value) {
     let argv: Vec<&str> =
         ["setsid", "--wait", common::PORTCULLIS, "save", "--json"].into_iter().chain(more.iter().copied()).collect();
@@ -135,7 +135,7 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
         (0, &true.into(), &"/etc/iptables/rules.v4".into()),
         "{said}"
     );
-    // The truth is what the real service loads.
+    // What the real service loads is the reference.
     let booted =
         "unshare -n bash -c 'netfilter-persistent start >/dev/null 2>&1; iptables -S INPUT; ip6tables -S INPUT'";
     let loaded = lab.server.sh(booted);
@@ -144,7 +144,7 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
         "{loaded}"
     );
 
-    // The same server dressed as others, nothing of Debian's in it.
+    // The same server made to look like other distributions, with nothing of Debian's.
     lab.server.sh(&format!(
         "rm -rf {wants}/*.service /usr/share/netfilter-persistent /etc/iptables \
         /etc/systemd/system/ip*tables.service /etc/systemd/system/ipset.service"
@@ -204,7 +204,7 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
         );
         assert!(lab.server.sh("ls /etc/iptables/rules.v* 2>/dev/null || true").is_empty(), "{id}");
     }
-    // What nothing loads is refused before it is written, and said without the option, too.
+    // A save that nothing would load is refused before anything is written; without the option there is a warning.
     dress(rocky, &rhel, &[]);
     let (status, said) = json(&lab, &["--all", "--yes", "--must-load"]);
     assert_eq!((status, &said["error"]["code"]), (3, &"not-loaded".into()), "{said}");
@@ -216,7 +216,7 @@ fn each_distribution_gets_the_files_that_its_boot_loads() {
             && out.contains("loaded_at_boot: false"),
         "{out}"
     );
-    // A file that the operator names, and a unit of his own that loads it.
+    // A file named by the operator, and the operator's own unit that loads it.
     lab.server.sh("printf '[Service]\\nExecStart=/bin/sh -c \"iptables-restore < /srv/fw4 && ip6tables-restore < \
         /srv/fw6\"\\n' > /etc/systemd/system/fw.service");
     let named = |more: &str| {
@@ -265,7 +265,7 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
         "{what}"
     );
     assert!(!lab.server.sh("cat /etc/iptables/*").contains("crowdsec"), "nothing was written");
-    // That it would be so is no guess: the real service loads nothing, and ends well.
+    // Proved by the real service: it loads nothing, and succeeds.
     lab.server
         .sh("rm -f /etc/iptables/*; iptables-save > /etc/iptables/rules.v4; ip6tables-save > /etc/iptables/rules.v6");
     let truth = lab.server.sh(booted);
@@ -274,7 +274,7 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
         "{truth}"
     );
     lab.server.sh("rm /etc/iptables/*");
-    // What the hint says is done, word for word; then it is saved, and boot loads it.
+    // The commands in the hint work word for word: then the save succeeds, and boot loads it.
     for command in hint.split('`').skip(1).step_by(2) {
         lab.server.sh(command);
     }
@@ -289,7 +289,7 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
     ] {
         assert!(truth.contains(part), "{part}: {truth}");
     }
-    // The name alone is not enough: boot stops at a line that it cannot read, and the set behind it is not made.
+    // The set's name alone is not enough: boot stops at an unreadable line and never creates the set after it.
     lab.server
         .sh("iptables -A INPUT -s 198.51.100.8 -j DROP; sed -i '1i create strange hash:nothing' /etc/iptables/ipsets");
     let (status, said) = json(&lab, &["--all", "--yes"]);
@@ -333,7 +333,7 @@ fn rules_of_the_other_iptables_are_said_to_be_left_out() {
         );
         assert!(!text.contains(&format!("IPv6 rules of iptables-{other}")), "{backend:?}: {text}");
         assert!(text.contains("Not in these files: the native nft tables inet mine."), "{backend:?}: {text}");
-        // That is the truth of the file.
+        // This is what the file really contains.
         let loaded = lab.server.sh(&format!(
             "unshare -n bash -ec 'iptables-restore < {}/rules.v4; iptables-{other} -S INPUT'",
             lab.dir.path().display()
@@ -359,7 +359,8 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     for f in ["rules.v4", "rules.v6"] {
         lab.file(f, &old(f));
     }
-    // The kernel kills who writes more than it may (SIGXFSZ): in the midst of the IPv6 file, when the IPv4 file is new.
+    // The kernel kills a process that writes more than it may (SIGXFSZ): here in the middle of the IPv6 file, after the
+    // IPv4 file has been replaced.
     let many: String = (0..400).map(|n| format!("-A INPUT -s 2001:db8:{n:x}::/48 -j DROP\n")).collect();
     lab.server.restore("6", &format!("*filter\n{many}COMMIT\n"));
     let died =
@@ -377,12 +378,12 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     );
     let said: serde_json::Value = serde_json::from_slice(&lab.portcullis(&["report", "--json"]).stdout).unwrap();
     assert!(said["diagnostics"].to_string().contains("a save was cut short"), "{}", said["diagnostics"]);
-    // Looking only says it.
+    // Commands that only look report it.
     assert!(
         both(&lab.portcullis(&["save", "--all", "--dry-run"])).contains("a save was cut short")
             && text("rules.v4").contains("198.51.100.7")
     );
-    // The next command that changes something takes it back: here one that then asks in vain.
+    // The next command that changes something undoes it: here a save whose question is not answered.
     let asked = both(&lab.portcullis(&["save", "--all"]));
     assert!(
         asked.contains("rules.v4 holds its old rules again; save anew") && asked.contains("no terminal"),
@@ -393,7 +394,7 @@ fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
     assert!(status == 0 && !said.contains("cut short") && text("rules.v6").contains("2001:db8:18f::/48"), "{said}");
     assert_eq!(names(&dir), ["rules.v4", "rules.v4.before-portcullis", "rules.v6", "rules.v6.before-portcullis"]);
     assert!(names(&dir.join("state")).is_empty() || !names(&dir.join("state")).contains(&"saving.json".to_owned()));
-    // What fails while the program lives is taken back at once.
+    // A failure while the program is alive is undone at once.
     lab.server.sh("iptables -A INPUT -s 198.51.100.8 -j DROP");
     let out = lab.server.output(&[
         "env",

@@ -1,6 +1,5 @@
-//! What boot loads beside a manager that builds the firewall: real ufw, firewalld and netfilter-persistent, units in
-//! the order of a real systemd, real packets. Client 0 is the operator and a node that is allowed, client 1 is a
-//! stranger.
+//! What boot loads next to a manager that builds the firewall: real ufw, firewalld and netfilter-persistent, units
+//! ordered by a real systemd, real packets. Client 0 is the operator and an allowed node, client 1 a stranger.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +40,7 @@ fn plan(node: usize) -> String {
     )
 }
 
-/// Puts a plan on trial and keeps it.
+/// Applies a plan and keeps it.
 #[track_caller]
 fn keep(lab: &Lab, plan: &str) {
     let file = lab.file("plan.toml", plan);
@@ -58,8 +57,8 @@ fn save(lab: &Lab, args: &[&str]) -> String {
     both(&out)
 }
 
-/// Who gets in, by packets: the operator logs in, the node reaches the portmapper, the stranger does not; both
-/// families.
+/// Checks with packets who gets in: the operator can log in, the node reaches the portmapper, the stranger does not; in
+/// both families.
 #[track_caller]
 fn guarded(lab: &Lab, when: &str) {
     let reaches = |client: usize, to: IpAddr| {
@@ -73,7 +72,7 @@ fn guarded(lab: &Lab, when: &str) {
     }
 }
 
-/// Whether the jump to our rules stands at the top of INPUT, in both families.
+/// Whether the jump to our rules is the first rule of INPUT, for each family.
 fn jumps(space: &Space) -> [bool; 2] {
     ["iptables", "ip6tables"].map(|tool| {
         let said = space.output(&[tool, "-w", "5", "-S", "INPUT"]);
@@ -82,7 +81,7 @@ fn jumps(space: &Space) -> [bool; 2] {
     })
 }
 
-/// Everything of ours that outlives a reboot, as bash for the next machine.
+/// Everything of ours that survives a reboot, as a bash script for the next machine.
 fn disk(lab: &Lab) -> String {
     let files = "etc/portcullis var/lib/portcullis $(cd /; find etc/systemd/system -name 'portcullis*') $(cd /; ls -d \
         etc/iptables/rules.* 2>/dev/null || true)";
@@ -90,7 +89,7 @@ fn disk(lab: &Lab) -> String {
     format!("base64 -d <<'DISK' | tar -C / -xf -\n{text}DISK\n")
 }
 
-/// A start of the machine: the same packages and settings, what was on the disk, and nothing of its memory.
+/// Boots a machine with the same packages and settings and the saved disk, but nothing of the old one's memory.
 fn reboot(lab: Lab, packages: &[&str], prepare: &str) -> Option<Lab> {
     let (backend, disk) = (lab.backend, disk(&lab));
     drop(lab);
@@ -99,7 +98,7 @@ fn reboot(lab: Lab, packages: &[&str], prepare: &str) -> Option<Lab> {
     Some(lab)
 }
 
-/// When a unit was started and when it was up, microseconds of the monotonic clock.
+/// When a unit was started and when it was up, in microseconds of the monotonic clock.
 fn times(lab: &Lab, unit: &str) -> (u64, u64) {
     let of = |what: &str| {
         lab.server.run(&["systemctl", "show", "--property", what, "--value", unit]).trim().parse().unwrap()
@@ -107,7 +106,7 @@ fn times(lab: &Lab, unit: &str) -> (u64, u64) {
     (of("InactiveExitTimestampMonotonic"), of("ActiveEnterTimestampMonotonic"))
 }
 
-/// A machine with a manager, our plan kept and saved the way that fits it, then started anew.
+/// A machine with a manager, our plan kept and saved in the mode that fits it, then rebooted.
 fn saved_and_rebooted(backend: Backend, packages: &[&str], prepare: &str, manager: &str) -> Option<Lab> {
     let lab = systemd::lab_with(backend, 2, packages, prepare)?;
     lab.start_rpcbind();
@@ -144,7 +143,7 @@ fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
         }
         guarded(&lab, "after all that ufw does");
         assert!(lab.server.sh("iptables -S INPUT").contains("-A INPUT -j ufw-before-input"));
-        // That it wipes us then is said, and true; so is the way back.
+        // The warning that this wipes our rules is true; so is the way back.
         lab.server.sh("sed -i s/MANAGE_BUILTINS=no/MANAGE_BUILTINS=yes/ /etc/default/ufw");
         let said = save(&lab, &["--ours"]);
         assert!(
@@ -169,13 +168,13 @@ fn beside_firewalld_our_part_comes_back_with_its_service() {
         );
         let Some(lab) = saved_and_rebooted(Backend::Nft, &["firewalld"], &prepare, "firewalld.service") else { return };
         for what in ["systemctl reload firewalld", "systemctl restart firewalld"] {
-            // What they are sent while it works is lost with it: asked by its own tool it is through.
+            // Packets sent while it reloads are lost; its own tool tells when it is done.
             lab.server.sh(&format!("{what}; firewall-cmd --state"));
             wait_for(what, SOON, || jumps(&lab.server) == [true; 2]);
             guarded(&lab, what);
         }
         if back_end == "iptables" {
-            // What is left of its rules without its zones rejects everybody.
+            // What remains of its rules without its zones rejects everybody.
             let out = lab.portcullis(&["save", "--unmanaged", "--yes"]);
             let said = both(&out);
             assert!(
@@ -204,7 +203,7 @@ fn beside_firewalld_our_part_comes_back_with_its_service() {
 
 #[test]
 fn what_flushes_everything_brings_our_part_back() {
-    // nftables.service as Debian has it, with `flush ruleset`, and an older plan in what netfilter-persistent loads.
+    // Debian's nftables.service with `flush ruleset`, and an older plan in what netfilter-persistent loads.
     let prepare = "systemctl -q enable nftables.service netfilter-persistent.service";
     let packages = ["iptables-persistent"];
     let Some(lab) = systemd::lab_with(Backend::Nft, 2, &packages, prepare) else { return };
@@ -232,7 +231,7 @@ fn what_flushes_everything_brings_our_part_back() {
     assert_eq!(jumps(&lab.server), [false; 2]);
     lab.server.sh("systemctl reload portcullis-rules");
     guarded(&lab, "after a flush by hand");
-    // A plan that was kept later than the save is not taken back by somebody who restarts a service.
+    // A plan that was kept after the save is not undone by a restart of the service.
     keep(&lab, &plan(1));
     lab.server.sh("systemctl restart portcullis-rules");
     let journal = lab.server.sh("journalctl -b -u portcullis-rules -o cat");
@@ -264,7 +263,8 @@ fn nothing_is_loaded_under_a_trial_and_the_manager_goes_on() {
     assert!(lab.portcullis(&["load"]).status.success());
 }
 
-/// A host that somebody asked about: ufw denies what comes in and allows ssh, the portmapper and, for the lan, NFS.
+/// A host as found in a support question: ufw denies incoming packets and allows ssh, the portmapper and, for the LAN,
+/// NFS.
 #[test]
 fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     let Some(lab) = layer::lab(Backend::Nft, 2, &["ufw"]) else { return };
@@ -286,10 +286,10 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    // apt would take ufw out for it.
+    // apt would remove ufw for it.
     assert!(!said.contains("iptables-persistent") && !said.contains("apt"), "{said}");
     lab.server.sh("! test -e /etc/iptables/rules.v4");
-    // That it would be so is no guess: what was shown, loaded alone.
+    // Proved by loading only what the preview showed.
     let mut file = String::new();
     for line in said
         .lines()
@@ -303,7 +303,7 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     lab.server.sh(&format!("iptables-save > /run/kept; iptables-restore < {path}"));
     assert!(!login_works(&lab, 0, Lab::server4(0)), "{file}");
     lab.server.sh("iptables-restore < /run/kept");
-    // Without systemd nobody loads our part; what the boot has to do is said, and does.
+    // Without systemd nothing loads our rules; the message says what boot has to run, and that works.
     let said = save(&lab, &["--ours"]);
     assert!(
         said.contains("have the boot run `portcullis load` after the firewall's own start")
@@ -321,6 +321,6 @@ fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     assert_eq!(rules(&boot(&format!("{ufw}; {load}; {load}"))), rules(&after), "twice is once");
     let theirs: Vec<String> = rules(&after).into_iter().filter(|l| !l.contains("PORTCULLIS")).collect();
     assert_eq!(theirs, rules(&boot(ufw)), "nothing of ufw's is touched");
-    // In a namespace of its own nothing of that reached the server.
+    // Nothing in the separate namespace has reached the server.
     guarded(&lab, "at the end");
 }

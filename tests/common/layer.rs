@@ -1,8 +1,7 @@
-//! A server with a root of its own: an overlay of this machine's root, with Debian packages on top that must not be
-//! installed in the machine itself, because they bring a firewall of their own (ufw, firewalld, iptables-persistent,
-//! ...).
+//! A server with its own root: an overlay over this machine's root, with Debian packages that must not be installed in
+//! the machine itself because they bring their own firewall (ufw, firewalld, iptables-persistent, ...).
 //!
-//! A layer is what apt wrote, as an archive in cargo's target directory: made once, unpacked for each server.
+//! A layer is what apt wrote, stored as an archive in cargo's target directory: made once, unpacked for each server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::{Backend, Lab, PORTCULLIS, Space, not_run, server_setup};
 
 /// A lab whose server has these packages, and our files in their usual places (`/run/portcullis`, `/etc/iptables`,
-/// ...), which are the server's own. No service is started. `None` (said loudly) where it cannot be had.
+/// ...), private to the server. No service is started. `None`, with a NOT RUN message, if that is not possible here.
 pub fn lab(backend: Backend, clients: usize, packages: &[&str]) -> Option<Lab> {
     let layer = layer(packages)?;
     let mut lab = Lab::with(backend, clients, &["sshd", "ssh", "ssh-keygen"], |dir| {
@@ -20,7 +19,7 @@ pub fn lab(backend: Backend, clients: usize, packages: &[&str]) -> Option<Lab> {
     Some(lab)
 }
 
-/// The archive of what these packages bring, made now if this is the first time.
+/// The archive of everything that these packages install; made now if it does not exist yet.
 pub fn layer(packages: &[&str]) -> Option<PathBuf> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layers");
     std::fs::create_dir_all(&dir).unwrap();
@@ -56,7 +55,7 @@ pub fn layer(packages: &[&str]) -> Option<PathBuf> {
     Some(archive)
 }
 
-/// Bash: the places of `$root` that must not be the machine's.
+/// Bash: directories of `$root` that must not be the machine's own.
 const PLACES: &str = "mount -t proc proc $root/proc\nmount -t tmpfs -o mode=755 dev $root/dev\n\
     mkdir $root/dev/pts $root/dev/shm\n\
     for n in null zero full random urandom tty; do : > $root/dev/$n; mount --bind /dev/$n $root/dev/$n; done\n\
@@ -65,13 +64,12 @@ const PLACES: &str = "mount -t proc proc $root/proc\nmount -t tmpfs -o mode=755 
     $root/dev/stderr\nmount -t tmpfs -o mode=1777 shm $root/dev/shm\nmount -t tmpfs -o mode=755 run $root/run\n\
     mkdir $root/run/lock\nmount -t tmpfs -o mode=1777 tmp $root/tmp";
 
-/// Bash that puts a root together below the directory of the test (`$root`), with a layer if there is one; the program
-/// under test and the directory of the test stand in it where they stand here.
+/// Bash that builds a root below the test's directory (`$root`), with a layer if there is one. The program under test
+/// and the test's directory have the same paths in it.
 pub fn root(dir: &Path, layer: Option<&Path>) -> String {
     let shared = dir.display();
     let (unpack, lower) = match layer {
-        // Two layers of one file system that lie in each other are refused: the archive is unpacked beside the upper
-        // one.
+        // Overlayfs refuses layers on one file system that are nested: the archive is unpacked next to the upper layer.
         Some(archive) => (
             format!(
                 "mkdir $over/layer; tar -C $over/layer --xattrs --xattrs-include='trusted.*' -xf '{}'",
@@ -91,7 +89,7 @@ pub fn root(dir: &Path, layer: Option<&Path>) -> String {
     )
 }
 
-/// Bash that makes what [`root`] put together the root of the namespace.
+/// Bash that makes the root built by [`root`] the root of the namespace.
 pub fn enter_root(dir: &Path) -> String {
     format!("cd {}/root/root\nmkdir -p run/below\npivot_root . run/below\numount -l /run/below", dir.display())
 }

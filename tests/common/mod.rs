@@ -1,7 +1,7 @@
-//! A lab for tests on the real kernel: private namespaces for one server and its clients, joined by veth pairs.
+//! A lab for tests on the real kernel: private namespaces for one server and its clients, connected by veth pairs.
 //!
-//! Nothing here touches the machine that the tests run on: every firewall, `/run`, `/var/lib/nfs` and process lives
-//! in namespaces that end with the test process (their first process reads a pipe that only the test holds).
+//! Nothing here touches the machine on which the tests run: every firewall, `/run`, `/var/lib/nfs` and process is in
+//! namespaces that end with the test process (their first process reads a pipe that only the test holds).
 
 #![allow(clippy::print_stdout, dead_code, reason = "each test uses its part")]
 #![allow(
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// The program under test.
 pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 
-/// Which kernel interface the plain names (`iptables`, ...) lead to inside the lab.
+/// The variant behind the plain names (`iptables`, ...) inside the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Nft,
@@ -46,20 +46,20 @@ impl Backend {
     }
 }
 
-/// Says loudly that a test cannot run here; in CI that is a failure.
+/// Prints that a test cannot run here; in CI that is a failure.
 pub fn not_run(why: &str) {
-    // Straight to the stream: `eprintln!` would be swallowed when the test passes.
+    // Written directly: `eprintln!` would be swallowed when the test passes.
     let _ = std::io::stderr().lock().write_all(format!("NOT RUN: {why}\n").as_bytes());
     let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false");
     assert!(!ci, "NOT RUN in CI: {why}");
 }
 
-/// Says loudly what cannot be tested on such a machine, in CI, too.
+/// Prints what cannot be tested on such a machine; never a failure, not even in CI.
 pub fn not_run_here(why: &str) {
     let _ = std::io::stderr().lock().write_all(format!("NOT RUN, optional: {why}\n").as_bytes());
 }
 
-/// Whether the long judges are asked for (`tests/run --full`).
+/// Whether the long judges were requested (`tests/run --full`).
 pub fn full() -> bool {
     std::env::var_os("PORTCULLIS_FULL").is_some_and(|v| !v.is_empty())
 }
@@ -75,7 +75,7 @@ pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) ->
     begun.elapsed()
 }
 
-/// Whether the condition comes to hold within the time.
+/// Whether the condition becomes true within the limit.
 pub fn holds_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     loop {
@@ -89,7 +89,7 @@ pub fn holds_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// A network, mount and process namespace of its own.
+/// A network, mount and process namespace.
 pub struct Space {
     holder: Child,
     pid: u32,
@@ -97,7 +97,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// Makes the namespaces and runs `setup` (bash) in them.
+    /// Creates the namespaces and runs `setup` (bash) in them.
     fn new(setup: &str) -> Self {
         let script = format!(
             "set -e\nmount -t tmpfs -o mode=755 run /run\nip link set lo up\n{setup}\necho ready\nread -r _ || true"
@@ -118,19 +118,20 @@ impl Space {
         Self { pid: holder.id(), holder, env: Vec::new() }
     }
 
-    /// The process that stands for the namespaces, as the test sees it.
+    /// The process that holds the namespaces, by its pid outside.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether the process that stands for the namespaces has ended: asked from outside, because what enters a machine
-    /// that is going down is stopped by it (systemd stops everybody before it kills them), and nsenter(1) with it.
+    /// Whether the process that holds the namespaces has ended. Checked from outside: a process that enters a machine
+    /// which is shutting down is stopped with it (systemd stops all processes before it kills them), and nsenter(1)
+    /// too.
     pub fn has_ended(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
     }
 
-    /// The words that run a command in here, for those who start it themselves (a pty).
+    /// The argument vector that runs a command in here, for a caller that starts it itself (a pty).
     pub fn enter(&self) -> Vec<String> {
         let pid = self.pid();
         [
@@ -144,7 +145,7 @@ impl Space {
         .to_vec()
     }
 
-    /// The variables that commands in here get.
+    /// The environment of commands in here.
     pub fn env(&self) -> &[(String, String)] {
         &self.env
     }
@@ -158,7 +159,7 @@ impl Space {
         c
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and waits until it exits.
     pub fn output(&self, argv: &[&str]) -> Output {
         self.command(argv).output().unwrap_or_else(|e| panic!("{argv:?}: {e}"))
     }
@@ -171,26 +172,26 @@ impl Space {
         child.wait_with_output().unwrap()
     }
 
-    /// Runs a command that must succeed; its standard output.
+    /// Runs a command that must succeed; returns its standard output.
     #[track_caller]
     pub fn run(&self, argv: &[&str]) -> String {
         text(argv, self.output(argv))
     }
 
-    /// Runs a bash script that must succeed; its standard output.
+    /// Runs a bash script that must succeed; returns its standard output.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
         self.run(&["bash", "-ec", script])
     }
 
-    /// Loads rules without touching what is there (`family` is "" or "6").
+    /// Adds rules to what is loaded (`family` is "" or "6").
     #[track_caller]
     pub fn restore(&self, family: &str, script: &str) {
         let tool = format!("ip{family}tables-restore");
         text(&[&tool], self.with_input(&[&tool, "--noflush", "-w", "5"], script));
     }
 
-    /// What is loaded, both families, tables by name where they are in use; comments and counters left out.
+    /// What is loaded in both families: the tables that are in use, by name, without comments and counters.
     #[track_caller]
     pub fn rules(&self) -> String {
         let text = self.sh("for f in '' 6; do echo \"# family $f\"; ip${f}tables-save -t filter; for t in \
@@ -201,7 +202,7 @@ impl Space {
             .fold(String::new(), |all, l| all + l + "\n")
     }
 
-    /// Processes in here whose command line holds `part`, by their numbers in here.
+    /// Processes in here whose command line contains `part`, by their pids in here.
     pub fn pids(&self, part: &str) -> Vec<u32> {
         self.run(&["ps", "-eo", "pid=,args="])
             .lines()
@@ -210,10 +211,10 @@ impl Space {
             .collect()
     }
 
-    /// Sends a signal to processes by their numbers in here.
+    /// Sends a signal to processes, by their pids in here.
     pub fn signal(&self, signal: &str, pids: &[u32]) {
         for pid in pids {
-            // One that has ended meanwhile is no mistake.
+            // A process may have exited meanwhile.
             let _ = self.output(&["kill", signal, &pid.to_string()]);
         }
     }
@@ -221,7 +222,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // The end of its input ends the first process in there, and with it all others.
+        // When its input ends, the first process exits, and all others with it.
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();
     }
@@ -244,17 +245,18 @@ pub struct Lab {
     pub backend: Backend,
     pub server: Space,
     pub clients: Vec<Space>,
-    /// Files of the test, seen alike by the test and by every namespace.
+    /// Files of the test, at the same path in every namespace.
     pub dir: tempfile::TempDir,
 }
 
 impl Lab {
-    /// A lab, or `None` (said loudly) where it cannot be had. `tools` are needed besides those of the lab itself.
+    /// A lab, or `None` with a NOT RUN message if it is not possible here. `tools` are needed in addition to those of
+    /// the lab itself.
     pub fn new(backend: Backend, clients: usize, tools: &[&str]) -> Option<Self> {
         Self::with(backend, clients, tools, |_| Some(Space::new(&server_setup(backend))))
     }
 
-    /// The same with a server of another kind, made from the directory of the test.
+    /// The same with a server made differently, from the test's directory.
     fn with(
         backend: Backend,
         clients: usize,
@@ -295,10 +297,10 @@ impl Lab {
         Some(lab)
     }
 
-    /// Joins a client to the server by a veth pair with addresses of both families.
+    /// Connects a client to the server by a veth pair with addresses of both families.
     fn join(&self, i: usize) {
         let (s, c) = (self.server.pid().to_string(), self.clients[i].pid().to_string());
-        // Only the network namespace is entered here: the client is named by its number on the outside.
+        // Only the network namespace is entered here, so the client is named by its outside pid.
         let out = Command::new("nsenter")
             .args([
                 "--target",
@@ -331,7 +333,7 @@ impl Lab {
         ));
     }
 
-    /// The server's IPv4 address towards a client.
+    /// The server's IPv4 address facing a client.
     pub fn server4(client: usize) -> IpAddr {
         IpAddr::from([192, 0, 2, 16 * client as u8 + 1])
     }
@@ -341,7 +343,7 @@ impl Lab {
         IpAddr::from([192, 0, 2, 16 * client as u8 + 2])
     }
 
-    /// The server's IPv6 address towards a client.
+    /// The server's IPv6 address facing a client.
     pub fn server6(client: usize) -> IpAddr {
         IpAddr::from([0x2001, 0xdb8, client as u16, 0, 0, 0, 0, 1])
     }
@@ -351,7 +353,7 @@ impl Lab {
         IpAddr::from([0x2001, 0xdb8, client as u16, 0, 0, 0, 0, 2])
     }
 
-    /// Makes a tool fail in the server's own network namespace (not in a throw-away one) when an argument is given.
+    /// Makes a tool fail with a given argument, in the server's own network namespace only (not in a throw-away one).
     pub fn break_here(&self, tool: &str, argument: &str) {
         self.server.sh(&format!(
             "real=$(readlink -f /usr/sbin/{tool}); printf '#!/bin/bash\n\
@@ -369,13 +371,13 @@ impl Lab {
             .sh(&format!("ln -sfn /usr/sbin/{family}tables-{}{what} /etc/alternatives/{tool}", self.backend.word()));
     }
 
-    /// Runs the program on the server, as a script does: without the terminal that the tests are run at.
+    /// Runs the program on the server as a script would, without the terminal of the test run.
     pub fn portcullis(&self, args: &[&str]) -> Output {
         let argv: Vec<&str> = ["setsid", "--wait", PORTCULLIS].into_iter().chain(args.iter().copied()).collect();
         self.server.output(&argv)
     }
 
-    /// What the saved files come to when they are loaded as boot would: alone, in a fresh namespace.
+    /// The rules that result when boot loads the saved files: alone, in a fresh namespace.
     #[track_caller]
     pub fn loaded_afresh(&self) -> String {
         let dir = self.dir.path().display();
@@ -385,14 +387,14 @@ impl Lab {
         ))
     }
 
-    /// Writes a file of the test; its path.
+    /// Writes a file of the test and returns its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     }
 
-    /// Starts a real rpcbind with a real statd behind it, and waits for both.
+    /// Starts a real rpcbind with a real statd, and waits for both.
     pub fn start_rpcbind(&self) {
         self.server
             .sh("mkdir -p /run/rpcbind /run/sendsigs.omit.d; mount -t tmpfs nfs /var/lib/nfs; mkdir /var/lib/nfs/sm \
@@ -403,14 +405,13 @@ impl Lab {
     }
 }
 
-/// The rules of ours in a listing.
+/// Our rules in a listing.
 pub fn ours(text: &str) -> Vec<String> {
     text.lines().filter(|l| l.contains("PORTCULLIS") && l.starts_with("-A")).map(str::to_owned).collect()
 }
 
-/// The backend is chosen as an administrator would (update-alternatives), in a private copy; root logs in without what
-/// the shell's files on this machine would do first. Who logged in to this machine is none of a lab's business, nor the
-/// other way round.
+/// Selects the variant as an administrator would (update-alternatives), in a private copy. Root's shell ignores this
+/// machine's start-up files, and the lab has login records of its own.
 fn server_setup(backend: Backend) -> String {
     let word = backend.word();
     format!(
@@ -428,7 +429,7 @@ fn server_setup(backend: Backend) -> String {
     )
 }
 
-/// Where a tool is.
+/// The path of a tool.
 pub fn find(tool: &str) -> Option<PathBuf> {
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(|d| Path::new(d).join(tool)).find(|p| p.exists())
 }

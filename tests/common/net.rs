@@ -9,10 +9,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Space;
 
-/// How long a packet that is let through may take at most.
+/// How long a packet that is let through may take.
 const ANSWER: Duration = Duration::from_millis(600);
 
-/// Runs `work` with the network of the namespace; sockets made there stay there.
+/// Runs `work` in the network of the namespace; sockets opened there stay there.
 pub fn within<T: Send>(space: &Space, work: impl FnOnce() -> T + Send) -> T {
     let pid = space.pid();
     std::thread::scope(|s| {
@@ -26,12 +26,12 @@ pub fn within<T: Send>(space: &Space, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Whether a TCP connection comes about.
+/// Whether a TCP connection can be opened.
 pub fn tcp_connects(from: &Space, to: IpAddr, port: u16) -> bool {
     tcp_connects_within(from, to, port, ANSWER)
 }
 
-/// Whether a TCP connection comes about in this time.
+/// The same with another time limit.
 pub fn tcp_connects_within(from: &Space, to: IpAddr, port: u16, time: Duration) -> bool {
     within(from, || TcpStream::connect_timeout(&SocketAddr::new(to, port), time).is_ok())
 }
@@ -42,7 +42,8 @@ pub fn portmapper_answers_udp(from: &Space, to: IpAddr) -> bool {
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let socket = UdpSocket::bind((any, 0)).unwrap();
         socket.set_read_timeout(Some(ANSWER)).unwrap();
-        // xid, CALL, RPC version 2, portmapper, version 3 (IPv6 knows no 2), procedure 0, no credentials, no verifier.
+        // xid, CALL, RPC version 2, portmapper, version 3 (over IPv6 there is no 2), procedure 0, no credentials, no
+        // verifier.
         let call: Vec<u8> =
             [0x706f_7274u32, 0, 2, 100_000, 3, 0, 0, 0, 0, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
         if socket.send_to(&call, (to, 111)).is_err() {
@@ -53,13 +54,13 @@ pub fn portmapper_answers_udp(from: &Space, to: IpAddr) -> bool {
     })
 }
 
-/// A server of the test: answers every TCP connection with one byte and every datagram with its own content.
+/// A test server: answers every TCP connection with one byte and echoes every datagram.
 pub struct Echo {
     pub port: u16,
 }
 
 impl Echo {
-    /// Listens on a port of the namespace, both families, until the test process ends.
+    /// Listens on a port of the namespace in both families until the test process exits.
     pub fn start(on: &Space, port: u16) -> Self {
         let (tcp, udp) =
             within(on, || (TcpListener::bind(("::", port)).unwrap(), UdpSocket::bind(("::", port)).unwrap()));

@@ -1,4 +1,4 @@
-//! One trial that locks the operator out, as every scenario of `trial_*.rs` needs it: a lab with sshd, a session that
+//! A trial that locks the operator out, as the scenarios in `tests/trial/` need it: a lab with sshd, a session that
 //! applies, what was there before, and the judgement at the end; with the guard in either of its homes.
 
 use std::io::Write;
@@ -9,29 +9,29 @@ use super::net::tcp_connects_within;
 use super::ssh::{Terminal, login_works, start_sshd};
 use super::{Backend, Lab, PORTCULLIS, full, holds_within, systemd};
 
-/// With the guard alive, and with the fuse alone.
+/// Seconds after the deadline with a live guard, and with only the fuse.
 pub const GUARD: f64 = 2.0;
 pub const FUSE: f64 = 7.0;
 
 pub const LOCK_OUT: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n";
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// Rules that others have loaded: Docker's and somebody's own.
+/// Rules loaded by others: Docker's, and an administrator's.
 pub const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
 pub const THEIRS6: &str = "*filter\n:INPUT ACCEPT [0:0]\n:theirs - [0:0]\n-A INPUT -j theirs\n-A theirs -s \
     2001:db8:ffff::/48 -j DROP\nCOMMIT\n";
 
-/// Where the guard lives.
+/// Where the guard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// A process of its own.
+    /// A detached process.
     Detached,
     /// A service of a real systemd.
     Service,
 }
 
 impl Home {
-    /// As `status --json` says it.
+    /// The word in `status --json`.
     fn word(self) -> &'static str {
         match self {
             Self::Detached => "detached",
@@ -51,7 +51,7 @@ pub struct Run {
     pub session: Option<Terminal>,
 }
 
-/// How long a trial lasts, seconds.
+/// Duration of a trial in seconds.
 pub fn trial() -> u64 {
     if full() { 15 } else { 10 }
 }
@@ -81,7 +81,7 @@ impl Run {
         Some(Self { lab, name, home, before, saved, session: None })
     }
 
-    /// Lets the cockpit's trials be as long as those of the commands.
+    /// Makes the cockpit's trials as short as those of the commands.
     pub fn short_trials(&self) {
         let config = self.lab.dir.path().join("config/portcullis");
         std::fs::create_dir_all(&config).unwrap();
@@ -96,7 +96,7 @@ impl Run {
         )
     }
 
-    /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
+    /// The operator applies the plan in an ssh session and stays in it; the client is then locked out.
     pub fn apply(&mut self) {
         let session = Terminal::ssh(&self.lab, 0, Lab::server4(0), &format!("{}; exec cat", self.apply_command()));
         let applied = holds_within(SOON, || session.shows().contains("the old rules come back"));
@@ -105,7 +105,7 @@ impl Run {
         self.is_on_trial();
     }
 
-    /// The plan locks the client out, and the guard lives where it should.
+    /// Checks that the plan locks the client out, and that the guard runs where it should.
     pub fn is_on_trial(&self) {
         assert!(!self.connects(), "{}: the plan locks the client out", self.name);
         let out = self.lab.portcullis(&["status", "--json"]);
@@ -117,7 +117,7 @@ impl Run {
         tcp_connects_within(&self.lab.clients[0], Lab::server4(0), 22, Duration::from_millis(200))
     }
 
-    /// The deadline as the state file has it, boot clock in milliseconds.
+    /// The deadline in the state file, in milliseconds of the boot clock.
     pub fn deadline(&self) -> i64 {
         let file = std::fs::read(self.lab.dir.path().join("run/trial.json")).unwrap();
         serde_json::from_slice::<serde_json::Value>(&file).unwrap()["deadline"].as_i64().unwrap()
@@ -128,7 +128,7 @@ impl Run {
         std::thread::sleep(Duration::from_millis(left.max(0).cast_unsigned()));
     }
 
-    /// Waits for the first new login of both families; it must come after the deadline, and in time.
+    /// Waits for the first new login of each family; it must come after the deadline, and in time.
     pub fn login_comes_back(&self, deadline: i64, limit: f64) {
         let patience =
             Duration::from_millis((deadline - boot_millis()).max(0).cast_unsigned()) + Duration::from_secs(20);
@@ -140,11 +140,11 @@ impl Run {
         } else {
             "LOCKED OUT".to_owned()
         };
-        // Straight to the stream, so that the table is seen when all is well.
+        // Written directly, so that the table is visible even when the test passes.
         let _ = std::io::stderr().lock().write_all(
             format!("outlives {} {} {:?}: {word}\n", self.name, self.home.word(), self.lab.backend).as_bytes(),
         );
-        // A machine that is busy with other work may be slow; where the times count, nothing else runs.
+        // A busy machine may be slow; where the times matter, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
         assert!(
             back && six && (0.0..=limit + slack).contains(&after),
@@ -156,7 +156,7 @@ impl Run {
         );
     }
 
-    /// What systemd and its services said, where it runs.
+    /// The messages of systemd and its services, where it runs.
     fn journal(&self) -> String {
         if self.home == Home::Service {
             self.lab.server.sh("journalctl --no-pager --output=short-monotonic")
@@ -165,7 +165,7 @@ impl Run {
         }
     }
 
-    /// The rules are these in the end, and what boot loads was not touched.
+    /// Checks that the rules end up like this, and that what boot loads is unchanged.
     pub fn rules_come_to(&self, expected: &str) {
         if !holds_within(SOON, || self.lab.server.rules() == *expected) {
             pretty(&self.lab.server.rules(), expected, self.name);
@@ -174,13 +174,13 @@ impl Run {
         assert_eq!(now, self.saved, "{}: what boot loads", self.name);
     }
 
-    /// The whole usual end.
+    /// The usual checks at the end.
     pub fn comes_back(&self, limit: f64) {
         self.login_comes_back(self.deadline(), limit);
         self.rules_come_to(&self.before);
     }
 
-    /// Processes of the program but the guard, by their numbers on the server.
+    /// Processes of the program except the guard, by their pids on the server.
     pub fn ours(&self) -> Vec<u32> {
         let guards = self.lab.server.pids("portcullis guard");
         self.lab.server.pids(PORTCULLIS).into_iter().filter(|p| !guards.contains(p)).collect()
@@ -196,7 +196,7 @@ fn pretty(now: &str, expected: &str, name: &'static str) {
     );
 }
 
-/// Scenarios that run now; more of them would measure the machine and not the program.
+/// Limits the scenarios that run at once: more would measure the machine, not the program.
 static RUNNING: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 const AT_ONCE: u32 = 3;
 
@@ -227,7 +227,7 @@ pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) +
     }
 }
 
-/// Runs a scenario on both backends at once.
+/// Runs a scenario on both variants at once.
 pub fn on_both(name: &'static str, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
     let _turn = Turn::take();
     std::thread::scope(|s| {

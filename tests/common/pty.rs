@@ -1,4 +1,4 @@
-//! A program behind a terminal emulator, driven by keys; every wait is for something on the screen or for silence.
+//! A program in a terminal emulator, driven by keys; each wait is for something on the screen or for silence.
 
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(
@@ -18,14 +18,14 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 /// The escape key.
 pub const ESC: &str = "\x1b";
 
-/// The program behind a terminal emulator.
+/// The program and its terminal emulator.
 pub struct Pty {
     pub master: Box<dyn MasterPty + Send>,
     pub child: Box<dyn Child + Send + Sync>,
     pub emulator: vt100::Parser,
-    /// Bytes that came so far.
+    /// Bytes received so far.
     pub received: usize,
-    /// When the last bytes came.
+    /// When the last bytes were received.
     pub last: Instant,
     keys: Box<dyn Write + Send>,
     bytes: Receiver<(Instant, Vec<u8>)>,
@@ -33,7 +33,7 @@ pub struct Pty {
 }
 
 impl Pty {
-    /// The program under test at 80x24 in 256 colours, with a data and a configuration directory of its own.
+    /// The program under test at 80x24 in 256 colours, with its own data and configuration directories.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
         Self::start_in(args, env, tempfile::tempdir().unwrap())
     }
@@ -81,13 +81,13 @@ impl Pty {
         self.emulator.screen().contents()
     }
 
-    /// Presses keys: the bytes as a terminal sends them.
+    /// Presses keys: the bytes that a terminal sends.
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
-    /// Takes what comes within a time.
+    /// Reads what arrives within a time.
     pub fn take(&mut self, wait: Duration) -> bool {
         match self.bytes.recv_timeout(wait) {
             Ok((at, b)) => {
@@ -100,7 +100,7 @@ impl Pty {
         }
     }
 
-    /// Waits until a text is on the screen; a test that hangs says what is there instead.
+    /// Waits until a text is on the screen; on time-out the test shows what is there instead.
     #[track_caller]
     pub fn see(&mut self, text: &str) {
         let end = Instant::now() + Duration::from_secs(30);
@@ -126,14 +126,14 @@ impl Pty {
         self.emulator.screen_mut().set_size(rows.try_into().unwrap(), cols.try_into().unwrap());
     }
 
-    /// Bytes that come until nothing comes any more for a while.
+    /// The number of bytes until there is silence.
     pub fn quiet(&mut self, silence: Duration) -> usize {
         let before = self.received;
         while self.take(silence) {}
         self.received - before
     }
 
-    /// How often the program has slept and woken up so far, over all its threads (proc(5)).
+    /// How often all threads of the program have slept and woken up so far (proc(5)).
     pub fn switches(&self) -> u64 {
         let pid = self.child.process_id().unwrap();
         std::fs::read_dir(format!("/proc/{pid}/task"))
@@ -149,7 +149,7 @@ impl Pty {
             .sum()
     }
 
-    /// Waits for the end of the program; its exit code.
+    /// Waits until the program exits; returns its exit code.
     #[track_caller]
     pub fn end(&mut self) -> u32 {
         let end = Instant::now() + Duration::from_secs(10);

@@ -11,14 +11,14 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use super::{Lab, PORTCULLIS, Space, holds_within, wait_for};
 
-/// Starts sshd on port 22 of the server with keys of its own, and waits until it listens.
+/// Starts sshd with its own keys on port 22 of the server, and waits until it listens.
 pub fn start_sshd(lab: &Lab) {
     let config = configure_sshd(lab, "UsePAM no");
     lab.server.sh(&format!("mkdir -p /run/sshd; /usr/sbin/sshd -f {config} -E {}/sshd.log", lab.dir.path().display()));
     wait_for_sshd(lab);
 }
 
-/// Makes keys and writes the configuration; its path.
+/// Makes keys and writes the configuration; returns its path.
 pub fn configure_sshd(lab: &Lab, more: &str) -> String {
     let dir = lab.dir.path().display();
     for key in ["host_key", "user_key"] {
@@ -45,7 +45,7 @@ pub fn wait_for_sshd(lab: &Lab) {
     }
 }
 
-/// The words of an ssh client in a client's namespace, up to the remote command.
+/// The ssh command in a client's namespace, up to the remote command.
 fn ssh(lab: &Lab, to: IpAddr) -> Vec<String> {
     ssh_as(lab, "root", to, &[])
 }
@@ -85,7 +85,7 @@ pub fn login_works(lab: &Lab, client: usize, to: IpAddr) -> bool {
     lab.clients[client].output(&words).status.success()
 }
 
-/// Runs a command by ssh; its standard output and whether it succeeded.
+/// Runs a command by ssh; returns its standard output and whether it succeeded.
 pub fn remote(lab: &Lab, client: usize, to: IpAddr, command: &str) -> (bool, String) {
     let mut words = ssh(lab, to);
     words.push(command.into());
@@ -95,7 +95,7 @@ pub fn remote(lab: &Lab, client: usize, to: IpAddr, command: &str) -> (bool, Str
 }
 
 impl Lab {
-    /// A connection that others may share: the client that holds it.
+    /// Opens a connection that others may share; returns the client that holds it.
     pub fn master(&self, client: usize, to: IpAddr, control: &Path) -> std::process::Child {
         let mut words = ssh(self, to);
         words.splice(1..1, ["-M", "-N", "-S", &control.display().to_string()].map(str::to_owned));
@@ -105,7 +105,7 @@ impl Lab {
         child
     }
 
-    /// Runs a command through a shared connection; whether it succeeded, and what it said.
+    /// Runs a command through a shared connection; returns whether it succeeded, and its output.
     pub fn through(&self, control: &Path, client: usize, to: IpAddr, command: &str) -> (bool, String) {
         let control = control.display().to_string();
         let out = self.clients[client].output(&["ssh", "-F", "none", "-S", &control, &format!("root@{to}"), command]);
@@ -116,7 +116,7 @@ impl Lab {
     }
 }
 
-/// A program in a terminal of the test; what it draws is kept as a screen.
+/// A program in a terminal of the test; its output is kept as a screen.
 pub struct Terminal {
     pub child: Box<dyn portable_pty::Child + Send + Sync>,
     writer: Option<Box<dyn Write + Send>>,
@@ -167,11 +167,11 @@ impl Terminal {
         Self::start(&lab.clients[client], &words)
     }
 
-    /// The cockpit in an ssh session, with a data and a configuration directory that the test sees; `args` as after
+    /// The cockpit in an ssh session, with data and configuration directories that the test can see; `args` follow
     /// `portcullis`.
     pub fn cockpit(lab: &Lab, client: usize, to: IpAddr, args: &str) -> Self {
         let dir = lab.dir.path().display();
-        // What stty says before and after is written down: the modes of the terminal are the shell's again.
+        // The output of stty before and after is stored: the terminal's modes must be the shell's again.
         Self::ssh(
             lab,
             client,
@@ -183,14 +183,14 @@ impl Terminal {
         )
     }
 
-    /// Types.
+    /// Types keys.
     pub fn send(&mut self, keys: &str) {
         let writer = self.writer.as_mut().expect("the terminal was hung up");
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
     }
 
-    /// What the screen shows.
+    /// The content of the screen.
     pub fn shows(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
@@ -215,7 +215,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end of the program; its exit code, and whether the terminal was given back as it was.
+    /// Waits until the program exits; returns its exit code and whether the terminal's modes were restored.
     #[track_caller]
     pub fn end(&mut self, limit: Duration) -> (u32, bool) {
         let mut status = None;

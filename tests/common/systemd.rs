@@ -1,5 +1,5 @@
-//! A server whose first process is a real systemd, with journal, logind and sshd: an overlay of this machine's root in
-//! namespaces of its own. Everything in there ends with the test process, however that ends: a shell outside reads a
+//! A server whose first process is a real systemd, with journal, logind and sshd: an overlay over this machine's root,
+//! in its own namespaces. Everything in there ends with the test process, however that ends: a shell outside reads a
 //! pipe that only the test holds, and kills the namespaces' first process when it closes.
 
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use super::layer::{enter_root, layer, root};
 use super::ssh::{configure_sshd, wait_for_sshd};
 use super::{Backend, Lab, Space, holds_within, not_run, server_setup};
 
-/// Units that would do something to the machine below, or take time for nothing.
+/// Units that would change the machine underneath, or only waste time.
 const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service \
     systemd-random-seed.service systemd-remount-fs.service systemd-tmpfiles-setup-dev.service \
     systemd-tmpfiles-setup.service systemd-tmpfiles-clean.timer systemd-sysusers.service \
@@ -22,14 +22,15 @@ const MASKED: &str = "systemd-sysctl.service systemd-modules-load.service system
     modprobe@.service systemd-ask-password-console.path systemd-ask-password-wall.path getty.target \
     console-getty.service";
 
-/// A lab with such a server; `None` (said loudly) where it cannot be had.
+/// A lab with such a server; `None`, with a NOT RUN message, if that is not possible here.
 pub fn lab(backend: Backend, clients: usize) -> Option<Lab> {
     let lab = Lab::with(backend, clients, TOOLS, |dir| boot(backend, dir, None, ""))?;
     Some(with_sshd(lab))
 }
 
-/// The same with Debian packages that are not in this machine (see [`super::layer`]), our files in their usual places.
-/// `prepare` is bash, run in the server's root before systemd starts: no unit is enabled but those that it enables.
+/// The same with Debian packages that are not installed in this machine (see [`super::layer`]), and our files in their
+/// usual places. `prepare` is a bash script, run in the server's root before systemd starts; only units that it enables
+/// are enabled.
 pub fn lab_with(backend: Backend, clients: usize, packages: &[&str], prepare: &str) -> Option<Lab> {
     let layer = layer(packages)?;
     let mut lab = Lab::with(backend, clients, TOOLS, |dir| boot(backend, dir, Some(&layer), prepare))?;
@@ -56,7 +57,7 @@ fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Op
             return None;
         }
     }
-    // The network is set up by the lab, the firewall's tools are chosen as in its other servers.
+    // The lab sets up the network, and selects the firewall's tools as in its other servers.
     let inside = format!(
         "set -e\nip link set lo up\n{}\nmount -t cgroup2 cgroup2 $root/sys/fs/cgroup\n\
         mount -t tmpfs -o mode=755 units $root/etc/systemd/system\n\
@@ -73,7 +74,7 @@ fn boot(backend: Backend, dir: &Path, layer: Option<&Path>, prepare: &str) -> Op
         enter_root(dir),
         server_setup(backend)
     );
-    // A signal to the whole group, as of Ctrl-C, must not end who cleans up.
+    // A signal to the whole process group, like Ctrl-C, must not end the process that cleans up.
     let outside = "trap '' INT TERM HUP\ngroups=$(findmnt -n -o TARGET -t cgroup2 | head -1)/portcullis-test-$$\n\
         mkdir $groups || exit 1\n\
         ( echo $BASHPID > $groups/cgroup.procs; exec unshare --net --mount --pid --cgroup --fork --kill-child \

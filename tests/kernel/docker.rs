@@ -1,4 +1,4 @@
-//! A real dockerd with real containers: who reaches their published ports must be as `report` says of the live host.
+//! A real dockerd with real containers: who reaches their published ports must agree with `report` on the live host.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// Starts dockerd and four containers' worth of ports: published on all addresses, on loopback only, from a second
+/// Starts dockerd and containers with four kinds of published ports: on all addresses, on loopback only, from a second
 /// network, and over UDP.
 const SETUP: &str = r#"
 mount -t tmpfs docker /mnt
@@ -37,7 +37,7 @@ docker run -d --name other --network second -p 8082:80 box /bin/busybox httpd -f
 docker run -d --name names -p 5353:53/udp box /bin/busybox sleep 1000 >/dev/null
 "#;
 
-/// One source of each kind is shut out by DOCKER-USER; rules in INPUT must not matter for what NAT sends on.
+/// DOCKER-USER shuts out one source of each kind; rules in INPUT must not matter for what NAT forwards.
 const RULES: &str = "*filter
 -I DOCKER-USER -s 192.0.2.3/32 -p tcp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 8080 -j DROP
 -I DOCKER-USER -s 192.0.2.4/32 -p udp -m conntrack --ctstate DNAT --ctdir ORIGINAL --ctorigdstport 5353 -j DROP
@@ -64,7 +64,7 @@ fn answers(lab: &Lab, udp: bool, from: IpAddr, to: SocketAddr) -> bool {
     })
 }
 
-/// Answers datagrams in the container `names`: busybox has no server for them, so the test is one, in its network.
+/// Answers datagrams in the network of the container `names`: busybox has no UDP server, so the test is one.
 fn serve_names(lab: &Lab) {
     let pid = lab.server.sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.State.Pid}}' names");
     let ns = std::fs::File::open(format!("/proc/{}/root/proc/{}/ns/net", lab.server.pid(), pid.trim())).unwrap();
@@ -115,7 +115,7 @@ fn published_ports_are_reached_as_the_report_says() {
                 ("ipv4", IpAddr::from([192, 0, 2, last]), to4),
                 ("ipv6", IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)]), to6),
             ] {
-                // Over UDP the proxy answers from an address of its own choice: not a question of rules.
+                // Over UDP the proxy answers from an address that it chooses itself; that has nothing to do with rules.
                 if udp && family == "ipv6" {
                     continue;
                 }
@@ -138,8 +138,8 @@ fn published_ports_are_reached_as_the_report_says() {
         }
     }
     assert_eq!(asked, 35);
-    // Whom DOCKER-USER shuts out of the published port still reaches the container by its own address; that is said,
-    // with what closes it.
+    // A source that DOCKER-USER shuts out of the published port still reaches the container by its own address; the
+    // report says so, and how to close it.
     let web = lab
         .server
         .sh("DOCKER_HOST=unix:///run/docker.sock docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' \
@@ -166,11 +166,11 @@ fn published_ports_are_reached_as_the_report_says() {
     assert!(!open && warnings().is_empty(), "{open} {:?} {said:?}\n{}", warnings(), lab.server.rules());
 }
 
-/// The published port's own doors: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.
+/// Both paths to the published port: NAT and DOCKER-USER over IPv4, the user-space proxy and INPUT over IPv6.
 const GUARDED: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
     to = [\"published:8080/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:8080/tcp\"]\n";
 
-/// Rules without ours, one a line, for a comparison over time.
+/// The rules without ours, one per line, to compare before and after.
 fn without_ours(rules: &str) -> Vec<&str> {
     rules.lines().filter(|l| !l.contains("PORTCULLIS")).collect()
 }
@@ -194,7 +194,7 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     wait_for("the container answers", Duration::from_secs(20), || {
         reach(2, 8080) == [true; 2] && reach(3, 8080) == [true; 2]
     });
-    // The same port elsewhere, for the container to call.
+    // The same port on another host, for the container to call.
     let elsewhere = common::net::Echo::start(&lab.clients[0], 8080);
     let calls_out = || {
         lab.server
@@ -216,7 +216,7 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     apply("5m");
     assert_eq!((reach(2, 8080), reach(3, 8080)), ([true; 2], [false; 2]), "{}", lab.server.rules());
     assert!(calls_out(), "the container still reaches the port elsewhere");
-    // Docker starts a container, and is started anew, while the trial runs.
+    // While the trial runs, Docker starts a container and is itself restarted.
     lab.server
         .sh("export DOCKER_HOST=unix:///run/docker.sock; docker run -d --name late -p 8083:80 box /bin/busybox httpd \
         -f -p 80 -h / >/dev/null");
@@ -228,7 +228,7 @@ fn on_trial_while_docker_works_on(backend: Backend) {
     assert!(!after.contains("PORTCULLIS"), "{after}");
     assert_eq!(without_ours(&after), without_ours(&during), "what Docker added stays, in its order");
     assert_eq!((reach(3, 8080), reach(3, 8083)), ([true; 2], [true; 2]));
-    // Kept, it holds over a restart of the daemon, and goes again without a trace.
+    // A kept plan survives a restart of the daemon, and can be removed without a trace.
     apply("5m");
     assert!(lab.portcullis(&["keep", "--without-proof"]).status.success());
     lab.server.sh("kill $(cat /run/docker.pid); while [ -e /run/docker.pid ]; do sleep 0.1; done; nohup dockerd \

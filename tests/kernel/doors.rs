@@ -1,5 +1,5 @@
-//! A published port that NAT sends to the host itself (a pod in the host's network, REDIRECT) has its door in INPUT,
-//! where the packet no longer bears the port that the plan names.
+//! A published port that NAT sends to the host itself (a pod in the host's network, REDIRECT) enters through INPUT,
+//! where the packet no longer has the port that the plan names.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use crate::common;
 use common::net::Echo;
 use common::{Backend, Lab};
 
-/// The port that something listens on, the one that DNAT leads there from, and the one that REDIRECT does.
+/// The port on which something listens, the one that DNAT redirects to it, and the one that REDIRECT does.
 const REAL: u16 = 6443;
 const PUBLISHED: u16 = 30643;
 const REDIRECTED: u16 = 30644;
@@ -32,7 +32,7 @@ fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
                 .collect();
             lab.server.restore(family, &format!("*nat\n{rules}COMMIT\n"));
         }
-        // TCP and UDP over IPv4, then over IPv6, from each client to its own address of the server.
+        // TCP and UDP over IPv4, then over IPv6, from each client to the server's address on its link.
         let reach = |client: usize, port: u16| {
             let echo = Echo { port };
             [Lab::server4(client), Lab::server6(client)]
@@ -56,7 +56,7 @@ fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
         assert_eq!(all(), [[open; 3], [shut, shut, open]], "{backend:?}: on trial\n{}", lab.server.rules());
         assert!(lab.portcullis(&["revert"]).status.success());
         assert_eq!(all(), [[open; 3]; 2], "{backend:?}: reverted");
-        // Named as a port of the host, it is not guarded: that is said, and true.
+        // Named as a port of the host it is not protected: the warning says so, and that is true.
         let plan = lab.file("plan.toml", &std::fs::read_to_string(&plan).unwrap().replace("published:", ""));
         for args in [&["export", &plan, "--to", "shell"][..], &["apply", &plan, "--yes"]] {
             let said = lab.portcullis(args);

@@ -1,5 +1,5 @@
-//! Exported scripts on the real kernel: they come to what apply and keep come to, run twice the same, and both families
-//! or neither.
+//! Exported scripts on the real kernel: they have the same result as apply and keep, running them twice changes
+//! nothing, and they change both families or neither.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,12 +9,12 @@ use std::process::Output;
 
 use common::{Backend, Lab};
 
-/// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
+/// Allows the first client's addresses, drops everybody else, on a port of the host and on a published one.
 const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
     to = [\"111\", \"published:9042/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\n\
     to = [\"111\", \"published:9042/tcp\"]\n";
 
-/// The shells that a script must run in.
+/// The shells in which a script must run.
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
 
 fn said(out: &Output) -> String {
@@ -34,7 +34,7 @@ fn keep(lab: &Lab, plan: &str) {
     good(lab, &["keep", "--without-proof"]);
 }
 
-/// Nothing of ours, or what was kept before.
+/// Starts with nothing of ours, or with a kept plan.
 fn begin_with(lab: &Lab, kept: Option<&String>) -> String {
     if lab.server.rules().contains("PORTCULLIS") {
         good(lab, &["remove", "--yes"]);
@@ -46,7 +46,7 @@ fn begin_with(lab: &Lab, kept: Option<&String>) -> String {
     lab.server.rules()
 }
 
-/// A Docker host, a plan, another one, and what comes before each.
+/// A Docker host, a plan, another one, and what is kept before each.
 struct Story {
     lab: Lab,
     plans: [(String, Option<String>); 3],
@@ -58,13 +58,13 @@ fn story(backend: Backend) -> Option<Story> {
     lab.server.restore("6", "*filter\n-A INPUT -s 2001:db8:ffff::/48 -j DROP\nCOMMIT\n");
     let plan = lab.file("plan.toml", CURE);
     let other = lab.file("other.toml", &CURE.replace("192.0.2.2", "192.0.2.9").replace(", \"published:9042/tcp\"", ""));
-    // On a host without anything of ours, on top of what is kept, and back to more doors.
+    // On a host without anything of ours; on top of a kept plan; and back to a plan that opens more.
     let plans = [(plan.clone(), None), (other.clone(), Some(plan.clone())), (plan, Some(other))];
     Some(Story { lab, plans })
 }
 
 fn run(lab: &Lab, shell: &[&str], script: &str) -> Output {
-    // A shell cannot trap what its caller ignores, as nohup(1) and many a CI do.
+    // A shell cannot trap signals that its caller ignores, as under nohup(1) and in many CI systems.
     lab.server.output(&[&["env", "--default-signal=HUP,INT,TERM"], shell, &[script]].concat())
 }
 
@@ -110,13 +110,13 @@ fn an_export_comes_to_what_apply_and_keep_come_to_and_twice_is_once() {
                 load(&lab, &restore);
                 assert_eq!(lab.server.rules(), expected, "{backend:?} {time}:\n{restore}");
             }
-            // Also where the other slot is in force by now.
+            // Also if the other slot has come into force since.
             let other = lab.file("third.toml", &CURE.replace("192.0.2.2", "192.0.2.7"));
             keep(&lab, &other);
             assert!(run(&lab, SHELLS[0], &script).status.success());
             assert_eq!(lab.server.rules(), expected, "{backend:?} after another plan");
         }
-        // Everything out.
+        // Everything removed.
         let none = begin_with(&lab, None);
         keep(&lab, &plans[0].0);
         let script =
@@ -135,7 +135,7 @@ fn a_script_that_fails_takes_both_families_back() {
         for (plan, kept) in &plans {
             let before = begin_with(&lab, kept.as_ref());
             let script = lab.file("script.sh", &good(&lab, &["export", plan, "--to", "shell"]));
-            // Tool, the argument at which it breaks, and what is said.
+            // Tool, the argument with which it fails, and the message.
             let mut breaks = vec![
                 ("ip6tables-restore", "--noflush", "ip6tables-restore did not take the rules"),
                 ("iptables-restore", "--noflush", "iptables-restore did not take the rules"),
@@ -163,7 +163,7 @@ fn a_script_that_fails_takes_both_families_back() {
                     assert_eq!(lab.server.rules(), before, "{backend:?} {sh:?} {tool}: {}", said(&out));
                 }
             }
-            // Told to end while the second family is being loaded.
+            // Terminated while the second family is being loaded.
             for signal in ["TERM", "HUP", "INT"] {
                 lab.server.sh(&format!(
                     "real=$(readlink -f /etc/alternatives/ip6tables-restore); \
@@ -211,13 +211,13 @@ fn a_script_looks_before_it_begins() {
         refused("ip6tables-restore is not installed", &[]);
         lab.mend("ip6tables-restore");
         assert_eq!(lab.server.rules(), before);
-        // While a trial runs, its end would take the script's rules out again.
+        // While a trial runs, its end would remove the script's rules again.
         good(&lab, &["apply", &plans[0].0, "--yes"]);
         let during = lab.server.rules();
         refused("a trial of portcullis is pending", &[]);
         assert_eq!(lab.server.rules(), during);
         good(&lab, &["revert"]);
-        // No script is written for one family where the other cannot be read.
+        // No script is written for one family if the other cannot be read.
         lab.break_here("ip6tables-save", "-c");
         let out = lab.portcullis(&["export", &plans[0].0, "--to", "shell"]);
         assert!(
@@ -229,7 +229,7 @@ fn a_script_looks_before_it_begins() {
         );
         lab.mend("ip6tables-save");
         if backend == Backend::Nft && common::find("nft").is_some() {
-            // A native rule in iptables' own table hides what is there.
+            // A native rule in iptables' own table hides its content.
             lab.server.sh("nft add rule ip filter INPUT ct state invalid drop");
             refused("iptables-save cannot read the filter table", &[]);
             let out = lab.portcullis(&["export", &plans[0].0, "--to", "shell"]);
@@ -263,7 +263,7 @@ fn apply_says_the_checks_of_a_plan_before_it_changes_anything() {
         assert_eq!(said.matches(words).count(), 1, "{said}");
     }
     good(&lab, &["revert"]);
-    // Without a plan that is at fault no line warns.
+    // A plan without problems gives no warnings.
     let cure = CURE.replace(", \"published:9042/tcp\"", "");
     let out = lab.portcullis(&["apply", &lab.file("cure.toml", &cure), "--yes"]);
     let said = self::said(&out);

@@ -1,7 +1,6 @@
-//! The kernel is the judge: random rulesets are loaded into a real kernel (nft and legacy, IPv4 and IPv6), real
-//! packets with spoofed senders are sent through them, and each fate is compared with `trace` and with membership
-//! in the exposure of its port. No accept and no drop may be wrong, and as every match is in the list of exact ones,
-//! nothing may be *depends*.
+//! The kernel is the judge: random rulesets are loaded into a real kernel (nft and legacy, IPv4 and IPv6), real packets
+//! with spoofed senders are sent through them, and each fate is compared with `trace` and with the exposure of its
+//! port. No accept and no drop may be wrong, and since all matches used are judged exactly, nothing may be *depends*.
 //!
 //! `PORTCULLIS_FULL=1` judges 200 rulesets with 400 packets each; `PORTCULLIS_SEED=N` repeats a run.
 
@@ -25,7 +24,7 @@ use portcullis::analyse::{Analysis, Endpoint, EndpointKind, Exposure, Packet, Ve
 use portcullis::model::{Family, Proto, Source, View};
 use portcullis::syntax::{ipset, iptables_save};
 
-/// Says loudly that nothing was judged; fails in CI.
+/// Reports that nothing was judged; fails in CI.
 fn not_run(why: &str) {
     println!("NOT RUN: kernel_judge: {why}");
     assert!(std::env::var_os("CI").is_none(), "in CI everything has to run");
@@ -53,7 +52,7 @@ fn every_fate_is_as_the_kernel_decides() {
     let mut ranges = Family::BOTH.map(|f| volley::Range::new(&nets, f));
     let mut total = Tally::default();
     let first = number("PORTCULLIS_FIRST", 0);
-    // Dice may leave a kind of fate out: more rulesets are thrown until each was seen.
+    // Chance may leave out a kind of fate: more rulesets are made until each has been seen.
     for n in first..first + 5 * count {
         if n >= first + count && total.has_every_fate() {
             break;
@@ -76,8 +75,8 @@ fn every_fate_is_as_the_kernel_decides() {
     assert!(total.has_every_fate(), "the rulesets are too plain: {total:?}");
 }
 
-/// Keeps the sender on one processor: veth queues are per processor, and only there a packet cannot overtake the mark
-/// behind it.
+/// Pins the sender to one processor: veth queues are per processor, and only within one can a packet not overtake the
+/// mark sent after it.
 fn pin() {
     let mut set = rustix::thread::CpuSet::new();
     let first = rustix::thread::sched_getaffinity(None).unwrap();
@@ -139,7 +138,7 @@ fn judge(
     view.forwarding = [Some(true), Some(true)];
     view.ipsets = Some(sets);
     view.route_localnet = Some(Vec::new());
-    // Which of several destinations the kernel takes is its own affair.
+    // Which of several destinations is taken is up to the kernel.
     let several = script.contains("0-2000")
         || script
             .lines()
@@ -153,7 +152,7 @@ fn judge(
     let mut packets: Vec<Packet> = Vec::new();
     while packets.len() < usize::from(shots) {
         let p = rules::packet(dice, family, view.at, u16::try_from(packets.len()).unwrap());
-        // One connection each: neither a repetition nor, after NAT, the answer to another.
+        // Every packet needs a connection of its own: neither a repetition nor, after NAT, the reply to another one.
         if p.proto == Proto::ICMP || p.proto == Proto::ICMP6 || seen.insert((p.src, p.sport, p.proto)) {
             packets.push(p);
         }
@@ -190,7 +189,7 @@ fn judge(
         total.depends += usize::from(answer.verdict == Verdict::Depends);
         let local = net::SERVER[family.index()].iter().any(|a| p.dst == a.parse().ok());
         total.forwarded_nat += usize::from(local && answer.path.iter().any(|s| s.chain == "FORWARD"));
-        // What is left out of the question may only make it *depends*.
+        // Leaving out a part of the question may only turn the answer into *depends*.
         for less in [
             Packet { interface: None, ..p.clone() },
             Packet { sport: None, ..p.clone() },
@@ -256,7 +255,7 @@ fn judge(
     clear(nets, &tool(""), &script);
 }
 
-/// Takes the rules, sets and connections away again.
+/// Removes the rules, sets and connections again.
 fn clear(nets: &net::Nets, tool: &str, script: &str) {
     let mut lines = String::new();
     for table in script.lines().filter_map(|l| l.strip_prefix('*')) {

@@ -19,7 +19,7 @@ fn a_lock_out_is_seen_and_an_open_session_outlives_it() {
     assert!(login_works(&lab, 1, Lab::server6(1)));
     let (ok, said) = remote(&lab, 0, Lab::server4(0), "echo $PORTCULLIS_RUN_DIR; echo $SSH_CONNECTION");
     assert!(ok && said.contains("/run\n") && said.contains(&Lab::client4(0).to_string()), "{said}");
-    // Connection tracking must know the session from its beginning.
+    // Connection tracking must have seen the session from its beginning.
     lab.server.restore("", "*filter\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n");
     let mut session = Terminal::ssh(&lab, 0, Lab::server4(0), "echo in; cat");
     session.wait("in", LIMIT);
@@ -57,7 +57,7 @@ fn everything_ends_with_the_lab() {
     wait_for("it runs", LIMIT, || !read().is_empty());
     let Lab { server, dir, .. } = lab;
     drop(server);
-    // The first process in there is gone, and the kernel has ended the others before that was told.
+    // The first process in there is gone, and the kernel killed all others before reporting that.
     let last = read();
     let mut same = 0;
     wait_for("it writes no more", LIMIT, || {

@@ -1,4 +1,4 @@
-//! The labs of other tests: managers of firewalls that are not installed in this machine run in a root of their own.
+//! Servers with their own root, where other tests run firewall managers that are not installed in this machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Every match and target module that this kernel has: what `iptables -L` prints of a rule, with any flags, is read as
-//! the rule that `iptables-save` prints; and what is written loads again to the same.
+//! Every match and target module of this kernel: what `iptables -L` prints of a rule, with any flags, is read as the
+//! rule that `iptables-save` prints; and what is written loads again as the same rules.
 
 #![allow(
     clippy::print_stdout,
@@ -246,7 +246,7 @@ const ELSEWHERE: &[Place] = &[
     ("security", "INPUT", [&[], &[]], &["-j CONNSECMARK --save", "-j CONNSECMARK --restore"]),
 ];
 
-/// Loads what this kernel takes of these rules; those that it refuses.
+/// Loads the rules that this kernel accepts, and returns those that it refuses.
 fn load(lab: &Lab, backend: Backend, family: Family) -> Vec<String> {
     let (tool, mask, reject, set) = match family {
         Family::V4 => ("iptables", "255.255.255.255", "icmp-port-unreachable", "four"),
@@ -275,7 +275,7 @@ fn load(lab: &Lab, backend: Backend, family: Family) -> Vec<String> {
     refused
 }
 
-/// What the listings cannot show: the name of a hashlimit, and without `-v` the interfaces.
+/// A rule without what listings cannot show: the name of a hashlimit and, without `-v`, the interfaces.
 fn shown(text: &str, verbose: bool) -> String {
     let hidden: &[&str] = if verbose { &["--hashlimit-name"] } else { &["--hashlimit-name", "-i", "-o"] };
     let mut out: Vec<&str> = Vec::new();
@@ -329,7 +329,7 @@ fn a_listing_of_every_module_is_read_as_the_rule_that_was_loaded() {
                 ] {
                     let argv: Vec<&str> = [tool, "-t", table].into_iter().chain(flags.iter().copied()).collect();
                     let text = lab.server.run(&argv);
-                    // The command line in front says family and table, as a paste does.
+                    // The command line before it names family and table, as in a paste.
                     let view = captured(&[Input {
                         name: "x".into(),
                         text: format!("$ {}\n{text}", argv.join(" ")),
@@ -355,7 +355,7 @@ fn a_listing_of_every_module_is_read_as_the_rule_that_was_loaded() {
                     );
                 }
             }
-            // And the writer loses nothing of all this.
+            // The writer loses nothing of all this.
             let written = iptables_save::write(&set, false);
             let out = lab.server.with_input(&[&format!("{tool}-restore")], &written);
             assert!(out.status.success(), "{out:?}\n{written}");

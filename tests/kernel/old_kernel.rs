@@ -1,5 +1,5 @@
-//! The program on a kernel that lacks what newer ones have, played by a real seccomp filter in front of this one; and
-//! as the child of a program that ignores the end of its children.
+//! The program on a kernel that lacks newer system calls, imitated by a real seccomp filter; and as the child of a
+//! program that ignores SIGCHLD.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,8 +18,8 @@ use common::{Backend, Lab, PORTCULLIS, find, not_run, wait_for};
 
 const PLAN: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
-/// Starts a program behind a filter that answers `pidfd_open` (434 on every architecture) with an error number: ENOSYS
-/// as before Linux 5.3, EPERM as sandboxes do. The filter is inherited by everything that is started from there.
+/// Starts a program under a filter that answers `pidfd_open` (434 on every architecture) with an error number: ENOSYS
+/// as before Linux 5.3, EPERM as sandboxes do. All processes started from there inherit the filter.
 const FILTER: &str = r#"
 use strict;
 my ($errno, @argv) = @ARGV;
@@ -34,7 +34,7 @@ exec @argv;
 /// Starts a program with SIGCHLD ignored.
 const IGNORES: &str = "my (undef, @argv) = @ARGV; $SIG{CHLD} = 'IGNORE'; exec @argv;";
 
-/// How the program is started: a Perl program and its first word.
+/// How the program is started: a Perl program and its first argument.
 const WAYS: [(&str, &str); 3] = [(FILTER, "38"), (FILTER, "1"), (IGNORES, "-")];
 
 fn run(lab: &Lab, way: (&str, &str), args: &[&str]) -> Output {
@@ -70,7 +70,7 @@ fn whole_trial(backend: Backend, way: (&str, &str)) {
     let before = lab.server.rules();
     let report = good(&lab, way, &["report", "--json"]);
     assert!(!report.contains("could not be run"), "{report}");
-    // Kept, and taken out again by a revert.
+    // Kept, then removed again by a revert.
     good(&lab, way, &["apply", &plan, "--yes"]);
     good(&lab, way, &["keep", "--without-proof"]);
     let kept = lab.server.rules();
@@ -80,7 +80,7 @@ fn whole_trial(backend: Backend, way: (&str, &str)) {
     assert_eq!(lab.server.rules(), kept, "{backend:?} {}", way.1);
     good(&lab, way, &["remove", "--yes"]);
     good(&lab, way, &["keep", "--without-proof"]);
-    // Nobody keeps it: the guard, which runs behind the same filter, takes it back at the deadline.
+    // Nobody keeps it: the guard, which runs under the same filter, reverts it at the deadline.
     good(&lab, way, &["apply", &plan, "--yes", "--confirm-within", "10s"]);
     wait_for("the guard reverts", Duration::from_mins(1), || lab.server.rules() == before);
     wait_for("the guard ends", Duration::from_secs(20), || lab.server.pids("portcullis guard").is_empty());

@@ -1,4 +1,4 @@
-//! What filters beside the iptables in use is seen on the real kernel: native nft tables, the other backend, and native
+//! Filters besides the iptables in use are found on the real kernel: native nft tables, the other variant, and native
 //! rules in iptables' own tables. Nothing that they may block is called open.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -13,11 +13,11 @@ use common::ssh::{remote, start_sshd};
 use common::{Backend, Lab, PORTCULLIS, wait_for};
 use serde_json::Value;
 
-/// Where the server of the tests listens.
+/// The port on which the server of the tests listens.
 const PORT: u16 = 4000;
 const DROP: &str = "*filter\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT\n";
 
-/// How the port fares in a family according to `report`: the one part that holds all addresses.
+/// The exposure of the port in a family according to `report`: the one part that contains all addresses.
 #[track_caller]
 fn fares(report: &Value, family: &str) -> String {
     let endpoint = report["endpoints"]
@@ -34,7 +34,7 @@ fn fares(report: &Value, family: &str) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// The messages of the warnings with a code.
+/// The messages of all warnings with this code.
 fn warned(report: &Value, code: &str) -> Vec<String> {
     report["warnings"]
         .as_array()
@@ -50,7 +50,7 @@ fn report(lab: &Lab) -> Value {
     serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"))
 }
 
-/// Both families in `report`, and the same from `trace`.
+/// The verdict for both families in `report`, which must be that of `trace`.
 #[track_caller]
 fn both(lab: &Lab) -> [String; 2] {
     let r = report(lab);
@@ -90,10 +90,10 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
     let passes = || [Lab::server4(0), Lab::server6(0)].map(|to| echo.tcp(&lab.clients[0], to));
     assert_eq!((both(&lab), passes()), (["accepted".into(), "accepted".into()], [true, true]));
     let (acc, blo, dep) = ("accepted", "blocked", "depends");
-    // A table, whether the port is dropped by iptables (IPv4 only), what is said, which packets pass, how many
-    // warnings.
+    // A table, whether iptables drops the port (IPv4 only), what is reported, which packets pass, how many warnings
+    // there are.
     for (nft, dropped, said, pass, warnings) in [
-        // What has no hook, or no rule, decides nothing.
+        // A table without a hook, or without a rule, decides nothing.
         ("table inet t { set s { type ipv4_addr; }; chain c { drop; }; }", false, [acc, acc], [true, true], 0),
         (
             "table inet t { chain i { type filter hook input priority 0; policy accept; }; }",
@@ -165,7 +165,7 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
             [false, true],
             1,
         ),
-        // firewalld's is one of them; many hooks are one warning.
+        // firewalld's is one of them; many hooks give one warning.
         (
             "table inet firewalld { chain a { type filter hook input priority 10; ct state invalid drop; }; chain b { \
             type filter hook forward priority 10; drop; }; chain c { type nat hook prerouting priority -90; }; }",
@@ -174,7 +174,7 @@ fn native_tables_make_accept_depend_and_drop_only_where_they_rewrite() {
             [false, true],
             2,
         ),
-        // A native base chain in iptables' own table, which iptables passes over.
+        // A native base chain in iptables' own table, which iptables skips.
         (
             "table ip filter { chain mine { type filter hook input priority 5; policy drop; }; }",
             false,
@@ -205,14 +205,14 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"198.51.100.1\"]\nto = [\"4000/tcp\"]\n",
     );
     for (f, table, chain, rule) in [
-        // iptables says itself that it cannot read these.
+        // iptables itself says that it cannot read these.
         ("ip", "filter", "INPUT", "ct state new drop"),
         ("ip", "filter", "FORWARD", "ct state new drop"),
         ("ip", "nat", "PREROUTING", "ct state new tcp dport 4000 redirect to :9"),
         ("ip", "mangle", "PREROUTING", "ct state new drop"),
         ("ip6", "filter", "INPUT", "ct state new drop"),
         ("ip6", "nat", "PREROUTING", "ct state new tcp dport 4000 redirect to :9"),
-        // It prints these without what they are about, as if they were for everybody.
+        // iptables prints these without their match, as if they applied to all packets.
         ("ip", "filter", "INPUT", "ip saddr != { 192.0.2.2, 192.0.2.3 } accept"),
         ("ip", "filter", "INPUT", "tcp dport { 9, 10 } drop"),
         ("ip", "filter", "INPUT", "ip saddr 198.51.100.1-198.51.100.9 drop"),
@@ -222,14 +222,14 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
     ] {
         lab.server.sh("nft flush ruleset");
         let tool = if f == "ip" { "iptables" } else { "ip6tables" };
-        // A chain of its own makes the tables, so that each is iptables'.
+        // A chain created first makes the tables, so that each is one of iptables'.
         lab.server
             .sh(&format!("{tool} -t {table} -I {chain} -s $([ {f} = ip ] && echo 203.0.113.9 || echo 2001:db8:9::9)"));
         lab.server.sh(&format!("nft 'add rule {f} {table} {chain} {rule}'"));
         let context = format!("{f} {table} {chain} {rule}\n{}", lab.server.run(&[&format!("{tool}-save")]));
         let said = both(&lab);
         let (hit, other) = if f == "ip" { (&said[0], &said[1]) } else { (&said[1], &said[0]) };
-        // Nothing about the road to the host stands in FORWARD, but the table is not known.
+        // Packets to the host do not pass FORWARD, but the table is not known.
         assert_eq!((hit.as_str(), other.as_str()), ("depends", "accepted"), "{context}");
         let messages = warned(&report(&lab), "unreadable-table");
         assert!(messages.len() == 1 && messages[0].contains(table), "{messages:?} {context}");
@@ -244,7 +244,7 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
         }
         assert_eq!(lab.server.run(&["nft", "list", "ruleset"]), before, "{context}");
     }
-    // A plan changes the table filter only: with another one that is not known it goes on trial, and says so.
+    // A plan changes only the filter table: if another one is not known, the trial still runs, with a warning.
     lab.server.sh(
         "nft flush ruleset; iptables -t nat -A PREROUTING -s 203.0.113.9; nft add rule ip nat PREROUTING ct state new \
         tcp dport 9 redirect to :22; nft 'table inet t { chain i { type filter hook input priority 0; tcp dport 9 \
@@ -260,7 +260,7 @@ fn native_rules_in_the_tables_of_iptables_are_never_open() {
     );
     assert!(lab.portcullis(&["revert"]).status.success());
     assert!(lab.server.run(&["nft", "list", "table", "ip", "nat"]).contains("redirect to :22"));
-    // A rule that iptables cannot print at all makes it fail: nothing is known then.
+    // A rule that iptables cannot print at all makes it fail: then nothing is known.
     lab.server
         .sh("nft flush ruleset; iptables -A INPUT -s 203.0.113.9; nft add rule ip filter INPUT meta skuid 0 drop");
     let r = report(&lab);
@@ -280,7 +280,7 @@ fn what_iptables_prints_right_is_judged_though_sets_and_ranges_are_in_it() {
         -A INPUT -m time --datestop 2031-01-01T00:00:00\n-A INPUT -p tcp -m tcp --dport 4000 -j DROP\nCOMMIT\n",
     );
     assert_eq!(both(&lab), ["blocked", "accepted"]);
-    // ufw's chains are chains of iptables: they are judged, not warned of.
+    // ufw's chains are chains of iptables: they are judged, not warned about.
     lab.server.sh("nft flush ruleset");
     for (f, dash) in [("", ""), ("6", "6")] {
         lab.server.restore(
@@ -304,7 +304,7 @@ fn the_other_backend_filters_too() {
             let out = lab.server.with_input(&[&format!("ip{f}tables-{word}-restore"), "--noflush"], script);
             assert!(out.status.success(), "{out:?}");
         };
-        // Tables that are only there let everything through.
+        // Tables that merely exist accept everything.
         for f in ["", "6"] {
             restore(f, other, "*filter\nCOMMIT\n");
         }
@@ -320,8 +320,8 @@ fn the_other_backend_filters_too() {
         assert_eq!(both(&lab), ["depends", "accepted"], "{backend:?}: NAT may lead elsewhere");
         restore("6", other, "*filter\n:INPUT DROP [0:0]\nCOMMIT\n");
         assert_eq!(both(&lab), ["depends", "depends"], "{backend:?}: a policy filters, too");
-        // Without nft, iptables' own tools still tell of each other; of native tables it is said that they are not
-        // known.
+        // Without nft, the tools of the two variants still report each other; the warning says that native tables are
+        // not known.
         lab.server.sh("for t in /usr/sbin/nft /sbin/nft; do [ ! -e $t ] || mount --bind /dev/null $t; done");
         assert_eq!(both(&lab), ["depends", "depends"], "{backend:?}");
         let note = report(&lab)["diagnostics"].to_string();
@@ -415,7 +415,7 @@ fn a_captured_text_tells_of_what_it_does_not_show() {
     ] {
         lab.server.sh(setup);
         for listing in ["iptables-save", "iptables -S", "iptables -L -n -v"] {
-            // What a terminal shows: the commands, and their complaints.
+            // What a terminal shows: the commands and their messages.
             let each = if listing == "iptables-save" { "''" } else { "filter nat mangle" };
             let file = lab.file(
                 "rules",

@@ -1,4 +1,4 @@
-//! What the real tools print in a private namespace is read whole, and comes back from the kernel as it was.
+//! Everything that the real tools print in a private namespace is understood, and loads back into the kernel unchanged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -27,14 +27,14 @@ fn a_real_rpcbind_is_read_in_both_layouts() {
         assert_eq!((mapper.port, &mapper.versions[..], mapper.name.as_str()), (111, &[2, 3, 4][..], "portmapper"));
         assert!(status.port > 0 && status.name == "status");
     }
-    // Plain rpcinfo lists IPv6 as well: every port of the short list is in it.
+    // Plain rpcinfo also lists IPv6, and every port of the short list.
     let (long, diags) = rpcinfo::read(&lab.server.run(&["rpcinfo"]));
     assert_eq!(diags, []);
     let long = long.unwrap();
     for s in &short {
         assert!(long.iter().any(|l| (l.program, l.proto, l.port) == (s.program, s.proto, s.port)), "{s:?} in {long:?}");
     }
-    // The lab carries real packets: the client reaches it over both families.
+    // The lab carries real packets: the client reaches the server over both families.
     for to in [Lab::server4(0), Lab::server6(0)] {
         assert!(tcp_connects(&lab.clients[0], to, 111) && portmapper_answers_udp(&lab.clients[0], to), "{to}");
     }
@@ -51,7 +51,7 @@ fn without_rpcbind_there_is_an_error_and_no_empty_list() {
     assert!(!out.status.success() && services.is_none() && !diags.is_empty(), "{out:?} {diags:?}");
 }
 
-/// The built-in host's rules and what else real hosts hold; every match and target here is loaded for real.
+/// The built-in host's rules, and what else is found on real hosts; every match and target here is really loaded.
 const STRANGE: &str = "*filter\n:INPUT DROP [0:0]\n:f2b-sshd - [0:0]\n\
     -A INPUT -p tcp -m multiport --dports 22,80:90 -m comment --comment \"a \\\"quoted\\\" -j DROP\" -j f2b-sshd\n\
     -A INPUT ! -s 192.0.2.0/24 -i eth+ -p udp -m udp --sport 1024:65535 --dport 53 -m limit --limit 5/min -j LOG \
@@ -81,7 +81,7 @@ fn live_rules_are_read_whole_and_written_back_as_the_kernel_prints_them() {
                     printed.lines().filter(|l| !l.starts_with('#')).fold(String::new(), |all, l| all + l + "\n");
                 assert_eq!(iptables_save::write(&set, counters), bare, "{backend:?}");
                 if !counters {
-                    // And what we write loads again, to the same rules.
+                    // And what we write loads again, as the same rules.
                     let written = iptables_save::write(&set, false);
                     let restored = lab.server.with_input(&[&format!("ip{f}tables-restore")], &written);
                     assert!(restored.status.success(), "{restored:?}");

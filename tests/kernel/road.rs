@@ -1,4 +1,4 @@
-//! The administrator's road on a real firewall, by commands: look with tools missing, save.
+//! An administrator's way through a real firewall, by commands: look while tools are missing, then save.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::process::Output;
 
 use common::{Backend, Lab, ours};
 
-/// Allows the first client's addresses, drops everybody else, on the host's own port and on a published one.
+/// Allows the first client's addresses, drops everybody else, on a port of the host and on a published one.
 const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
     to = [\"111\", \"published:9042/tcp\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\n\
     to = [\"111\", \"published:9042/tcp\"]\n";
@@ -54,7 +54,7 @@ fn looking_loads_no_table() {
     assert_eq!(tables(), "");
 }
 
-/// Hides tools behind directories of links without them.
+/// Hides tools behind directories of links that lack them.
 fn without(lab: &Lab, tools: &str) {
     lab.server.sh(&format!(
         "for d in sbin bin; do [ -e /run/all$d ] || {{ mkdir /run/all$d; mount --bind /usr/$d /run/all$d; }}; umount \
@@ -143,7 +143,7 @@ fn rules_that_cannot_be_read_are_a_warning_and_without_any_a_failure() {
         assert_eq!(error["error"]["code"], "unreadable", "{error}");
         let text = bad(&lab, &["report"], 1);
         assert!(text.contains("broken for the test"), "{text}");
-        // That no file tells of a trial is not that there is none.
+        // No state file does not mean that there is no trial.
         let out = lab.portcullis(&["status"]);
         assert!(
             out.status.code() == Some(1)
@@ -209,7 +209,7 @@ fn a_save_is_shown_proven_and_whole() {
         );
         assert_eq!(is_there(), [false, false], "so far nothing is written");
 
-        // Mode and owner of an old file stay; it lies beside afterwards.
+        // An old file keeps its mode and owner; a backup is next to it afterwards.
         fs::write(&rules[0], "# old\n").unwrap();
         fs::set_permissions(&rules[0], fs::Permissions::from_mode(0o604)).unwrap();
         std::os::unix::fs::chown(&rules[0], Some(1), Some(2)).unwrap();
@@ -220,7 +220,7 @@ fn a_save_is_shown_proven_and_whole() {
         assert_eq!(fs::read_to_string(lab.dir.path().join("rules.v4.before-portcullis")).unwrap(), "# old\n");
         assert!(done.contains("was loaded into a fresh namespace"), "{done}");
 
-        // It loads by itself in a fresh namespace, with our rules and without Docker's.
+        // It loads on its own in a fresh namespace, with our rules and without Docker's.
         let fresh = lab.loaded_afresh();
         assert_eq!(ours(&fresh), ours(&lab.server.rules()), "{backend:?}");
         assert!(!fresh.contains("DOCKER-ISOLATION") && fresh.contains("-A DOCKER-USER -j PORTCULLIS-FWD"), "{fresh}");

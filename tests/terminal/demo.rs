@@ -1,4 +1,4 @@
-//! The real program in a real pseudo-terminal, driven by keys; every wait is for something on the screen.
+//! The real program in a real pseudo-terminal, driven by keys; each wait is for something on the screen.
 
 #![allow(
     clippy::print_stdout,
@@ -24,7 +24,7 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.see("Who may use portmapper");
     p.press("node1 nosuch.example\r");
     p.see("does not resolve");
-    // Nothing is lost: the wrong word goes, the rest stays.
+    // Only the wrong word is removed; the rest of the input stays.
     p.press("\x17\r");
     p.see("staged: 1 node");
     p.press("3");
@@ -40,7 +40,7 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.see("The old rules come back in");
     p.press("+");
     p.see("1 min");
-    // More time asks for a new login; the operator there tries one.
+    // An extension requires a new login; the demo's operator tries one.
     p.see("proof of access: root logged in from 10.0.0.5");
     p.press("k");
     p.see("This trial has ended: kept");
@@ -83,7 +83,7 @@ fn the_guide_leads_a_beginner_who_errs_and_recovers() {
     p.see("Apply on trial for 60 s");
     p.press("\r");
     p.see("The old rules come back in");
-    // The mistake: reverted, and tried again.
+    // A mistake: reverted, and tried again.
     p.press("r");
     p.see("This trial has ended: reverted");
     p.press(ESC);
@@ -146,7 +146,7 @@ fn what_was_staged_just_before_leaving_is_in_the_draft() {
         let path = data.path().to_str().unwrap();
         let mut p = Pty::start(&["demo"], &[("XDG_DATA_HOME", path)]);
         p.see("portmapper");
-        // One read: nothing is drawn and nothing is handed over between the keys.
+        // All keys arrive in one read, so nothing is drawn or handed over between them.
         p.press(keys);
         assert_eq!(p.end(), 0);
         assert!(std::fs::read_to_string(&draft).unwrap_or_default().contains("drop"), "{keys:?}: no draft");
@@ -184,7 +184,7 @@ fn few_bytes_and_quick_answers() {
     let each = bytes / steps;
     println!("bytes a cursor step: {each}; first byte after a key, median: {:?}", times[steps / 2]);
     assert!(each <= 300, "{each} bytes a cursor step");
-    // Idle: neither bytes nor wake-ups.
+    // Idle: no output and no wake-ups.
     let before = p.switches();
     let had = p.received;
     assert!(!p.take(Duration::from_secs(2)), "bytes while idle");

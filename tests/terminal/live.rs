@@ -1,5 +1,5 @@
-//! Stories of an operator in a real `ssh -tt` on a real firewall: the main job, the guide, a mistake and its recovery.
-//! Keys in, screens and real packets out.
+//! Sessions of an operator in a real `ssh -tt` on a real firewall: the main task, the guide, a mistake and its
+//! recovery. Keys go in, screens and real packets come out.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,11 +21,11 @@ use portcullis::model::Proto;
 use portcullis::syntax::rpcinfo;
 
 const ESC: &str = "\x1b";
-/// The node that is listed and from where the operator comes, and somebody else.
+/// The listed node, from which the operator comes; and somebody else.
 const NODE: usize = 0;
 const STRANGER: usize = 1;
 
-/// A story on a host with rpcbind, with both backends.
+/// Runs a story on a host with rpcbind, with both variants.
 fn story(name: &'static str, told: impl Fn(&mut Run) + Sync) {
     if let Some(missing) = ["rpcbind", "rpcinfo", "rpc.statd"].into_iter().find(|t| find(t).is_none()) {
         return not_run(&format!("{missing} is not installed"));
@@ -36,7 +36,7 @@ fn story(name: &'static str, told: impl Fn(&mut Run) + Sync) {
     });
 }
 
-/// Whom rpcbind answers: TCP and UDP over IPv4, then over IPv6.
+/// Whether rpcbind answers: TCP and UDP over IPv4, then over IPv6.
 fn answers(lab: &Lab, client: usize) -> [bool; 4] {
     let from = &lab.clients[client];
     let (four, six) = (Lab::server4(client), Lab::server6(client));
@@ -60,7 +60,7 @@ fn only_the_node_is_served(lab: &Lab) {
     );
 }
 
-/// The same for rpc.statd, whose port of IPv6 is another one than that of IPv4.
+/// The same for rpc.statd, whose IPv6 port differs from its IPv4 port.
 #[track_caller]
 fn only_the_node_reaches_statd(lab: &Lab) {
     let (services, _) = rpcinfo::read(&lab.server.run(&["rpcinfo"]));
@@ -74,10 +74,10 @@ fn only_the_node_reaches_statd(lab: &Lab) {
     assert_eq!((ports.len(), reached(NODE), reached(STRANGER)), (2, 2, 0), "{ports:?}\n{}", lab.server.rules());
 }
 
-/// A new login, which the screen takes as the proof of access; then the trial is kept.
+/// Opens a new login, which the screen takes as the proof of access; then keeps the trial.
 fn prove_and_keep(lab: &Lab, s: &mut Terminal) {
     s.wait("Now log in from another terminal", SOON);
-    // As an operator does: the other login stays open until it is seen.
+    // Like an operator: the other login stays open until the screen has seen it.
     let other = Terminal::ssh(lab, NODE, Lab::server4(NODE), "echo here I am; exec cat");
     other.wait("here I am", SOON);
     s.wait("proof of access: root logged in from 192.0.2.2", SOON);
@@ -85,7 +85,7 @@ fn prove_and_keep(lab: &Lab, s: &mut Terminal) {
     s.wait("This trial has ended: kept", SOON);
 }
 
-/// The files that boot loads hold what is live, and load by themselves.
+/// The files that boot loads contain what is live, and load on their own.
 fn saved_is_what_is_live(lab: &Lab) {
     let live = ours(&lab.server.rules());
     assert!(
@@ -112,7 +112,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         s.wait("SSH from 192.0.2.2", SOON);
         s.send("p");
         s.wait("Who may use portmapper", SOON);
-        // A wrong node: a sentence at the field, and nothing that was entered is lost.
+        // A wrong node: the field shows an error, and nothing that was entered is lost.
         s.send("192.0.2.2 2001:db8::/129\r");
         s.wait("2001:db8::/129 is neither an address", SOON);
         s.wait("Nodes: 192.0.2.2 2001:db8::/129", SOON);
@@ -151,7 +151,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
             ["stty.before", "stty.after"].map(|f| fs::read_to_string(lab.dir.path().join(f)).unwrap());
         assert_eq!(before, after, "the modes of the terminal");
         only_the_node_is_served(lab);
-        // What is kept is no draft any more.
+        // A kept plan is no longer a draft.
         assert!(
             !lab.dir.path().join("data/portcullis").read_dir().unwrap().any(|f| f
                 .unwrap()
@@ -177,7 +177,7 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         s.wait("Who may use", SOON);
         s.send("192.0.2.2 2001:db8::2\r");
         s.wait("adds nodes", SOON);
-        // The break, in the middle: out of the guide, and out of the program.
+        // Interrupted in the middle: out of the guide, and out of the program.
         s.send(ESC);
         s.gone("adds nodes", SOON);
         s.send("q");
@@ -229,7 +229,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         run.short_trials();
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("111/tcp", SOON);
-        // The mistake: everybody is dropped from port 22.
+        // The mistake: port 22 is dropped for everybody.
         s.send("/sshd\r");
         s.wait("1 found", SOON);
         s.send("d");
@@ -245,23 +245,23 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         s.send(ESC);
         s.gone("This would cut you off", SOON);
         assert_eq!(lab.server.rules(), run.before, "refused: nothing is changed");
-        // All the same: the session freezes, nobody answers, the old rules come back.
+        // Applied anyway: the session freezes, no login gets in, the old rules come back.
         s.send("y");
         s.wait("type the words", SOON);
         s.send("lock me out\r");
         s.wait("The old rules come back in", SOON);
         assert!(!run.connects(), "locked out");
-        // A key that cannot arrive keeps nothing.
+        // A key that does not arrive keeps nothing.
         s.send("k");
         run.comes_back(GUARD);
-        // The session thaws when its packets are sent again, and says what happened meanwhile.
+        // The session thaws when its packets are retransmitted, and says what has happened meanwhile.
         s.wait("This trial has ended: reverted by the guard", 4 * SOON);
         drop(s);
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("A draft from before", SOON);
         s.wait("ended: reverted by the guard;", SOON);
         s.wait("4 shows it", SOON);
-        // The recovery: the draft again, and the operator's own node allowed before the drop.
+        // The recovery: the draft again, with the operator's own node allowed before the drop.
         s.send("\r");
         s.wait("the draft is staged again", SOON);
         s.send("4");
@@ -277,7 +277,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         s.wait("Apply on trial for", SOON);
         s.send("\r");
         s.wait("The old rules come back in", SOON);
-        // Nobody hurries in ten seconds.
+        // Ten seconds are too short for a person.
         s.send("+");
         s.wait("come back in 6", SOON);
         prove_and_keep(lab, &mut s);
@@ -287,8 +287,8 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
     });
 }
 
-/// What others do to a plan while somebody looks at it: the trial's screen says so by itself, every screen after a
-/// look.
+/// When others change a plan while somebody looks at it, the trial's screen says so on its own, and every screen does
+/// after the next look.
 #[test]
 fn what_others_take_out_is_said_on_the_screens() {
     story("what others take out is said on the screens", |run| {

@@ -1,5 +1,5 @@
-//! Settings and drafts under a real sudo that leaves HOME as it was: what the user's home holds is not taken for root's
-//! word, nothing in it makes anybody wait, and nothing of root's is made in it.
+//! Settings and drafts under a real sudo that leaves HOME as it was: files in the user's home are not trusted as
+//! root's, nothing in it can block the program, and nothing of root's is created in it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,12 +11,12 @@ use common::outlive::SOON;
 use common::ssh::Terminal;
 use common::{Backend, Lab, PORTCULLIS, layer};
 
-/// Drops everybody at one port.
+/// Drops everybody on one port.
 fn plan(port: u16) -> String {
     format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"{port}/tcp\"]\n")
 }
 
-/// A machine with sudo, and alice, who may do everything by it.
+/// A machine with sudo, and with alice, who may do everything through it.
 fn lab() -> Option<Lab> {
     let lab = layer::lab(Backend::Nft, 0, &["sudo"])?;
     lab.server.sh("echo alice:x:4321:4321::/srv/alice:/bin/bash >> /etc/passwd; echo alice:x:4321: >> /etc/group\n\
@@ -25,7 +25,7 @@ fn lab() -> Option<Lab> {
     Some(lab)
 }
 
-/// The words by which alice runs the program with sudo.
+/// The command by which alice runs the program with sudo.
 fn sudo<'a>(options: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
     let alice = [
         "setpriv",
@@ -55,12 +55,12 @@ fn hers(lab: &Lab, path: &str, text: &str) {
         .sh(&format!("install -D -o alice -g alice -m 644 {file} /srv/alice/{path}; chown -R alice:alice /srv/alice"));
 }
 
-/// Where the draft of this host lies, below a home.
+/// The path of the draft for this host, below a home.
 fn draft(lab: &Lab) -> String {
     format!(".local/share/portcullis/draft-host-{}.toml", lab.server.run(&["hostname"]).trim())
 }
 
-/// What is root's in alice's home.
+/// Files of root's in alice's home.
 fn roots_at_hers(lab: &Lab) -> String {
     lab.server.sh("find /srv/alice -uid 0")
 }
@@ -86,7 +86,7 @@ fn a_draft_in_the_users_home_is_told_apart_and_nothing_is_made_there() {
     t.send("q");
     assert_eq!(t.end(SOON), (0, true));
     assert_eq!(lab.server.sh("find /root -name 'draft-*'"), "", "nothing was staged");
-    // Taken up it becomes a draft of root's own, which is offered first from then on.
+    // Once taken up it becomes root's own draft, which is offered first from then on.
     let mut t = begin();
     t.wait("A draft that is not your own", SOON);
     t.send("\x1b[B");
@@ -106,7 +106,7 @@ fn a_draft_in_the_users_home_is_told_apart_and_nothing_is_made_there() {
     assert_eq!(t.end(SOON), (0, true));
     assert_eq!(roots_at_hers(&lab), "");
     assert_eq!(lab.server.sh("stat -c %a /root/.local/share/portcullis").trim(), "700");
-    // Without -E her home is nobody's business.
+    // Without -E her home does not matter.
     lab.server.sh("rm -r /root/.local");
     let mut t = Terminal::start(&lab.server, &sudo(&[], &[]));
     t.wait("Services", SOON);
@@ -133,7 +133,7 @@ fn a_pipe_as_draft_or_settings_makes_nobody_wait() {
         t.send("q");
         assert_eq!(t.end(SOON), (0, true));
     }
-    // Nor a command that asks for its settings.
+    // Nor does it block a command that reads its settings.
     let plan = lab.file("plan.toml", &plan(4711));
     let out = lab.server.output(&sudo(&["-E"], &["apply", &plan, "--yes"]));
     assert!(out.status.success() && said(&out).contains("was not read: it is a named pipe"), "{}", said(&out));
@@ -168,7 +168,7 @@ fn the_length_of_a_trial_is_the_machines_or_the_operators_also_for_commands() {
     revert();
     begins(&[PORTCULLIS, "remove", "--yes", "--confirm-within", "30s"], 30, None);
     revert();
-    // The user's own holds over that of the machine, and its origin is said where it is not root's.
+    // The user's settings override the machine's, and their origin is shown unless it is root's.
     hers(&lab, ".config/portcullis/config.toml", "trial = \"5m\"\n");
     let text = begins(&sudo(&["-E"], &["remove", "--yes"]), 300, Some("/srv/alice/.config/portcullis/config.toml"));
     assert!(text.contains("these settings hold: /srv/alice/.config/portcullis/config.toml, a file of alice"), "{text}");
@@ -177,7 +177,7 @@ fn the_length_of_a_trial_is_the_machines_or_the_operators_also_for_commands() {
     let text = begins(&sudo(&["-E"], &["remove", "--yes"]), 240, Some("/root/.config/portcullis/config.toml"));
     assert!(!text.contains("these settings hold"), "{text}");
     revert();
-    // One that nobody may plant: not alice's, but somebody else's in her home.
+    // A file that alice cannot have made: it belongs to somebody else, in her home.
     lab.server.sh("rm -r /root/.config; chown nobody /srv/alice/.config/portcullis/config.toml");
     let text = begins(&sudo(&["-E"], &["remove", "--yes"]), 120, Some("/etc/portcullis/config.toml"));
     assert!(text.contains("belongs to nobody, who is neither root nor the user who called sudo"), "{text}");

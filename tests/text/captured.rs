@@ -42,7 +42,10 @@ fn a_place_for_our_files_is_named_from_the_root_on() {
                     .unwrap();
                 let said = String::from_utf8(out.stderr).unwrap();
                 assert_eq!(out.status.code(), Some(1), "{said}");
-                assert!(said.starts_with(&format!("error: {var} is \"{place}\", which is not an absolute path")), "{said}");
+                assert!(
+                    said.starts_with(&format!("error: {var} is \"{place}\", which is not an absolute path")),
+                    "{said}"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a comment holds is somebody's text: it changes no answer of the program but the comment itself.
+//! A comment is free text: whatever it contains, it changes no answer of the program except the comment itself.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -62,8 +62,8 @@ fn comment() -> impl Strategy<Value = String> {
     prop::collection::vec(pieces, 0..6).prop_map(|p| p.join(" "))
 }
 
-/// Rulesets as dumps: the demo's, one of several kinds of rules, and the corpus where it is there (no part of the
-/// project).
+/// Rulesets as dumps: the demo's, a small one with rules of several kinds, and the corpus if it is there (it is not
+/// part of the project).
 fn dumps() -> Vec<(String, String)> {
     let mut out = vec![
         ("demo".to_owned(), include_str!("../../assets/demo/iptables-save.txt").to_owned()),
@@ -80,7 +80,7 @@ fn dumps() -> Vec<(String, String)> {
     if files.is_empty() {
         common::not_run_here("the corpus of real listings is not here (PORTCULLIS_CORPUS)");
     }
-    // The largest take minutes, and hold no other kinds of rules.
+    // The largest take minutes, and have no other kinds of rules.
     out.extend(
         files
             .iter()
@@ -94,7 +94,7 @@ fn view(text: &str) -> View {
     captured(&[Input { name: "f".to_owned(), text: text.to_owned(), family: None }])
 }
 
-/// The same rules, each that has no comment with this one: in front, or behind.
+/// The same rules with this comment in each that has none, at the front or at the end.
 fn commented(view: &View, comment: &str, behind: bool) -> View {
     let words = format!("-m comment --comment {}", quote(comment));
     let mut out = view.clone();
@@ -113,7 +113,7 @@ fn commented(view: &View, comment: &str, behind: bool) -> View {
     out
 }
 
-/// Everything that the program says of the rules, without names of endpoints, which a comment may give.
+/// Everything that the program says about the rules, without names of endpoints, which a comment may provide.
 fn answers(view: &View) -> String {
     let mut out = String::new();
     let analysis = Analysis::new(view);
@@ -167,7 +167,7 @@ fn answers(view: &View) -> String {
     out
 }
 
-/// Without what was added, as it stands in a rule and as a debug text shows it.
+/// The answers without the comment, as it appears in a rule and in debug output.
 fn without(answers: &str, comment: &str) -> String {
     let words = format!("-m comment --comment {}", quote(comment));
     let shown = format!("{words:?}");

@@ -1,5 +1,5 @@
-//! Real listings from the field are read whole: no panic, no line vanishes, pairs agree, the kernel takes them back.
-//! The corpus is no part of the project: `PORTCULLIS_CORPUS`, or `../shared/corpus` beside it.
+//! Real listings from the field are read completely: no panic, no line vanishes, pairs agree, the kernel accepts them
+//! again. The corpus is not part of the project: `PORTCULLIS_CORPUS`, or `../shared/corpus` next to it.
 
 #![allow(
     clippy::print_stdout,
@@ -25,7 +25,7 @@ fn corpus() -> Option<PathBuf> {
     if dir.is_dir() {
         return Some(dir);
     }
-    // No part of the project, so a fresh checkout never has it: said loudly, but no failure in CI.
+    // Not part of the project, so a fresh checkout never has it: reported, but not a failure in CI.
     not_run_here("the corpus of real listings is not here (PORTCULLIS_CORPUS)");
     None
 }
@@ -46,7 +46,7 @@ fn read(path: &Path) -> (String, View) {
     (text, view)
 }
 
-/// Lines that a remark speaks of: its own, or "lines N to M".
+/// Lines that a diagnostic is about: its own, or "lines N to M".
 fn remarked(view: &View) -> HashSet<usize> {
     view.diagnostics
         .iter()
@@ -60,7 +60,7 @@ fn remarked(view: &View) -> HashSet<usize> {
         .collect()
 }
 
-/// Headings, frames and command lines: they say what the lines around them are.
+/// Headings, frames and command lines: they describe the lines around them.
 fn is_frame(line: &str) -> bool {
     let bare = line.trim_start_matches(['#', ' ', '>', '\t']);
     line.starts_with(['#', ':', '*'])
@@ -101,7 +101,7 @@ fn no_line_vanishes() {
                     .exports
                     .iter()
                     .any(|c| line.contains(c.split('/').next().unwrap()) || line.contains("192.168.0.10/24"));
-            // Of `ip addr` only the addresses are kept; the rest says whose they are.
+            // Only the addresses of `ip addr` are kept; the other lines say whose they are.
             let link = view.addrs.is_some()
                 && ["inet ", " mtu ", "valid_lft", "group default"].iter().any(|w| line.contains(w));
             let slot = if rules.contains(&(n + 1)) || service || client || link {
@@ -144,7 +144,7 @@ fn a_listing_says_the_same_as_the_dump_of_the_same_moment() {
     println!("pairs: {rules} rules, word for word the same");
 }
 
-/// What iptables prints of a dump, without comments and counters; `None` where iptables does not take it.
+/// What iptables prints after loading a dump, without comments and counters; `None` if iptables does not accept it.
 fn through_the_kernel(lab: &Lab, family: Family, text: &str) -> Option<Vec<String>> {
     let six = if family == Family::V6 { "ip6" } else { "ip" };
     for table in ["raw", "mangle", "nat", "filter", "security"] {

@@ -1,4 +1,4 @@
-//! Whatever the text, a reader answers: no panic; and what is written is read back as it was.
+//! A reader accepts any text without a panic, and what is written is read back unchanged.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use portcullis::observe::capture::{Input, captured};
 use portcullis::syntax::{docker_ps, exports, ipset, iptables_list, iptables_save, logins, rpcinfo, sockets};
 use proptest::prelude::*;
 
-/// Pieces that listings are made of, put together in any order: the ways into every reader.
+/// Fragments of listings, combined in any order, so that every reader is reached.
 fn pieces() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "*filter",

@@ -1,4 +1,4 @@
-//! The cockpit in a real `ssh -tt` puts a plan on trial that locks its operator out, and dies: the old rules come back.
+//! The cockpit, in a real `ssh -tt`, applies a plan that locks its operator out, and dies: the old rules come back.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use common::outlive::{GUARD, LOCK_OUT, Run, SOON, everywhere};
 use common::ssh::Terminal;
 use common::{Backend, Lab, PORTCULLIS, wait_for};
 
-/// Opens the cockpit over SSH with the plan as a draft from before, and applies it, against its warning if need be.
+/// Opens the cockpit over SSH with the plan as an earlier draft, and applies it, despite its warning if necessary.
 fn apply_in_cockpit(run: &mut Run, client: usize, plan: &str, warned: bool) -> Terminal {
     let dir = run.lab.dir.path();
     let data = dir.join("data/portcullis");
@@ -72,7 +72,7 @@ fn the_cockpit_gets_sigkill() {
 #[test]
 fn the_operator_leaves_during_the_trial() {
     everywhere("the operator leaves during the trial", true, |run| {
-        // The first client is locked out; the operator comes from another one, so that his keys still arrive.
+        // The first client is locked out; the operator is on another one, so their keys still arrive.
         let plan = LOCK_OUT.replace("any", &Lab::client4(0).to_string());
         for key in ["\x03", "q"] {
             let mut session = apply_in_cockpit(run, 1, &plan, false);

@@ -1,5 +1,5 @@
-//! The ends of a trial where something is broken, on the real kernel: tools that cannot read, files that cannot be
-//! written, locks that others hold, chains that were renamed.
+//! The end of a trial when something is broken, on the real kernel: tools that cannot read, files that cannot be
+//! written, locks held by others, renamed chains.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn plan(ports: &str) -> String {
     format!("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [{ports}]\n")
 }
 
-/// A server with rules of others and a plan that is kept.
+/// A server with rules of others and a kept plan.
 fn lab(backend: Backend) -> Option<Lab> {
     let lab = Lab::new(backend, 1, &[])?;
     lab.server.restore("", THEIRS);
@@ -35,7 +35,7 @@ fn lab(backend: Backend) -> Option<Lab> {
     Some(lab)
 }
 
-/// Runs a scenario on both variants, and for each of its kinds, at once.
+/// Runs a scenario on both variants, for each of its kinds, all at once.
 fn everywhere<T: Copy + Send>(kinds: &[T], scenario: impl Fn(&Lab, T) + Sync) {
     std::thread::scope(|s| {
         for backend in Backend::BOTH {
@@ -58,7 +58,7 @@ fn does(lab: &Lab, args: &[&str]) -> String {
     said(&out)
 }
 
-/// Puts the second plan on trial.
+/// Applies the second plan.
 #[track_caller]
 fn begin(lab: &Lab, time: &str) {
     let file = lab.dir.path().join("trial.toml").display().to_string();
@@ -75,8 +75,8 @@ fn file(lab: &Lab) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(lab.dir.path().join("run/trial.json")).unwrap()).unwrap()
 }
 
-/// Puts a bash script in the place of a tool of both families (`-save`, or nothing for the plain one), for the server's
-/// own namespace; `$real "$@"` is the tool.
+/// Replaces a tool of both families (`-save`, or "" for the plain one) by a bash script, in the server's own namespace;
+/// `$real "$@"` runs the tool.
 fn instead(lab: &Lab, what: &str, script: &str) {
     let word = lab.backend.word();
     for family in ["ip", "ip6"] {
@@ -96,14 +96,14 @@ fn mend(lab: &Lab, what: &str) {
     }
 }
 
-/// Our rules as the tool itself prints them, whatever stands in its place.
+/// Our rules as printed by the tool itself, whatever has replaced it.
 fn ours(lab: &Lab) -> String {
     let word = lab.backend.word();
     let all = lab.server.sh(&format!("for f in ip ip6; do /usr/sbin/${{f}}tables-{word}-save -t filter; done"));
     all.lines().filter(|l| l.starts_with("-A") && l.contains("PORTCULLIS")).flat_map(|l| [l, "\n"]).collect()
 }
 
-/// How a reading goes wrong.
+/// How reading the rules goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blind {
     Fails,
@@ -147,7 +147,7 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
         if blind != Blind::Hangs {
             assert_eq!(state(lab)["verified"], false, "{what}");
             let status = lab.portcullis(&["status"]);
-            // What cannot be read is a failure; what reads as nothing is not in force.
+            // Rules that cannot be read are a failure; rules that read as empty are not in force.
             let code = if blind == Blind::Fails { 1 } else { 6 };
             assert!(
                 status.status.code() == Some(code) && said(&status).contains("put back, not verified"),
@@ -165,16 +165,16 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
     });
 }
 
-/// What stands in the way of a file of ours.
+/// Why one of our files cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unwritable {
     ReadOnly,
     Full,
-    /// The directory is gone, and no other can be made.
+    /// The directory is gone, and no new one can be created.
     Gone,
 }
 
-/// Runs the run directory on a file system of its own, to be closed and opened.
+/// Puts the run directory on a file system of its own, which can be made read-only and writable again.
 fn on_tmpfs(lab: &Lab) -> String {
     let run = lab.dir.path().join("run").display().to_string();
     lab.server.sh(&format!(
@@ -243,14 +243,14 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
     });
 }
 
-/// Somebody holds the lock of iptables-legacy for some seconds; iptables-nft has none.
+/// Holds the lock of iptables-legacy for some seconds; iptables-nft has none.
 fn hold_lock(lab: &Lab, seconds: u32) {
     lab.server.sh(&format!(
         "flock /run/xtables.lock sleep {seconds} >/dev/null 2>&1 &\nsleep 0.1; ! flock -n /run/xtables.lock true"
     ));
 }
 
-/// Starts a revert; what it says goes to a file, with its exit status in the last line.
+/// Starts a revert; its output goes to a file, with its exit status on the last line.
 fn revert_in_background(lab: &Lab) -> std::path::PathBuf {
     let said = lab.dir.path().join("revert.out");
     lab.server.sh(&format!(
@@ -266,7 +266,7 @@ fn text(path: &std::path::Path) -> String {
 
 #[test]
 fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
-    /// When the lock is let go.
+    /// When the lock is released.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Lock {
         Soon,
@@ -334,12 +334,12 @@ fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
 
 #[test]
 fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
-    /// Who ends the trial.
+    /// What ends the trial.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum By {
         Guard,
         Command,
-        /// The state file is gone, and the guard with it.
+        /// The kernel: the state file is gone, and the guard with it.
         Kernel,
     }
     let ways = ["PORTCULLIS x", "PORTCULLIS-B y", "PORTCULLIS x; PORTCULLIS-B y"];
@@ -388,7 +388,7 @@ fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
     });
 }
 
-/// The program inside another time namespace, whose boot clock is some days ahead.
+/// Runs the program inside another time namespace, whose boot clock is some days ahead.
 fn shifted(lab: &Lab, args: &[&str]) -> Output {
     let argv: Vec<&str> = ["setsid", "--wait", "unshare", "-T", "--boottime", "500000", PORTCULLIS]
         .into_iter()
@@ -417,7 +417,7 @@ fn a_trial_is_the_same_from_every_time_namespace() {
         }
         let out = run(false, &["revert"]);
         assert!(out.status.success() && lab.server.rules() == before, "{what}: {}", said(&out));
-        // And the guard ends it in time, wherever it lives.
+        // The guard ends it in time, whichever home it has.
         let out = run(true, &["apply", &file, "--yes", "--confirm-within", "10s"]);
         assert!(out.status.success(), "{what}: {}", said(&out));
         wait_for("the guard reverts", SOON, || lab.server.pids("portcullis guard").is_empty());
@@ -433,7 +433,7 @@ fn root_without_a_say_over_the_network_namespace_is_told_so() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["setpriv"]) else { return };
     let file = lab.file("plan.toml", &plan("\"7000/udp\""));
     let before = lab.server.rules();
-    // A user who plays root, root who does, and root in a container without the capability.
+    // A user in the role of root, root in the same, and root in a container without the capability.
     let ways: [&[&str]; 3] = [
         &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-Ur"],
         &["unshare", "-Ur"],
@@ -447,7 +447,7 @@ fn root_without_a_say_over_the_network_namespace_is_told_so() {
             assert!(said(&out).contains("CAP_NET_ADMIN is missing"), "{argv:?}: {}", said(&out));
         }
     }
-    // Its own network namespace is its own.
+    // A network namespace of one's own may be changed.
     let out = lab.server.output(&["unshare", "-Urn", PORTCULLIS, "report"]);
     assert!(!said(&out).contains("CAP_NET_ADMIN"), "{}", said(&out));
     assert_eq!(lab.server.rules(), before);

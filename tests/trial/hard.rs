@@ -21,10 +21,10 @@ use common::outlive::{SOON, THEIRS, THEIRS6};
 use common::{Backend, Lab, holds_within, not_run_here, wait_for};
 use socket2::{Domain, Socket, Type};
 
-/// Ports that the old and the new plan close and leave open.
+/// Ports that the old and the new plan close, and leave open.
 const CLOSED: u16 = 7000;
 const OPEN: u16 = 7001;
-/// Datagrams a second to each.
+/// Datagrams per second to each port.
 const RATE: u64 = 2000;
 
 fn plan(more: &str) -> String {
@@ -68,7 +68,7 @@ fn listener(port: u16) -> UdpSocket {
     s.into()
 }
 
-/// When it is dropped, traffic is sent no more, and then counted no more.
+/// When dropped, stops the sender, and then the counters.
 struct Ends<'a> {
     sending: &'a AtomicBool,
     stop: &'a AtomicBool,
@@ -116,7 +116,7 @@ fn no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
                     }
                 });
             });
-            // What fails below must end the threads, or the scope waits for them for ever.
+            // A failure below must end the threads, or the scope would wait for them forever.
             let _end = Ends { sending: &sending, stop: &stop };
             wait_for("traffic flows", SOON, || sent.load(Ordering::Relaxed) > RATE / 4);
             does(&lab, &["apply", &second, "--yes"]);
@@ -141,8 +141,8 @@ fn no_packet_is_lost_and_none_leaks_while_a_trial_begins_and_ends() {
     }
 }
 
-/// Puts a bash script in the place of a restore tool, for changes of the server's own firewall, or of any `other` than
-/// that; `$real "$@"` is the tool.
+/// Replaces a restore tool by a bash script, for changes of the server's own firewall, or with `other` for all others;
+/// `$real "$@"` runs the tool.
 fn instead(lab: &Lab, family: &str, other: bool, script: &str) {
     let is = if other { "!=" } else { "=" };
     let real =
@@ -156,7 +156,7 @@ fn instead(lab: &Lab, family: &str, other: bool, script: &str) {
     ));
 }
 
-/// Makes the restore tools kill the program that called them: at their `nth` change, before or after it is done.
+/// Makes the restore tools kill their caller at the `nth` change, before or after it is done.
 fn kill_at(lab: &Lab, nth: u32, after: bool) {
     lab.server.sh(": > /run/calls");
     for family in ["ip", "ip6"] {
@@ -179,11 +179,11 @@ fn no_longer(lab: &Lab) {
     }
 }
 
-/// Whether the program was killed at that call; `false`: it does not make so many.
+/// Whether the program was killed at that call; `false`: it makes fewer calls.
 fn dies(lab: &Lab, args: &[&str], nth: u32, after: bool) -> bool {
     kill_at(lab, nth, after);
     let out = lab.portcullis(args);
-    // Nobody who is killed says why it failed.
+    // A killed process cannot say why it failed.
     !out.status.success() && !String::from_utf8_lossy(&out.stderr).contains("error:")
 }
 
@@ -222,11 +222,11 @@ fn killed_at_any_call_that_changes_the_kernel() {
                     let now = lab.server.rules();
                     let status = does(&lab, &["status"]);
                     if op == "keep" && status.contains("was kept") {
-                        // Died in the tidying up behind a keep: what was kept is whole, and goes again.
+                        // Killed while cleaning up after a keep: the kept plan is complete, and can be removed.
                         assert!(now.contains("--dport 9999") && !now.contains("--date"), "{what}:\n{now}");
                         does(&lab, &["apply", &first, "--yes", "--replace"]);
                         does(&lab, &["keep", "--without-proof"]);
-                        // The slots may have changed places.
+                        // The slots may have been swapped.
                         does(&lab, &["apply", &second, "--yes"]);
                         does(&lab, &["keep", "--without-proof"]);
                         does(&lab, &["apply", &first, "--yes", "--replace"]);
@@ -248,7 +248,7 @@ fn killed_at_any_call_that_changes_the_kernel() {
     }
 }
 
-/// Which of the two slots holds a plan does not matter; an empty one beside it is neutral.
+/// The rules with both slots called the same: which one holds a plan does not matter, and an empty one is neutral.
 fn same_slot(rules: &str) -> String {
     let mut lines: Vec<String> = rules
         .lines()
@@ -259,7 +259,7 @@ fn same_slot(rules: &str) -> String {
     lines.join("\n")
 }
 
-/// The first change of a family's rules, and somebody who takes our jump out just before or just after it.
+/// At the first change of a family's rules, somebody removes our jump just before or just after it.
 fn jump_goes(lab: &Lab, family: &str, after: bool) {
     let gone = format!("{family}tables -D INPUT ! -i lo -j PORTCULLIS");
     let script = if after { format!("$real \"$@\"; {gone}; exit") } else { gone };
@@ -295,7 +295,8 @@ fn a_lost_jump_is_noticed() {
         no_longer(&lab);
         let without = before.replacen(JUMP, "", 1);
         assert!(without != before && lab.server.rules() == without, "{backend:?}:\n{}", lab.server.rules());
-        // The kept plan again is a change now. Its revert takes back what the apply put in, and says what that means.
+        // Applying the kept plan again is now a change. Its revert removes what the apply added, and says what that
+        // means.
         does(&lab, &["apply", &first, "--yes"]);
         assert_eq!(lab.server.rules().matches(JUMP).count(), 2);
         let said = does(&lab, &["revert"]);
@@ -325,8 +326,8 @@ fn a_lost_jump_is_noticed() {
     }
 }
 
-/// The fuse is a date: passed, it decides nothing any more; ahead, it holds. A real step of the clock would move the
-/// whole machine's, so that only the dates are moved here; the guard's part is tested on a clock in memory.
+/// The fuse is a date: once it has passed, it decides nothing; until then it holds. Stepping the clock would affect the
+/// whole machine, so only the dates are moved here; the guard's part is tested on a clock in memory.
 #[test]
 fn dates_in_the_past_and_in_the_future() {
     not_run_here("a real step of the wall clock (it is the whole machine's)");
@@ -347,7 +348,8 @@ fn dates_in_the_past_and_in_the_future() {
             (v["trial"]["state"].as_str().unwrap().to_owned(), v["trial"]["by"].as_str().map(str::to_owned))
         };
         assert_eq!(state(), ("running".into(), None));
-        // What a step of an hour forward does to the dates, as the kernel sees it; the guard is not there to follow.
+        // The effect of a step of one hour forward on the dates, as the kernel sees it; the guard is not there to
+        // correct it.
         lab.server.signal("-KILL", &lab.server.pids("portcullis guard"));
         for family in ["", "6"] {
             let tool = format!("ip{family}tables");
@@ -360,7 +362,7 @@ fn dates_in_the_past_and_in_the_future() {
             lab.server.restore(family, &format!("*filter\n:PORTCULLIS - [0:0]\n{rule}COMMIT\n"));
         }
         assert!(open(), "{backend:?}: a fuse in the past");
-        // The kernel's word is the truth: a dated rule whose date has passed is no running trial.
+        // The kernel is right: a dated rule whose date has passed is not a running trial.
         std::fs::remove_file(lab.dir.path().join("run/trial.json")).unwrap();
         assert_eq!(state(), ("expired".into(), Some("fuse".into())));
         let out = lab.portcullis(&["apply", &file, "--yes"]);
@@ -371,7 +373,7 @@ fn dates_in_the_past_and_in_the_future() {
     }
 }
 
-/// Docker starts a container while the rehearsal goes on: the plan was made for other rules.
+/// Docker starts a container during the rehearsal: the plan was made for other rules.
 #[test]
 fn rules_that_move_during_the_rehearsal() {
     for backend in Backend::BOTH {
@@ -408,12 +410,12 @@ fn rules_that_move_during_the_rehearsal() {
     }
 }
 
-/// Somebody's chain may jump to ours as we do: that rule is theirs, and our empty chain stays for it.
+/// A chain of somebody else may jump to ours: that rule is theirs, and our empty chain stays for it.
 #[test]
 fn a_jump_of_somebody_else_to_our_chain_survives() {
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
-        // Docker's own first, then a host where ours stands in FORWARD.
+        // Docker's own chain first, then a host where our jump is in FORWARD.
         let published = lab.file(
             "published.toml",
             "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"published:9042/tcp\"]\n",
@@ -439,7 +441,7 @@ fn a_jump_of_somebody_else_to_our_chain_survives() {
                 ),
                 "{backend:?}: {said}"
             );
-            // Without their rules and what those need it is as it was before.
+            // Without their rules, and what those need, everything is as before.
             let theirs =
                 [":mine -", "-A mine -j PORTCULLIS-FWD", "-A mine -j PORTCULLIS", ":PORTCULLIS -", ":PORTCULLIS-FWD -"];
             let now = lab.server.rules();

@@ -1,5 +1,5 @@
-//! What was kept and is not in force any more, by the real programs that take it out: what `status` and `report` say
-//! must be what packets of a stranger meet.
+//! A kept plan that is no longer in force, removed by the real programs that do such things: `status` and `report` must
+//! agree with what happens to a stranger's packets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -27,7 +27,7 @@ fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Puts a plan on trial; what `apply` said.
+/// Applies a plan; returns the output of `apply`.
 #[track_caller]
 fn apply(lab: &Lab, plan: &str) -> String {
     let out = lab.portcullis(&["apply", &lab.file("plan.toml", plan), "--yes", "--confirm-within", "5m"]);
@@ -35,7 +35,7 @@ fn apply(lab: &Lab, plan: &str) -> String {
     said(&out)
 }
 
-/// Keeps what is on trial; what `keep` said.
+/// Keeps the trial; returns the output of `keep`.
 #[track_caller]
 fn keep(lab: &Lab) -> String {
     let out = lab.portcullis(&["keep", "--without-proof"]);
@@ -43,7 +43,7 @@ fn keep(lab: &Lab) -> String {
     said(&out)
 }
 
-/// What `status` says: the exit code, the plan in JSON with the files of boot beside it, and the text.
+/// The answer of `status`: the exit code, the plan in JSON with the boot files, and the text.
 #[track_caller]
 fn status(lab: &Lab) -> (i32, Value, String) {
     let out = lab.portcullis(&["status", "--json"]);
@@ -53,7 +53,7 @@ fn status(lab: &Lab) -> (i32, Value, String) {
     (out.status.code().unwrap(), json, said(&text))
 }
 
-/// The codes of the faults of the plan that ought to be in force.
+/// The codes of the faults of the plan that should be in force.
 fn faults(status: &Value) -> Vec<(String, String)> {
     let word = |v: &Value| v.as_str().unwrap().to_owned();
     status["plan"]["faults"].as_array().unwrap().iter().map(|f| (word(&f["code"]), word(&f["family"]))).collect()
@@ -72,12 +72,12 @@ fn warned(lab: &Lab, code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the stranger gets in to the portmapper, over IPv4 and IPv6.
+/// Whether the stranger reaches the portmapper, over IPv4 and IPv6.
 fn stranger(lab: &Lab) -> [bool; 2] {
     [Lab::server4(1), Lab::server6(1)].map(|to| tcp_connects(&lab.clients[1], to, 111))
 }
 
-/// All is as it was kept.
+/// Checks that everything is as it was kept.
 #[track_caller]
 fn in_force(lab: &Lab) {
     let (code, json, text) = status(lab);
@@ -90,7 +90,7 @@ fn in_force(lab: &Lab) {
     assert_eq!((stranger(lab), tcp_connects(&lab.clients[0], Lab::server4(0), 111)), ([false, false], true));
 }
 
-/// A revert that begins while `status` waits for its tool, and has one family back when that answers.
+/// A revert begins while `status` waits for its tool, and has reverted one family when the tool answers.
 #[test]
 fn a_status_in_the_middle_of_a_revert_calls_nothing_not_in_force() {
     for backend in Backend::BOTH {
@@ -166,7 +166,7 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
             lab.server.restore("", "*filter\n-I INPUT 1 -s 192.0.2.18/32 -j DROP\nCOMMIT\n");
             in_force(&lab);
         }
-        // The jump is taken out by hand, then all of ours.
+        // The jump is removed by hand, then everything of ours.
         lab.server.restore("6", "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n");
         assert_eq!(
             (stranger(&lab), faults(&status(&lab).1)),
@@ -176,7 +176,7 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
         let (code, json, text) = status(&lab);
         assert_eq!((code, json["plan"]["extent"].as_str(), stranger(&lab)), (6, Some("none"), [true, true]), "{text}");
         assert!(text.contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)"), "{text}");
-        // It is to stay out: from now on nothing ought to be in force.
+        // Removed on purpose: from now on nothing should be in force.
         let out = lab.portcullis(&["remove", "--yes"]);
         assert!(out.status.success() && said(&out).contains("it counts as taken out"), "{}", said(&out));
         assert_eq!(status(&lab).0, 0);
@@ -213,8 +213,7 @@ fn a_service_that_loads_an_old_file_takes_the_plan_out() {
         );
         keep(&lab);
         in_force(&lab);
-        // Over IPv6 nothing was loaded when it was saved: what netfilter-persistent makes of that file is its own
-        // affair.
+        // Nothing was loaded for IPv6 when it was saved: what netfilter-persistent does with that file is up to it.
         lab.server.sh("netfilter-persistent restart");
         let (open, (code, json, text)) = (stranger(&lab), status(&lab));
         let gone: Vec<String> =
@@ -227,7 +226,7 @@ fn a_service_that_loads_an_old_file_takes_the_plan_out() {
             "{text}"
         );
         assert!(warned(&lab, "not-in-force")[0].contains("our chains are gone"));
-        // What the hint says mends it, for the next time, too.
+        // The command in the hint fixes it, also for the next time.
         apply(&lab, CURE);
         keep(&lab);
         in_force(&lab);
@@ -260,7 +259,7 @@ fn who_saves_during_a_trial_saves_the_trial() {
         );
         let out = lab.portcullis(&["revert"]);
         assert!(said(&out).contains("hold rules of a trial"), "{}", said(&out));
-        // The next start finds them, and what it says mends it.
+        // The next start finds them, and the command in its hint fixes it.
         lab.server.sh("rm /run/portcullis/trial.json");
         assert_eq!((files(&status(&lab).1), warned(&lab, "trial-in-boot-file").len()), (both, 1));
         let out = lab.portcullis(&["save", "--all", "--yes"]);
@@ -282,14 +281,14 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     let applied = apply(&lab, CURE);
     assert!(applied.contains("firewalld runs here: `firewall-cmd --reload`"), "{applied}");
     assert_eq!(stranger(&lab), [false, false]);
-    // In a trial: status says what the kernel shows, and there is nothing to keep any more.
+    // During a trial: status reports what the kernel shows, and there is nothing left to keep.
     lab.server.sh("firewall-cmd --reload");
     let (_, _, text) = status(&lab);
     assert!(text.contains("the kernel shows the old rules") && stranger(&lab) == [true, true], "{text}");
     let out = lab.portcullis(&["keep", "--without-proof"]);
     assert!(matches!(out.status.code(), Some(1 | 3)), "{}", said(&out));
     assert!(lab.portcullis(&["revert"]).status.success());
-    // And one that was kept.
+    // And a kept one.
     apply(&lab, CURE);
     let kept = keep(&lab);
     assert!(kept.contains("firewalld runs here: `firewall-cmd --reload`"), "{kept}");
@@ -300,7 +299,7 @@ fn a_reload_of_firewalld_takes_the_plan_out() {
     assert!(
         warned(&lab, "not-in-force")[0].contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)")
     );
-    // What was saved as our own part is put in again by what status says then.
+    // Rules saved with `--ours` are loaded again by the command that status then names.
     apply(&lab, CURE);
     keep(&lab);
     let out = lab.portcullis(&["save", "--ours", "--yes"]);
@@ -370,7 +369,7 @@ fn a_reload_of_ufw_empties_docker_user() {
         );
         assert!(text.contains("our jump to them is gone: `-A DOCKER-USER -j PORTCULLIS-FWD`"), "{text}");
         assert!(warned(&lab, "not-in-force")[0].contains("DOCKER-USER"));
-        // The jump is all that applying it again puts in.
+        // Applying it again adds only the jump.
         apply(&lab, PUBLISHED);
         keep(&lab);
         assert_eq!((gets_in(), status(&lab).0), (false, 0));

@@ -1,4 +1,4 @@
-//! Trials on the real kernel: both backends, both families, real rpcbind and real packets.
+//! Trials on the real kernel: both variants, both families, real rpcbind and real packets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use common::net::{portmapper_answers_udp, tcp_connects};
 use common::ssh::{Terminal, start_sshd};
 use common::{Backend, Lab, PORTCULLIS, wait_for};
 
-/// The shortest trial, and how long after it the old rules may take to be back.
+/// The shortest trial, and how long after it the old rules may take to come back.
 const SHORT: &str = "10s";
 const BACK: Duration = Duration::from_secs(10 + 3);
 
@@ -19,7 +19,7 @@ const BACK: Duration = Duration::from_secs(10 + 3);
 const CURE: &str = "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.2\", \"2001:db8::2\"]\n\
     to = [\"111\"]\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n";
 
-/// What a Docker host has loaded, and rules of somebody's own.
+/// Loads what a Docker host has, and an administrator's own rules.
 fn somebodys_rules(lab: &Lab) {
     lab.server.restore("", include_str!("../../assets/demo/iptables-save.txt"));
     lab.server.restore(
@@ -38,7 +38,7 @@ fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Puts a plan on trial; it must run then.
+/// Applies a plan, which must then be on trial.
 #[track_caller]
 fn apply(lab: &Lab, time: &str) {
     let plan = lab.file("plan.toml", CURE);
@@ -68,14 +68,14 @@ fn a_revert_puts_back_every_byte() {
         assert!(out.status.success(), "{}", said(&out));
         assert_eq!(lab.server.rules(), before, "{backend:?}");
         assert_eq!(state(&lab), "reverted");
-        // A revert of a trial that has ended says so and is no mistake; a keep is one.
+        // Reverting a trial that has ended says so and succeeds; keeping it fails.
         assert_eq!(lab.portcullis(&["revert"]).status.code(), Some(0));
         assert_eq!(lab.portcullis(&["keep", "--without-proof"]).status.code(), Some(1));
         wait_for("the guard is done", Duration::from_secs(5), || lab.server.pids("portcullis guard").is_empty());
     }
 }
 
-/// As under mosh: somebody sits at a pseudo-terminal and no sshd is found behind it.
+/// As under mosh: the operator is at a pseudo-terminal without an sshd above it.
 #[test]
 fn whose_address_is_not_known_keeps_with_a_proof_or_the_word() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["script"]) else { return };
@@ -101,7 +101,7 @@ fn nobody_answers_and_a_foreign_rule_survives() {
         let foreign = "*filter\n-I INPUT 1 -s 203.0.113.9/32 -j DROP\n-I DOCKER-USER 1 -s 203.0.113.9/32 -j DROP\n\
             -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
             -D INPUT -i lo -j ACCEPT\nCOMMIT\n";
-        // What it must come to: the same change without a trial around it.
+        // The expected result: the same change without a trial around it.
         let before = lab.server.rules();
         lab.server.restore("", foreign);
         let expected = lab.server.rules();
@@ -183,9 +183,9 @@ fn a_second_family_that_fails_takes_the_first_along() {
         lab.break_here("ip6tables-restore", "--noflush");
         let out = lab.portcullis(&["apply", &lab.file("plan.toml", CURE), "--yes"]);
         assert!(out.status.code() == Some(1) && said(&out).contains("broken for the test"), "{}", said(&out));
-        // The guard goes on trying meanwhile, and refills our chains for that: they come and go.
+        // The guard keeps trying meanwhile, and refills our chains for that: they come and go.
         wait_for("the first family is back", Duration::from_secs(15), || lab.server.rules() == before);
-        // The tool stayed broken, so that nobody could make sure of IPv6: the guard does once it works again.
+        // The tool stayed broken, so IPv6 could not be verified: the guard does that once it works again.
         lab.mend("ip6tables-restore");
         wait_for("the guard is through", Duration::from_secs(15), || {
             !["armed", "running", "reverting"].contains(&state(&lab).as_str())
@@ -217,8 +217,8 @@ fn a_trial_ends_when_the_session_is_hung_up() {
     }
 }
 
-/// A kernel without xt_time, and a machine without namespaces: refused before anything is touched, or gone without on
-/// the operator's word.
+/// A kernel without xt_time, and a machine without namespaces: refused before anything is changed, or allowed by an
+/// explicit option.
 #[test]
 fn without_dates_and_without_a_rehearsal() {
     for backend in Backend::BOTH {

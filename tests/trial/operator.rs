@@ -1,6 +1,6 @@
-//! Who the operator is: real shells, terminals and SSH servers around the program, each on a host of its own. The plan
-//! would cut every SSH login, so that the refusal says for whose way in it stands. What cannot run here (hypervisors'
-//! consoles, Puppet, Salt, ...) is judged over recorded processes in `src/host/ssh/tests.rs`.
+//! Who the operator is: real shells, terminals and SSH servers around the program, each on its own host. The plan would
+//! cut every SSH login, so that the refusal says whose login the program is protecting. What cannot run here
+//! (hypervisors' consoles, Puppet, Salt, ...) is judged on recorded processes in `src/host/ssh/tests.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,20 +22,20 @@ use common::outlive::{LOCK_OUT, SOON};
 use common::ssh::{Terminal, remote, ssh_as, start_sshd};
 use common::{Backend, Lab, PORTCULLIS, Space, holds_within, layer, net, systemd, wait_for};
 
-/// Whose way in the program stands for.
+/// Whose way in the program protects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Who {
     /// The session's own, from this address to this port.
     Ssh(IpAddr, u16),
-    /// Nobody: a job.
+    /// Nobody's: a job.
     Unattended,
-    /// Somebody behind a terminal that no SSH server made.
+    /// Somebody at a terminal that no SSH server made.
     Unknown,
     /// Somebody at the machine itself.
     Console,
 }
 
-/// A lab with sshd and a script that asks: `sh DIR/ask NAME` writes what the program says into `DIR/NAME`.
+/// A lab with sshd and a script that asks: `sh DIR/ask NAME` writes the program's answer to `DIR/NAME`.
 fn lab(clients: usize, tools: &[&str]) -> Option<Lab> {
     let tools: Vec<&str> = ["sshd", "ssh", "ssh-keygen"].iter().chain(tools).copied().collect();
     let lab = Lab::new(Backend::Nft, clients, &tools)?;
@@ -48,7 +48,7 @@ fn asks(lab: &Lab) {
     let dir = lab.dir.path().display();
     lab.file("plan.toml", LOCK_OUT);
     let places: String = lab.server.env().iter().map(|(k, v)| format!("export {k}={v}\n")).collect();
-    // sudo takes the variable away; without it the host has to be asked.
+    // sudo removes the variable; without it the host must be asked.
     let asks = format!("{PORTCULLIS} apply {dir}/plan.toml --yes > {dir}/$1.new 2>&1");
     lab.file("ask", &format!("{places}unset SSH_CONNECTION SSH_CLIENT\n{asks}\nmv {dir}/$1.new {dir}/$1\n"));
 }
@@ -58,7 +58,7 @@ fn ask(lab: &Lab, name: &str) -> String {
     format!("sh {}/ask {name}", lab.dir.path().display())
 }
 
-/// What was said to whoever asked under this name.
+/// The answer to whatever asked under this name.
 fn said(lab: &Lab, name: &str) -> String {
     let file = lab.dir.path().join(name);
     wait_for(&format!("{name} has asked"), SOON, || file.exists());
@@ -74,7 +74,7 @@ fn who(said: &str) -> Who {
     }
     if let Some(login) = said.split_once("would cut a new SSH login from ").map(|(_, rest)| rest) {
         let words: Vec<&str> = login.split([' ', ':']).collect();
-        // An IPv6 address has colons of its own.
+        // An IPv6 address itself contains colons.
         let to = words.iter().position(|w| *w == "to").unwrap_or_else(|| panic!("{said}"));
         return Who::Ssh(words[..to].join(":").parse().unwrap(), words[to + 2].parse().unwrap());
     }
@@ -94,13 +94,13 @@ fn ssh(lab: &Lab, client: usize, user: &str, options: &[&str], command: &str) ->
     lab.clients[client].command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Ends a client of SSH: what the test has of it is only who entered the namespace for it.
+/// Kills an SSH client: the child process of the test only entered the namespace for it.
 fn hang_up(lab: &Lab, client: usize, mut entered: Child) {
     lab.clients[client].signal("-KILL", &lab.clients[client].pids("ssh -"));
     entered.wait().unwrap();
 }
 
-/// What the state file says of who began the trial.
+/// The operator in the state file: who began the trial.
 fn operator(lab: &Lab) -> String {
     let status: serde_json::Value = serde_json::from_slice(&lab.portcullis(&["status", "--json"]).stdout).unwrap();
     status["trial"]["operator"].as_str().unwrap().to_owned()
@@ -132,7 +132,7 @@ fn who_counts_as_what_without_more_than_a_shell() {
     );
     over_ssh("itself", &format!("ssh -F none {key} root@127.0.0.1 {}", ask(&lab, "itself")), &a);
     over_ssh("own-address", &format!("ssh -F none {key} root@{} {}", Lab::server4(1), ask(&lab, "own-address")), &a);
-    // As Ansible's async: a wrapper in a session of its own that its parent has left, while the connection stands.
+    // Like Ansible's async: a wrapper in its own session whose parent has exited, while the connection is still open.
     let left = |name: &str| {
         format!(
             "setsid sh -c 'until [ $(ps -o ppid= -p $$) -eq 1 ]; do sleep 0.05; done; {}' </dev/null >/dev/null 2>&1 & \
@@ -170,7 +170,7 @@ fn who_counts_as_what_without_more_than_a_shell() {
     assert_eq!(who(&said(&lab, "script")), Who::Unknown, "{}", said(&lab, "script"));
     lab.server.output(&["sh", "-c", &format!("setsid --wait {}", ask(&lab, "job"))]);
     assert_eq!(who(&said(&lab, "job")), Who::Unattended, "{}", said(&lab, "job"));
-    // A real terminal of the machine, which nobody uses; the trial goes live there, and ends without proof.
+    // A real terminal of the machine, which nobody uses; there the trial goes live, and ends without proof.
     let vt = "/dev/tty63";
     let Ok(terminal) = File::open(vt) else { return common::not_run_here("a virtual terminal of the machine") };
     let words = ["setsid", "--ctty", "--wait", "sh", &format!("{dir}/ask"), "console"];
@@ -180,7 +180,7 @@ fn who_counts_as_what_without_more_than_a_shell() {
     assert!(out.status.success(), "{}", text(&out));
 }
 
-/// The session's own terminal decides in tmux: first one address, then another.
+/// In tmux the session's own terminal decides: first from one address, then from another.
 #[test]
 fn a_tmux_that_is_attached_again_from_elsewhere_is_used_from_there() {
     let Some(lab) = lab(2, &["tmux"]) else { return };
@@ -193,7 +193,7 @@ fn a_tmux_that_is_attached_again_from_elsewhere_is_used_from_there() {
     first.send("\u{2}d");
     first.wait("detached", SOON);
     first.end(SOON);
-    // Another session of the first address stands there, and is used while tmux is.
+    // Another session from the first address is open, and is used while tmux is.
     let mut idle = Terminal::ssh(&lab, 0, Lab::server4(0), "echo here; exec cat");
     idle.wait("here", SOON);
     let mut second = Terminal::ssh(&lab, 1, Lab::server4(1), &format!("tmux -S {socket} attach"));
@@ -215,7 +215,7 @@ fn a_job_keeps_the_way_in_of_who_is_logged_in() {
             && refused.contains(&format!("a new SSH login from {} (root, logged in now) to port 22", Lab::client4(0))),
         "{refused}"
     );
-    // Allowed, and everybody else shut out: then it is nobody's lock-out.
+    // It is allowed and everybody else is shut out: then nobody is locked out.
     let one = format!(
         "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{}\"]\nto = [\"22/tcp\"]\n{}",
         Lab::client4(0),
@@ -249,7 +249,7 @@ fn a_job_keeps_the_way_in_of_the_last_login_and_else_of_everybody() {
         assert_eq!(out.status.code(), Some(3), "{}", text(&out));
         text(&out)
     };
-    // Nobody has ever had a terminal here: that is all that the files tell.
+    // Nobody has ever had a terminal here: the files say no more.
     lab.server.sh("for f in wtmp lastlog; do : > /var/log/$f; done");
     let everybody = refused(&LOCK_OUT.replace("22/tcp", "2222/tcp"));
     assert!(everybody.contains("who may log in to the SSH port 2222 over IPv4: 0.0.0.0/0"), "{everybody}");
@@ -263,7 +263,7 @@ fn a_job_keeps_the_way_in_of_the_last_login_and_else_of_everybody() {
         last.contains(&format!("a new SSH login from {} (root, the last login: wtmp) to port 22", Lab::client6(0))),
         "{last}"
     );
-    // The program is told apart from what only has its name, and from what listens for others.
+    // The program is told apart from one that only has its name, and from one that listens for others.
     lab.server.sh(": > /var/log/wtmp; : > /var/log/lastlog; mkdir /run/own; cp /usr/bin/python3 /run/own/sshd\n\
         chown 65534 /run/own/sshd");
     let listens = "import socket, time; s = socket.create_server((\"0.0.0.0\", 2223)); time.sleep(1000)";
@@ -273,7 +273,7 @@ fn a_job_keeps_the_way_in_of_the_last_login_and_else_of_everybody() {
     assert!(out.status.success(), "{}", text(&out));
 }
 
-/// Listens on a port of a namespace, greets with a byte, and keeps every connection open until the test process ends.
+/// Listens on a port of a namespace, greets with a byte, and keeps every connection open until the test process exits.
 fn keep_open(on: &Space, port: u16) {
     let listener = net::within(on, || TcpListener::bind(("::", port)).unwrap());
     std::thread::spawn(move || {
@@ -285,7 +285,7 @@ fn keep_open(on: &Space, port: u16) {
     });
 }
 
-/// A user who is not root, and a way for him to become it.
+/// A user who is not root, and a way to become root.
 fn add_user(lab: &Lab, name: &str, id: u32) {
     lab.server.sh(&format!(
         "[ -e /run/passwd ] || {{ cp /etc/passwd /run/passwd; mount --bind /run/passwd /etc/passwd; }}\n\
@@ -294,7 +294,7 @@ fn add_user(lab: &Lab, name: &str, id: u32) {
     ));
 }
 
-/// VS Code, `ssh -L` and `-R`: connections that sshd opened, or took by a socket of its user's, beside its own.
+/// VS Code, `ssh -L` and `-R`: connections that sshd opened, or accepted on a socket for its user, besides its own.
 #[test]
 fn a_forwarded_connection_is_not_the_operators() {
     let Some(lab) = lab(2, &["setpriv", "ss"]) else { return };
@@ -344,7 +344,7 @@ fn a_forwarded_connection_is_not_the_operators() {
     }
 }
 
-/// Whoever has an account tries to pass for sshd.
+/// Any user with an account may try to pass for sshd.
 #[test]
 fn a_process_that_calls_itself_sshd_proves_nothing() {
     let Some(lab) = lab(2, &["setpriv", "su"]) else { return };
@@ -354,7 +354,7 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "5m"]);
     assert!(out.status.success(), "{}", text(&out));
-    // With a connection to another host, as its own: su behind a link, and sshd's own program.
+    // With a connection to another host as its own: su behind a link, and sshd's own program.
     lab.server.sh("mkdir /run/eve; ln -s /usr/bin/su /run/eve/sshd; chown -R 4243 /run/eve; mkfifo -m 666 /run/eve/in");
     let open = format!("exec 3<>/dev/tcp/{}/7000", Lab::client4(1));
     for (n, exec) in [
@@ -387,13 +387,13 @@ fn a_process_that_calls_itself_sshd_proves_nothing() {
         assert!(out.status.code() == Some(3) && text(&out).contains("no new SSH login"), "{title}: {}", text(&out));
     }
     wait_for("her sshd listens", SOON, || net::tcp_connects(&lab.clients[1], Lab::server4(1), 2222));
-    // Eve's own sshd lets her in, from another host even.
+    // Eve's own sshd lets her in, even from another host.
     let own = ssh(&lab, 1, "eve", &["-p", "2222"], "echo in; sleep 1000");
     let inside = || !lab.server.pids("sshd: eve@notty").is_empty();
     wait_for("eve is in by her own sshd", SOON, inside);
     assert_eq!(proof(&lab), None);
     hang_up(&lab, 1, own);
-    // By the real one: a user who is not root has a monitor of root's.
+    // Through the real one: a user who is not root has a monitor of root's.
     let real = ssh(&lab, 1, "eve", &[], "sleep 1000");
     wait_for("the guard sees her", SOON, || proof(&lab) == Some(("eve".into(), Lab::client4(1).to_string())));
     hang_up(&lab, 1, real);
@@ -411,14 +411,15 @@ fn an_sshd_whose_file_was_replaced_is_still_the_installed_one() {
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "5m"]);
     assert!(out.status.success(), "{}", text(&out));
-    // It cannot start itself anew for a connection, as it does by default (sshd(8), -r), and goes on as it was forked.
+    // It cannot re-execute itself for a connection, as it does by default (sshd(8), -r), and continues as it was
+    // forked.
     let login = ssh(&lab, 0, "root", &["-p", "2222"], "sleep 1000");
     let seen = holds_within(SOON, || proof(&lab).is_some());
     hang_up(&lab, 0, login);
     assert!(seen, "{}", lab.server.run(&["ps", "-ef"]));
 }
 
-/// Lets only these ports be cut by the plan that asks.
+/// Makes the plan that asks cut only these ports.
 fn asks_about(lab: &Lab, ports: &str) {
     lab.file("plan.toml", &LOCK_OUT.replace("\"22/tcp\"", ports));
 }
@@ -451,7 +452,7 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     over_ssh("screen", &format!("env TERM=vt100 screen -S lab {}", ask(&lab, "screen")), &a);
     lab.server.sh(&format!("atd; echo '{}' | at now 2>/dev/null", ask(&lab, "at")));
     assert_eq!(who(&said(&lab, "at")), Who::Unattended, "{}", said(&lab, "at"));
-    // mosh: SSH has ended, somebody else still uses it.
+    // mosh: SSH has ended, and somebody else still uses it.
     let other = Terminal::ssh(&lab, 1, Lab::server4(1), "echo here; exec cat");
     other.wait("here", SOON);
     let server =
@@ -484,7 +485,7 @@ fn who_counts_as_what_with_sudo_screen_mosh_at_cron_and_dropbear() {
     client.kill().unwrap();
     client.wait().unwrap();
     assert_eq!(who(&mosh), Who::Unknown, "{mosh}");
-    // mosh wrote down where its client is.
+    // mosh has recorded where its client is.
     assert!(mosh.contains("(read: sshd's connections, utmp"), "{mosh}");
     assert!(mosh.contains(&format!("; {} too", Lab::client4(0))), "{mosh}");
     drop(other);
@@ -513,7 +514,7 @@ fn who_counts_as_what_under_a_real_systemd() {
     let Some(lab) = systemd::lab_with(Backend::Nft, 2, &["systemd-container"], prepare) else { return };
     let dir = lab.dir.path().display().to_string();
     asks(&lab);
-    // Logins without a terminal stand in the journal only.
+    // Only the journal has logins without a terminal.
     assert!(remote(&lab, 0, Lab::server4(0), "true").0);
     let job = |name: &str, options: &str| {
         lab.server.sh(&format!("systemd-run --quiet --collect {options} {}", ask(&lab, name)));
@@ -555,7 +556,7 @@ fn who_counts_as_what_under_a_real_systemd() {
     hang_up(&lab, 1, login);
 }
 
-/// A shell of a container that stands on the host's network, as for tools on hosts without any.
+/// A shell in a container on the host's network, as used for tools on minimal hosts.
 #[test]
 fn who_counts_as_what_in_a_container_of_a_real_docker() {
     let Some(lab) = lab(1, &["dockerd", "docker", "busybox"]) else { return };

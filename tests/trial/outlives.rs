@@ -1,6 +1,6 @@
-//! A trial that locks the operator out ends by itself, whatever dies: a real sshd, a real client, a plan that drops
-//! port 22. After the deadline a *new* login must work within two seconds (seven where only the kernel's fuse is
-//! left), and the rules must be what they were before plus what others added. `tests/run` prints the times.
+//! A trial that locks the operator out ends on its own, whatever dies: a real sshd, a real client, a plan that drops
+//! port 22. After the deadline a *new* login must work within two seconds (seven if only the kernel's fuse is left),
+//! and the rules must be those of before plus what others added. `tests/run` prints the times.
 
 #![allow(
     clippy::unwrap_used,
@@ -58,7 +58,7 @@ fn everything_but_the_guard_is_killed() {
     });
 }
 
-/// With the guard as a service this is in `trial_systemd.rs`: systemd starts another one.
+/// For the guard as a service see `tests/trial/systemd.rs`: there systemd starts another one.
 #[test]
 fn everything_of_ours_is_killed_and_the_fuse_is_left() {
     on_both("everything of ours is killed and the fuse is left", Home::Detached, true, |run| {
@@ -105,7 +105,7 @@ fn somebody_holds_the_xtables_lock_at_the_deadline() {
 fn others_change_their_rules_and_ours_in_the_window() {
     everywhere("others change their rules and ours in the window", true, |run| {
         let lab = &run.lab;
-        // What Docker does when a container starts, and when the daemon is started again.
+        // What Docker does when a container starts, and when the daemon is restarted.
         let docker = "*nat\n-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.3:80\n\
             COMMIT\n*filter\n-F DOCKER\n\
             -A DOCKER -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n\
@@ -134,7 +134,7 @@ fn others_change_their_rules_and_ours_in_the_window() {
         ));
         run.login_comes_back(run.deadline(), GUARD);
         wait_for("the guard is done", SOON, || run.lab.server.pids("portcullis guard").is_empty());
-        // Their reference goes, then nothing of ours is left but what could not be taken out under it.
+        // Once their reference is gone, nothing of ours remains except what could not be removed because of it.
         run.lab.server.sh("iptables -F elsewhere; iptables -X elsewhere");
         run.lab.server.sh("for c in PORTCULLIS PORTCULLIS-A PORTCULLIS-B; do iptables -X $c 2>/dev/null || true; done");
         run.rules_come_to(&expected);
@@ -203,7 +203,7 @@ fn started_twice() {
     everywhere("started twice", true, |run| {
         run.apply();
         let deadline = run.deadline();
-        // The second finds the first's lock-out; it must not take it for what was there before.
+        // The second one finds the lock-out of the first, and must not take it for the state to restore.
         run.until_deadline((trial() as i64 - 4) * 1000);
         let out = run.lab.portcullis(&[
             "apply",
@@ -219,7 +219,7 @@ fn started_twice() {
     });
 }
 
-/// What `status --json` says of the proof: user and peer.
+/// The proof in `status --json`: user and peer.
 fn proof(run: &Run) -> Option<(String, String)> {
     let out = run.lab.portcullis(&["status", "--json"]);
     let v: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -227,7 +227,7 @@ fn proof(run: &Run) -> Option<(String, String)> {
     Some((p["user"].as_str()?.to_owned(), p["peer"].as_str()?.to_owned()))
 }
 
-/// Keeping asks for a new, authenticated login: nothing else counts.
+/// Keeping requires a new, authenticated login: nothing else counts.
 #[test]
 fn only_a_new_login_proves_access() {
     everywhere("only a new login proves access", true, |run| {
@@ -248,7 +248,7 @@ fn only_a_new_login_proves_access() {
             assert_eq!(proof(run), None);
         };
         refused(run);
-        // A handshake of a scanner, and a login that is refused.
+        // A scanner's handshake, and a refused login.
         assert!(run.connects());
         run.lab.clients[0].output(&[
             "bash",
@@ -274,7 +274,7 @@ fn only_a_new_login_proves_access() {
                 .success()
         );
         refused(run);
-        // Another channel of an old connection, and the host with itself.
+        // Another channel of an old connection, and a login of the host to itself.
         let (ok, said) = run.lab.through(&control, 0, Lab::server4(0), &keep);
         assert!(ok && said.contains("exit 3"), "{said}");
         let own = format!(
@@ -284,10 +284,10 @@ fn only_a_new_login_proves_access() {
         );
         run.lab.server.run(&["bash", "-c", &own]);
         refused(run);
-        // Without sudo's help: the variable is gone, the ancestors are not.
+        // Without sudo's help: the variable is gone, but the ancestors are not.
         session.send(&format!("env -u SSH_CONNECTION {keep}\r"));
         session.wait("exit 3", SOON);
-        // A new login, closed again before anybody keeps.
+        // A new login, closed again before the keep.
         let (ok, _) = remote(&run.lab, 0, Lab::server6(0), "sleep 0.3");
         assert!(ok);
         wait_for("the guard saw the login", SOON, || proof(run).is_some());
@@ -310,7 +310,7 @@ fn only_a_new_login_proves_access() {
     });
 }
 
-/// In a terminal multiplexer sshd is no ancestor, and `sudo` takes the variable away: the operator is found by the
+/// In a terminal multiplexer sshd is no ancestor, and `sudo` removes the variable: the operator is found by the
 /// terminal that was used last, also on another port and over IPv6.
 #[test]
 fn the_operator_is_found_behind_a_multiplexer() {

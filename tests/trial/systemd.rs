@@ -1,4 +1,4 @@
-//! The guard as a service of a real systemd: a server with systemd as its first process, journal, logind that kills
+//! The guard as a service of a real systemd: a server with systemd as its first process, journal, a logind that kills
 //! what a session leaves behind, and a real sshd; a plan that locks the client out. Whatever is killed or stopped, a
 //! *new* login works within two seconds after the deadline, and no unit of ours is left.
 
@@ -23,10 +23,10 @@ use common::{Backend, Lab, PORTCULLIS, full, holds_within, not_run_here, systemd
 const LOCK_OUT: &str = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n";
 const SOON: Duration = Duration::from_secs(20);
 
-/// A new login works this long after the deadline at the latest, seconds.
+/// A new login works at most this many seconds after the deadline.
 const LIMIT: f64 = 2.0;
 
-/// Rules that others have loaded.
+/// Rules loaded by others.
 const THEIRS: &str = include_str!("../../assets/demo/iptables-save.txt");
 
 struct Run {
@@ -34,7 +34,7 @@ struct Run {
     name: &'static str,
     before: String,
     session: Option<Terminal>,
-    /// How long the trial lasts; much longer than the test where something else than the deadline must end it.
+    /// How long the trial lasts: much longer than the test if something other than the deadline must end it.
     time: &'static str,
 }
 
@@ -53,7 +53,7 @@ impl Run {
         )
     }
 
-    /// The operator puts the plan on trial in an ssh session and stays in it; the client is locked out then.
+    /// The operator applies the plan in an ssh session and stays in it; the client is then locked out.
     fn apply(&mut self) {
         self.apply_after("true");
     }
@@ -82,13 +82,13 @@ impl Run {
         format!("portcullis-guard-{}.service", self.trial()["id"].as_str().unwrap())
     }
 
-    /// What `portcullis status --json` says of the trial.
+    /// The trial in `portcullis status --json`.
     fn status(&self) -> serde_json::Value {
         let out = self.lab.portcullis(&["status", "--json"]);
         serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()["trial"].clone()
     }
 
-    /// The guard as `status` knows it.
+    /// The guard's pid according to `status`.
     fn guard(&self) -> Option<u32> {
         self.status()["guard"]["pid"].as_u64().map(|p| p as u32)
     }
@@ -101,7 +101,7 @@ impl Run {
         self.lab.server.sh("journalctl --no-pager --output=cat")
     }
 
-    /// Waits for the first new login; it must come in time after that moment.
+    /// Waits for the first new login; it must come soon enough after that moment.
     fn login_comes_back(&self, moment: i64) {
         let patience = Duration::from_millis((moment - boot_millis()).max(0).cast_unsigned()) + SOON;
         let back = holds_within(patience, || self.connects() && login_works(&self.lab, 0, Lab::server4(0)));
@@ -112,11 +112,11 @@ impl Run {
         } else {
             "LOCKED OUT".to_owned()
         };
-        // Straight to the stream, so that the table is seen when all is well.
+        // Written directly, so that the table is visible even when the test passes.
         let _ = std::io::stderr()
             .lock()
             .write_all(format!("systemd {} {:?}: {word}\n", self.name, self.lab.backend).as_bytes());
-        // A machine that is busy with other work may be slow; where the times count, nothing else runs.
+        // A busy machine may be slow; where the times matter, nothing else runs.
         let slack = if full() || std::env::var_os("CI").is_some() { 0.0 } else { 3.0 };
         assert!(
             back && six && (0.0..=LIMIT + slack).contains(&after),
@@ -128,7 +128,7 @@ impl Run {
         );
     }
 
-    /// Nothing of ours is left: the unit is unloaded, no guard runs, the rules are what they were.
+    /// Checks that nothing of ours is left: the unit is unloaded, no guard runs, the rules are those of before.
     fn nothing_is_left(&self) {
         self.unit_is_gone();
         let now = self.lab.server.rules();
@@ -148,7 +148,7 @@ impl Run {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// The out-of-memory killer spares the guard.
+    /// Checks that the out-of-memory killer spares the guard.
     fn is_spared(&self, pid: u32) {
         if self.lab.server.output(&["bash", "-c", "echo -1000 > /proc/self/oom_score_adj"]).status.success() {
             assert_eq!(self.lab.server.run(&["cat", &format!("/proc/{pid}/oom_score_adj")]).trim(), "-1000");
@@ -157,7 +157,7 @@ impl Run {
         }
     }
 
-    /// Makes a tool of the change wait, in the server's own network, until [`Run::go_on`].
+    /// Makes a tool of the change wait, in the server's own network namespace, until [`Run::go_on`].
     fn hold_up(&self, tool: &str) {
         self.lab.server.sh(&format!(
             "real=$(readlink -f /usr/sbin/{tool}); touch /run/held; printf '#!/bin/bash\nif [ \"$(readlink \
@@ -172,7 +172,7 @@ impl Run {
     }
 }
 
-/// Scenarios that run now; more of them would measure the machine and not the program.
+/// Limits the scenarios that run at once: more would measure the machine, not the program.
 static RUNNING: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 const AT_ONCE: u32 = 2;
 
@@ -196,7 +196,7 @@ impl Drop for Turn {
     }
 }
 
-/// Runs a scenario on both backends at once.
+/// Runs a scenario on both variants at once.
 fn on_both(name: &'static str, scenario: impl Fn(&mut Run) + Sync) {
     let _turn = Turn::take();
     std::thread::scope(|s| {
@@ -245,7 +245,7 @@ fn a_killed_guard_is_started_again_and_reverts_on_time() {
             run.lab.server.signal("-KILL", &[old]);
             wait_for("another guard", SOON, || run.guard().is_some_and(|new| new != old));
         }
-        // What a stray signal makes of a program that does not expect it.
+        // What a stray signal does to a program that does not expect it.
         let old = run.guard().unwrap();
         run.lab.server.signal("-HUP", &[old]);
         run.lab.server.signal("-ABRT", &[old]);
@@ -332,7 +332,7 @@ fn told_to_end_while_an_apply_waits_for_its_tool() {
 fn a_shutdown_reverts_before_the_rules_are_saved() {
     on_both("poweroff", |run| {
         let dir = run.lab.dir.path().display().to_string();
-        // As netfilter-persistent with IPTABLES_SAVE on stop, and iptables-services of Fedora.
+        // Like netfilter-persistent with IPTABLES_SAVE on stop, and Fedora's iptables-services.
         let save = run.lab.file("save", &format!("for f in '' 6; do ip${{f}}tables-save -t filter; done > {dir}/$1\n"));
         run.lab.file(
             "unit",
@@ -386,13 +386,13 @@ fn a_kept_trial_leaves_no_unit() {
 #[ignore = "long, run by tests/run"]
 fn where_systemd_does_not_help_the_guard_is_a_process_of_its_own() {
     on_both("systemd refuses", |run| {
-        // It says that it has started the guard, and has started something else.
+        // systemd-run reports that it has started the guard, but has started something else.
         run.lab.server.sh(
             "mv /usr/bin/systemd-run /usr/bin/systemd-run.real; printf '#!/bin/bash\nargs=(); for a; do \
             [ \"$a\" != -- ] || break; args+=(\"$a\"); done\nexec systemd-run.real \"${args[@]}\" -- /bin/sleep \
             98765\n' > /usr/bin/systemd-run; chmod 755 /usr/bin/systemd-run",
         );
-        // A lock of the script that calls us is not the guard's.
+        // The guard must not hold a lock of the calling script.
         run.apply_after("exec 9> /run/script.lock; flock 9");
         let status = run.status();
         assert_eq!(status["guard"]["home"], "detached", "{status}");

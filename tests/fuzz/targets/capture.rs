@@ -1,4 +1,4 @@
-//! A whole paste: told apart by content, then every reader that fits.
+//! A whole paste: formats detected by content, then every reader that fits.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! `iptables -L`: total, and what it makes is a text that `iptables_save` reads back.
+//! `iptables -L`: the reader is total, and `iptables_save` can read what it makes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

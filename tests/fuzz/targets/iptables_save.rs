@@ -1,4 +1,4 @@
-//! `iptables-save`, restore files and `iptables -S`: total, and what is written is read back.
+//! `iptables-save`, restore files and `iptables -S`: the reader is total, and reads back what is written.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

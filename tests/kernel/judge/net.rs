@@ -1,5 +1,5 @@
-//! Three network namespaces: a client, the server whose rules are judged, and a host behind it. Everything is
-//! done inside them; they end with the processes that hold them.
+//! Three network namespaces: a client, the server whose rules are judged, and a host behind it. Everything happens
+//! inside them; they end with the processes that hold them.
 //!
 //! ```text
 //!  client c0 10.0.0.2 ── s0 10.0.0.1 server b0 172.20.0.1 ── i0 172.20.0.2, .3 inner
@@ -22,7 +22,7 @@ pub struct Space {
 impl Space {
     #[expect(clippy::zombie_processes, reason = "dropping the space ends and awaits it")]
     fn new() -> Self {
-        // `cat` waits until we close its input, so that nothing outlives the test.
+        // `cat` waits until we close its input, so nothing outlives the test.
         let holder =
             Command::new("unshare").args(["-n", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let pid = holder.id();
@@ -36,7 +36,7 @@ impl Space {
         panic!("no network namespace was made");
     }
 
-    /// Runs a tool inside; panics when it fails.
+    /// Runs a tool inside; panics if it fails.
     pub fn run(&self, argv: &[&str], stdin: &str) -> String {
         let out = self.try_run(argv, stdin);
         assert!(out.status.success(), "{argv:?}: {}\n{stdin}", String::from_utf8_lossy(&out.stderr));
@@ -58,7 +58,7 @@ impl Space {
         child.wait_with_output().unwrap()
     }
 
-    /// Does something in a thread that has entered the namespace; sockets made there stay there.
+    /// Runs `work` in a thread that has entered the namespace; sockets opened there stay there.
     pub fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let ns = std::fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
         std::thread::spawn(move || {
@@ -85,7 +85,7 @@ pub struct Nets {
     pub inner: Space,
 }
 
-/// Addresses of the server, of both families.
+/// Addresses of the server, for both families.
 pub const SERVER: [[&str; 3]; 2] = [["10.0.0.1", "10.1.0.1", "172.20.0.1"], ["fd00::1", "fd01::1", "fd20::1"]];
 /// Addresses behind the server.
 pub const INNER: [[&str; 2]; 2] = [["172.20.0.2", "172.20.0.3"], ["fd20::2", "fd20::3"]];
@@ -150,7 +150,7 @@ impl Nets {
             &[("i0", "172.20.0.2/24"), ("i0", "172.20.0.3/24"), ("i0", "fd20::2/64"), ("i0", "fd20::3/64")],
             &["route add default via 172.20.0.1", "-6 route add default via fd20::1"],
         );
-        // Rules may drop neighbour discovery, which is ICMPv6: the neighbours are told instead.
+        // Rules may drop neighbour discovery, which is ICMPv6, so the neighbours are configured.
         for (near, device, far, peer, addrs) in [
             (&client, "c0", &server, "s0", &["fd00::1"][..]),
             (&client, "c1", &server, "s1", &["fd01::1"]),
@@ -172,7 +172,7 @@ impl Nets {
     }
 }
 
-/// What `ip addr` says of the server.
+/// The server's addresses as `ip addr` would show them.
 pub fn addrs() -> Vec<LocalAddr> {
     let at = |i: &str, a: &str, prefix| LocalAddr { addr: a.parse().unwrap(), prefix, interface: i.to_owned() };
     let mut out = vec![at("lo", "127.0.0.1", 8), at("lo", "::1", 128)];
@@ -183,7 +183,7 @@ pub fn addrs() -> Vec<LocalAddr> {
     out
 }
 
-/// What `ip route` says of the server.
+/// The server's routes as `ip route` would show them.
 pub fn routes() -> Vec<Route> {
     let to = |n: &str, f, i: &str| Route { net: Net::parse(n, f).unwrap(), interface: i.to_owned() };
     vec![

@@ -1,4 +1,4 @@
-//! Random rulesets of exact matches only, as restore scripts, and random packets that concern them.
+//! Random rulesets made only of exact matches, as restore scripts, and random packets that they concern.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -103,7 +103,7 @@ fn family(f: Family) -> usize {
     f.index()
 }
 
-/// The script for `ipset restore`: sets of all kinds.
+/// The script for `ipset restore`: sets of all types.
 pub fn sets_script(dice: &mut Dice, f: Family) -> String {
     let nets = NETS[family(f)]
         .iter()
@@ -170,7 +170,7 @@ pub fn sets_script(dice: &mut Dice, f: Family) -> String {
     out
 }
 
-/// Where a rule stands: what may be asked there.
+/// The place of a rule, which decides what it may match.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     table: &'a str,
@@ -285,7 +285,7 @@ impl Place<'_> {
             let _ = write!(out, "{n}-d {} ", dice.pick(&all));
         }
         if dice.one_in(5) && self.chain != "POSTROUTING" {
-            // Never `! -i +`: iptables-save does not print it (legacy), so nobody can know it from the text.
+            // Never `! -i +`: iptables-save (legacy) does not print it, so it cannot be known from the text.
             let n = not(dice);
             let _ = write!(out, "{n}-i {} ", dice.pick(&["s0", "s1", "s+", "b0", "b+", "lo", "s0+", "zz+"]));
         }
@@ -321,7 +321,7 @@ impl Place<'_> {
                     )
                 );
             }
-            // For an echo request it is its number, which no packet of ours is asked about.
+            // In an echo request this field is the packet's number, which `trace` is not given.
             20 if out.starts_with("-p tcp ") || out.starts_with("-p udp ") => {
                 let _ =
                     write!(out, "-m conntrack {n}--ctorigsrcport {} ", dice.pick(&["53", "1024:1500", "20000:65535"]));
@@ -587,7 +587,7 @@ impl Place<'_> {
                     format!("-j SNAT --to-source {}", INNER[f][1])
                 }
                 _ if self.chain == "INPUT" => "-j ACCEPT".to_owned(),
-                // Without ports two senders cannot share an address: the kernel drops the second.
+                // Without ports two senders cannot share an address: the kernel drops the second one.
                 _ if self.chain == "POSTROUTING" && !matches!(proto, Some("tcp" | "udp")) => "-j ACCEPT".to_owned(),
                 _ if self.chain == "POSTROUTING" => dice
                     .pick(&[
@@ -640,7 +640,7 @@ pub fn ruleset(dice: &mut Dice, f: Family) -> String {
             };
             let _ = writeln!(out, ":{b} {policy} [0:0]");
         }
-        // Chains of their own for each base of nat, whose targets differ.
+        // Separate chains for each base chain of nat, because their targets differ.
         let users: Vec<String> =
             (0..dice.roll(5)).map(|i| format!("{}{i}", if table == "nat" { "N" } else { "U" })).collect();
         for u in &users {
@@ -669,11 +669,12 @@ pub fn ruleset(dice: &mut Dice, f: Family) -> String {
     out
 }
 
-/// A random packet; no two of one volley have the same addresses, ports and protocol.
+/// A random packet; within a volley no two have the same addresses, ports and protocol.
 pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
     let proto = match dice.roll(24) {
         20 => Proto(132),
-        // No UDP-Lite: IPv4 conntrack checks it without its pseudo header and calls it INVALID (nf_ip_checksum).
+        // No UDP-Lite: IPv4 conntrack verifies its checksum without the pseudo header and calls it INVALID
+        // (nf_ip_checksum).
         21..=23 => Proto(99),
         0..=2 => {
             if f == Family::V4 {
@@ -691,7 +692,7 @@ pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
         SERVER[i].iter().chain(&SERVER[i][..2]).chain(&INNER[i]).chain(&MANY[i][interface]).copied().collect();
     let dst: IpAddr = dice.pick(&all).parse().unwrap();
     let ports = proto.has_ports();
-    // Most source ports are all different; some are of the few that rules name.
+    // Most source ports are different; some are among the few that rules name.
     let sport =
         if dice.one_in(2) { SPORTS[usize::try_from(dice.roll(SPORTS.len() as u64)).unwrap()] } else { 20_000 + number };
     Packet {

@@ -1,5 +1,6 @@
-//! Real packets: written byte by byte, sent from raw sockets of the client, seen by raw sockets of the server and of
-//! the host behind it. A raw socket gets what passed INPUT (`raw_local_deliver` comes after `NF_INET_LOCAL_IN`).
+//! Real packets: built byte by byte, sent from raw sockets of the client, seen by raw sockets of the server and of the
+//! host behind it. A raw socket gets the packets that passed INPUT (`raw_local_deliver` comes after
+//! `NF_INET_LOCAL_IN`).
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,7 +16,7 @@ use super::net::{INNER, Nets, SERVER, Space};
 /// The protocol of the packets that mark the end of a volley (for experiments, RFC 3692).
 const MARK: u8 = 253;
 
-/// With ports.
+/// A protocol with ports.
 const SCTP: u8 = 132;
 /// Any private encryption scheme (IANA): a protocol without ports.
 const OTHER: u8 = 99;
@@ -68,11 +69,11 @@ impl Range {
         sender.send_to(&bytes, &to.into()).unwrap_or_else(|e| panic!("{p:?}: {e}"));
     }
 
-    /// Sends packets; the numbers of those that arrived somewhere.
+    /// Sends packets; returns the numbers of those that arrived anywhere.
     pub fn fire(&mut self, packets: &[Packet]) -> BTreeSet<u16> {
         let mut arrived = BTreeSet::new();
         let first = self.marks;
-        // What an earlier volley left behind is not of this one.
+        // Packets left over from an earlier volley do not count.
         self.collect(&mut BTreeSet::new());
         for (chunk_at, chunk) in packets.chunks(40).enumerate() {
             for (i, p) in chunk.iter().enumerate() {
@@ -86,7 +87,8 @@ impl Range {
         arrived
     }
 
-    /// Two marks on each interface: when they have come, everything before them has too, or never will.
+    /// Sends two marks through each interface: once they have arrived, so has everything sent before them, or it never
+    /// will.
     fn end_of_volley(&mut self) {
         self.marks += 1;
         let i = self.f.index();
@@ -134,12 +136,12 @@ impl Range {
     }
 }
 
-/// What is behind the IP header of the next packet.
+/// The part after the IP header of the next packet.
 fn next(s: &Socket, f: Family) -> Option<Vec<u8>> {
     let mut buffer = [0u8; 2048];
     let mut socket = s;
     let n = socket.read(&mut buffer).ok()?;
-    // IPv4 raw sockets get the header too, IPv6 ones do not (raw(7), ipv6(7)).
+    // IPv4 raw sockets also get the header, IPv6 ones do not (raw(7), ipv6(7)).
     let head = if f == Family::V4 { usize::from(buffer[0] & 15) * 4 } else { 0 };
     buffer.get(head..n).map(<[u8]>::to_vec)
 }
@@ -177,7 +179,7 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
     let (sport, dport) = (p.sport.unwrap_or(0).to_be_bytes(), p.dport.unwrap_or(0).to_be_bytes());
     let (mut out, at) = match p.proto {
         Proto::TCP => {
-            // The number is the low half of the sequence number.
+            // The number is the lower half of the sequence number.
             let mut h = vec![
                 sport[0], sport[1], dport[0], dport[1], 0, 0, n[0], n[1], 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0,
                 0,
@@ -188,7 +190,7 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
         Proto::UDP => (vec![sport[0], sport[1], dport[0], dport[1], 0, 10, 0, 0, n[0], n[1]], 6),
         Proto(OTHER) => return n.to_vec(),
         Proto(SCTP) => {
-            // An INIT chunk whose initiate tag holds the number (RFC 9260, 3.3.2).
+            // An INIT chunk with the number in its initiate tag (RFC 9260, 3.3.2).
             let mut h =
                 vec![sport[0], sport[1], dport[0], dport[1], 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 1, 0, n[0], n[1]];
             h.extend([0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
@@ -210,7 +212,7 @@ fn transport(p: &Packet, number: u16) -> Vec<u8> {
 fn whole(src: IpAddr, dst: IpAddr, proto: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = if src.is_ipv4() {
         let len = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-        // The kernel fills in the checksum of the header (raw(7)).
+        // The kernel fills in the header checksum (raw(7)).
         vec![0x45, 0, len[0], len[1], 0, 1, 0, 0, 64, proto, 0, 0]
     } else {
         let len = u16::try_from(payload.len()).unwrap().to_be_bytes();
