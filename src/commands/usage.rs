@@ -75,7 +75,7 @@ mod tests {
         let port = |port: &str| said(&["trace", "f", "--proto", "tcp", "--src", "192.0.2.1", "--dport", port]).0;
         assert!(port("sssh").contains("sssh is not a port; did you mean ssh?"), "{}", port("sssh"));
         assert!(port("70000").contains("a port is a number from 0 to 65535"), "{}", port("70000"));
-        assert_eq!(said(&["convert", "f", "--to", "xml"]).1, "it is one of save, json");
+        assert_eq!(said(&["convert", "f", "--to", "xml"]).1, "use one of save, json");
         let (what, hint, code) = said(&["report", "--jsno"]);
         assert!(what.contains("--jsno") && hint.contains("--json") && code == Code::Usage, "{what} / {hint}");
         let (what, hint, _) = said(&["apply", "p", "--confirm-within", "5s"]);

@@ -1,7 +1,7 @@
-//! One chain of iptables-nft's filter table, asked through the crate `iptables`. The crate finds its tool by `PATH`,
-//! has no time-out, and does not tell an empty answer from a failure: so it is asked only where `PATH` leads to the
-//! tool that we would run ourselves, in a thread of its own, and never while an earlier question is not answered.
-//! Whatever it does not settle our own runner asks again.
+//! Lists one chain of iptables-nft's filter table through the crate `iptables`. The crate finds its tool by `PATH`, has
+//! no timeout, and cannot tell an empty answer from a failure. So it is used only if `PATH` leads to the tool that we
+//! would run ourselves, in a thread of its own, and never while an earlier call is pending. Whatever it does not settle
+//! is asked again by our own runner.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,28 +19,29 @@ use crate::model::Family;
 /// The table of our chains.
 const TABLE: &str = "filter";
 
-/// A question that nobody has answered yet.
+/// Whether a call is still pending.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// What became of a question.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The lines of `iptables -S CHAIN`, at least one.
     Lines(Vec<String>),
-    /// Nothing that tells anything: our own runner has to ask.
+    /// No usable answer: our own runner has to ask.
     Nothing,
-    /// It did not answer within the time.
+    /// It did not answer in time.
     Late,
 }
 
-/// What `iptables -S CHAIN` prints. Only for iptables-nft: on legacy the crate would wait for the lock without end.
+/// Lists a chain as `iptables -S CHAIN` prints it. Only for iptables-nft: with legacy the crate would wait for the lock
+/// indefinitely.
 pub(super) fn list(family: Family, chain: &str, limit: Duration) -> Answer {
     let Some(tool) = tool(family) else { return Answer::Nothing };
     let chain = chain.to_owned();
     asked(&ASKED, limit, move || tool.list(TABLE, &chain).ok())
 }
 
-/// The crate's handle of a family's tool, where `PATH` leads to ours.
+/// The crate's handle for a family's tool, if `PATH` leads to ours.
 fn tool(family: Family) -> Option<&'static IPTables> {
     static TOOLS: [OnceLock<Option<IPTables>>; 2] = [const { OnceLock::new() }; 2];
     let name = family.tool("");
@@ -52,18 +53,17 @@ fn tool(family: Family) -> Option<&'static IPTables> {
     TOOLS[family.index()].get_or_init(|| iptables::new(family == Family::V6).ok()).as_ref()
 }
 
-/// The file that a name leads to, as execvp(3) looks for it.
+/// The file that execvp(3) would find for a name.
 fn first_in(mut dirs: impl Iterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
     dirs.find_map(|d| Some(d.join(name)).filter(|p| p.is_file()))
 }
 
-/// Whether both lead to one file. The tools of both variants are links, and the name that they are called by is the
-/// same.
+/// Whether both paths lead to the same file. The tools of both variants are links with the same name.
 fn is_same(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Asks in a thread of its own, unless an earlier question of this kind is still open.
+/// Calls in a thread of its own, unless an earlier call is pending.
 fn asked(
     open: &'static AtomicBool,
     limit: Duration,
@@ -83,7 +83,7 @@ fn asked(
         return Answer::Nothing;
     }
     match told.recv_timeout(limit) {
-        // Without a line it failed, or there is no such chain: the crate does not tell.
+        // An answer without a line means a failure or a missing chain: the crate does not say which.
         Ok(Some(lines)) if lines.iter().any(|l| !l.is_empty()) => Answer::Lines(lines),
         Ok(_) | Err(RecvTimeoutError::Disconnected) => Answer::Nothing,
         Err(RecvTimeoutError::Timeout) => Answer::Late,
@@ -101,7 +101,7 @@ mod tests {
         let (ended, end) = channel::<()>();
         let slow = move || {
             let _ = gone.recv();
-            // Dropped when this thread is through with it.
+            // Dropped when this thread no longer needs it.
             drop(ended);
             None
         };
@@ -114,7 +114,7 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(asked(&OPEN, Duration::from_secs(5), lines), Answer::Lines(vec!["-N PORTCULLIS".to_owned()]));
-        // What the crate makes of a tool that failed.
+        // What the crate returns for a tool that failed.
         assert_eq!(asked(&OPEN, Duration::from_secs(5), || Some(vec![String::new()])), Answer::Nothing);
     }
 

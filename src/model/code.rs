@@ -159,6 +159,6 @@ mod tests {
             .collect();
         let ours: Vec<(u8, &str)> = Code::ALL.iter().map(|c| (c.exit(), c.as_str())).collect();
         assert_eq!(ours.iter().copied().collect::<BTreeSet<_>>(), published);
-        assert_eq!(ours.len(), published.len(), "a word stands twice with the same exit code");
+        assert_eq!(ours.len(), published.len(), "a word occurs twice with the same exit code");
     }
 }

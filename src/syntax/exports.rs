@@ -4,7 +4,7 @@
 use crate::model::{Diagnostic, DiagnosticKind, Net};
 
 /// The end of a diagnostic about clients for which no rule can be made.
-const UNNAMED: &str = "stands for hosts that the file does not name";
+const UNNAMED: &str = "matches hosts that the file does not list";
 
 /// One directory and who may mount it.
 #[derive(Clone, Debug, PartialEq, Eq)]

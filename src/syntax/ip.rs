@@ -115,15 +115,15 @@ pub fn route_text(text: &str, told: Option<Family>) -> Vec<Route> {
     let mut out = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let behind = |what: &str| words.iter().position(|w| *w == what).and_then(|at| words.get(at + 1)).copied();
+        let after = |what: &str| words.iter().position(|w| *w == what).and_then(|at| words.get(at + 1)).copied();
         // Routes of other tables are for policy routing; an indented line is one of several next hops.
-        let (Some(first), Some(dev)) = (words.first(), behind("dev")) else { continue };
-        if behind("table").is_some_and(|t| t != "main") || line.starts_with(char::is_whitespace) {
+        let (Some(first), Some(dev)) = (words.first(), after("dev")) else { continue };
+        if after("table").is_some_and(|t| t != "main") || line.starts_with(char::is_whitespace) {
             continue;
         }
         let net = if *first == "default" {
             // Only IPv6 lines end in a preference.
-            let v6 = behind("via").is_some_and(|via| via.contains(':')) || words.contains(&"pref");
+            let v6 = after("via").is_some_and(|via| via.contains(':')) || words.contains(&"pref");
             Some(Net::any(told.unwrap_or(if v6 { Family::V6 } else { Family::V4 })))
         } else {
             Net::parse_any(first)

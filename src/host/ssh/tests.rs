@@ -319,7 +319,7 @@ fn who_counts_as_what() {
             m.processes.get_mut(&201).unwrap().title("sshd: ann@pts/0,pts/1");
             211
         }),
-        ("ssh -L: what sshd opened stands before its own connection", from(A), |m| {
+        ("ssh -L: what sshd opened comes before its own connection", from(A), |m| {
             m.ann(200, A, pts(0));
             let ours = &mut m.processes.get_mut(&201).unwrap().sockets;
             ours.insert(0, tcp("10.0.0.1:41000", "198.51.100.7:443"));
