@@ -131,7 +131,7 @@ fn a_trial_that_has_expired_is_stuck_or_unwatched_is_not_shown_as_running() {
     on_trial(&mut c);
     let running = c.app.shared.facts.trial.clone().unwrap();
     for (state, phase, says) in [
-        (State::Expired, TrialPhase::Expired, "xpired: the kernel went back to the old rules"),
+        (State::Expired, TrialPhase::Expired, "xpired: the kernel has switched back to the old"),
         (State::Reverting, TrialPhase::RevertCut, "everting: stuck half-way, the revert was cut short"),
         (State::Running, TrialPhase::Unwatched(0), "unning: nothing brings the old rules back"),
     ] {
