@@ -150,7 +150,7 @@ fn a_kept_plan_stays_when_only_the_reading_back_of_a_revert_fails() {
             // Rules that cannot be read are a failure; rules that read as empty are not in force.
             let code = if blind == Blind::Fails { 1 } else { 6 };
             assert!(
-                status.status.code() == Some(code) && said(&status).contains("put back, not verified"),
+                status.status.code() == Some(code) && said(&status).contains("put back, but not verified"),
                 "{what}: {}",
                 said(&status)
             );

@@ -227,7 +227,7 @@ fn nobody_answers_and_the_service_reverts() {
             run.lab.server.run(&["cat", &format!("/proc/{pid}/cgroup")]).contains("system.slice/portcullis-guard-")
         );
         let said = String::from_utf8_lossy(&run.lab.portcullis(&["status"]).stdout).into_owned();
-        assert!(said.contains(&format!("guard: process {pid}, a service of systemd")), "{said}");
+        assert!(said.contains(&format!("guard: process {pid}, a systemd service")), "{said}");
         run.login_comes_back(run.deadline());
         run.nothing_is_left();
         assert!(run.journal().contains("portcullis: the old firewall rules are back"), "{}", run.journal());
