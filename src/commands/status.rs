@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_and_not_in_force_is_said_in_text_and_json_and_by_the_exit_code() {
+    fn a_kept_plan_not_in_force_is_reported_in_text_json_and_exit_code() {
         let host = Demo::new().with_guard(|host, id| {
             let _ = trial::guard::watch(&host, id, &AtomicBool::new(false));
         });

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_without_an_answer_stops_the_next_one_and_nobody_waits() {
+    fn a_pending_call_stops_the_next_one_and_nothing_blocks() {
         static OPEN: AtomicBool = AtomicBool::new(false);
         let (go, gone) = channel::<()>();
         let (ended, end) = channel::<()>();

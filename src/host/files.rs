@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_somebody_else_is_none() {
+    fn a_lock_held_by_another_process_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::default();
         let path = dir.path().join("lock");

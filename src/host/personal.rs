@@ -320,7 +320,7 @@ mod tests {
     const BELOW: &str = ".local/share/portcullis/draft.toml";
 
     #[test]
-    fn root_writes_at_home_and_tells_whose_the_rest_is() {
+    fn root_writes_at_home_and_shows_the_owner_of_other_files() {
         let Some(dir) = homes() else { return };
         let dir = dir.path();
         // The environment is root's own.
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_roots_alone_where_nobody_else_can_make_or_change_anything() {
+    fn a_directory_is_roots_alone_if_nobody_else_can_change_it() {
         let Some(dir) = homes() else { return };
         let dir = dir.path();
         let at = |name: &str| dir.join(name);

@@ -77,7 +77,7 @@ fn what_is_no_regular_file_is_refused_and_stays() {
 }
 
 #[test]
-fn attributes_are_kept_and_hard_links_are_said() {
+fn attributes_are_kept_and_hard_links_are_reported() {
     let Some(lab) = lab(&[]) else { return };
     let v4 = lab.dir.path().join("rules.v4");
     let other = lab.dir.path().join("other-name");
@@ -305,7 +305,7 @@ fn rules_with_sets_are_saved_only_when_boot_makes_the_sets_before() {
 }
 
 #[test]
-fn rules_of_the_other_iptables_are_said_to_be_left_out() {
+fn rules_of_the_other_variant_are_reported_as_left_out() {
     if common::find("xtables-legacy-multi").is_none() {
         not_run("iptables-legacy is not installed");
         return;
@@ -343,7 +343,7 @@ fn rules_of_the_other_iptables_are_said_to_be_left_out() {
 }
 
 #[test]
-fn a_save_that_dies_between_its_files_is_said_and_taken_back() {
+fn a_save_killed_between_its_files_is_reported_and_undone() {
     let Some(lab) = lab(&["prlimit"]) else { return };
     let dir = lab.dir.path().to_owned();
     let names = |dir: &std::path::Path| {

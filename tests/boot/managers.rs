@@ -127,7 +127,7 @@ fn saved_and_rebooted(backend: Backend, packages: &[&str], prepare: &str, manage
 }
 
 #[test]
-fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
+fn with_ufw_our_rules_are_loaded_after_it_and_stay() {
     for backend in Backend::BOTH {
         let Some(lab) = saved_and_rebooted(backend, &["ufw"], UFW, "ufw.service") else { return };
         for what in [
@@ -156,12 +156,12 @@ fn beside_ufw_our_part_is_loaded_after_it_and_stays() {
         lab.server.sh("systemctl restart portcullis-rules");
         guarded(&lab, "put in again");
         lab.server.sh("systemctl restart ufw");
-        wait_for("a restart of the service brings it back by itself", SOON, || jumps(&lab.server) == [true; 2]);
+        wait_for("a restart of the service brings it back", SOON, || jumps(&lab.server) == [true; 2]);
     }
 }
 
 #[test]
-fn beside_firewalld_our_part_comes_back_with_its_service() {
+fn with_firewalld_our_rules_come_back_with_its_service() {
     for back_end in ["nftables", "iptables"] {
         let prepare = format!(
             "sed -i s/^FirewallBackend=.*/FirewallBackend={back_end}/ /etc/firewalld/firewalld.conf; {FIREWALLD}"

@@ -101,7 +101,7 @@ impl Lab {
         words.splice(1..1, ["-M", "-N", "-S", &control.display().to_string()].map(str::to_owned));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let child = self.clients[client].command(&words).spawn().unwrap();
-        wait_for("the shared connection stands", Duration::from_secs(10), || control.exists());
+        wait_for("the shared connection is open", Duration::from_secs(10), || control.exists());
         child
     }
 

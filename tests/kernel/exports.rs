@@ -85,7 +85,7 @@ fn load(lab: &Lab, text: &str) {
 }
 
 #[test]
-fn an_export_comes_to_what_apply_and_keep_come_to_and_twice_is_once() {
+fn an_export_has_the_result_of_apply_and_keep_and_is_idempotent() {
     for backend in Backend::BOTH {
         let Some(Story { lab, plans }) = story(backend) else { return };
         for (plan, kept) in &plans {

@@ -389,7 +389,7 @@ fn a_native_rule_put_in_during_a_trial_cannot_keep_the_plan_alive() {
     assert!(there.contains("ct state invalid drop"), "{there}");
     lab.server.sh("nft delete rule ip filter INPUT handle $(nft -a list chain ip filter INPUT | sed -n 's/.*ct state \
         invalid.*handle //p')");
-    wait_for("the guard or the operator takes the rest out", Duration::from_secs(20), || {
+    wait_for("the guard or the operator removes the rest", Duration::from_secs(20), || {
         let _ = lab.portcullis(&["revert"]);
         !lab.server.rules().contains("--dport 4000")
     });

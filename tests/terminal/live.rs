@@ -290,7 +290,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
 /// When others change a plan while somebody looks at it, the trial's screen says so on its own, and every screen does
 /// after the next look.
 #[test]
-fn what_others_take_out_is_said_on_the_screens() {
+fn the_screens_report_what_others_remove() {
     story("what others take out is said on the screens", |run| {
         let lab = &run.lab;
         let plan = lab.file(

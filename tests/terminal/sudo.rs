@@ -117,7 +117,7 @@ fn a_draft_in_the_users_home_is_told_apart_and_nothing_is_made_there() {
 }
 
 #[test]
-fn a_pipe_as_draft_or_settings_makes_nobody_wait() {
+fn a_pipe_as_draft_or_settings_does_not_block() {
     let Some(lab) = lab() else { return };
     let draft = draft(&lab);
     lab.server.sh(&format!(

@@ -333,7 +333,7 @@ fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
 }
 
 #[test]
-fn a_chain_of_ours_that_somebody_renames_goes_with_the_revert() {
+fn a_renamed_chain_of_ours_is_removed_by_the_revert() {
     /// What ends the trial.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum By {

@@ -412,7 +412,7 @@ fn rules_that_move_during_the_rehearsal() {
 
 /// A chain of somebody else may jump to ours: that rule is theirs, and our empty chain stays for it.
 #[test]
-fn a_jump_of_somebody_else_to_our_chain_survives() {
+fn a_jump_of_others_to_our_chain_survives() {
     for backend in Backend::BOTH {
         let Some(lab) = lab(backend) else { return };
         // Docker's own chain first, then a host where our jump is in FORWARD.

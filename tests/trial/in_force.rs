@@ -184,7 +184,7 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
 }
 
 #[test]
-fn a_rule_that_comes_before_the_keep_is_said_by_it() {
+fn keep_reports_a_rule_inserted_before_ours() {
     let Some(lab) = Lab::new(Backend::Nft, 1, &[]) else { return };
     apply(&lab, CURE);
     lab.server.restore("", "*filter\n-I INPUT 1 -p udp -m udp --dport 111 -j ACCEPT\nCOMMIT\n");

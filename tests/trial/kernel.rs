@@ -63,7 +63,7 @@ fn a_revert_puts_back_every_byte() {
         let before = lab.server.rules();
         apply(&lab, "60s");
         let again = lab.portcullis(&["apply", &lab.file("plan.toml", CURE), "--yes"]);
-        assert_eq!(again.status.code(), Some(3), "a second trial beside the first: {}", said(&again));
+        assert_eq!(again.status.code(), Some(3), "a second trial during the first: {}", said(&again));
         let out = lab.portcullis(&["revert"]);
         assert!(out.status.success(), "{}", said(&out));
         assert_eq!(lab.server.rules(), before, "{backend:?}");
@@ -77,7 +77,7 @@ fn a_revert_puts_back_every_byte() {
 
 /// As under mosh: the operator is at a pseudo-terminal without an sshd above it.
 #[test]
-fn whose_address_is_not_known_keeps_with_a_proof_or_the_word() {
+fn an_operator_without_an_address_keeps_with_a_proof_or_the_option() {
     let Some(lab) = Lab::new(Backend::Nft, 0, &["script"]) else { return };
     let command = format!("{PORTCULLIS} apply {} --yes", lab.file("plan.toml", CURE));
     let out = lab.server.output(&["script", "-qec", &command, "/dev/null"]);

@@ -320,7 +320,7 @@ fn a_forwarded_connection_is_not_the_operators() {
         words.remove(at);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let master = lab.clients[0].command(&words).spawn().unwrap();
-        wait_for("the shared connection stands", SOON, || control.exists());
+        wait_for("the shared connection is open", SOON, || control.exists());
         let mut open = Vec::new();
         for (space, port) in [(&lab.clients[0], near), (&lab.server, back)].repeat(4) {
             let mut stream = None;

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_set_match_asks_beside_the_set() {
+    fn options_of_a_set_match() {
         let set = Match::Set(false, "s".into(), vec![End::Src]);
         assert_eq!(
             parse("-m set --match-set s src ! --update-counters ! --update-subcounters").matches,
