@@ -15,7 +15,7 @@ pub fn on(named: &Input) -> Result<(), Failure> {
         return open(live()?, false);
     }
     if let [word, ..] = named.files.as_slice()
-        && let Some(failure) = mistyped(&word.to_string_lossy())
+        && let Some(failure) = misspelt_command(&word.to_string_lossy())
     {
         return Err(failure);
     }
@@ -24,7 +24,7 @@ pub fn on(named: &Input) -> Result<(), Failure> {
     // begin like a listing, so that a wrong file gives an error without flashing a screen.
     let long = texts.iter().map(|t| t.text.len()).sum::<usize>() > SHORT
         && texts.iter().any(|t| capture::begins_like_a_listing(&t.text));
-    let subject = if long { Subject::Texts(texts) } else { Subject::Captured(Box::new(input::understood(&texts)?)) };
+    let subject = if long { Subject::Texts(texts) } else { Subject::Captured(Box::new(input::view_of(&texts)?)) };
     open(subject, false)
 }
 
@@ -68,7 +68,7 @@ fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
 }
 
 /// The failure for a word that is neither a file nor a command; suggests a similar command.
-fn mistyped(word: &str) -> Option<Failure> {
+fn misspelt_command(word: &str) -> Option<Failure> {
     use clap::CommandFactory;
     if word == "-" || word.contains(['/', '.']) || std::path::Path::new(word).exists() {
         return None;
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn a_typo_is_answered_with_the_command() {
-        let hint = |w: &str| mistyped(w).map(|f| f.hint).unwrap_or_default();
+        let hint = |w: &str| misspelt_command(w).map(|f| f.hint).unwrap_or_default();
         assert_eq!(hint("staus"), "did you mean `portcullis status`?");
         assert_eq!(hint("demoo"), "did you mean `portcullis demo`?");
         assert!(hint("zzzzzzzz").contains("--help"));
-        assert!(mistyped("Cargo.toml").is_none() && mistyped("-").is_none());
+        assert!(misspelt_command("Cargo.toml").is_none() && misspelt_command("-").is_none());
     }
 }

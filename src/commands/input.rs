@@ -36,7 +36,7 @@ pub fn any(input: &Input) -> Result<View, Failure> {
 /// Reads captured files into one view. The format of each is detected from its content; its family too, unless an
 /// option names it. Fails if a file cannot be read, or if none contains anything usable.
 pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
-    understood(&texts(files, ipv4, ipv6)?)
+    view_of(&texts(files, ipv4, ipv6)?)
 }
 
 /// The texts of captured files. Fails if one cannot be read.
@@ -51,18 +51,18 @@ pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Ve
 }
 
 /// The view of these texts; fails if none contains anything usable.
-pub fn understood(inputs: &[capture::Input]) -> Result<View, Failure> {
+pub fn view_of(inputs: &[capture::Input]) -> Result<View, Failure> {
     let mut view = captured(inputs);
     // Dates are judged as of now, unless another instant is given.
     view.at = Live::default().now().wall;
-    if knows_nothing(&view) {
-        return Err(nothing(&view));
+    if is_empty(&view) {
+        return Err(unusable(&view));
     }
     Ok(view)
 }
 
 /// Fails if a host was asked for its rules and none could be read: nothing is then known about who gets in.
-pub fn read_anything(view: &View) -> Result<(), Failure> {
+pub fn require_rules(view: &View) -> Result<(), Failure> {
     let unread: Vec<String> = Family::BOTH
         .iter()
         .filter_map(|f| Some(format!("{}: {}", f.label(), view.unread[f.index()].as_ref()?)))
@@ -84,7 +84,7 @@ pub fn remarks(view: &View) {
     }
 }
 
-fn knows_nothing(view: &View) -> bool {
+fn is_empty(view: &View) -> bool {
     view.v4.is_none()
         && view.v6.is_none()
         && view.rpc.is_none()
@@ -98,7 +98,7 @@ fn knows_nothing(view: &View) -> bool {
 }
 
 /// The failure for inputs without anything usable: the first reader's own message, if there is one.
-fn nothing(view: &View) -> Failure {
+fn unusable(view: &View) -> Failure {
     let rpc = view.diagnostics.iter().find(|d| d.kind == DiagnosticKind::NoServices);
     match rpc {
         Some(d) => Failure::failed(

@@ -41,7 +41,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
             answer.endpoints.len()
         ));
     }
-    input::read_anything(&view)
+    input::require_rules(&view)
 }
 
 fn networks(set: &AddrSet) -> Vec<String> {
@@ -121,7 +121,7 @@ fn short(set: &AddrSet) -> String {
 }
 
 /// Why an endpoint has no answer for a family.
-fn untold(view: &View, family: Family) -> &'static str {
+fn why_unknown(view: &View, family: Family) -> &'static str {
     match view.local_addrs(family) {
         Some(own) if own.is_empty() => "none: the host has no address of this family",
         _ if view.rules(family).is_none() => "not known: the rules were not read",
@@ -136,7 +136,7 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
         for (x, family) in j.exposure.iter().zip(Family::BOTH) {
             let label = family.label();
             let Some(x) = x else {
-                let _ = writeln!(out, "  {label}  {}", untold(view, family));
+                let _ = writeln!(out, "  {label}  {}", why_unknown(view, family));
                 continue;
             };
             for b in x.because.iter().take(MAX_REASONS) {
