@@ -116,7 +116,7 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// A freshly installed host.
+    /// The host in its initial state.
     #[allow(clippy::disallowed_methods, reason = "this is the host's clock")]
     pub fn new() -> Self {
         let read = |text, family| iptables_save::read(text, family).0;

@@ -77,7 +77,7 @@ impl Personal {
             .map(|u| u.2);
         let home = home.map(PathBuf::from).or_else(|| root.then(|| "/root".into()));
         let place = |named: Option<PathBuf>, below: &str| match named {
-            // A user without root's rights gains nothing by planting a file.
+            // Unless we are root, nobody gains anything by planting a file for us.
             Some(dir) if !root || is_roots_alone(&dir) => Place { own: Some(dir), other: None },
             named => {
                 let own = home.as_ref().map(|h| h.join(below).join("portcullis"));

@@ -115,7 +115,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A remark in parentheses that identifies the login, printed after its address.
+    /// What identifies the login, for the parentheses after its address.
     pub fn which(&self) -> String {
         if self.seen.is_now() {
             format!("{}, logged in now", self.user)

@@ -52,7 +52,8 @@ fn walk(p: &dyn Processes, from: i32, hops: u32) -> Origin {
     if !above.iter().any(|s| is_pseudo(s.tty)) && !silent {
         return Origin::Unattended;
     }
-    // mosh goes on without SSH, whoever else is logged in. A process without a terminal was not typed into one.
+    // Not for mosh, which outlives its SSH session whoever else is logged in, and not for a process without a terminal,
+    // which nobody can have typed into a multiplexer.
     let behind_multiplexer =
         !silent && above.first().is_some_and(|s| is_pseudo(s.tty)) && !above.iter().any(|s| s.comm == "mosh-server");
     let by_terminal = if behind_multiplexer { used_last(p) } else { None };

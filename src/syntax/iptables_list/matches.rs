@@ -33,8 +33,8 @@ pub(super) fn read(text: &str, family: Family, target: &str) -> Found {
     whole(text, family, target, false)
 }
 
-/// Handles what iptables prints without a space before it: the target after tcpmss (before 1.4.11), and after bpf,
-/// which ends in NUL.
+/// Adds the space that iptables leaves out before the TCPMSS target (before 1.4.11) and before a bpf match, whose text
+/// ends in NUL.
 fn unglue(text: &str) -> Option<String> {
     let words = ["TCPMSS ", "match bpf "].into_iter().filter(|w| text.contains(w) && !text.contains(&format!(" {w}")));
     let fixed = words.fold(text.replace('\0', " "), |t, w| t.replace(w, &format!(" {w}")));
