@@ -33,8 +33,8 @@ pub(super) enum Answer {
     Late,
 }
 
-/// Lists a chain as `iptables -S CHAIN` prints it. Only for iptables-nft: with legacy the crate would wait for the lock
-/// indefinitely.
+/// Lists a chain as `iptables -S CHAIN` prints it. Only for iptables-nft: with legacy the crate would wait for
+/// the lock indefinitely.
 pub(super) fn list(family: Family, chain: &str, limit: Duration) -> Answer {
     let Some(tool) = tool(family) else { return Answer::Nothing };
     let chain = chain.to_owned();

@@ -1,5 +1,5 @@
-//! Runs one tool, from start to exit. Nothing here waits longer than the tool's timeout: a revert may be waiting for
-//! it.
+//! Runs one tool, from start to exit. Nothing here waits longer than the tool's timeout: a revert may be
+//! waiting for it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -161,8 +161,8 @@ impl Demo {
         self
     }
 
-    /// The same host, with an operator who tries a second login after each change; `lets_in` decides whether it
-    /// succeeds.
+    /// The same host, with an operator who tries a second login after each change; `lets_in` decides
+    /// whether it succeeds.
     #[must_use]
     pub fn with_second_login(mut self, lets_in: impl Fn(&Self) -> bool + Send + Sync + 'static) -> Self {
         self.lets_in = Some(Arc::new(lets_in));
@@ -435,8 +435,8 @@ impl Host for Demo {
     }
 
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>> {
-        // A directory can be locked on a read-only file system; a lock file that does not exist yet cannot be created
-        // there.
+        // A directory can be locked on a read-only file system; a lock file that does not exist yet cannot
+        // be created there.
         if path != self.paths.run {
             self.written(path)?;
         }

@@ -108,8 +108,8 @@ fn start_service(id: &str) -> io::Result<Stop> {
     Err(io::Error::other(why))
 }
 
-/// Starts a process that [`detach`]es itself. It runs the same executable as we do, even if the file was replaced
-/// since.
+/// Starts a process that [`detach`]es itself. It runs the same executable as we do, even if the file
+/// was replaced since.
 fn start_detached(id: &str) -> io::Result<Stop> {
     keep_descriptors()?;
     let mut child = command(Path::new("/proc/self/exe"))

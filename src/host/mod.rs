@@ -302,8 +302,8 @@ pub trait Host: Tools {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names in a directory, sorted; empty if it does not exist.
     fn list(&self, dir: &Path) -> Vec<String>;
-    /// Creates our own directory (0700) or makes an existing one private; refuses a link or a directory of another
-    /// user.
+    /// Creates our own directory (0700) or makes an existing one private; refuses a link or a directory
+    /// of another user.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Locks a file or directory exclusively; `None` if another process holds the lock for longer than `wait`.
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn Held>>>;

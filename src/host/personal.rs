@@ -256,8 +256,8 @@ fn open_at_others(path: &Path) -> io::Result<File> {
     if !walk.whole {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // Checked before opening, because opening a device may have side effects, and after, because it may have been
-    // replaced.
+    // Checked before opening, because opening a device may have side effects, and after, because it may
+    // have been replaced.
     let regular = |file: &File| {
         let kind = file.metadata()?.file_type();
         if kind.is_file() { Ok(()) } else { Err(io::Error::other(format!("it is {}", files::kind(kind)))) }

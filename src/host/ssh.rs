@@ -104,8 +104,8 @@ impl Sessions {
         found
     }
 
-    /// Everybody who may be the operator when that is not known: who is logged in from another host now, and the last
-    /// login.
+    /// Everybody who may be the operator when that is not known: who is logged in from another host now, and
+    /// the last login.
     #[allow(clippy::disallowed_methods, reason = "how old an answer is")]
     pub fn logins(&mut self, tools: &dyn Tools) -> Logins {
         let p = Proc::default();

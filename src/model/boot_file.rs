@@ -1,5 +1,5 @@
-//! What happened to the files that boot loads while a trial ran: the trial writes nothing to them, but somebody else
-//! may.
+//! What happened to the files that boot loads while a trial ran: the trial writes nothing to them, but
+//! somebody else may.
 
 /// What somebody wrote to a file that boot loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

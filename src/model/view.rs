@@ -125,8 +125,8 @@ pub struct OtherFilter {
 }
 
 impl View {
-    /// Filters on this host that are not judged, one sentence each: other filters, and tables that iptables cannot
-    /// read.
+    /// Filters on this host that are not judged, one sentence each: other filters, and tables that
+    /// iptables cannot read.
     pub fn unknown_filters(&self) -> Vec<String> {
         let tables = Family::BOTH
             .into_iter()

@@ -1,5 +1,5 @@
-//! `/etc/exports` of Linux (exports(5)). The syntax of BSD and macOS is recognised: its clients are used, with a
-//! diagnostic.
+//! `/etc/exports` of Linux (exports(5)). The syntax of BSD and macOS is recognised: its clients are used,
+//! with a diagnostic.
 
 use crate::model::{Diagnostic, DiagnosticKind, Net};
 

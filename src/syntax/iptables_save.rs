@@ -13,8 +13,8 @@ pub const NO_TABLE: &str = "no table is named before this line; taken as table f
 
 /// Reads `iptables-save` output, a restore file, or `iptables -S` output of one table.
 ///
-/// Nothing is lost: every line becomes a rule, a chain, part of the frame (`*table`, `COMMIT`, a comment) or a
-/// diagnostic.
+/// Nothing is lost: every line becomes a rule, a chain, part of the frame (`*table`, `COMMIT`, a comment)
+/// or a diagnostic.
 pub fn read(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     let mut reader = Reader {
         set: Ruleset::new(family),
@@ -45,8 +45,8 @@ struct Reader {
     table: Option<usize>,
     /// Whether a `*table` still lacks its `COMMIT`.
     open: bool,
-    /// Whether a `COMMIT` has not been followed by a `*table`: lines here are in no table, and iptables-restore refuses
-    /// them.
+    /// Whether a `COMMIT` has not been followed by a `*table`: lines here are in no table, and
+    /// iptables-restore refuses them.
     closed: bool,
     /// Tables that begin more than once.
     twice: Vec<String>,

@@ -1,5 +1,5 @@
-//! Makes the pictures in the README from the real program: `cargo bench --bench pictures`. Two runs give the same
-//! files.
+//! Makes the pictures in the README from the real program: `cargo bench --bench pictures`. Two runs give
+//! the same files.
 
 #![allow(
     clippy::unwrap_used,

@@ -163,8 +163,8 @@ fn trial_clock() -> usize {
     (p.received - before) / 10
 }
 
-/// Holds a key: 300 presses as fast as the line takes them. Returns how long after the last one the screen is up to
-/// date.
+/// Holds a key: 300 presses as fast as the line takes them. Returns how long after the last one the screen is
+/// up to date.
 fn held(place: &Path) -> Duration {
     let mut p = Pty::start(&[place.join("long.save").to_str().unwrap()], &[]);
     p.see("Ports that rules name");

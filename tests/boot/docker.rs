@@ -1,5 +1,5 @@
-//! A real dockerd as a service of a real systemd: strangers are kept out from the first packet that a container could
-//! answer.
+//! A real dockerd as a service of a real systemd: strangers are kept out from the first packet that a
+//! container could answer.
 
 #![allow(
     clippy::unwrap_used,

@@ -263,8 +263,8 @@ fn nothing_is_loaded_under_a_trial_and_the_manager_goes_on() {
     assert!(lab.portcullis(&["load"]).status.success());
 }
 
-/// A host as found in a support question: ufw denies incoming packets and allows ssh, the portmapper and, for the LAN,
-/// NFS.
+/// A host as found in a support question: ufw denies incoming packets and allows ssh, the portmapper and, for
+/// the LAN, NFS.
 #[test]
 fn a_save_that_ufw_alone_would_make_harmless_is_refused() {
     let Some(lab) = layer::lab(Backend::Nft, 2, &["ufw"]) else { return };

@@ -123,9 +123,9 @@ impl Space {
         self.pid
     }
 
-    /// Whether the process that holds the namespaces has ended. Checked from outside: a process that enters a machine
-    /// which is shutting down is stopped with it (systemd stops all processes before it kills them), and nsenter(1)
-    /// too.
+    /// Whether the process that holds the namespaces has ended. Checked from outside: a process that enters a
+    /// machine which is shutting down is stopped with it (systemd stops all processes before it kills them),
+    /// and nsenter(1) too.
     pub fn has_ended(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))

@@ -42,8 +42,8 @@ pub fn portmapper_answers_udp(from: &Space, to: IpAddr) -> bool {
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let socket = UdpSocket::bind((any, 0)).unwrap();
         socket.set_read_timeout(Some(ANSWER)).unwrap();
-        // xid, CALL, RPC version 2, portmapper, version 3 (over IPv6 there is no 2), procedure 0, no credentials, no
-        // verifier.
+        // xid, CALL, RPC version 2, portmapper, version 3 (over IPv6 there is no 2), procedure 0, no
+        // credentials, no verifier.
         let call: Vec<u8> =
             [0x706f_7274u32, 0, 2, 100_000, 3, 0, 0, 0, 0, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
         if socket.send_to(&call, (to, 111)).is_err() {

@@ -167,8 +167,8 @@ impl Terminal {
         Self::start(&lab.clients[client], &words)
     }
 
-    /// The cockpit in an ssh session, with data and configuration directories that the test can see; `args` follow
-    /// `portcullis`.
+    /// The cockpit in an ssh session, with data and configuration directories that the test can see;
+    /// `args` follow `portcullis`.
     pub fn cockpit(lab: &Lab, client: usize, to: IpAddr, args: &str) -> Self {
         let dir = lab.dir.path().display();
         // The output of stty before and after is stored: the terminal's modes must be the shell's again.

@@ -295,8 +295,8 @@ fn a_lost_jump_is_noticed() {
         no_longer(&lab);
         let without = before.replacen(JUMP, "", 1);
         assert!(without != before && lab.server.rules() == without, "{backend:?}:\n{}", lab.server.rules());
-        // Applying the kept plan again is now a change. Its revert removes what the apply added, and says what that
-        // means.
+        // Applying the kept plan again is now a change. Its revert removes what the apply added, and says
+        // what that means.
         does(&lab, &["apply", &first, "--yes"]);
         assert_eq!(lab.server.rules().matches(JUMP).count(), 2);
         let said = does(&lab, &["revert"]);

@@ -411,8 +411,8 @@ fn an_sshd_whose_file_was_replaced_is_still_the_installed_one() {
     let plan = lab.file("plan.toml", "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n");
     let out = lab.portcullis(&["apply", &plan, "--yes", "--confirm-within", "5m"]);
     assert!(out.status.success(), "{}", text(&out));
-    // It cannot re-execute itself for a connection, as it does by default (sshd(8), -r), and continues as it was
-    // forked.
+    // It cannot re-execute itself for a connection, as it does by default (sshd(8), -r), and continues as
+    // it was forked.
     let login = ssh(&lab, 0, "root", &["-p", "2222"], "sleep 1000");
     let seen = holds_within(SOON, || proof(&lab).is_some());
     hang_up(&lab, 0, login);

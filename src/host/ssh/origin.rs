@@ -20,8 +20,8 @@ pub enum Origin {
 /// How many connections of this host to itself are followed to their origin.
 const HOPS: u32 = 8;
 
-/// Where a process is used from. The nearest ancestor that tells decides: a real terminal, or the session of an SSH
-/// server.
+/// Where a process is used from. The nearest ancestor that tells decides: a real terminal, or the session of
+/// an SSH server.
 pub fn origin(p: &dyn Processes, pid: i32) -> Origin {
     walk(p, pid, HOPS)
 }

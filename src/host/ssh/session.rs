@@ -29,8 +29,8 @@ pub struct Session {
     pub connection: Tcp,
     /// Whether an SSH server listens on its local port.
     pub listened: bool,
-    /// When the connection was accepted, in clock ticks since boot; a second channel of a connection does not change
-    /// it.
+    /// When the connection was accepted, in clock ticks since boot; a second channel of a connection does
+    /// not change it.
     pub began: u64,
 }
 

@@ -18,10 +18,10 @@ pub struct Hidden {
     pub cut: bool,
 }
 
-/// A rule **is** its argument text, as `iptables-save` prints it after `-A CHAIN`. Its meaning is read on demand, so
-/// that nothing is lost and a million rules stay small. [`Rule::spec`] gives the whole meaning; [`Rule::option`] and
-/// its siblings only look at the words, for questions asked of every rule of a large ruleset. Nothing else reads the
-/// text.
+/// A rule **is** its argument text, as `iptables-save` prints it after `-A CHAIN`. Its meaning is read on demand,
+/// so that nothing is lost and a million rules stay small. [`Rule::spec`] gives the whole meaning; [`Rule::option`]
+/// and its siblings only look at the words, for questions asked of every rule of a large ruleset. Nothing else
+/// reads the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Arguments after `-A CHAIN `, e.g. `-p tcp -m tcp --dport 22 -j ACCEPT`.

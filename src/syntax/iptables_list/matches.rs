@@ -109,8 +109,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `/* text */`. If the text itself contains `*/`, the comment ends at the first one after which everything is
-    /// understood.
+    /// `/* text */`. If the text itself contains `*/`, the comment ends at the first one after which
+    /// everything is understood.
     fn comment(&mut self, target: &str) -> bool {
         let Some(inner) = self.text.rest.trim_start().strip_prefix("/*") else { return false };
         let ends: Vec<usize> = inner.match_indices("*/").map(|(i, _)| i).take(8).collect();

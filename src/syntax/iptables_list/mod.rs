@@ -1,9 +1,9 @@
 //! Turns `iptables -L` with any flags, of any version, into the rule texts of `iptables-save` (iptables/iptables.c
 //! `print_rule`, iptables/nft-shared.c `print_details`, the `print` functions of extensions/).
 //!
-//! What the listing hides is marked: interfaces without `-v`, truncated lines, incomplete chains. What is not
-//! understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and the walk treats as
-//! undecidable.
+//! What the listing hides is marked: interfaces without `-v`, truncated lines, incomplete chains. What is
+//! not understood stays in the rule as `-m unlisted --text "..."`, which iptables refuses and the walk
+//! treats as undecidable.
 
 mod headers;
 mod matches;

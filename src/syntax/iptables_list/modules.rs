@@ -322,8 +322,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `rateest match RE1 bps 625 gt`, `... delta pps 8 lt 9`, `... lt RE2 bps`; with `-n` rates are in bytes per
-    /// second.
+    /// `rateest match RE1 bps 625 gt`, `... delta pps 8 lt 9`, `... lt RE2 bps`; with `-n` rates are in
+    /// bytes per second.
     pub(super) fn rateest(&mut self) -> Option<()> {
         self.text.eat("rateest match").then_some(())?;
         let first = some(self.text.word())?;

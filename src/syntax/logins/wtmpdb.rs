@@ -10,8 +10,8 @@ pub fn read(text: &str) -> (Vec<Login>, Vec<Diagnostic>) {
     (text.lines().filter_map(login).collect(), Vec::new())
 }
 
-/// User, terminal, host, `2023-03-16T21:06:01+0100`, ` - `, the end; the host may be empty and the terminal `system
-/// boot`.
+/// User, terminal, host, `2023-03-16T21:06:01+0100`, ` - `, the end; the host may be empty and the
+/// terminal `system boot`.
 fn login(line: &str) -> Option<Login> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let time = |w: &str| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", w).ok();

@@ -673,8 +673,8 @@ pub fn ruleset(dice: &mut Dice, f: Family) -> String {
 pub fn packet(dice: &mut Dice, f: Family, at: i64, number: u16) -> Packet {
     let proto = match dice.roll(24) {
         20 => Proto(132),
-        // No UDP-Lite: IPv4 conntrack verifies its checksum without the pseudo header and calls it INVALID
-        // (nf_ip_checksum).
+        // No UDP-Lite: IPv4 conntrack verifies its checksum without the pseudo header and calls
+        // it INVALID (nf_ip_checksum).
         21..=23 => Proto(99),
         0..=2 => {
             if f == Family::V4 {

@@ -1,6 +1,6 @@
-//! Real packets: built byte by byte, sent from raw sockets of the client, seen by raw sockets of the server and of the
-//! host behind it. A raw socket gets the packets that passed INPUT (`raw_local_deliver` comes after
-//! `NF_INET_LOCAL_IN`).
+//! Real packets: built byte by byte, sent from raw sockets of the client, seen by raw sockets of the
+//! server and of the host behind it. A raw socket gets the packets that passed INPUT (`raw_local_deliver`
+//! comes after `NF_INET_LOCAL_IN`).
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -87,8 +87,8 @@ impl Range {
         arrived
     }
 
-    /// Sends two marks through each interface: once they have arrived, so has everything sent before them, or it never
-    /// will.
+    /// Sends two marks through each interface: once they have arrived, so has everything sent before them, or
+    /// it never will.
     fn end_of_volley(&mut self) {
         self.marks += 1;
         let i = self.f.index();
