@@ -32,8 +32,8 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
         if view.rules(family).and_then(|r| r.table("filter")).is_some_and(|t| t.unreadable) {
             return Err(refused(
                 format!("iptables cannot read the {} filter table whole", family.label()),
-                "iptables' table contains a native nft rule: find it with `nft list ruleset` and move it to a table of its \
-                own",
+                "iptables' table contains a native nft rule: find it with `nft list ruleset` and move it to a table of \
+                its own",
             ));
         }
     }
