@@ -324,7 +324,7 @@ mod tests {
         });
         // Its pipes are closed: only its exit can wake us up.
         on_both_kernels(&sh("exec >&- 2>&-; sleep 98765").within(Duration::from_millis(200)), |out| {
-            assert!(out.is_err())
+            assert!(out.is_err());
         });
         on_both_kernels(&sh("exec >&- 2>&-; sleep 0.1; exit 3"), |out| assert_eq!(out.unwrap().status, 3));
         on_both_kernels(&sh("kill -9 $$"), |out| assert_eq!(out.unwrap().status, 137));

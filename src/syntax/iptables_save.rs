@@ -60,7 +60,7 @@ impl Reader {
             '#' => self.comment(line, n),
             '*' if is_table(&line[1..]) => self.begin(&line[1..], n),
             ':' | '[' | '-' if self.closed => {
-                self.diags.push(Diagnostic::at(n, "after COMMIT and in no table; left out"))
+                self.diags.push(Diagnostic::at(n, "after COMMIT and in no table; left out"));
             }
             ':' => self.chain_line(&line[1..], n),
             '[' | '-' => self.rule_line(line, n),

@@ -92,6 +92,9 @@ pub fn apply(
     begin(host, plan, options, progress, None)
 }
 
+/// Whoever hears the checks of a plan.
+type Tell<'a> = &'a mut dyn FnMut(&[Check]);
+
 /// The same for an operator who was not shown the plan's checks: `tell` hears them before anything is changed, or
 /// refused for them, for the very rules that are changed then.
 pub fn apply_telling(
@@ -99,7 +102,7 @@ pub fn apply_telling(
     plan: &Plan,
     options: &Options,
     progress: &mut dyn FnMut(&str),
-    tell: &mut dyn FnMut(&[Check]),
+    tell: Tell,
 ) -> Result<Record, Refusal> {
     begin(host, plan, options, progress, Some(tell))
 }
@@ -109,7 +112,7 @@ fn begin(
     plan: &Plan,
     options: &Options,
     progress: &mut dyn FnMut(&str),
-    tell: Option<&mut dyn FnMut(&[Check])>,
+    tell: Option<Tell>,
 ) -> Result<Record, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));

@@ -263,7 +263,7 @@ impl App {
             return self.act(Action::Accept);
         }
         let mut chosen = None;
-        while let Some(wish) = self.shared.wishes.next() {
+        while let Some(wish) = self.shared.wishes.take() {
             match wish {
                 Wish::Ask(request) => self.ask(request),
                 Wish::Open(open) => self.open(open),

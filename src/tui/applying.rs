@@ -67,7 +67,9 @@ pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
 /// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
 pub fn allow_first(sh: &mut Shared) -> String {
     let rule = sh.facts.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.staged.plan));
-    rule.into_iter().for_each(|at| sh.wishes.push(Wish::PlanRule(at)));
+    if let Some(at) = rule {
+        sh.wishes.push(Wish::PlanRule(at));
+    }
     let key = sh.key(Place::Plan, Action::AllowNode);
     let view = sh.facts.seen.as_ref().map(|s| &s.view);
     let own = view.and_then(|v| v.ssh_peer).map(|(a, _)| format!("your own address {a}"));

@@ -72,8 +72,8 @@ impl Wishes {
         self.0.push_back(wish);
     }
 
-    /// The next one.
-    pub fn next(&mut self) -> Option<Wish> {
+    /// Takes the first one.
+    pub fn take(&mut self) -> Option<Wish> {
         self.0.pop_front()
     }
 

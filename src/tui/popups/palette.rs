@@ -67,8 +67,9 @@ impl Palette {
                         Place::Trial => sh.open(Open::Trial),
                         Place::Preview => sh.open(Open::Preview),
                         place if Some(place) != self.below => {
-                            let tab = Tab::ALL.into_iter().find(|t| t.place() == place);
-                            tab.into_iter().for_each(|t| sh.wishes.push(Wish::Go(t)));
+                            if let Some(tab) = Tab::ALL.into_iter().find(|t| t.place() == place) {
+                                sh.wishes.push(Wish::Go(tab));
+                            }
                         }
                         _ => {}
                     }
