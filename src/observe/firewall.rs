@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use crate::host::{Cmd, Tools};
-use crate::model::{Backend, Diagnostic, Family, Ruleset};
+use crate::model::{Backend, Diagnostic, Family, Ruleset, Table};
 use crate::syntax::{iptables_save, nft};
 
 /// How long a reading of a large ruleset may take.
 pub const READING: Duration = Duration::from_secs(20);
+
+/// How long the first look may take, while nobody waits for an end: how much there is to read is not known yet.
+pub const FIRST_READING: Duration = Duration::from_mins(2);
+
+/// How long a reading of so many bytes may take: 25 times what it takes on a machine that has nothing else to do.
+pub fn reading_of(bytes: usize) -> Duration {
+    READING + Duration::from_micros(u64::try_from(bytes).unwrap_or(u64::MAX / 2) * 2)
+}
 
 /// Bytes of a listing up to which each rule is looked at by `nft` as well; that takes longer than the reading itself.
 const LISTED_TWICE: usize = 1 << 20;
@@ -41,6 +49,20 @@ pub fn rules_within(
     to_change: bool,
     limit: Duration,
 ) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
+    let text = text_within(host, family, backend, to_change, limit)?;
+    let (set, diags) = iptables_save::read(&text, family);
+    let diags = diags.into_iter().map(|d| d.in_file(&family.tool("-save"))).collect();
+    Ok((text, set, diags))
+}
+
+/// The same as text alone.
+pub fn text_within(
+    host: &dyn Tools,
+    family: Family,
+    backend: Option<Backend>,
+    to_change: bool,
+    limit: Duration,
+) -> Result<String, String> {
     let save = family.tool("-save");
     let ask = |args: &[&str]| -> Result<String, String> {
         let out = host.run(&Cmd::new(&save, args).within(limit)).map_err(|e| e.to_string())?;
@@ -50,17 +72,51 @@ pub fn rules_within(
         Ok(out.text())
     };
     let mut text = ask(&["-c"])?;
-    let (set, _) = iptables_save::read(&text, family);
-    if set.table("filter").is_none() && (to_change || backend == Some(Backend::Nft)) {
-        text.push_str(&ask(&["-c", "-t", "filter"])?);
+    if !shows_filter(&text) && (to_change || backend == Some(Backend::Nft)) {
+        let nft = backend.map_or_else(|| version(host).1 == Some(Backend::Nft), |b| b == Backend::Nft);
+        match untouched(host, family).filter(|_| nft) {
+            Some(filter) => text.push_str(&filter),
+            None => text.push_str(&ask(&["-c", "-t", "filter"])?),
+        }
+        if !shows_filter(&text) {
+            // A table that is named is printed, also when nobody has touched it: this is no answer, not even
+            // "no rules".
+            return Err(format!("{save} did not print the filter table"));
+        }
     }
-    let (set, diags) = iptables_save::read(&text, family);
-    if set.table("filter").is_none() && (to_change || backend == Some(Backend::Nft)) {
-        // A table that is named is printed, also when nobody has touched it: this is no answer, not even "no rules".
-        return Err(format!("{save} did not print the filter table"));
+    Ok(text)
+}
+
+/// Whether a listing has the filter table, or says that it cannot be read.
+fn shows_filter(text: &str) -> bool {
+    text.lines().any(|l| l == "*filter" || l.starts_with("# Table `filter' is incompatible"))
+}
+
+/// A filter table that nobody has touched, as iptables-nft would print it by name. Naming it there reads all the other
+/// tables once more; its built-in chains alone cost nothing.
+fn untouched(host: &dyn Tools, family: Family) -> Option<String> {
+    let mut text = String::from("*filter\n");
+    for chain in Table::builtin_chains("filter") {
+        let out = host.nft_chain(family, chain, READING).ok().filter(|o| o.status == 0)?;
+        if out.text() != format!("-P {chain} ACCEPT\n") {
+            return None;
+        }
+        text.push_str(&format!(":{chain} ACCEPT [0:0]\n"));
     }
-    let diags = diags.into_iter().map(|d| d.in_file(&save)).collect();
-    Ok((text, set, diags))
+    Some(text + "COMMIT\n")
+}
+
+/// Whether two listings hold the same lines in the same order; counters and comments do not count.
+pub fn same_lines(a: &str, b: &str) -> bool {
+    lines(a).eq(lines(b))
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|l| !l.starts_with('#')).map(|l| match l.strip_prefix('[') {
+        Some(counted) => counted.split_once("] ").map_or(l, |(_, rule)| rule),
+        None if l.starts_with(':') => l.rsplit_once(" [").map_or(l, |(chain, _)| chain),
+        None => l,
+    })
 }
 
 /// The rules of one family as loaded; tables that iptables prints wrong, without a word, count as unreadable as well.
@@ -70,7 +126,7 @@ pub fn rules_checked(
     backend: Option<Backend>,
     to_change: bool,
 ) -> Result<(String, Ruleset, Vec<Diagnostic>), String> {
-    let (text, mut set, mut diags) = rules(host, family, backend, to_change)?;
+    let (text, mut set, mut diags) = rules_within(host, family, backend, to_change, FIRST_READING)?;
     if backend == Some(Backend::Nft) {
         for table in set.tables.iter_mut().filter(|t| !t.unreadable && misprinted(host, family, &t.name, text.len())) {
             table.unreadable = true;
@@ -98,4 +154,22 @@ fn misprinted(host: &dyn Tools, family: Family, table: &str, size: usize) -> boo
     };
     ask(&["--debug=netlink", "list", "sets"]).is_some_and(|o| nft::has_sets(nft_family, table, &o.text()))
         || size < LISTED_TWICE && ask(&["-j", "list"]).is_some_and(|o| nft::is_misread(&o.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_comments_make_no_other_listing() {
+        let a = "# Generated today\n*filter\n:INPUT ACCEPT [1:2]\n:x - [0:0]\n[3:4] -A INPUT -j x\nCOMMIT\n";
+        let b = "# Generated now\n*filter\n:INPUT ACCEPT [9:9]\n:x - [0:0]\n[0:0] -A INPUT -j x\nCOMMIT\n# Done\n";
+        assert!(same_lines(a, b));
+        for (from, to) in [(":INPUT ACCEPT", ":INPUT DROP"), ("-j x", "-j y"), (":x - [0:0]\n", "")] {
+            assert!(!same_lines(a, &b.replace(from, to)), "{from}");
+        }
+        let comment = "[1:1] -A INPUT -m comment --comment \"[2:2] a\" -j x";
+        assert!(same_lines(comment, &comment.replace("[1:1]", "[7:7]")));
+        assert!(!same_lines(comment, &comment.replace("[2:2]", "[7:7]")));
+    }
 }

@@ -10,12 +10,22 @@ use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
 
 /// Looks at the host. What cannot be had is a diagnostic; the rest is there.
 pub fn observe(host: &dyn Host) -> View {
+    look(host, false).0
+}
+
+/// The loaded rules of both families, word for word.
+pub type Texts = [Option<String>; 2];
+
+/// The same before a change, with `filter` by name also where that loads it; and the rules word for word.
+pub fn observe_to_change(host: &dyn Host) -> (View, Texts) {
+    look(host, true)
+}
+
+fn look(host: &dyn Host, to_change: bool) -> (View, Texts) {
     let mut view = View::empty(host.source(), &host.name());
     view.at = host.now().wall;
     (view.iptables, view.backend) = firewall::version(host);
-    for family in Family::BOTH {
-        read_rules(host, family, &mut view);
-    }
+    let texts = Family::BOTH.map(|family| read_rules(host, family, to_change, &mut view));
     if host.is_root() {
         others::look(host, &mut view);
     }
@@ -29,7 +39,7 @@ pub fn observe(host: &dyn Host) -> View {
     view.logins =
         (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
     view.operator = Some(operator);
-    view
+    (view, texts)
 }
 
 /// What decides how rules fare beside the rules themselves: addresses, routes, forwarding, ipsets.
@@ -156,18 +166,19 @@ pub fn has_ipv6(host: &dyn Host) -> bool {
     host.read(Path::new("/proc/net/if_inet6")).is_ok()
 }
 
-fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
+fn read_rules(host: &dyn Host, family: Family, to_change: bool, view: &mut View) -> Option<String> {
     if family == Family::V6 && !has_ipv6(host) {
         view.diagnostics.push(Diagnostic::whole("IPv6 is off on this host: no IPv6 rules are read"));
-        return;
+        return None;
     }
-    match firewall::rules_checked(host, family, view.backend, false) {
-        Ok((_, set, diags)) => {
+    match firewall::rules_checked(host, family, view.backend, to_change) {
+        Ok((text, set, diags)) => {
             view.diagnostics.extend(diags);
             match family {
                 Family::V4 => view.v4 = Some(set),
                 Family::V6 => view.v6 = Some(set),
             }
+            Some(text)
         }
         Err(why) => {
             let hint = match host.rights() {
@@ -178,6 +189,7 @@ fn read_rules(host: &dyn Host, family: Family, view: &mut View) {
             view.unread[family.index()] = Some(format!("{why}{hint}"));
             view.diagnostics
                 .push(Diagnostic::whole(format!("the {} rules could not be read: {why}{hint}", family.label())));
+            None
         }
     }
 }

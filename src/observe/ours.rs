@@ -36,8 +36,13 @@ pub fn read(host: &dyn Tools, family: Family, limit: Duration) -> Option<Ruleset
             None => return None,
         }
     }
-    for chain in SWITCHES.iter().flat_map(|s| ["", "-A", "-B"].map(|slot| format!("{s}{slot}"))) {
-        text.push_str(&ask(host, family, &chain, limit)?.unwrap_or_default());
+    for switch in SWITCHES {
+        // Slots without their switch decide nothing; one with another name is found by the jump to it.
+        let Some(lines) = ask(host, family, switch, limit)? else { continue };
+        text.push_str(&lines);
+        for slot in ["-A", "-B"] {
+            text.push_str(&ask(host, family, &format!("{switch}{slot}"), limit)?.unwrap_or_default());
+        }
     }
     let (mut set, _) = iptables_save::read(&text, family);
     belongs_together(host, &mut set, limit).then_some(set)

@@ -22,7 +22,7 @@ use crate::model::trial::{By, State};
 use crate::model::{Code, Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, Check, FamilyChange};
-use crate::syntax::plan as plan_file;
+use crate::syntax::{iptables_save, plan as plan_file};
 
 /// How a trial is wanted.
 #[derive(Clone, Debug)]
@@ -157,8 +157,8 @@ fn begin(
     let id = new_id(host);
     let rehearsal = rehearsed(host, &change, &texts, options, progress)?;
     progress("writing the snapshot");
-    for (suffix, text) in &texts {
-        history::write_snapshot(host, &id, suffix, text).map_err(|e| {
+    for (family, text) in &texts {
+        history::write_snapshot(host, &id, family.suffix(), text).map_err(|e| {
             Refusal::new(Code::Snapshot, e, "nothing was changed; free some space in the state directory")
         })?;
     }
@@ -174,7 +174,7 @@ fn begin(
         record.remarks.push(format!("what is old in the history was not taken out: {e}"));
     }
     if !options.without_rehearsal
-        && let Err(moved) = still_the_same(host, &change)
+        && let Err(moved) = still_the_same(host, &change, &texts)
     {
         record.why = Some(moved.what.clone());
         // What cannot be written down is found out by whoever looks: the kernel shows nothing of it.
@@ -234,26 +234,26 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
     }
 }
 
-/// Everything loaded, word for word, with the suffix of its snapshot.
-type Texts = Vec<(&'static str, String)>;
+/// Everything loaded, word for word.
+type Texts = Vec<(Family, String)>;
 
 /// The host, and everything loaded: whole, with `filter` by name.
 fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
-    let mut view = live::observe(host);
+    let (view, read) = live::observe_to_change(host);
     let mut texts = Vec::new();
-    for (family, suffix) in [(Family::V4, "v4"), (Family::V6, "v6")] {
+    for (family, text) in Family::BOTH.into_iter().zip(read) {
         if family == Family::V6 && !live::has_ipv6(host) {
             continue;
         }
-        let (text, set, _) = firewall::rules_checked(host, family, view.backend, true).map_err(|e| {
-            Refusal::new(
+        let (Some(text), Some(set)) = (text, view.rules(family)) else {
+            let why = view.unread[family.index()].clone().unwrap_or_default();
+            return Err(Refusal::new(
                 Code::UnreadableRules,
-                format!("the {} rules could not be read: {e}", family.label()),
+                format!("the {} rules could not be read: {why}", family.label()),
                 "both families are changed or neither; install what is missing",
-            )
-        })?;
-        let filter = set.table("filter");
-        if filter.is_none_or(|t| t.unreadable || t.partial) {
+            ));
+        };
+        if set.table("filter").is_none_or(|t| t.unreadable || t.partial) {
             return Err(Refusal::new(
                 Code::UnreadableRules,
                 format!("iptables cannot read the {} filter table whole", family.label()),
@@ -261,11 +261,7 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
                     own",
             ));
         }
-        texts.push((suffix, text));
-        match family {
-            Family::V4 => view.v4 = Some(set),
-            Family::V6 => view.v6 = Some(set),
-        }
+        texts.push((family, text));
     }
     Ok((view, texts))
 }
@@ -379,7 +375,7 @@ fn whose_way_in(ways: &[WayIn], view: &View) -> Option<String> {
 fn rehearsed(
     host: &dyn Host,
     change: &Change,
-    texts: &[(&'static str, String)],
+    texts: &Texts,
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Refusal> {
@@ -396,8 +392,7 @@ fn rehearsed(
         }
         return Ok(Rehearsal::default());
     }
-    let loaded: Vec<(Family, &str)> =
-        texts.iter().map(|(s, t)| (if *s == "v6" { Family::V6 } else { Family::V4 }, t.as_str())).collect();
+    let loaded: Vec<(Family, &str)> = texts.iter().map(|(family, text)| (*family, text.as_str())).collect();
     let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
     rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
         Failed::NoPlace(why) => Refusal::new(
@@ -469,15 +464,21 @@ fn give_up(host: &dyn Host, record: &mut Record) -> Result<(), String> {
 
 /// A rehearsal takes seconds on a large ruleset: what was planned for is not what is loaded when others changed it
 /// meanwhile.
-fn still_the_same(host: &dyn Host, change: &Change) -> Result<(), Refusal> {
-    for family in change.families.iter().map(FamilyChange::family) {
-        let now = kernel::read(host, family, None).map_err(|e| {
+fn still_the_same(host: &dyn Host, change: &Change, texts: &Texts) -> Result<(), Refusal> {
+    for (family, before) in texts {
+        let (family, limit) = (*family, firewall::reading_of(before.len()));
+        let now = firewall::text_within(host, family, change.before.backend, true, limit).map_err(|e| {
             Refusal::new(
                 Code::UnreadableRules,
                 format!("the {} rules could not be read: {e}", family.label()),
                 "nothing was applied",
             )
         })?;
+        if firewall::same_lines(&now, before) {
+            continue;
+        }
+        // Another order of chains, or a table that was loaded meanwhile and holds nothing, is no other ruleset.
+        let now = iptables_save::read(&now, family).0;
         if let Some(odd) = change.before.rules(family).and_then(|before| difference(&now, before)) {
             return Err(Refusal::new(
                 Code::Moved,

@@ -1,12 +1,16 @@
 //! The whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back. It finds
 //! what `iptables-restore --test` misses. Only what our change causes stops it.
 
+use std::time::Duration;
+
 use super::kernel::{self, Look};
 use super::moved;
 use crate::host::{Cmd, Host, Tools};
 use crate::model::names::chains::is_ours;
-use crate::model::{Family, Ruleset};
+use crate::model::{Backend, Family, Ruleset};
+use crate::observe::{firewall, ours};
 use crate::plan::FamilyChange;
+use crate::syntax::iptables_save;
 
 /// Lines that are left out, one after the other, before the attempt to load a snapshot whole is given up.
 const LEFT_OUT_AT_MOST: usize = 50;
@@ -21,7 +25,8 @@ pub struct Rehearsal {
 /// A ruleset with more rules takes long enough to say how far the rehearsal is.
 const LARGE: usize = 2_000;
 
-/// Rehearses the change of each family. `fuse` is far enough in the future for all of it.
+/// Rehearses the change of each family. `fuse` is far enough in the future for all of it. Our scripts name one table
+/// alone, and so does the rehearsal: what stands in the others neither helps nor hinders them.
 pub fn rehearse(
     host: &dyn Host,
     changes: &[FamilyChange],
@@ -30,12 +35,17 @@ pub fn rehearse(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Rehearsal, Failed> {
     progress("rehearsing in a throw-away namespace");
-    let stage = host.throwaway().map_err(Failed::NoPlace)?;
+    let new_stage = || {
+        let stage = host.throwaway().map_err(Failed::NoPlace)?;
+        load_sets(host, &*stage);
+        Ok(stage)
+    };
+    let mut stage = new_stage()?;
     let mut out = Rehearsal::default();
-    load_sets(host, &*stage);
     for change in changes {
         let family = change.family();
         let text = loaded.iter().find(|(f, _)| *f == family).map_or("", |(_, t)| *t);
+        let text = table_of(text, "filter");
         let rules = text.lines().filter(|l| l.starts_with(['-', '['])).count();
         let mut step = |what: &str| {
             if rules > LARGE {
@@ -43,10 +53,35 @@ pub fn rehearse(
             }
         };
         step("loading them");
-        out.left_out.extend(load(&*stage, family, text));
-        play(&*stage, change, fuse, &mut step).map_err(Failed::Ours)?;
+        let mut left_out = load(&*stage, family, &text);
+        let quick = left_out.is_empty() && firewall::version(&*stage).1 == Some(Backend::Nft);
+        if !quick || !play_quickly(&*stage, change, &text, fuse, &mut step) {
+            if quick {
+                // Whatever it was: step by step, from the beginning.
+                stage = new_stage()?;
+                step("loading them again");
+                left_out = load(&*stage, family, &text);
+            }
+            play(&*stage, change, fuse, firewall::reading_of(text.len()), &mut step).map_err(Failed::Ours)?;
+        }
+        out.left_out.extend(left_out);
     }
     Ok(out)
+}
+
+/// One table of a listing, word for word.
+fn table_of(text: &str, name: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        inside |= line.strip_prefix('*') == Some(name);
+        if inside {
+            out.push_str(line);
+            out.push('\n');
+        }
+        inside &= line != "COMMIT";
+    }
+    out
 }
 
 /// Why a rehearsal ended early.
@@ -58,8 +93,47 @@ pub enum Failed {
     Ours(String),
 }
 
-fn play(stage: &dyn Tools, change: &FamilyChange, fuse: Option<i64>, step: &mut dyn FnMut(&str)) -> Result<(), String> {
-    let read = || kernel::read(stage, change.family(), None);
+/// Applies and reverts, and reads everything once, at the end: that our own chains show the plan in between, and that
+/// all is again as it was loaded, is what reading it all after each step would tell. `false`: it has to be looked at
+/// step by step.
+fn play_quickly(
+    stage: &dyn Tools,
+    change: &FamilyChange,
+    text: &str,
+    fuse: Option<i64>,
+    step: &mut dyn FnMut(&str),
+) -> bool {
+    let family = change.family();
+    let limit = firewall::reading_of(text.len());
+    let apply = change.apply_script(fuse);
+    step("applying the plan");
+    if kernel::restore(stage, "rehearsal", family, &apply).is_err() {
+        return false;
+    }
+    if !ours::read(stage, family, limit)
+        .is_some_and(|now| change.holds(&now, &apply) && change.without_jump(&now, false).is_empty())
+    {
+        return false;
+    }
+    step("reverting");
+    let Ok(now) = kernel::restore_and_check(stage, "rehearsal", change, &change.revert_script(), Look::Ours) else {
+        return false;
+    };
+    kernel::clean_up(stage, "rehearsal", change, &now);
+    step("reading them back");
+    let Ok(back) = firewall::text_within(stage, family, Some(Backend::Nft), true, limit) else { return false };
+    let set = |text: &str| without_leftovers(iptables_save::read(text, family).0);
+    firewall::same_lines(&back, text) || set(&back).same_rules(&set(text))
+}
+
+fn play(
+    stage: &dyn Tools,
+    change: &FamilyChange,
+    fuse: Option<i64>,
+    limit: Duration,
+    step: &mut dyn FnMut(&str),
+) -> Result<(), String> {
+    let read = || kernel::read_within(stage, change.family(), limit);
     step("reading them back");
     let before = read()?;
     let mut expected = before.clone();
@@ -117,8 +191,7 @@ pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
 
 /// Makes sets as boot does; what cannot be made makes its rules fail.
 pub(super) fn make_sets(stage: &dyn Tools, script: impl Into<Vec<u8>>) {
-    let _ =
-        stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(std::time::Duration::from_secs(30)));
+    let _ = stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(Duration::from_secs(30)));
 }
 
 /// Loads a snapshot; lines that the tool names as bad are left out and returned.
@@ -128,8 +201,9 @@ pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String>
     let mut left_out = Vec::new();
     while left_out.len() < LEFT_OUT_AT_MOST {
         let input = lines.iter().flat_map(|l| [l.as_bytes(), b"\n"]).flatten().copied().collect::<Vec<u8>>();
-        let Ok(out) = stage.run(&Cmd::new(&tool, &["-c"]).input(input).within(std::time::Duration::from_secs(30)))
-        else {
+        let Ok(out) = stage.run(
+            &Cmd::new(&tool, &["-c"]).input(input).within(firewall::reading_of(text.len()) + Duration::from_secs(10)),
+        ) else {
             break;
         };
         if out.status == 0 {
@@ -161,7 +235,55 @@ fn bad_line(complaint: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::bad_line;
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::host::demo::Demo;
+    use crate::host::{Output, ToolError};
+    use crate::plan;
+    use crate::trial::crash::cure;
+
+    /// A namespace whose tools are counted, and where what is restored first may bring something else along.
+    struct Stage {
+        inner: Box<dyn Tools>,
+        runs: Mutex<Vec<String>>,
+        brings: Option<&'static str>,
+    }
+
+    impl Tools for Stage {
+        fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
+            let out = self.inner.run(cmd);
+            let mut runs = self.runs.lock().unwrap();
+            runs.push(cmd.tool.clone());
+            if let (true, Some(rule)) = (cmd.args.iter().any(|a| a == "--noflush"), self.brings) {
+                self.inner
+                    .run(&Cmd::new(&cmd.tool, &["--noflush"]).input(format!("*filter\n{rule}\nCOMMIT\n")))
+                    .unwrap();
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn everything_is_read_once_and_what_our_change_does_to_others_is_seen() {
+        let host = Demo::new();
+        let view = crate::observe::live::observe(&host);
+        let change = plan::build(&view, &cure("192.0.2.11")).unwrap().families.swap_remove(0);
+        let text = table_of(&iptables_save::write(&host.loaded(Family::V4), true), "filter");
+        assert!(text.starts_with("*filter\n") && text.ends_with("COMMIT\n") && !text.contains("MASQUERADE"));
+        let play = |brings: Option<&'static str>| {
+            let stage = Stage { inner: host.throwaway().unwrap(), runs: Mutex::default(), brings };
+            assert_eq!(load(&stage, Family::V4, &text), [""; 0]);
+            let well = play_quickly(&stage, &change, &text, Some(2_000_000_000), &mut |_| {});
+            let reads = stage.runs.lock().unwrap().iter().filter(|t| t.ends_with("-save")).count();
+            (well, reads)
+        };
+        assert_eq!(play(None), (true, 1));
+        assert!(!play(Some("-A DOCKER-USER -s 192.0.2.99/32 -j DROP")).0, "somebody else's chain");
+        assert!(!play(Some("-F PORTCULLIS")).0, "our own");
+    }
 
     #[test]
     fn the_bad_line_of_both_backends() {

@@ -7,8 +7,9 @@ use super::boot::{self, Place};
 use super::load;
 use super::unit::RULES;
 use crate::analyse::{Manager, owner};
-use crate::host::{Cmd, Host};
+use crate::host::Host;
 use crate::model::{Backend, Family, View};
+use crate::observe::others;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
 
@@ -115,9 +116,8 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<S
 fn firewalld_runs(host: &dyn Host, view: &View) -> bool {
     let chains =
         || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
-    let tables = || host.run(&Cmd::new("nft", &["list", "tables"])).map(|o| o.text()).unwrap_or_default();
     chains().any(|c| owner(&c.name) == Some(Manager::Firewalld))
-        || tables().lines().any(|l| l.split_whitespace().eq(["table", "inet", "firewalld"]))
+        || others::native_tables(host).iter().any(|t| t == "inet firewalld")
 }
 
 /// The files of ufw's that iptables-restore reads (ufw-framework(8)).
