@@ -44,7 +44,7 @@
 //! | a check of a plan | `plan/checks.rs`; the facts that it needs from the host: `trial/checks.rs` |
 //! | what ends a trial, and when | `trial/machine.rs` (pure), `trial/guard.rs` |
 //! | what boot loads | `trial/boot.rs`, `trial/save.rs` |
-//! | a key | the one table in `tui/keymap.rs` |
+//! | a key | the one table in `tui/keymap/table.rs` |
 //! | a screen | its file in `tui/screens/` or `tui/popups/` |
 //! | a command | `cli.rs`, and a file in `commands/` |
 //!

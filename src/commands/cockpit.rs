@@ -57,6 +57,12 @@ fn live() -> Result<Subject, Failure> {
 
 fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
     let config = super::config::config();
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        return Err(Failure::failed(
+            "this terminal cannot be drawn on: TERM is dumb",
+            "`portcullis report` and `portcullis trace` answer in text; in a real terminal set TERM, e.g. to xterm",
+        ));
+    }
     let left = tui::run(subject, guide, config).map_err(|e| {
         Failure::failed(
             format!("the terminal cannot be used: {}", reason(&e)),

@@ -34,6 +34,8 @@ pub enum Turn {
     Quit,
     /// Stop like any program on Ctrl-Z.
     Suspend,
+    /// Clear the screen, and draw it anew.
+    Redraw,
 }
 
 /// What the terminal shows.
@@ -52,6 +54,11 @@ pub struct App {
     pub requests: Vec<Request>,
     /// What the loop is to put on the clipboard.
     pub copy: Option<String>,
+    /// How often the loop is to draw the screen anew, from now on at each answer of the worker: others write on the
+    /// terminal when a trial changes (wall(1)), also a moment later.
+    pub redraws: u8,
+    /// The line that was clicked last.
+    clicked: Option<u16>,
     tab: Tab,
     services: Services,
     chains: Chains,
@@ -95,6 +102,8 @@ impl App {
             shared,
             requests: Vec::new(),
             copy: None,
+            redraws: 0,
+            clicked: None,
             tab: Tab::Services,
             services: Services::default(),
             chains: Chains::default(),
@@ -140,6 +149,7 @@ impl App {
 
     fn key(&mut self, key: KeyEvent) -> Turn {
         self.shared.note = None;
+        self.clicked = None;
         if self.too_small() {
             let leaves = key.code == KeyCode::Char('q')
                 || (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL);
@@ -156,12 +166,23 @@ impl App {
         match self.shared.keys.lookup(self.place(), key).map(|b| b.action) {
             Some(action) if !(typing && plain) => self.act(action),
             _ => {
+                if key.modifiers.contains(KeyModifiers::ALT) {
+                    return self.escape_and(key);
+                }
                 let taken = self.popups.last_mut().is_some_and(|p| p.key(key, &mut self.shared));
                 if !taken && plain {
                     self.say_where(key);
                 }
                 self.settle()
             }
+        }
+    }
+
+    /// Escape and a key at once are the bytes of that key with Alt. Where Alt means nothing it was the two of them.
+    fn escape_and(&mut self, key: KeyEvent) -> Turn {
+        match self.key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)) {
+            Turn::On => self.key(KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)),
+            leaves => leaves,
         }
     }
 
@@ -190,6 +211,7 @@ impl App {
         match action {
             Action::Quit => return Turn::Quit,
             Action::Suspend => return Turn::Suspend,
+            Action::Redraw => return Turn::Redraw,
             Action::Help if self.place() != Place::Help => self.shared.open(Open::Help),
             Action::Palette => self.shared.open(Open::Palette),
             Action::Find if !matches!(self.place(), Place::Find) => self.shared.open(Open::Find),

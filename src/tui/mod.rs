@@ -160,8 +160,15 @@ fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker
                     Turn::On => {}
                     Turn::Quit => return Ok(()),
                     Turn::Suspend => suspend(terminal)?,
+                    Turn::Redraw => terminal.forget(),
                 },
-                Event::Reply(r) => app.reply(*r),
+                Event::Reply(r) => {
+                    app.reply(*r);
+                    if app.redraws > 0 {
+                        app.redraws -= 1;
+                        terminal.forget();
+                    }
+                }
                 Event::Signal(SIGWINCH) => app.shared.area = terminal.area(),
                 Event::Signal(SIGTSTP) => suspend(terminal)?,
                 Event::Signal(SIGCONT) => {

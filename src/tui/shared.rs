@@ -54,6 +54,12 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Puts a line on the clipboard of the operator's terminal.
+    pub fn copy_line(&mut self, line: String) {
+        self.say(format!("copied: {line}"));
+        self.wishes.push(Wish::Copy(line));
+    }
+
     /// Nothing seen yet.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self {

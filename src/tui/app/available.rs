@@ -21,6 +21,7 @@ impl App {
             // These work also while the host is still being looked at.
             Action::Quit
             | Action::Suspend
+            | Action::Redraw
             | Action::Help
             | Action::Palette
             | Action::Refresh
@@ -35,6 +36,9 @@ impl App {
                 Some(Err("who gets in is still being worked out".into()))
             }
             Action::Trial if sh.facts.trial.is_none() => Some(Err("no trial was begun here".into())),
+            Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => {
+                Some(Err(format!("nothing is searched for: {} begins", sh.key(self.place(), Action::Find))))
+            }
             Action::Undo if sh.staged.before.is_empty() => Some(Err("nothing was changed yet".into())),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.facts.changing.is_some() => {
                 Some(Err(format!("busy: {}", sh.facts.changing.as_deref().unwrap_or_default())))

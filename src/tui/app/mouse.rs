@@ -1,5 +1,7 @@
 //! The mouse: the wheel scrolls, a click is the key that it stands for.
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
 use super::{App, Turn};
 use crate::tui::keymap::Action;
 use crate::tui::screens::Tab;
@@ -22,9 +24,14 @@ impl App {
         }
     }
 
+    /// A click; the second one on the same line, with nothing in between, is Enter.
     pub(super) fn click(&mut self, x: u16, y: u16) -> Turn {
         if self.too_small() {
             return Turn::On;
+        }
+        let again = self.clicked.replace(y) == Some(y) && (2..self.shared.area.height.saturating_sub(1)).contains(&y);
+        if again && self.popups.is_empty() {
+            return self.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
         }
         // What was said goes, as with a key; what the footer names can be clicked everywhere.
         let said = self.shared.note.take().is_some();

@@ -10,11 +10,23 @@ use crate::tui::protocol::{Proposal, Reply, Request, Task};
 use crate::tui::shared::Note;
 use crate::tui::wishes::{Asked, Open};
 
+/// What others write on the terminal comes with the change of a trial or soon after: it is drawn anew now, and with the
+/// next two answers.
+const REDRAWS: u8 = 3;
+
 impl App {
     /// Takes an answer of the worker.
     pub fn reply(&mut self, reply: Reply) {
         for p in &mut self.popups {
             p.reply(&reply, &mut self.shared);
+        }
+        let changes = match &reply {
+            Reply::Began(_) | Reply::Done(_) => true,
+            Reply::Trial(t) => t.as_ref().map(|t| t.state) != self.shared.facts.trial.as_ref().map(|t| t.state),
+            _ => false,
+        };
+        if changes {
+            self.redraws = REDRAWS;
         }
         let sh = &mut self.shared;
         if matches!(reply, Reply::Began(_) | Reply::Done(_) | Reply::Saved(..) | Reply::Refused { .. }) {

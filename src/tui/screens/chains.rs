@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::analyse::{Manager, Packet};
 use crate::model::{Chain, Family, Source, Table};
 use crate::tui::facts::{RulePlace, Seen};
-use crate::tui::keymap::{Action, Place};
+use crate::tui::keymap::Action;
 use crate::tui::protocol::Request;
 use crate::tui::search::Search;
 use crate::tui::sentence::leads_to;
@@ -236,9 +236,6 @@ impl Chains {
                 seen.view.rules(other).map(|_| ()).ok_or_else(|| format!("no {} rules are known here", other.label()))
             }
             Action::Back if !self.inside && self.path.is_empty() => Err("no jump was followed to get here".into()),
-            Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => {
-                Err(format!("nothing is searched for: {} begins", sh.key(Place::Chains, Action::Find)))
-            }
             Action::Rates if seen.view.source == Source::Capture => {
                 Err("this is captured text: its counters stand still".into())
             }
@@ -296,6 +293,14 @@ impl Chains {
                 Some((packet, label)) => sh.open(Open::Flow { packet, label }),
                 None => sh.complain("nothing is known that the way could lead to"),
             },
+            Action::Copy => {
+                if let Some((_, chain)) = self.current(&seen) {
+                    let rule = self.inside.then(|| chain.rules.get(self.rule(&seen)?)).flatten();
+                    let policy =
+                        chain.policy.map_or_else(|| format!("-N {}", chain.name), |p| format!("-P {} {p}", chain.name));
+                    sh.copy_line(rule.map_or(policy, |r| r.line_in(&chain.name)));
+                }
+            }
             Action::NextMatch => self.find(sh, &seen, true),
             Action::PreviousMatch => self.find(sh, &seen, false),
             _ => {}

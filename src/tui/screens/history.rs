@@ -62,6 +62,10 @@ impl History {
                 let step = if action == Action::NextMatch { Action::Down } else { Action::Up };
                 self.cursor.act(step, shown(sh).len());
             }
+            Action::Copy => {
+                let by = t.by.map_or_else(String::new, |b| format!(" by the {b}"));
+                sh.copy_line(format!("{}  {}: {}{by}", t.began, t.id, t.state));
+            }
             Action::Compare => sh.ask(Request::Snapshot(t.id)),
             Action::Again => match t.plan {
                 Ok(plan) => {

@@ -225,6 +225,10 @@ impl Services {
                 }
             }
             Action::Flow => sh.open(Open::Flow { packet: sample_packet(j), label: e.label() }),
+            Action::Copy => {
+                let side = |f: Family| format!("{}: {}", f.label(), summary(e, j.exposure[f.index()].as_ref()).2);
+                sh.copy_line(format!("{}  {}  {}", e.label(), side(Family::V4), side(Family::V6)));
+            }
             Action::Follow => {
                 let rule = j.exposure.iter().flatten().flat_map(|x| &x.because).find_map(|b| b.rule.clone());
                 match rule {

@@ -274,3 +274,53 @@ fn a_drop_of_ones_own_way_in_is_warned_of() {
     let (bad, text) = said(&["d"]);
     assert!(!bad && text.contains("staged: drop everybody else"), "{text}");
 }
+
+#[test]
+fn escape_and_a_key_at_once_are_both_taken() {
+    let mut c = Cockpit::demo(80, 24);
+    let alt = |c: &mut Cockpit, key: char| {
+        let turn = c.app.input(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::ALT)));
+        c.app.draw();
+        turn
+    };
+    c.press(&["?"]);
+    assert_eq!((alt(&mut c, '3'), c.app.place()), (Turn::On, Place::Plan));
+    // In a field that takes text, too; what would leave does.
+    c.press(&["/", "text:nfs"]);
+    assert_eq!((alt(&mut c, '1'), c.app.place()), (Turn::On, Place::Services));
+    c.press(&["?"]);
+    assert_eq!(alt(&mut c, 'q'), Turn::Quit);
+    // A key that Alt has is that key.
+    c.press(&["3"]);
+    assert!(c.app.shared.keys.lookup(Place::Plan, KeyEvent::new(KeyCode::Up, KeyModifiers::ALT)).is_some());
+}
+
+#[test]
+fn what_others_wrote_on_the_screen_goes_with_a_key_and_with_a_change_of_the_trial() {
+    let mut c = Cockpit::demo(80, 24);
+    let redraws = |c: &mut Cockpit| c.app.input(Input::Key(KeyEvent::new(KeyCode::Char('l'), KeyModifiers::CONTROL)));
+    assert_eq!(redraws(&mut c), Turn::Redraw);
+    c.press(&["/", "text:n"]);
+    assert_eq!((redraws(&mut c), c.app.place()), (Turn::Redraw, Place::Find));
+    c.press(&["esc"]);
+    assert_eq!(c.app.redraws, 0);
+    c.app.reply(Reply::Done("reverted".into()));
+    assert!(c.app.redraws > 1, "a message may come a moment later");
+}
+
+#[test]
+fn a_line_is_copied_and_a_second_click_is_enter() {
+    let mut c = Cockpit::demo(80, 24);
+    c.press(&["c"]);
+    let line = c.app.copy.take().unwrap();
+    assert!(line.contains("111") && line.contains("IPv4: anyone"), "{line}");
+    assert!(c.picture().contains("copied: "), "{}", c.picture());
+    c.press(&["n"]);
+    assert!(c.picture().contains("nothing is searched for: / begins"), "{}", c.picture());
+    c.click("mountd").click("mountd");
+    assert_eq!(c.app.place(), Place::Chains, "{}", c.picture());
+    c.press(&["c"]);
+    assert!(c.app.copy.take().unwrap().starts_with("-"), "{}", c.picture());
+    c.press(&["1"]).click("mountd").press(&["down"]).click("mountd");
+    assert_eq!(c.app.place(), Place::Services, "something came in between");
+}
