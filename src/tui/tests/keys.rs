@@ -320,7 +320,7 @@ fn a_line_is_copied_and_a_second_click_is_enter() {
     c.click("mountd").click("mountd");
     assert_eq!(c.app.place(), Place::Chains, "{}", c.picture());
     c.press(&["c"]);
-    assert!(c.app.copy.take().unwrap().starts_with("-"), "{}", c.picture());
+    assert!(c.app.copy.take().unwrap().starts_with('-'), "{}", c.picture());
     c.press(&["1"]).click("mountd").press(&["down"]).click("mountd");
     assert_eq!(c.app.place(), Place::Services, "something came in between");
 }
