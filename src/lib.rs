@@ -46,6 +46,7 @@
 //! | what boot loads | `trial/boot.rs`, `trial/save.rs` |
 //! | a key | the one table in `tui/keymap/table.rs` |
 //! | a screen | its file in `tui/screens/` or `tui/popups/` |
+//! | what a screen can have done | `tui/wishes.rs`; by the worker: `tui/protocol.rs` |
 //! | a command | `cli.rs`, and a file in `commands/` |
 //!
 //! # Example

@@ -199,7 +199,7 @@ fn main() {
         drop(live);
         match peak(&text) {
             Some(bytes) => {
-                println!("  reading and judging took {:.1} times the text", bytes as f64 / text.len() as f64)
+                println!("  reading and judging took {:.1} times the text", bytes as f64 / text.len() as f64);
             }
             None => println!("NOT RUN: peak of memory (needs /proc)"),
         }
