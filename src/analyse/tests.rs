@@ -110,6 +110,46 @@ fn what_is_not_known_depends_only_where_it_matters() {
 }
 
 #[test]
+fn a_length_decides_only_where_every_packet_has_it() {
+    let verdict = |condition: &str, packet: &str, proto| {
+        let v = view(&format!("-A INPUT -m length {condition} -j DROP"));
+        let v = if packet.contains(':') { view(&format!("-A INPUT -s ::/0 -m length {condition} -j DROP")) } else { v };
+        Analysis::new(&v).trace(&Packet::new(packet.parse().unwrap(), proto, None)).verdict
+    };
+    for (condition, proto, expected) in [
+        ("--length 0:65535", Proto::TCP, Verdict::Drop),
+        ("! --length 0:65535", Proto::TCP, Verdict::Accept),
+        // The headers of IPv4 and TCP are 40 bytes at least, of UDP and an echo request 28.
+        ("--length 40:65535", Proto::TCP, Verdict::Drop),
+        ("--length 41:65535", Proto::TCP, Verdict::Depends),
+        ("--length 0:39", Proto::TCP, Verdict::Accept),
+        ("! --length 0:39", Proto::TCP, Verdict::Drop),
+        ("--length 40", Proto::TCP, Verdict::Depends),
+        ("--length 0:39", Proto::UDP, Verdict::Depends),
+        ("--length 0:27", Proto::UDP, Verdict::Accept),
+        ("--length 0:27", Proto::ICMP, Verdict::Accept),
+        ("--length 0:20", Proto(99), Verdict::Depends),
+        ("--length 20:65535", Proto(99), Verdict::Drop),
+        ("--length 40:1500", Proto::TCP, Verdict::Depends),
+        ("--length 0:65534", Proto::TCP, Verdict::Depends),
+        ("--length 100:50", Proto::TCP, Verdict::Accept),
+    ] {
+        assert_eq!(verdict(condition, "198.51.100.1", proto), expected, "{proto} {condition}");
+    }
+    // A packet of IPv6 has up to 65575 bytes with its header.
+    for (condition, expected) in [
+        ("--length 0:65535", Verdict::Depends),
+        ("! --length 0:65535", Verdict::Depends),
+        ("--length 0:39", Verdict::Depends),
+        ("! --length 100:50", Verdict::Drop),
+    ] {
+        assert_eq!(verdict(condition, "2001:db8::1", Proto::UDP), expected, "IPv6 {condition}");
+    }
+    let why = ask(&view("-A INPUT -m length --length 0:100 -j DROP"), "198.51.100.1 111").why;
+    assert!(why.contains("the packet's length is not part of the question"), "{why}");
+}
+
+#[test]
 fn chains_return_and_goto_leaves_for_good() {
     check(
         "-P INPUT DROP\n-A INPUT -j A\n-A INPUT -j ACCEPT\n-A A -j RETURN\n-A A -j DROP",

@@ -115,6 +115,8 @@ fn short(m: &Match) -> Option<String> {
         Match::TcpFlags(n, 0x17, 0x02) => format!("{}first packet (SYN)", not(*n)),
         Match::TcpFlags(n, mask, comp) => format!("{}flags {comp:#04x}/{mask:#04x}", not(*n)),
         Match::TcpOption(n, o) => format!("{}tcp option {o}", not(*n)),
+        Match::Length(n, r) if r.start() == r.end() => format!("{}{} bytes long", not(*n), r.start()),
+        Match::Length(n, r) => format!("{}{}-{} bytes long", not(*n), r.start(), r.end()),
         Match::IcmpType(n, t, _) => format!("{}icmp type {t}", not(*n)),
         Match::Range(n, e, a, b) => format!("{}{} {a}-{b}", not(*n), side(*e)),
         Match::AddrType(n, e, kinds, _) => format!("{}{} type {}", not(*n), side(*e), kinds.join(",")),
@@ -139,7 +141,16 @@ fn short(m: &Match) -> Option<String> {
             (None, None) => return None,
         },
         Match::Unknown(words) => words.clone(),
-        _ => return None,
+        // They have a column or a clause of their own, or say nothing. All are named, so that the compiler asks what to
+        // say of a new one.
+        Match::Source(..)
+        | Match::Destination(..)
+        | Match::InInterface(..)
+        | Match::OutInterface(..)
+        | Match::Protocol(..)
+        | Match::DestinationPorts(..)
+        | Match::CtTracked
+        | Match::Comment(_) => return None,
     })
 }
 
@@ -307,6 +318,11 @@ mod tests {
             say("-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9042 -j ACCEPT"),
             "Every TCP packet to 172.17.0.2/32 port 9042, not arriving on docker0, leaving on docker0, is accepted."
         );
+        assert_eq!(
+            say("-p udp -m length --length 0:100 -j DROP"),
+            "Every UDP packet, 0-100 bytes long, is dropped without an answer."
+        );
+        assert_eq!(say("-m length ! --length 1500 -j ACCEPT"), "Every packet, not 1500 bytes long, is accepted.");
         assert_eq!(
             say("! -d 192.0.2.0/24 -p udp -m udp ! --dport 53 -j DROP"),
             "Every UDP packet not to 192.0.2.0/24, not to port 53, is dropped without an answer."

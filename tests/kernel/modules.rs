@@ -63,6 +63,7 @@ const BOTH: &[&str] = &[
     "-m physdev --physdev-in vif+ ! --physdev-out eth0 --physdev-is-bridged -j ACCEPT",
     "-m pkttype ! --pkt-type unicast -j DROP",
     "-m length --length 0:1500 -j ACCEPT",
+    "-m length ! --length 40 -j DROP",
     "-m helper --helper \"ftp-21\" -j ACCEPT",
     "-m quota --quota 1000000 -j ACCEPT",
     "-m u32 --u32 \"0x0=0x0:0xff&&0x4&0xff=0x1,0x2\" -j DROP",

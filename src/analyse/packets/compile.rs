@@ -1,12 +1,14 @@
 //! From what a rule says to tests on cells: what can be answered for certain becomes a [`Test`], the rest a
 //! reason why the rule only *may* match.
 
+use std::ops::RangeInclusive;
+
 use super::test::cost;
 use super::{addrtype, ipset};
 use crate::analyse::packets::test::{Meaning, Place, Test, addrs, states};
 use crate::analyse::surroundings::Surroundings;
 use crate::analyse::surroundings::place::multicast;
-use crate::model::{AddrSet, End, Match, Net, PortSet, Proto, Rule, Spec, Target};
+use crate::model::{AddrSet, End, Family, Match, Net, PortSet, Proto, Rule, Spec, Target};
 
 /// A rule ready to be walked.
 pub struct Ready {
@@ -93,14 +95,12 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
         Match::TcpFlags(not, mask, comp) if proto == Proto::TCP => Sure(Test::Flags(*not, *mask, *comp)),
         Match::TcpFlags(..) => Sure(Test::Always(false)),
         Match::TcpOption(..) => Unsure("TCP options are not part of the question".to_owned()),
+        Match::Length(not, bytes) => length(world.family, proto, *not, bytes),
         Match::IcmpType(not, kind, codes) => {
             // A new connection over ICMP is an echo request (nf_conntrack_proto_icmp.c knows three more, obsolete).
-            let (echo, is) = if world.family == crate::model::Family::V4 {
-                (8, proto == Proto::ICMP)
-            } else {
-                (128, proto == Proto::ICMP6)
-            };
-            let any = *kind == 255 && world.family == crate::model::Family::V4;
+            let (echo, is) =
+                if world.family == Family::V4 { (8, proto == Proto::ICMP) } else { (128, proto == Proto::ICMP6) };
+            let any = *kind == 255 && world.family == Family::V4;
             Sure(Test::Always(is && (any || (*kind == echo && codes.contains(&0))) != *not))
         }
         Match::Range(not, end, a, b) => {
@@ -185,4 +185,24 @@ fn frame(world: &Surroundings, not: bool, kind: &str) -> Test {
 /// Ports are matched in protocols that have them only.
 fn with_ports(proto: Proto, test: Test) -> Meaning {
     Sure(if proto.has_ports() { test } else { Test::Always(false) })
+}
+
+/// No question tells how long a packet is. But none is shorter than its headers, and none of IPv4 is longer than 65535
+/// bytes. One of IPv6 may be: it has up to 65535 behind its header (RFC 8200, section 3). Of such a packet older
+/// kernels see only what is over 65536, later ones the whole, which no range reaches (xt_length.c): in IPv6 nothing is
+/// certain.
+fn length(family: Family, proto: Proto, not: bool, bytes: &RangeInclusive<u16>) -> Meaning {
+    let v4 = family == Family::V4;
+    let shortest = match proto {
+        Proto::TCP => 40,
+        _ if proto.has_ports() || proto == Proto::ICMP => 28,
+        _ => 20,
+    };
+    if bytes.is_empty() || v4 && *bytes.end() < shortest {
+        Sure(Test::Always(not))
+    } else if v4 && *bytes.start() <= shortest && *bytes.end() == u16::MAX {
+        Sure(Test::Always(!not))
+    } else {
+        Unsure("the packet's length is not part of the question".to_owned())
+    }
 }

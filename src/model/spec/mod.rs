@@ -81,6 +81,9 @@ pub enum Match {
     PktType(bool, String),
     /// `--match-set NAME src,dst`
     Set(bool, String, Vec<End>),
+    /// `-m length --length`: bytes of the whole packet, IP header included (xt_length.c; iptables-extensions(8) says
+    /// otherwise)
+    Length(bool, RangeInclusive<u16>),
     /// `-m mark --mark VALUE/MASK`
     Mark(bool, u32, u32),
     /// `-m connmark --mark VALUE/MASK`
@@ -189,6 +192,26 @@ mod tests {
         assert_eq!(
             parse("-m mark --mark 0x1 -m addrtype ! --foo 1 --bar").matches[1..],
             [Match::Unknown("-m addrtype ! --foo 1 --bar".into())]
+        );
+    }
+
+    #[test]
+    fn a_length_is_a_number_or_a_range_of_them() {
+        let of = |value: &str| parse(&format!("-m length --length {value} -j DROP")).matches;
+        assert_eq!(of("1500"), [Match::Length(false, 1500..=1500)]);
+        assert_eq!(of("40:1500"), [Match::Length(false, 40..=1500)]);
+        assert_eq!(
+            (of(":0x28"), of("40:")),
+            (vec![Match::Length(false, 0..=40)], vec![Match::Length(false, 40..=65535)])
+        );
+        assert_eq!(parse("-m length ! --length 40 -j DROP").matches, [Match::Length(true, 40..=40)]);
+        for unread in ["70000", "ssh", "40-1500", "1:2:3"] {
+            assert_eq!(of(unread), [Match::Unknown(format!("--length {unread}"))]);
+        }
+        // That of xtables-addons may measure another layer.
+        assert_eq!(
+            parse("-m length2 --length 40 --layer4 -j DROP").matches,
+            [Match::Unknown("-m length2 --length 40 --layer4".into())]
         );
     }
 

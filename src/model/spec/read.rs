@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::target::jump;
-use super::words::{date, flags, port_range, ports, value_mask};
+use super::words::{date, flags, length_range, port_range, ports, value_mask};
 use super::{End, IfaceLimit, IfaceMatch, Match, Spec, Target};
 use crate::model::names::icmp;
 use crate::model::rule::{canonical, takes_any_text, words};
@@ -285,6 +285,10 @@ impl<'a> Reader<'a> {
                     Some(ends) => Match::Set(*not, name.into_owned(), ends),
                     None => Match::Unknown(format!("{option} {name} {dirs}")),
                 }
+            }
+            // `length2` of xtables-addons has an option of that name, which measures other layers too.
+            "--length" if self.module == "length" => {
+                self.one(not, option, |n, v| length_range(v).map(|r| Match::Length(n, r)))
             }
             "--mark" if self.module == "mark" => {
                 self.one(not, option, |n, v| value_mask(v).map(|(a, m)| Match::Mark(n, a, m)))

@@ -46,6 +46,15 @@ pub(super) fn ports(text: &str) -> Option<PortSet> {
     Some(PortSet::from_iter(ranges?))
 }
 
+/// `1500`, `40:1500`, `40:`, `:1500`: numbers only (XTTYPE_UINT16RC of libxtables).
+pub(super) fn length_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let end = |v: &str, missing| if v.is_empty() { Some(missing) } else { u16::try_from(number(v)?).ok() };
+    match text.split_once(':') {
+        None => u16::try_from(number(text)?).ok().map(|n| n..=n),
+        Some((a, b)) => Some(end(a, 0)?..=end(b, u16::MAX)?),
+    }
+}
+
 /// Bits of the TCP flags byte (RFC 9293 section 3.1).
 pub fn flags(text: &str) -> Option<u8> {
     if let Some(n) = text.strip_prefix("0x") {

@@ -309,7 +309,7 @@ impl Place<'_> {
         let f = family(self.f);
         let n = if dice.one_in(4) { "! " } else { "" };
         let local = dice.pick(&SERVER[f]);
-        match dice.roll(25) {
+        match dice.roll(26) {
             19 => {
                 let m = if dice.one_in(3) { "! " } else { "" };
                 let _ = write!(
@@ -359,6 +359,16 @@ impl Place<'_> {
                         dice.pick(&["LOCAL", "UNICAST", "UNICAST,BROADCAST"])
                     );
                 }
+            }
+            // Only what holds of all packets or of none has a certain answer: no question tells the length.
+            25 => {
+                let ranges: &[&str] = match out.split(' ').nth(1).filter(|_| out.starts_with("-p ")) {
+                    _ if f == 1 => &["100:50"],
+                    Some("tcp") => &["0:65535", "40:65535", "0:39"],
+                    Some("udp" | "icmp") => &["0:65535", "28:65535", "0:27"],
+                    _ => &["0:65535", "20:65535", "0:19", "100:50"],
+                };
+                let _ = write!(out, "-m length {n}--length {} ", dice.pick(ranges));
             }
             12 => {
                 let _ = write!(out, "-m addrtype {n}--src-type {} ", dice.pick(&["LOCAL", "UNICAST", "UNICAST,LOCAL"]));
