@@ -36,7 +36,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a match that is judged exactly | `model/spec/`, then `analyse/packets/compile.rs`; `tests/kernel/` judges it |
+//! | a match | `model/spec/`, then as `.github/CONTRIBUTING.md` says; `tests/kernel/` judges it |
 //! | how a listing is read | `syntax/`, one file per format |
 //! | a finding | `analyse/review/findings.rs` |
 //! | what is known of a service | `analyse/inventory/known.rs` |

@@ -567,6 +567,16 @@ fn the_map_names_every_station() {
 }
 
 #[test]
+fn what_contributors_are_sent_to_is_there() {
+    let guide = fs::read_to_string(root().join(".github/CONTRIBUTING.md")).unwrap();
+    let named = || guide.split('`').skip(1).step_by(2).filter(|w| w.starts_with("src/") || w.starts_with("tests/"));
+    let missing: Vec<&str> =
+        named().filter(|w| w.split(' ').next().is_some_and(|path| !root().join(path).exists())).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING names what is not there: {}", missing.join(", "));
+    assert!(named().count() > 10, "the names were not found");
+}
+
+#[test]
 fn every_test_file_is_listed() {
     // `autotests` is off: a file that is not listed would never run. One binary per kind: `tests/KIND/main.rs` lists
     // its files.
