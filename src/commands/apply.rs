@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
+use anyhow::Context as _;
+
 use super::say::show;
-use super::{Failure, confirm, note, print, reason};
+use super::{Failure, confirm, note, print};
 use crate::cli::TrialArgs;
 use crate::host::Host;
 use crate::host::live::Live;
@@ -22,35 +24,36 @@ fn plan_text(file: &Path) -> io::Result<String> {
 }
 
 /// Reads a plan file.
-pub fn plan_of(file: &Path) -> Result<Plan, Failure> {
-    let text = plan_text(file).map_err(|e| {
+pub fn plan_of(file: &Path) -> anyhow::Result<Plan> {
+    let text = plan_text(file).with_context(|| {
         Failure::failed(
-            format!("cannot read the plan {}: {}", file.display(), reason(&e)),
+            format!("cannot read the plan {}", file.display()),
             "name a TOML file like the one in the README, or - for standard input",
         )
     })?;
-    syntax::plan::read(&text).map_err(|d| {
+    syntax::plan::read(&text).with_context(|| {
         Failure::failed(
-            format!("{}: {}", file.display(), d.message),
+            file.display().to_string(),
             "a plan has version = 1 and [[rule]] entries with action, from and to",
         )
     })
 }
 
 /// Applies a plan on trial; returns once the trial runs.
-pub fn run(file: &Path, args: &TrialArgs) -> Result<(), Failure> {
+pub fn run(file: &Path, args: &TrialArgs) -> anyhow::Result<()> {
     let plan = plan_of(file)?;
     if plan.rules.is_empty() {
         return Err(Failure::failed(
             format!("the plan {} contains no rules", file.display()),
             "`portcullis remove` removes everything of portcullis from the firewall",
-        ));
+        )
+        .into());
     }
     start(plan, args)
 }
 
 /// Removes everything of ours, as a trial.
-pub fn remove(args: &TrialArgs) -> Result<(), Failure> {
+pub fn remove(args: &TrialArgs) -> anyhow::Result<()> {
     start(Plan::default(), &TrialArgs { replace: true, ..*args })
 }
 
@@ -81,7 +84,7 @@ fn usual_time() -> Duration {
     config.trial
 }
 
-fn start(mut plan: Plan, args: &TrialArgs) -> Result<(), Failure> {
+fn start(mut plan: Plan, args: &TrialArgs) -> anyhow::Result<()> {
     let host = Live::default();
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()).into());

@@ -1,6 +1,8 @@
 //! The interactive commands: the cockpit on the live host, on captured text, on the demo host, or on the guided steps.
 
-use super::{Failure, input, note, reason};
+use anyhow::Context as _;
+
+use super::{Failure, input, note};
 use crate::cli::{Cli, Input};
 use crate::host::live::Live;
 use crate::host::{Host, Rights};
@@ -10,14 +12,14 @@ use crate::trial::Refusal;
 use crate::tui::{self, Subject};
 
 /// Opens the cockpit on the named files; without any, on the live host.
-pub fn on(named: &Input) -> Result<(), Failure> {
+pub fn on(named: &Input) -> anyhow::Result<()> {
     if named.files.is_empty() && named.ipv4.is_empty() && named.ipv6.is_empty() {
         return open(live()?, false);
     }
     if let [word, ..] = named.files.as_slice()
         && let Some(failure) = misspelt_command(&word.to_string_lossy())
     {
-        return Err(failure);
+        return Err(failure.into());
     }
     let texts = input::texts(&named.files, &named.ipv4, &named.ipv6)?;
     // A long text is parsed while the screen is already open. A short one is parsed first, and so is one that does not
@@ -32,16 +34,16 @@ pub fn on(named: &Input) -> Result<(), Failure> {
 const SHORT: usize = 256 * 1024;
 
 /// Opens the cockpit on the built-in host.
-pub fn demo() -> Result<(), Failure> {
+pub fn demo() -> anyhow::Result<()> {
     open(Subject::Demo, false)
 }
 
 /// Opens the guided steps on the live host.
-pub fn harden() -> Result<(), Failure> {
+pub fn harden() -> anyhow::Result<()> {
     open(live()?, true)
 }
 
-fn live() -> Result<Subject, Failure> {
+fn live() -> anyhow::Result<Subject> {
     match Live::default().rights() {
         Rights::Root => return Ok(Subject::Live),
         rights @ Rights::RootElsewhere => return Err(Refusal::not_root(rights).into()),
@@ -52,23 +54,23 @@ fn live() -> Result<Subject, Failure> {
         "only root can read and change this host's firewall",
         "run it with sudo; `portcullis demo` needs no root, `portcullis FILE...` shows captured output of \
             iptables-save and rpcinfo",
-    ))
+    )
+    .into())
 }
 
-fn open(subject: Subject, guide: bool) -> Result<(), Failure> {
+fn open(subject: Subject, guide: bool) -> anyhow::Result<()> {
     let config = super::config::config();
     if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
         return Err(Failure::failed(
             "this terminal cannot be drawn on: TERM is dumb",
             "`portcullis report` and `portcullis trace` answer in text; in a real terminal set TERM, e.g. to xterm",
-        ));
-    }
-    let left = tui::run(subject, guide, config).map_err(|e| {
-        Failure::failed(
-            format!("the terminal cannot be used: {}", reason(&e)),
-            "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
         )
-    })?;
+        .into());
+    }
+    let left = tui::run(subject, guide, config).context(Failure::failed(
+        "the terminal cannot be used",
+        "run it in a terminal; without one, `portcullis report` and `portcullis trace` answer in text or JSON",
+    ))?;
     left.notes.iter().for_each(note);
     Ok(())
 }

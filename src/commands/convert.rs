@@ -10,7 +10,7 @@ use crate::model::{Family, Ruleset, View};
 use crate::syntax::iptables_save;
 
 /// Reads any captured listing of rules and writes it in the other format; remarks go to standard error.
-pub fn run(file: PathBuf, to: Format) -> Result<(), Failure> {
+pub fn run(file: PathBuf, to: Format) -> anyhow::Result<()> {
     let view = super::input::view(&[file], &[], &[])?;
     super::input::remarks(&view);
     let sets: Vec<&Ruleset> = Family::BOTH.into_iter().filter_map(|f| view.rules(f)).collect();
@@ -18,7 +18,8 @@ pub fn run(file: PathBuf, to: Format) -> Result<(), Failure> {
         return Err(Failure::failed(
             format!("{} contains no firewall rules", view.title),
             "give the output of iptables-save, iptables -S or iptables -L -n -v",
-        ));
+        )
+        .into());
     }
     let out = match to {
         Format::Save => as_save(&sets),

@@ -1,11 +1,11 @@
 //! `portcullis keep` and `portcullis revert`: end a pending trial, from any root login.
 
-use super::{Failure, note, print};
+use super::{note, print};
 use crate::host::live::Live;
 use crate::trial::{self, Record, Reverted};
 
 /// Keeps the pending trial.
-pub fn keep(without_proof: bool) -> Result<(), Failure> {
+pub fn keep(without_proof: bool) -> anyhow::Result<()> {
     let record = trial::keep(&Live::default(), without_proof)?;
     if let Some(p) = &record.proof {
         note(format!("proof of access: {} logged in from {} under these rules", p.user, p.peer));
@@ -14,7 +14,7 @@ pub fn keep(without_proof: bool) -> Result<(), Failure> {
 }
 
 /// Puts the old rules back.
-pub fn revert() -> Result<(), Failure> {
+pub fn revert() -> anyhow::Result<()> {
     match trial::revert_telling(&Live::default(), &mut |what| note(what))? {
         Reverted::Trial(r) => say(&r, r.reverted()),
         Reverted::Unrecorded(remarks) => {
@@ -29,7 +29,7 @@ pub fn revert() -> Result<(), Failure> {
     }
 }
 
-fn say(record: &Record, what: &str) -> Result<(), Failure> {
+fn say(record: &Record, what: &str) -> anyhow::Result<()> {
     for r in &record.remarks {
         note(format!("note: {r}"));
     }

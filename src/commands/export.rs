@@ -13,7 +13,7 @@ use crate::plan::{self, Change};
 use crate::trial;
 
 /// Writes the change that a plan makes to the loaded rules as a script.
-pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
+pub fn run(file: &Path, to: Script) -> anyhow::Result<()> {
     let host = Live::default();
     if !host.is_root() {
         return Err(trial::Refusal::not_root(host.rights()).into());
@@ -27,14 +27,16 @@ pub fn run(file: &Path, to: Script) -> Result<(), Failure> {
             return Err(refused(
                 format!("the {} rules could not be read: {why}", family.label()),
                 "both families are changed or neither; install the missing tool",
-            ));
+            )
+            .into());
         }
         if view.rules(family).and_then(|r| r.table("filter")).is_some_and(|t| t.unreadable) {
             return Err(refused(
                 format!("iptables cannot read the {} filter table whole", family.label()),
                 "iptables' table contains a native nft rule: find it with `nft list ruleset` and move it to a table of \
                 its own",
-            ));
+            )
+            .into());
         }
     }
     let change = plan::build(&view, &wanted).map_err(|e| Failure::failed(e.what, e.hint))?;

@@ -4,16 +4,18 @@ use std::fmt::Write as _;
 
 use clap::CommandFactory;
 
+use anyhow::Context as _;
+
 use super::{Failure, print_exact};
 use crate::cli::Cli;
 use crate::tui::keymap::{Keymap, Place, place_name};
 
 /// Writes the manual page.
-pub fn man() -> Result<(), Failure> {
+pub fn man() -> anyhow::Result<()> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|e| {
-        Failure::failed(format!("the manual page could not be written: {e}"), "check the disk or the pipe")
-    })?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .context(Failure::failed("the manual page could not be written", "check the disk or the pipe"))?;
     page.extend_from_slice(keys().as_bytes());
     print_exact(&String::from_utf8_lossy(&page))
 }
@@ -40,7 +42,7 @@ fn keys() -> String {
 }
 
 /// Writes the completions for a shell.
-pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut out);
     print_exact(&String::from_utf8_lossy(&out))

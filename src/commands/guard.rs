@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 
+use anyhow::Context as _;
+
 use super::Failure;
 use crate::host::home::detach;
 use crate::host::live::Live;
@@ -12,7 +14,7 @@ use crate::model::Code;
 use crate::trial::guard::watch;
 
 /// Guards a trial until it ends.
-pub fn run(id: &str) -> Result<(), Failure> {
+pub fn run(id: &str) -> anyhow::Result<()> {
     detach();
     let stop = Arc::new(AtomicBool::new(false));
     let unheard = Arc::new(AtomicBool::new(false));
@@ -21,10 +23,9 @@ pub fn run(id: &str) -> Result<(), Failure> {
         .into_iter()
         .try_for_each(|s| listen(s, &unheard))
         .and_then(|()| listen(SIGTERM, &stop))
-        .map_err(|e| {
-            Failure::failed(format!("the guard cannot handle signals: {e}"), "nothing is applied without a guard")
-        })?;
+        .context(Failure::failed("the guard cannot handle signals", "nothing is applied without a guard"))?;
     // Exit status 3 tells systemd not to restart the guard: there is nothing to guard.
-    watch(&Live::default(), id, &stop)
-        .map_err(|e| Failure::new(Code::NotGuarding, e, "the guard is started by `portcullis apply`"))
+    watch(&Live::default(), id, &stop).map_err(|e| {
+        Failure::new(Code::NotGuarding, e.to_string(), "the guard is started by `portcullis apply`").into()
+    })
 }

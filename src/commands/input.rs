@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, note, reason};
+use anyhow::Context as _;
+
+use super::{Failure, note};
 use crate::cli::Input;
 use crate::host::live::Live;
 use crate::host::{Host, Rights};
@@ -13,7 +15,7 @@ use crate::observe::live::observe;
 use crate::trial::{Refusal, half_saved};
 
 /// The view of the named files; without any, of the live host.
-pub fn any(input: &Input) -> Result<View, Failure> {
+pub fn any(input: &Input) -> anyhow::Result<View> {
     if input.files.is_empty() && input.ipv4.is_empty() && input.ipv6.is_empty() {
         let host = Live::default();
         if host.rights() == Rights::RootElsewhere {
@@ -24,7 +26,8 @@ pub fn any(input: &Input) -> Result<View, Failure> {
                 Code::NotRoot,
                 "only root can read this host's firewall",
                 "run it with sudo, or name files with the output of iptables-save, ip6tables-save and rpcinfo -p",
-            ));
+            )
+            .into());
         }
         let mut view = observe(&host);
         view.diagnostics.extend(half_saved(&host).map(Diagnostic::whole));
@@ -35,12 +38,12 @@ pub fn any(input: &Input) -> Result<View, Failure> {
 
 /// Reads captured files into one view. The format of each is detected from its content; its family too, unless an
 /// option names it. Fails if a file cannot be read, or if none contains anything usable.
-pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<View, Failure> {
+pub fn view(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> anyhow::Result<View> {
     view_of(&texts(files, ipv4, ipv6)?)
 }
 
 /// The texts of captured files. Fails if one cannot be read.
-pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Vec<capture::Input>, Failure> {
+pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> anyhow::Result<Vec<capture::Input>> {
     let mut inputs = Vec::new();
     for (paths, family) in [(files, None), (ipv4, Some(Family::V4)), (ipv6, Some(Family::V6))] {
         for path in paths {
@@ -51,18 +54,18 @@ pub fn texts(files: &[PathBuf], ipv4: &[PathBuf], ipv6: &[PathBuf]) -> Result<Ve
 }
 
 /// The view of these texts; fails if none contains anything usable.
-pub fn view_of(inputs: &[capture::Input]) -> Result<View, Failure> {
+pub fn view_of(inputs: &[capture::Input]) -> anyhow::Result<View> {
     let mut view = captured(inputs);
     // Dates are judged as of now, unless another instant is given.
     view.at = Live::default().now().wall;
     if is_empty(&view) {
-        return Err(unusable(&view));
+        return Err(unusable(&view).into());
     }
     Ok(view)
 }
 
 /// Fails if a host was asked for its rules and none could be read: nothing is then known about who gets in.
-pub fn require_rules(view: &View) -> Result<(), Failure> {
+pub fn require_rules(view: &View) -> anyhow::Result<()> {
     let unread: Vec<String> = Family::BOTH
         .iter()
         .filter_map(|f| Some(format!("{}: {}", f.label(), view.unread[f.index()].as_ref()?)))
@@ -74,7 +77,8 @@ pub fn require_rules(view: &View) -> Result<(), Failure> {
         Code::Unreadable,
         format!("the rules of this host could not be read ({})", unread.join("; ")),
         "check that iptables-save and ip6tables-save work for root here; until then it is not known who gets in",
-    ))
+    )
+    .into())
 }
 
 /// Prints the remarks of a view to standard error, one per line.
@@ -114,24 +118,22 @@ fn unusable(view: &View) -> Failure {
 }
 
 /// The text of a file; `-` is standard input.
-pub fn text_of(file: &Path) -> Result<String, Failure> {
+pub fn text_of(file: &Path) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut bytes).map(|_| ())
     } else {
         std::fs::read(file).map(|b| bytes = b)
     };
-    read.map_err(|e| {
-        Failure::failed(
-            format!("cannot read {}: {}", file.display(), reason(&e)),
-            "name a readable file, or - for standard input",
-        )
+    read.with_context(|| {
+        Failure::failed(format!("cannot read {}", file.display()), "name a readable file, or - for standard input")
     })?;
     if is_binary(&bytes) {
         return Err(Failure::failed(
             format!("{} is a binary file", file.display()),
             "give the text that iptables-save prints",
-        ));
+        )
+        .into());
     }
     // Copies only if the bytes are not UTF-8: listings can be long.
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))

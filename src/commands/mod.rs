@@ -22,6 +22,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
+use thiserror::Error;
 
 use crate::cli::{Cli, Command};
 use crate::host::live::misplaced;
@@ -29,8 +30,10 @@ use crate::model::Code;
 use crate::trial::Refusal;
 use say::{json_line, note, print, print_exact, reason};
 
-/// What went wrong, and what to do about it.
-#[derive(Debug)]
+/// What went wrong, and what to do about it. As the context of another error it says what was tried; that error
+/// follows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{what}")]
 pub struct Failure {
     /// The kind of failure; JSON's word and the exit code follow from it (the README lists all).
     pub code: Code,
@@ -52,24 +55,31 @@ impl Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(r: Refusal) -> Self {
-        Self::new(r.code, r.what, r.hint)
+impl From<&anyhow::Error> for Failure {
+    /// One sentence of the error and its causes, with the code and the hint of whoever knew them.
+    fn from(e: &anyhow::Error) -> Self {
+        let what = e.chain().map(|c| c.downcast_ref().map_or_else(|| c.to_string(), reason));
+        let what = what.collect::<Vec<_>>().join(": ");
+        match (e.downcast_ref::<Self>(), e.downcast_ref::<Refusal>()) {
+            (Some(f), _) => Self::new(f.code, what, &f.hint),
+            (None, Some(r)) => Self::new(r.code, what, &r.hint),
+            (None, None) => Self::failed(what, "`portcullis --help` lists the commands and their options"),
+        }
     }
 }
 
 /// Asks on the terminal; without a terminal it refuses and names the option that answers in advance.
-fn confirm(question: &str, option: &str) -> Result<(), Failure> {
+fn confirm(question: &str, option: &str) -> anyhow::Result<()> {
     match answer(&format!("{question} [yes/no]"), option)?.as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(declined()),
+        _ => Err(declined().into()),
     }
 }
 
 /// The operator's answer on the terminal, in lower case.
-fn answer(question: &str, option: &str) -> Result<String, Failure> {
+fn answer(question: &str, option: &str) -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Code::NoTerminal, "there is no terminal to ask on", format!("say {option}")));
+        return Err(Failure::new(Code::NoTerminal, "there is no terminal to ask on", format!("say {option}")).into());
     }
     say::ask(question);
     let mut answer = String::new();
@@ -88,14 +98,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(e) => match usage::failure(&e) {
-            Some(f) => return finish(Err(f), usage::wants_json(&args)),
+            Some(f) => return finish(Err(f.into()), usage::wants_json(&args)),
             None => return finish(print(&e.render().to_string()), false),
         },
     };
     let json = cli.command.as_ref().is_some_and(Command::wants_json);
     if let Some((var, path)) = misplaced() {
         let what = format!("{var} is {:?}, which is not an absolute path", path.display().to_string());
-        return finish(Err(Failure::failed(what, "set an absolute path, or unset the variable")), json);
+        return finish(Err(Failure::failed(what, "set an absolute path, or unset the variable").into()), json);
     }
     let Some(command) = cli.command else { return finish(cockpit::on(&cli.input), false) };
     let done = match command {
@@ -123,12 +133,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Prints the error with its hint on standard error, and returns the exit code.
-fn finish(done: Result<(), Failure>, json: bool) -> ExitCode {
+fn finish(done: anyhow::Result<()>, json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(f) => {
-            say::failure(&f, json);
-            ExitCode::from(f.code.exit())
+        Err(e) => {
+            let failure = Failure::from(&e);
+            say::failure(&failure, json);
+            ExitCode::from(failure.code.exit())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, input, json_line, note, print, print_exact};
+use super::{input, json_line, note, print, print_exact};
 use crate::analyse::{Analysis, Because, Exposure, Judged, Reach, Report};
 use crate::cli::ReportArgs;
 use crate::host::{Host, live::Live};
@@ -15,7 +15,7 @@ use crate::trial;
 const MAX_REASONS: usize = 40;
 
 /// Reports everything that can be reached.
-pub fn run(args: &ReportArgs) -> Result<(), Failure> {
+pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
     let host = Live::default();
     let begun = host.now().boot;
     let view = input::any(&args.input)?;

@@ -10,7 +10,7 @@ use crate::trial::save::{Mode, Preview, prepare, preview, save};
 use crate::trial::{Refusal, usual_mode};
 
 /// Writes the rules that boot loads, after showing the difference.
-pub fn run(args: SaveArgs) -> Result<(), Failure> {
+pub fn run(args: SaveArgs) -> anyhow::Result<()> {
     let host = Live::default();
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()).into());
@@ -46,7 +46,7 @@ pub fn run(args: SaveArgs) -> Result<(), Failure> {
 }
 
 /// Prints the difference, and what boot does with the files.
-fn show(what: &Preview) -> Result<(), Failure> {
+fn show(what: &Preview) -> anyhow::Result<()> {
     for f in &what.files {
         if f.diff.is_empty() {
             print(&format!("{}: no difference\n", f.path.display()))?;
@@ -80,7 +80,7 @@ fn json_of(what: &Preview, written: bool, done: &[String]) -> Value {
     })
 }
 
-fn ask_for_mode(usual: Mode) -> Result<Mode, Failure> {
+fn ask_for_mode(usual: Mode) -> anyhow::Result<Mode> {
     let mut modes = Mode::ALL;
     modes.sort_by_key(|m| *m != usual);
     let offered = modes.map(|m| match m {
@@ -93,6 +93,6 @@ fn ask_for_mode(usual: Mode) -> Result<Mode, Failure> {
         "a" | "all" => Ok(Mode::All),
         "u" | "unmanaged" => Ok(Mode::Unmanaged),
         "o" | "ours" => Ok(Mode::Ours),
-        _ => Err(Failure { hint: "answer ours, unmanaged or all to go on".into(), ..declined() }),
+        _ => Err(Failure { hint: "answer ours, unmanaged or all to go on".into(), ..declined() }.into()),
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use anyhow::Context as _;
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 use textwrap::{WordSeparator, WordSplitter};
@@ -14,7 +15,7 @@ use super::Failure;
 use crate::model::{clean, clean_lines};
 
 /// Prints an answer for people, wrapped to their terminal. A reader that has gone away (`| head`) is not an error.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     write(&wrapped(clean_lines(text), io::stdout()))
 }
 
@@ -45,7 +46,7 @@ fn wrap(text: &str, columns: usize) -> String {
 }
 
 /// Prints an answer that other programs read as it is (scripts, dumps, JSON); it is only cleaned for a terminal.
-pub fn print_exact(text: &str) -> Result<(), Failure> {
+pub fn print_exact(text: &str) -> anyhow::Result<()> {
     if io::stdout().is_terminal() { print(text) } else { write(text) }
 }
 
@@ -68,13 +69,12 @@ pub fn json_line(value: &Value) -> String {
     out
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+fn write(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(
-            format!("the output could not be written: {}", reason(&e)),
-            "check the disk or the pipe",
-        )),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(e).context(Failure::failed("the output could not be written", "check the disk or the pipe"))
+        }
         _ => Ok(()),
     }
 }
@@ -140,7 +140,7 @@ mod tests {
             );
         }
         let refusal = Refusal::new(Code::Lockout, "what", "hint");
-        assert_eq!(error_json(&Failure::from(refusal))["error"]["code"], "lockout");
+        assert_eq!(error_json(&Failure::from(&refusal.into()))["error"]["code"], "lockout");
     }
 
     #[test]
@@ -152,6 +152,17 @@ mod tests {
             "short\n  warning: the port\n    111/tcp is open\nhttps://example.org/a/path/that/is/longer\n\n"
         );
         assert_eq!(wrap(text, 80), text);
+    }
+
+    #[test]
+    fn what_was_tried_comes_before_its_cause_and_keeps_code_and_hint() {
+        let lost = io::Error::from_raw_os_error(2);
+        let failed = Err::<(), _>(lost).context(Failure::new(Code::Unreadable, "cannot read it", "name a file"));
+        let said = Failure::from(&failed.unwrap_err());
+        assert_eq!(said, Failure::new(Code::Unreadable, "cannot read it: no such file or directory", "name a file"));
+        let deep = Err::<(), _>(Refusal::new(Code::Pending, "a trial is pending", "end it")).context("not saved");
+        let said = Failure::from(&deep.unwrap_err());
+        assert_eq!(said, Failure::new(Code::Pending, "not saved: a trial is pending", "end it"));
     }
 
     #[test]

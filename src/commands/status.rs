@@ -22,7 +22,7 @@ const UNREAD_HINT: &str =
     "`portcullis report` says why; until they can be read it is not known whether they contain a trial";
 
 /// Shows the pending trial or how the last one ended, and whether the kept plan is in force. Returns the exit code.
-pub fn run(as_json: bool) -> Result<u8, Failure> {
+pub fn run(as_json: bool) -> anyhow::Result<u8> {
     let host = Live::default();
     // A trial's files are readable only by root: to other users there would seem to be none.
     if !host.is_root() {
@@ -37,7 +37,7 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
         print(&(text_of(&status, &enforced) + &warning))?;
     }
     if status.unread.contains(&Family::V4) && (status.unread.contains(&Family::V6) || !has_ipv6(&host)) {
-        return Err(Failure::new(Code::Unreadable, "the rules of this host could not be read", UNREAD_HINT));
+        return Err(Failure::new(Code::Unreadable, "the rules of this host could not be read", UNREAD_HINT).into());
     }
     Ok(exit_of(&enforced))
 }

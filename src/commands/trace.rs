@@ -12,7 +12,7 @@ use crate::cli::TraceArgs;
 use crate::model::{Family, Proto, View, tcp_flags};
 
 /// Answers about one packet, or about one per line.
-pub fn run(args: &TraceArgs) -> Result<(), Failure> {
+pub fn run(args: &TraceArgs) -> anyhow::Result<()> {
     let at = args
         .at
         .as_deref()
@@ -29,13 +29,13 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         return many(&analysis, &view, file);
     }
     let (Some(proto), Some(src)) = (&args.proto, args.src) else {
-        return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE"));
+        return Err(Failure::failed("no packet was given", "say --proto and --src, or --packets FILE").into());
     };
     let proto = Proto::parse(proto).ok_or_else(|| {
         Failure::failed(format!("{proto} is not a protocol"), "say tcp, udp, icmp or a number from 1 to 255")
     })?;
     if !proto.has_ports() && (args.dport.is_some() || args.sport.is_some()) {
-        return Err(Failure::failed(format!("{proto} has no ports"), "leave --dport and --sport out"));
+        return Err(Failure::failed(format!("{proto} has no ports"), "leave --dport and --sport out").into());
     }
     let packet = Packet {
         src,
@@ -52,10 +52,11 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         return Err(Failure::failed(
             "the packet's addresses belong to different families",
             "give two IPv4 or two IPv6 addresses",
-        ));
+        )
+        .into());
     }
     if let Some(failure) = without_rules(&view, packet.family()) {
-        return Err(failure);
+        return Err(failure.into());
     }
     let answer = analysis.trace(&packet);
     if args.json {
@@ -86,7 +87,7 @@ fn without_rules(view: &View, family: Family) -> Option<Failure> {
 
 /// Reads one JSON object per line and prints one per line, in order. A bad line gets an answer too, and makes the
 /// command fail at the end, as does a packet of a family whose rules are not known.
-fn many(analysis: &Analysis, view: &View, file: &Path) -> Result<(), Failure> {
+fn many(analysis: &Analysis, view: &View, file: &Path) -> anyhow::Result<()> {
     let text = input::text_of(file)?;
     let mut out = String::new();
     let mut bad = Vec::new();
@@ -106,11 +107,12 @@ fn many(analysis: &Analysis, view: &View, file: &Path) -> Result<(), Failure> {
     }
     print_exact(&out)?;
     match bad.as_slice() {
-        [] => unknown.map_or(Ok(()), Err),
+        [] => unknown.map_or(Ok(()), |f| Err(f.into())),
         [line, ..] => Err(Failure::failed(
             format!("{} of the packets could not be read, the first on line {line}", bad.len()),
             "a line is a JSON object like {\"proto\":\"tcp\",\"src\":\"192.0.2.1\",\"dport\":111}",
-        )),
+        )
+        .into()),
     }
 }
 

@@ -105,14 +105,16 @@ impl Output {
 }
 
 /// Why a tool gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
     /// It is in none of the fixed directories.
+    #[error("{tool} is not installed{}", in_package(tool))]
     Missing {
         /// Tool.
         tool: String,
     },
     /// It did not exit in time and was killed.
+    #[error("{tool} did not answer within {} s", after.as_secs())]
     TimedOut {
         /// Tool.
         tool: String,
@@ -120,6 +122,7 @@ pub enum ToolError {
         after: Duration,
     },
     /// It could not be started or read.
+    #[error("{tool} could not be run: {why}")]
     Broken {
         /// Tool.
         tool: String,
@@ -128,17 +131,8 @@ pub enum ToolError {
     },
 }
 
-impl std::fmt::Display for ToolError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing { tool } => match package_of(tool) {
-                Some(p) => write!(f, "{tool} is not installed (Debian package {p})"),
-                None => write!(f, "{tool} is not installed"),
-            },
-            Self::TimedOut { tool, after } => write!(f, "{tool} did not answer within {} s", after.as_secs()),
-            Self::Broken { tool, why } => write!(f, "{tool} could not be run: {why}"),
-        }
-    }
+fn in_package(tool: &str) -> String {
+    package_of(tool).map_or_else(String::new, |p| format!(" (Debian package {p})"))
 }
 
 /// The Debian package of a tool that we use.

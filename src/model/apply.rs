@@ -4,7 +4,8 @@ use super::spec::is_extension;
 use super::{Chain, Family, Policy, Rule, Ruleset, Table, Target};
 
 /// Why a table of a restore script was refused; that table is unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
 pub struct ApplyError {
     /// Line of the script, counted from 1.
     pub line: usize,

@@ -15,7 +15,8 @@ pub enum DiagnosticKind {
 }
 
 /// One remark about an input: readers never fail, they report what they left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{}", self.placed())]
 pub struct Diagnostic {
     /// The file or tool that the text came from; empty if the reader does not know.
     pub file: String,

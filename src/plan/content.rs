@@ -6,7 +6,8 @@ use crate::analyse::Analysis;
 use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
 
 /// Why a plan cannot be put on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
 pub struct PlanError {
     /// One sentence.
     pub what: String,

@@ -34,11 +34,13 @@ pub struct Part {
 }
 
 /// Why a file is none of ours to load.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPart {
     /// It was written during a trial: its dates, not the operator, say what holds.
+    #[error("it holds the dates of a trial")]
     Dated,
     /// It holds something that we do not write.
+    #[error("it holds something that portcullis did not write: {0}")]
     Foreign(String),
 }
 

@@ -216,9 +216,13 @@ fn refill(
         Ok(()) => return Refill::Taken,
         // Nothing else of ours would get the lock either.
         Err(Failed::Locked(why)) => return Refill::Failed(why),
-        Err(Failed::Unknown(_)) if kernel::check(host, change, script, ONE_READING).is_ok() => return Refill::Taken,
-        Err(failed) => String::from(failed),
+        Err(failed) => failed,
     };
+    // Of a tool that did not answer only a reading tells what it did.
+    if matches!(why, Failed::Unknown(_)) && kernel::check(host, change, script, ONE_READING).is_ok() {
+        return Refill::Taken;
+    }
+    let why = String::from(why);
     fall_back(host, &record.id, change, why, who.tries())
 }
 

@@ -400,8 +400,10 @@ fn rehearsed(
             format!("the change cannot be rehearsed: {why}"),
             "nothing was changed; --without-rehearsal goes on without",
         ),
-        Failed::Ours(why) if fuse.is_some() && fuse_is_missing(host) => no_fuse(&why),
         Failed::Ours(why) => {
+            if fuse.is_some() && fuse_is_missing(host) {
+                return no_fuse(&why);
+            }
             Refusal::new(Code::Rehearsal, format!("the rehearsal failed: {why}"), "nothing was changed on this host")
         }
     })

@@ -78,20 +78,33 @@ fn word(home: Home) -> &'static str {
     }
 }
 
+/// Why there is nothing to watch over.
+#[derive(Debug, thiserror::Error)]
+pub enum NothingToWatch {
+    /// No file tells of the trial.
+    #[error("there is no trial {0}")]
+    NoTrial(String),
+    /// It is not this namespace's, or not of this boot.
+    #[error("trial {0} was begun in another network namespace or before the last boot")]
+    Elsewhere(String),
+    /// The guard cannot say who it is.
+    #[error(transparent)]
+    Word(#[from] serde_json::Error),
+}
+
 /// Watches over one trial until it is kept or reverted. `stop`: revert now (SIGTERM, shutdown).
-/// The error is one sentence, for a trial that is not there.
-pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), String> {
+pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), NothingToWatch> {
     let (pid, started) = host.me();
     let me = Who { pid, started };
-    let mut trial = record::load(host).filter(|r| r.id == id).ok_or_else(|| format!("there is no trial {id}"))?;
+    let mut trial = record::load(host).filter(|r| r.id == id).ok_or_else(|| NothingToWatch::NoTrial(id.to_owned()))?;
     if !trial.is_here(host) {
-        return Err(format!("trial {id} was begun in another network namespace or before the last boot"));
+        return Err(NothingToWatch::Elsewhere(id.to_owned()));
     }
     if other_guard(host, &trial, me) {
         return Ok(());
     }
     let again = trial.guard.is_some();
-    let word = serde_json::to_vec(&me).map_err(|e| e.to_string())?;
+    let word = serde_json::to_vec(&me)?;
     if let Err(e) = host.write(&file(host, id), &word, 0o600) {
         // Nobody relies on a guard that was not heard; but one that was started again has a trial to end.
         host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));

@@ -28,22 +28,23 @@ pub fn back_mark(id: &str) -> String {
 }
 
 /// Why a restore did not come through.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// Somebody held the xtables lock all the time: nothing was changed.
+    #[error("{0}")]
     Locked(String),
     /// The tool refused: nothing was changed.
+    #[error("{0}")]
     Refused(String),
     /// It did not answer in time or was killed: it may have changed everything before that.
+    #[error("{0}")]
     Unknown(String),
 }
 
 impl From<Failed> for String {
     /// One sentence.
     fn from(failed: Failed) -> Self {
-        match failed {
-            Failed::Locked(why) | Failed::Refused(why) | Failed::Unknown(why) => why,
-        }
+        failed.to_string()
     }
 }
 
@@ -117,22 +118,23 @@ pub fn is_undisturbed(host: &dyn Tools, change: &FamilyChange, limit: Duration) 
 }
 
 /// Why a script of ours may not hold.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Doubt {
     /// It was not taken: the kernel is as it was.
+    #[error("{0}")]
     Refused(String),
     /// The tool took it; no reading that shows the table whole could be had. It stands all the same.
+    #[error("{0}")]
     Unseen(String),
     /// The tool took it, and the fresh reading shows something else.
+    #[error("{0}")]
     Differs(String),
 }
 
 impl From<Doubt> for String {
     /// One sentence.
     fn from(doubt: Doubt) -> Self {
-        match doubt {
-            Doubt::Refused(why) | Doubt::Unseen(why) | Doubt::Differs(why) => why,
-        }
+        doubt.to_string()
     }
 }
 

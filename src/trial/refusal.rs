@@ -7,7 +7,8 @@ use crate::model::Code;
 use crate::model::trial::State;
 
 /// A refusal or a failure: one sentence and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
 pub struct Refusal {
     /// What it is; JSON's word and the exit code come from it.
     pub code: Code,

@@ -85,11 +85,13 @@ fn table_of(text: &str, name: &str) -> String {
 }
 
 /// Why a rehearsal ended early.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
     /// No namespace can be had.
+    #[error("{0}")]
     NoPlace(String),
     /// Our change does not do there what it should.
+    #[error("{0}")]
     Ours(String),
 }
 
