@@ -361,10 +361,10 @@ mod tests {
         put(&path, 0o640);
         let set = |name: &str, value: &[u8]| rustix::fs::setxattr(&path, name, value, XattrFlags::empty());
         if set("user.owner", b"ops").is_err() {
-            // No file system for it under this directory: the tests on real files say so loudly.
+            // This file system has no such attributes: the tests on real files report that.
             return;
         }
-        // A label as SELinux has it; without that module root may set any.
+        // An SELinux label; without SELinux root may set any.
         let labelled = set("security.selinux", b"system_u:object_r:system_conf_t:s0\0").is_ok();
         Live::default().rewrite(&path, b"new", 0o640).unwrap();
         let get = |name: &str| listed(|buffer| rustix::fs::getxattr(&path, name, buffer)).unwrap_or_default();
