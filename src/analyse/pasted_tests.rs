@@ -157,3 +157,50 @@ fn a_packet_that_is_not_judged_is_said_to_be_one() {
     let icmp = Analysis::new(&paste(open)).trace(&Packet::new([192, 0, 2, 7].into(), Proto::ICMP, None));
     assert!(icmp.assumed.iter().any(|a| a.contains("echo request")));
 }
+
+#[test]
+fn what_rejects_at_the_latest_is_not_called_a_drop() {
+    let text = "-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N flood\n-A INPUT -p tcp --syn -j flood\n\
+        -A INPUT -m recent --rcheck --seconds 60 --name bad --rsource -j DROP\n-A INPUT -p tcp -j REJECT\n\
+        -A flood -m limit --limit 25/sec -j RETURN\n-A flood -j DROP\n";
+    let t = ask(text, 22);
+    assert_eq!(t.verdict, Verdict::Reject, "{t:#?}");
+    assert!(t.why.starts_with("closed: reject, INPUT rule 3 at the latest"), "{}", t.why);
+    assert_eq!(t.rule.and_then(|r| r.rule), Some(3));
+    assert_eq!(ask(&text.replace("REJECT", "DROP"), 22).verdict, Verdict::Drop);
+}
+
+/// Docker's published port; only a network is let in by the interface that is named.
+const PUBLISHED: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+    -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+    -A DOCKER -i docker0 -j RETURN\n\
+    -A DOCKER ! -i docker0 -p tcp -m tcp --dport 6379 -j DNAT --to-destination 172.17.0.3:6379\nCOMMIT\n\
+    *filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n\
+    -A FORWARD -d 172.17.0.3/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 6379 -j ACCEPT\nGUARD\nCOMMIT\n";
+
+#[test]
+fn one_rule_says_what_is_open_to_anyone() {
+    let open = |guard: &str| {
+        let view = paste(&PUBLISHED.replace("GUARD\n", guard));
+        let report = Analysis::new(&view).report();
+        let x = report.endpoints.iter().find(|j| j.endpoint.port == 6379).unwrap().exposure[0].clone().unwrap();
+        x.lets_all_in()
+    };
+    assert!(open(""), "what containers meet on their own bridge does not hide it");
+    assert!(!open("-A DOCKER-USER ! -s 192.168.7.0/24 -i ens3 -j DROP\n"), "the bridge alone is not anyone");
+    assert!(open("-A DOCKER-USER -s 198.51.100.66/32 -j DROP\n"), "all but one are anyone");
+    assert!(!open("-A DOCKER-USER ! -s 192.168.7.0/24 -j DROP\n"));
+}
+
+#[test]
+fn a_stranger_does_not_come_by_a_bridge_of_guests() {
+    let text =
+        GUESTS.replace(":OUTPUT ACCEPT [0:0]\n", ":OUTPUT ACCEPT [0:0]\n-A FORWARD -i virbr0 -o virbr0 -j ACCEPT\n");
+    let from = |src: &str| {
+        let p = Packet::new(src.parse().unwrap(), Proto::TCP, Some(22));
+        let p = Packet { dst: Some([192, 168, 130, 5].into()), ..p };
+        Analysis::new(&paste(&text)).trace(&p).verdict
+    };
+    assert_eq!(from("198.51.100.7"), Verdict::Reject);
+    assert_eq!(from("192.168.130.9"), Verdict::Depends, "who says by what it comes");
+}

@@ -74,6 +74,7 @@ fn endpoint(j: &Judged) -> Value {
         "port": e.port, "listens": listens, "devices": e.devices, "listening": e.listening,
         "owner": e.owner.map(crate::analyse::Manager::label),
         "process": e.process, "nat_to": nat, "moves": e.moves,
+        "open_to_anyone": j.exposure.iter().flatten().any(Exposure::lets_all_in),
         "exposure": {"ipv4": exposure(j.exposure[0].as_ref()), "ipv6": exposure(j.exposure[1].as_ref())},
     })
 }
@@ -85,6 +86,7 @@ fn exposure(x: Option<&Exposure>) -> Value {
         x.by_interface.iter().map(|(name, r)| (name.clone(), Value::Object(reach(r)))).collect();
     v.insert("why".to_owned(), json!(reasons(&x.because)));
     v.insert("by_interface".to_owned(), Value::Object(by));
+    v.insert("open_to_anyone".to_owned(), json!(x.lets_all_in()));
     Value::Object(v)
 }
 
@@ -152,6 +154,17 @@ fn as_text(view: &View, r: &Report, diagnostics: &[Diagnostic]) -> String {
                 );
             }
         }
+    }
+    let open: Vec<String> = r
+        .endpoints
+        .iter()
+        .filter(|j| j.exposure.iter().flatten().any(Exposure::lets_all_in))
+        .map(|j| format!("{}/{}", j.endpoint.port, j.endpoint.proto))
+        .collect();
+    if !r.endpoints.is_empty() {
+        let not = if r.left_out > 0 { format!(", {} more are not judged", r.left_out) } else { String::new() };
+        let which = if open.is_empty() { String::new() } else { format!(": {}", open.join(", ")) };
+        let _ = writeln!(out, "open to anyone: {} of {}{not}{which}", open.len(), r.endpoints.len());
     }
     if r.endpoints.is_empty() {
         out.push_str("no endpoint is known: no RPC service, no socket, no port that a rule names\n");

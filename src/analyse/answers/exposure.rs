@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::analyse::answers::engine::Engine;
-use crate::analyse::answers::reach::{Because, Exposure, Reach};
+use crate::analyse::answers::reach::{Because, Exposure, Reach, anyone};
 use crate::analyse::answers::reasons::reasons;
 use crate::analyse::inventory::endpoint::Endpoint;
 use crate::analyse::packets::cell::{Cell, Rest, port, split_all};
 use crate::analyse::packets::test::Test;
 use crate::analyse::surroundings::addresses::loopback;
-use crate::analyse::surroundings::interfaces::InterfaceSet;
+use crate::analyse::surroundings::bridges::of_containers;
+use crate::analyse::surroundings::interfaces::{InterfaceSet, OTHERS};
 use crate::analyse::walk::chains::Walk;
 use crate::analyse::walk::hooks::{self, Bound};
 use crate::analyse::walk::outcomes::End;
@@ -34,6 +35,8 @@ impl Engine<'_> {
                     rule: None,
                 }],
                 by_interface: BTreeMap::new(),
+                anyone: false,
+                anyone_by: Vec::new(),
             })
         };
         if !e.listening {
@@ -55,6 +58,7 @@ impl Engine<'_> {
         self.without_listener(&mut walk, e);
         let others: Vec<&OtherFilter> = view.other_filters.iter().filter(|o| o.family == family).collect();
         let other = (!others.is_empty()).then(|| others.iter().any(|o| o.rewrites));
+        let by_interface = self.by_interface(&walk, &iif, other);
         let reach = Reach::of(family, walk.out.ends.iter()).under(other);
         let mut because = reasons(&walk, &reach, e, other.is_some());
         // One that may rewrite comes first: it concerns what these rules block, too.
@@ -64,8 +68,21 @@ impl Engine<'_> {
             let text = format!("{} also filters{}", o.what, if o.rewrites { " and may rewrite packets" } else { "" });
             because.insert(0, Because { set: reach.depends.clone(), outcome: Verdict::Depends, text, rule: None });
         }
-        let by_interface = self.by_interface(&walk, &iif, other);
-        Some(Exposure { reach, because, by_interface })
+        let anyone_by = self.anyone_by(&by_interface);
+        let anyone = !anyone_by.is_empty() || by_interface.is_empty() && anyone(&reach.accepted);
+        Some(Exposure { reach, because, by_interface, anyone, anyone_by })
+    }
+
+    /// The interfaces by which anyone gets in, where they differ. By a bridge of containers come those behind it.
+    /// Interfaces that no rule names may not be there: where one that is named keeps strangers out, it leads outside.
+    fn anyone_by(&self, by: &BTreeMap<String, Reach>) -> Vec<String> {
+        let containers = of_containers(self.world.rules);
+        let outside = || by.iter().filter(|(name, _)| !containers(name));
+        let guarded = outside().any(|(name, r)| name != OTHERS && !anyone(&r.accepted));
+        outside()
+            .filter(|(name, r)| anyone(&r.accepted) && !(guarded && *name == OTHERS))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Packets that come to the host where no socket waits for them are not let in: behind NAT, which may not concern

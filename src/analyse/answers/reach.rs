@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::analyse::surroundings::addresses::net_set;
 use crate::analyse::surroundings::interfaces::{OTHERS, in_words};
 use crate::analyse::walk::outcomes::End;
 use crate::analyse::walk::verdict::{RuleRef, Verdict};
@@ -41,6 +42,32 @@ pub struct Exposure {
     pub because: Vec<Because>,
     /// Interface by interface, only where they differ.
     pub by_interface: BTreeMap<String, Reach>,
+    /// Anyone gets in, by one interface at least that leads to others than containers.
+    pub anyone: bool,
+    /// By which, where interfaces differ.
+    pub anyone_by: Vec<String>,
+}
+
+/// Whether so many senders are as good as anyone: three quarters of the addresses used in public, whatever single ones
+/// are banned.
+pub fn anyone(accepted: &AddrSet) -> bool {
+    let family = accepted.family();
+    let reserved: &[&str] = match family {
+        Family::V4 => &[
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "224.0.0.0/3",
+        ],
+        Family::V6 => &["::/3", "4000::/2", "8000::/1"],
+    };
+    let size = |set: &AddrSet| set.spans().map(|(from, to)| (to - from) as f64 + 1.0).sum::<f64>();
+    let public = reserved.iter().fold(AddrSet::full(family), |set, n| set.minus(&net_set(n, family)));
+    accepted.is_full() || size(&accepted.and(&public)) * 4.0 > size(&public) * 3.0
 }
 
 impl Exposure {
@@ -60,10 +87,17 @@ impl Exposure {
         Cow::Owned(Reach { blocked: accepted.or(&depends).complement(), accepted, depends })
     }
 
-    /// Whether everybody gets in by one interface at least. What two let in together, `widest`, may be everybody, and
-    /// yet neither lets everybody in.
+    /// Whether anyone gets in by one interface at least: the one rule for headlines, counts, findings and JSON. What
+    /// two let in together, `widest`, may be everybody, and yet neither lets everybody in.
     pub fn lets_all_in(&self) -> bool {
-        self.reach.accepted.is_full() || self.by_interface.values().any(|r| r.accepted.is_full())
+        self.anyone
+    }
+
+    /// By which interfaces anyone gets in, in words; `None` where it is by all.
+    pub fn anyone_by_in_words(&self) -> Option<String> {
+        let open: Vec<&str> = self.anyone_by.iter().map(String::as_str).collect();
+        let rest: Vec<&str> = self.by_interface.keys().map(String::as_str).filter(|n| !open.contains(n)).collect();
+        (!open.is_empty()).then(|| in_words(&open, &rest))
     }
 
     /// How a part of the senders fares by the interface that is most open to it.

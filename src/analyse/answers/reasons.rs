@@ -70,7 +70,15 @@ pub fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) ->
             Explained::Unsure(reason) => unsure.push(reason),
         }
     }
-    for e in walk.out.ends.iter().filter(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)) {
+    // What decides for most senders first, a side path behind it.
+    let mut closed: Vec<&End> =
+        walk.out.ends.iter().filter(|e| matches!(e.verdict, Verdict::Drop | Verdict::Reject)).collect();
+    let size = |e: &End| e.cell.src.spans().map(|(from, to)| (to - from) as f64 + 1.0).sum::<f64>();
+    closed.sort_by(|a, b| {
+        let side = |e: &End| e.cell.rest.doubt.chance;
+        side(a).cmp(&side(b)).then(size(b).total_cmp(&size(a)))
+    });
+    for e in closed {
         out.add(e.cell.src.and(&reach.blocked), e.verdict, &e.text, e.rule.as_ref());
     }
     for (set, text, rule) in unsure {

@@ -105,6 +105,9 @@ pub fn trace(engine: &Engine, packet: &Packet) -> Trace {
         })
         .collect();
     hooks::run(&mut walk, cells, bound);
+    if packet.interface.is_none() {
+        walk.out.keep_plausible();
+    }
     assumed.extend(remarks::meant(world, packet));
     remarks::assumed(&walk, &mut assumed);
     let not_judged = remarks::not_judged(world, packet);
@@ -171,9 +174,7 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option
                 first.rule.clone(),
             );
         }
-        let same = ends.iter().all(|e| e.verdict == first.verdict);
-        // Dropped or rejected, either way it does not get in.
-        return (if same { first.verdict } else { Verdict::Drop }, first.text.clone(), first.rule.clone());
+        return closed(walk, ends);
     }
     let all: Vec<&End> = ends.iter().collect();
     let reason = match explain(walk, &mut Passes::new(walk), first.cell.src.clone(), &all, other.is_some()) {
@@ -182,4 +183,30 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option
     };
     let (why, rule) = reason.map_or_else(Default::default, |r| (r.1, r.2));
     (Verdict::Depends, why, rule)
+}
+
+/// Why nobody of these gets in: what decides for ordinary packets by the interface that leads outside. What an earlier
+/// rule may do to them is said, and does not hide it.
+fn closed(walk: &Walk, ends: &[End]) -> (Verdict, String, Option<RuleRef>) {
+    let outer = walk.world.outer();
+    let unusual = |e: &&End| (e.cell.rest.doubt.chance, outer.is_some_and(|o| !e.cell.rest.iif.contains(o)));
+    let Some(main) = ends.iter().min_by_key(unusual) else {
+        return (Verdict::Depends, "the packet has no way".to_owned(), None);
+    };
+    let what = |e: &End| match &e.rule {
+        Some(RuleRef { chain, rule: Some(n), .. }) => format!("{chain} rule {n}"),
+        Some(RuleRef { chain, rule: None, .. }) => format!("{chain} policy"),
+        None => e.text.clone(),
+    };
+    let Some(other) = ends.iter().find(|e| e.verdict != main.verdict) else {
+        return (main.verdict, main.text.clone(), main.rule.clone());
+    };
+    let why = format!(
+        "closed: {}, {} at the latest; {} may {} it before",
+        main.verdict,
+        what(main),
+        what(other),
+        other.verdict
+    );
+    (main.verdict, why, main.rule.clone())
 }

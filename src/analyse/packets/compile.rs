@@ -16,6 +16,8 @@ pub struct Ready {
     pub tests: Vec<Test>,
     /// What beside them is not known.
     pub maybe: Option<String>,
+    /// Whether ordinary packets meet what is not known: those within a limit.
+    pub likely: bool,
     /// What then happens.
     pub target: Target,
     /// The ranges of addresses in the tests: what a look at them costs.
@@ -39,7 +41,13 @@ pub fn compile(world: &Surroundings, rule: &Rule, proto: Proto) -> Ready {
         match meaning(world, m, proto) {
             Sure(Test::Always(true)) => {}
             Sure(Test::Always(false)) => {
-                return Ready { tests: vec![Test::Always(false)], maybe: None, target: Target::None, weight: 0 };
+                return Ready {
+                    tests: vec![Test::Always(false)],
+                    maybe: None,
+                    likely: false,
+                    target: Target::None,
+                    weight: 0,
+                };
             }
             Sure(t) => tests.push(t),
             Unsure(why) => {
@@ -49,7 +57,8 @@ pub fn compile(world: &Surroundings, rule: &Rule, proto: Proto) -> Ready {
     }
     tests.sort_by_key(cost);
     let weight = tests.iter().map(Test::weight).sum();
-    Ready { tests, maybe, target: spec.target, weight }
+    let likely = spec.matches.iter().any(|m| matches!(m, Match::Unknown(words) if within_limit(words)));
+    Ready { tests, maybe, likely, target: spec.target, weight }
 }
 
 fn ports(set: &PortSet, not: bool) -> PortSet {
@@ -180,6 +189,12 @@ fn frame(world: &Surroundings, not: bool, kind: &str) -> Test {
     let place = |p, test| vec![Test::Placed(p), test];
     let told = [Place::Told, Place::Here, Place::Away].map(|p| place(p, Test::OrigDst(set.clone())));
     Test::OneOf(not, told.into_iter().chain([place(Place::Many, Test::Always(placed))]).collect())
+}
+
+/// Whether a condition holds for packets at an ordinary rate (iptables-extensions(8)).
+fn within_limit(words: &str) -> bool {
+    let says = |what: &[&str]| words.split_whitespace().any(|w| what.contains(&w));
+    !words.contains('!') && says(&["--limit", "--hashlimit-upto", "--hashlimit", "--connlimit-upto", "--quota"])
 }
 
 /// Ports are matched in protocols that have them only.

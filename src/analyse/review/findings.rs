@@ -10,7 +10,6 @@ use crate::analyse::review::finding::{Finding, FindingCode, Judged, MAX_NAMED};
 use crate::analyse::review::gaps::gaps;
 use crate::analyse::review::shadowed::Shadow;
 use crate::analyse::surroundings::addresses::bound;
-use crate::analyse::surroundings::bridges::of_containers;
 use crate::analyse::walk::verdict::Verdict;
 use crate::model::names::chains::is_ours;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
@@ -109,33 +108,17 @@ struct Host<'a> {
     view: &'a View,
     /// Addresses that are known to be the host's.
     own: [AddrSet; 2],
-    /// Which interfaces are bridges of containers.
-    containers: Vec<IsContainers>,
 }
-
-type IsContainers = Box<dyn Fn(&str) -> bool>;
 
 impl<'a> Host<'a> {
     fn of(view: &'a View) -> Self {
         let own = Family::BOTH.map(|f| view.local_addrs(f).unwrap_or_else(|| bound(view, f)));
-        let containers = Family::BOTH
-            .iter()
-            .filter_map(|f| view.rules(*f))
-            .map(|r| Box::new(of_containers(r)) as IsContainers)
-            .collect();
-        Self { view, own, containers }
+        Self { view, own }
     }
 
     /// Whether the address is known to be the host's: what NAT sends there passes INPUT.
     fn is_own(&self, addr: IpAddr) -> bool {
         addr.is_loopback() || self.own[Family::of(addr).index()].contains(addr)
-    }
-
-    /// Whether everybody gets in by some interface that is not a bridge of containers: Docker does not translate what
-    /// comes from there, so that it passes INPUT.
-    fn open_outside(&self, e: &Exposure) -> bool {
-        e.reach.accepted.is_full()
-            || e.by_interface.iter().any(|(name, r)| r.accepted.is_full() && !self.containers.iter().any(|c| c(name)))
     }
 }
 
@@ -145,6 +128,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     let [v4, v6] = &j.exposure;
     if let (Some(a), Some(b)) = (v4, v6)
         && filtered(a)
+        && !a.lets_all_in()
         && b.lets_all_in()
     {
         say(
@@ -156,7 +140,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
     let past = |f: &Family| {
         j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !host.is_own(*to))
-            && j.exposure[f.index()].as_ref().is_some_and(|e| host.open_outside(e))
+            && j.exposure[f.index()].as_ref().is_some_and(Exposure::lets_all_in)
     };
     let bypassed: Vec<&str> = Family::BOTH.iter().filter(|f| past(f)).map(|f| f.label()).collect();
     match j.endpoint.kind {
@@ -203,8 +187,13 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
 
 /// Where what is open is not so by every interface, those by which it is: a trusted network is not the Internet.
 fn only_on(open: &[&Exposure]) -> String {
-    let by: Option<Vec<String>> = open.iter().map(|e| e.ways().into_iter().next().map(|w| w.0)).collect();
+    let by = open.iter().map(|e| e.anyone_by_in_words()).collect::<Option<Vec<String>>>();
     by.and_then(|b| b.into_iter().next()).map_or_else(String::new, |names| format!(" on {names}"))
+}
+
+/// Whether rules keep strangers out.
+fn kept(e: &Exposure) -> bool {
+    filtered(e) && !e.lets_all_in()
 }
 
 /// Whether rules or a policy keep somebody out, not only that nothing listens there.
@@ -221,7 +210,7 @@ fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
         let Some(b) = b else { continue };
         for family in Family::BOTH {
             let (Some(x), Some(y)) = (&a.exposure[family.index()], &b.exposure[family.index()]) else { continue };
-            let (code, label, message) = match (filtered(x) && y.lets_all_in(), filtered(y) && x.lets_all_in()) {
+            let (code, label, message) = match (kept(x) && y.lets_all_in(), kept(y) && x.lets_all_in()) {
                 (true, _) => (FindingCode::UdpOpen, b.endpoint.label(), "is filtered on TCP but not on UDP"),
                 (_, true) => (FindingCode::TcpOpen, a.endpoint.label(), "is filtered on UDP but not on TCP"),
                 _ => continue,

@@ -106,12 +106,15 @@ fn anyone_reaches_an_rpc_service() {
         Analysis::new(v).report().warnings.into_iter().find(|w| w.code == FindingCode::RpcOpen).unwrap().message
     };
     assert!(
-        said(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048))
-            .starts_with("Anyone can reach this RPC service on virbr0.")
+        said(&one(&["-i eth0 -j ACCEPT", "-j DROP"], 20048)).starts_with("Anyone can reach this RPC service on eth0.")
     );
+    // Guests on their own bridge are not anyone.
+    check(&one(&["-i virbr0 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
+    // All but one who is banned are.
+    check(&one(&["-s 198.51.100.66 -j DROP"], 20048), "rpc-open", true);
     assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
     // What two interfaces let in together is not let in by either.
-    let halves = ["-i virbr0 -s 10.0.0.0/8 -j ACCEPT", "-i virbr0 -j DROP", "-i eth0 -s 10.0.0.0/8 -j DROP"];
+    let halves = ["-i virbr0 -s 0.0.0.0/1 -j ACCEPT", "-i virbr0 -j DROP", "-i eth0 -s 0.0.0.0/1 -j DROP"];
     check(&one(&halves, 20048), "rpc-open", false);
     check(&one(&[], 20048), "moves", false);
     check(&one(&[], 43211), "moves", true);
@@ -129,7 +132,8 @@ fn published_ports_that_bypass_input() {
         )
     };
     check(&to("172.17.0.2:9042", "-j ACCEPT"), "bypasses-input", true);
-    check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
+    check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", true);
+    check(&to("172.17.0.2:9042", "! -s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
     // Open by one interface is open; the bridge that is closed does not hide it.
     check(&to("172.17.0.2:9042", "-i virbr0 -j DROP"), "bypasses-input", true);
     // Guarded as advised: what containers send is not translated, and passes INPUT to Docker's proxy.

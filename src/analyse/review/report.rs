@@ -20,6 +20,8 @@ pub struct Report {
     pub shadowed: Vec<Shadow>,
     /// What was assumed because it was not known.
     pub assumptions: Vec<Diagnostic>,
+    /// Ports that rules name and that are too many to judge.
+    pub left_out: usize,
     /// What is not judged at all.
     pub not_judged: &'static [&'static str],
 }
@@ -47,7 +49,7 @@ pub const NOT_JUDGED: &[&str] = &[
 const MAX_NAMED: (usize, usize) = (256, 2_000_000);
 
 /// What is judged, and what is said about the rest.
-fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
+fn asked(view: &View) -> (Vec<Endpoint>, usize, Option<Diagnostic>) {
     let mut list = endpoints(view);
     let rules: usize = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(Ruleset::rule_count).sum();
     let most = MAX_NAMED.0.max(MAX_NAMED.1 / rules.max(1));
@@ -60,18 +62,19 @@ fn asked(view: &View) -> (Vec<Endpoint>, Option<Diagnostic>) {
         of the host too: then what listens is judged",
         list.last().map(Endpoint::label).unwrap_or_default(),
     )));
-    (list, left_out)
+    (list, named.saturating_sub(most), left_out)
 }
 
 /// What can be reached, not judged yet: for a screen that shows a large host before the answers are there.
 pub fn outline(view: &View) -> Report {
-    let (endpoints, left_out) = asked(view);
+    let (endpoints, left_out, said) = asked(view);
     let endpoints = endpoints.into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();
     Report {
         endpoints,
         warnings: Vec::new(),
         shadowed: Vec::new(),
-        assumptions: left_out.into_iter().collect(),
+        assumptions: said.into_iter().collect(),
+        left_out,
         not_judged: NOT_JUDGED,
     }
 }
@@ -80,7 +83,7 @@ pub fn outline(view: &View) -> Report {
 pub fn report(analysis: &Analysis) -> Report {
     let view = analysis.view();
     let engines = Family::BOTH.map(|f| analysis.engine(f));
-    let (asked, left_out) = asked(view);
+    let (asked, left_out, said) = asked(view);
     let judged: Vec<Judged> = asked
         .into_iter()
         .map(|endpoint| {
@@ -89,11 +92,11 @@ pub fn report(analysis: &Analysis) -> Report {
         })
         .collect();
     let assumptions =
-        engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).chain(left_out).collect();
+        engines.iter().flatten().flat_map(|e| e.world.assumptions()).map(Diagnostic::whole).chain(said).collect();
     let shadowed: Vec<Shadow> =
         Family::BOTH.iter().filter_map(|f| view.rules(*f)).flat_map(shadowed::shadowed).collect();
     let warnings = findings(analysis, &judged, &shadowed);
-    Report { endpoints: judged, warnings, shadowed, assumptions, not_judged: NOT_JUDGED }
+    Report { endpoints: judged, warnings, shadowed, assumptions, left_out, not_judged: NOT_JUDGED }
 }
 
 #[cfg(test)]
@@ -109,7 +112,7 @@ mod tests {
         let mut view = View::empty(Source::Capture, "text");
         view.v4 = Some(set);
         let shown = outline(&view);
-        assert_eq!(shown.endpoints.len(), 256);
+        assert_eq!((shown.endpoints.len(), shown.left_out), (256, 9_000 - 256));
         assert!(
             shown.assumptions.iter().any(|d| d.message.contains("name 9000 ports") && d.message.contains("256/tcp")),
             "{:?}",

@@ -48,6 +48,8 @@ pub struct Surroundings<'a> {
     pub dated: bool,
     /// ipsets that rules change as packets pass.
     pub changed_sets: HashSet<String>,
+    /// Bridges of containers, and the senders that can come by them: those of their own networks.
+    pub bridged: Vec<(u16, AddrSet)>,
     /// Routes, most specific first; `None` when not known.
     routes: Option<Vec<(Net, InterfaceSet)>>,
 }
@@ -138,6 +140,18 @@ impl<'a> Surroundings<'a> {
             list.sort_by_key(|(n, _)| std::cmp::Reverse(n.prefix()));
             list
         });
+        let containers = of_containers(rules);
+        let told = || near.iter().chain(&bridges).chain(&sent).filter(|(n, _)| n.mask != 0);
+        let bridged = ifaces
+            .outside()
+            .into_iter()
+            .filter(|i| containers(ifaces.show(*i)))
+            .filter_map(|i| {
+                let nets = told().filter(|(_, name)| *name == ifaces.show(i));
+                let mine = nets.filter_map(|(n, _)| AddrSet::from_net(*n)).reduce(|a, b| a.or(&b))?;
+                Some((i, if family == Family::V6 { mine.or(&link_local(family)) } else { mine }))
+            })
+            .collect();
         let rest = || rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
         let dated = rest().any(|r| r.has("--datestart") || r.has("--datestop"));
         let changed_sets =
@@ -159,6 +173,7 @@ impl<'a> Surroundings<'a> {
             beyond,
             dated,
             changed_sets,
+            bridged,
             routes,
         })
     }

@@ -331,9 +331,12 @@ impl<'w, 'a> Walk<'w, 'a> {
             let here = self.at(table, top.chain, Some(at + 1));
             let why = self.out.reason(format!("{} rule {}: {what}", top.chain.name, at + 1), Some(here));
             for cell in &mut hit {
-                cell.rest.doubt = cell.rest.doubt.behind(why, false);
+                let before = cell.rest.doubt;
+                let chance =
+                    |unusual: bool, held| Doubt { chance: before.chance || unusual, ..before.behind(why, held) };
+                cell.rest.doubt = chance(ready.likely, false);
                 join(&mut top.cells, cell.clone());
-                cell.rest.doubt = Doubt { chance: true, ..cell.rest.doubt.behind(why, true) };
+                cell.rest.doubt = chance(!ready.likely, true);
             }
         }
         self.target(table_at, table, top, at, hit, &ready.target, accepted)

@@ -23,6 +23,7 @@ pub struct End {
 }
 
 /// Where the filter table let senders pass.
+#[derive(Clone)]
 pub struct Pass {
     /// The senders.
     pub src: AddrSet,
@@ -79,6 +80,44 @@ impl<'w, 'a> Outcomes<'w, 'a> {
     /// Packets that may end here, for a reason, and may go on.
     pub fn may_end(&mut self, cells: &[Cell], why: &str, rule: Option<&RuleRef>) {
         self.end(cells.to_vec(), Verdict::Depends, why, rule);
+    }
+
+    /// Leaves only what can be: by a bridge of containers come those behind it. Spoofed senders there are not judged.
+    pub fn keep_plausible(&mut self) {
+        let bridged = &self.world.bridged;
+        if bridged.is_empty() {
+            return;
+        }
+        let all: InterfaceSet = bridged.iter().map(|(i, _)| *i).collect();
+        let parts = |src: &AddrSet, iif: &InterfaceSet| -> Vec<(AddrSet, InterfaceSet)> {
+            if iif.is_disjoint(&all) {
+                return vec![(src.clone(), iif.clone())];
+            }
+            let mine = bridged.iter().filter(|(i, _)| iif.contains(*i));
+            let mut out: Vec<_> = mine.map(|(i, nets)| (src.and(nets), InterfaceSet::from_iter([*i]))).collect();
+            out.insert(0, (src.clone(), iif - &all));
+            out.retain(|(src, iif)| !src.is_empty() && !iif.is_empty());
+            out
+        };
+        let ends: Vec<End> = self
+            .ends
+            .iter()
+            .flat_map(|e| {
+                parts(&e.cell.src, &e.cell.rest.iif).into_iter().map(|(src, iif)| {
+                    let mut part = e.clone();
+                    (part.cell.src, part.cell.rest.iif) = (src, iif);
+                    part
+                })
+            })
+            .collect();
+        if ends.is_empty() {
+            return;
+        }
+        self.ends = ends;
+        self.passes = std::mem::take(&mut self.passes)
+            .into_iter()
+            .flat_map(|p| parts(&p.src, &p.iif).into_iter().map(move |(src, iif)| Pass { src, iif, ..p.clone() }))
+            .collect();
     }
 
     /// Where the filter table let packets pass: what ordinary packets from outside meet comes first.

@@ -33,8 +33,8 @@ fn what_is_open_by_one_interface_is_called_open() {
         c.picture()
     );
     // Two interfaces let everybody in together, neither of them alone.
-    let text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 10.0.0.0/8 -i br0 -p tcp -m tcp --dport 111 -j ACCEPT\n\
-        -A INPUT -s 10.0.0.0/8 -i eth0 -j DROP\n-A INPUT -i eth0 -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
+    let text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 0.0.0.0/1 -i br0 -p tcp -m tcp --dport 111 -j ACCEPT\n\
+        -A INPUT -s 0.0.0.0/1 -i eth0 -j DROP\n-A INPUT -i eth0 -p tcp -m tcp --dport 111 -j ACCEPT\nCOMMIT\n";
     let picture = captured(text, 80, 24).picture();
     for said in ["0 of 1 named ports", "by interface"] {
         assert!(picture.contains(said) && !picture.contains("anyone,"), "{said}:\n{picture}");

@@ -31,15 +31,17 @@ pub(super) fn tallies(seen: &Seen) -> Vec<Tally> {
     let count = |(kind, name, brief)| {
         let of_kind = || seen.report.endpoints.iter().filter(move |j| j.endpoint.kind == kind && j.endpoint.listening);
         let open = |j: &&Judged| j.exposure.iter().flatten().any(Exposure::lets_all_in);
+        // Named ports that are too many to judge are there all the same.
+        let left_out = if kind == EndpointKind::Rule { seen.report.left_out } else { 0 };
         Tally {
             name,
             brief,
-            all: of_kind().count(),
+            all: of_kind().count() + left_out,
             anyone: of_kind().filter(open).count(),
             unsure: of_kind()
                 .filter(|j| !open(j) && j.exposure.iter().flatten().any(|e| !e.widest().depends.is_empty()))
                 .count(),
-            unknown: of_kind().filter(|j| j.exposure.iter().all(Option::is_none)).count(),
+            unknown: of_kind().filter(|j| j.exposure.iter().all(Option::is_none)).count() + left_out,
         }
     };
     kinds.into_iter().map(count).filter(|t| t.all > 0).collect()
