@@ -204,3 +204,15 @@ fn a_stranger_does_not_come_by_a_bridge_of_guests() {
     assert_eq!(from("198.51.100.7"), Verdict::Reject);
     assert_eq!(from("192.168.130.9"), Verdict::Depends, "who says by what it comes");
 }
+
+#[test]
+fn what_a_plain_new_packet_decides_is_decided() {
+    let rules = "-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-A INPUT -m rt --rt-type 0 -j DROP\n\
+        -A INPUT -m policy --dir in --pol ipsec -j DROP\n-A INPUT -m conntrack --ctstatus ASSURED -j DROP\n\
+        -A INPUT -m rpfilter --invert -j DROP\n-A INPUT -m statistic --mode random --probability 0 -j DROP\n\
+        -A INPUT -p tcp -m tcp --dport 22 -m recent --set --name ssh --mask 255.255.255.255 --rsource -j ACCEPT\n";
+    let t = ask(rules, 22);
+    assert_eq!(t.verdict, Verdict::Accept, "{t:#?}");
+    assert!(t.assumed.iter().any(|a| a.contains("rpfilter")), "{:?}", t.assumed);
+    assert_eq!(ask(rules, 23).verdict, Verdict::Drop);
+}

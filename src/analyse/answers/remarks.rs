@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use crate::analyse::answers::packet::Packet;
 use crate::analyse::packets::cell::SYN;
-use crate::analyse::surroundings::Surroundings;
 use crate::analyse::surroundings::addresses::net_set;
 use crate::analyse::surroundings::place::multicast;
+use crate::analyse::surroundings::{Surroundings, WAY_BACK};
 use crate::analyse::walk::chains::Walk;
 use crate::model::{Family, Proto};
 
@@ -19,6 +19,9 @@ pub fn assumed(walk: &Walk, out: &mut Vec<String>) {
     }
     if world.local.is_none() && forwarded().any(|r| r.orig.is_some() && r.dst.meets(&world.beyond)) {
         out.push("what NAT sends to an address that no rule calls the host's is taken as sent on".to_owned());
+    }
+    if world.way_back.get() {
+        out.push(WAY_BACK.to_owned());
     }
     if let Some(at) = world.at.filter(|_| world.dated) {
         let at = jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string());

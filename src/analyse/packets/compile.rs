@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::test::cost;
-use super::{addrtype, ipset};
+use super::{addrtype, ipset, plain};
 use crate::analyse::packets::test::{Meaning, Place, Test, addrs, states};
 use crate::analyse::surroundings::Surroundings;
 use crate::analyse::surroundings::place::multicast;
@@ -170,6 +170,14 @@ fn meaning(world: &Surroundings, m: &Match, proto: Proto) -> Meaning {
             Some(at) => Sure(Test::Always(from.is_none_or(|f| at >= f) && to.is_none_or(|t| at <= t))),
             None => Unsure("the date decides, and no instant is given".to_owned()),
         },
+        Match::Unknown(words) if words.contains("--ctstatus") => match plain::decided(words) {
+            Some(yes) => tracked(Test::Always(yes), yes),
+            None => Unsure(format!("whether {words} holds is not known")),
+        },
+        Match::Unknown(words) if plain::decided(words).is_some() => {
+            world.way_back.set(world.way_back.get() || words.starts_with("-m rpfilter"));
+            Sure(Test::Always(plain::decided(words) == Some(true)))
+        }
         Match::Unknown(words) => Unsure(format!("whether {words} holds is not known")),
     }
 }

@@ -4,5 +4,6 @@ pub mod addrtype;
 pub mod cell;
 pub mod compile;
 pub mod ipset;
+pub mod plain;
 pub mod prefilter;
 pub mod test;

@@ -5,6 +5,7 @@ pub mod bridges;
 pub mod interfaces;
 pub mod place;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -50,9 +51,14 @@ pub struct Surroundings<'a> {
     pub changed_sets: HashSet<String>,
     /// Bridges of containers, and the senders that can come by them: those of their own networks.
     pub bridged: Vec<(u16, AddrSet)>,
+    /// A rule that packets have met asks whether senders are routed back by the way they came.
+    pub way_back: Cell<bool>,
     /// Routes, most specific first; `None` when not known.
     routes: Option<Vec<(Net, InterfaceSet)>>,
 }
+
+/// What `-m rpfilter` is taken for.
+pub const WAY_BACK: &str = "`-m rpfilter` is taken to hold: senders are taken as routed back by the way they came";
 
 /// Where packets to an address leave the host.
 pub enum Way {
@@ -174,6 +180,7 @@ impl<'a> Surroundings<'a> {
             dated,
             changed_sets,
             bridged,
+            way_back: Cell::new(false),
             routes,
         })
     }
@@ -289,6 +296,9 @@ impl<'a> Surroundings<'a> {
                 "{label}: what DNAT sends to an address that no rule calls the host's is taken as sent on to another \
                     host"
             ));
+        }
+        if self.way_back.get() {
+            out.push(format!("{label}: {WAY_BACK}"));
         }
         if let [only] = self.rules.tables.as_slice()
             && self.view.source == Source::Capture

@@ -437,6 +437,14 @@ impl Place<'_> {
             7 => {
                 let _ = write!(out, "-m mark {n}--mark {} ", dice.pick(&["0x1", "0x1/0x3", "0x0/0xff", "0x10/0x10"]));
             }
+            8 if dice.one_in(2) => out.push_str(dice.pick(&[
+                "-m recent --set --name judge ",
+                "-m statistic --mode random --probability 1 ",
+                "-m statistic --mode random ! --probability 1 ",
+                "-m length --length 0:65535 ",
+                "-m conntrack --ctstatus SEEN_REPLY,ASSURED ",
+                "-m conntrack ! --ctstatus CONFIRMED ",
+            ])),
             8 => {
                 let _ = write!(out, "-m pkttype {n}--pkt-type {} ", dice.pick(&["unicast", "broadcast"]));
             }
