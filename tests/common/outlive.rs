@@ -196,29 +196,37 @@ fn pretty(now: &str, expected: &str, name: &'static str) {
     );
 }
 
-/// Limits the scenarios that run at once: more would measure the machine, not the program.
-static RUNNING: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
-const AT_ONCE: u32 = 3;
+/// Limits what runs at once: more would measure the machine, not the program.
+pub struct Limit(u32, Mutex<u32>, Condvar);
 
-struct Turn;
+impl Limit {
+    pub const fn new(at_once: u32) -> Self {
+        Self(at_once, Mutex::new(0), Condvar::new())
+    }
 
-impl Turn {
-    fn take() -> Self {
-        let mut running = RUNNING.0.lock().unwrap();
-        while *running >= AT_ONCE {
-            running = RUNNING.1.wait(running).unwrap();
+    /// Waits for a turn, which ends when it is dropped.
+    pub fn turn(&'static self) -> Turn {
+        let mut running = self.1.lock().unwrap();
+        while *running >= self.0 {
+            running = self.2.wait(running).unwrap();
         }
         *running += 1;
-        Self
+        Turn(self)
     }
 }
+
+/// One of those that run now.
+pub struct Turn(&'static Limit);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *RUNNING.0.lock().unwrap() -= 1;
-        RUNNING.1.notify_one();
+        *self.0.1.lock().unwrap() -= 1;
+        self.0.2.notify_one();
     }
 }
+
+/// Scenarios, each on both variants.
+static SCENARIOS: Limit = Limit::new(3);
 
 /// Runs a scenario with the guard in both homes.
 pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
@@ -229,7 +237,7 @@ pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) +
 
 /// Runs a scenario on both variants at once.
 pub fn on_both(name: &'static str, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
-    let _turn = Turn::take();
+    let _turn = SCENARIOS.turn();
     std::thread::scope(|s| {
         for backend in Backend::BOTH {
             let scenario = &scenario;
