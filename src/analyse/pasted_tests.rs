@@ -168,6 +168,9 @@ fn what_rejects_at_the_latest_is_not_called_a_drop() {
     assert!(t.why.starts_with("closed: reject, INPUT rule 3 at the latest"), "{}", t.why);
     assert_eq!(t.rule.and_then(|r| r.rule), Some(3));
     assert_eq!(ask(&text.replace("REJECT", "DROP"), 22).verdict, Verdict::Drop);
+    // A rule for one source port decides for few.
+    let side = "-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-A INPUT -p tcp -m tcp --sport 53 -j DROP\n";
+    assert_eq!(ask(side, 22).why, "INPUT policy DROP, no rule matched");
 }
 
 /// Docker's published port; only a network is let in by the interface that is named.

@@ -76,7 +76,8 @@ pub fn reasons(walk: &Walk, reach: &Reach, endpoint: &Endpoint, others: bool) ->
     let size = |e: &End| e.cell.src.spans().map(|(from, to)| (to - from) as f64 + 1.0).sum::<f64>();
     closed.sort_by(|a, b| {
         let side = |e: &End| e.cell.rest.doubt.chance;
-        side(a).cmp(&side(b)).then(size(b).total_cmp(&size(a)))
+        let ports = |e: &End| std::cmp::Reverse(e.cell.rest.sport.len());
+        side(a).cmp(&side(b)).then(size(b).total_cmp(&size(a))).then(ports(a).cmp(&ports(b)))
     });
     for e in closed {
         out.add(e.cell.src.and(&reach.blocked), e.verdict, &e.text, e.rule.as_ref());

@@ -189,7 +189,11 @@ fn verdict(walk: &Walk, view: &View, family: Family) -> (Verdict, String, Option
 /// rule may do to them is said, and does not hide it.
 fn closed(walk: &Walk, ends: &[End]) -> (Verdict, String, Option<RuleRef>) {
     let outer = walk.world.outer();
-    let unusual = |e: &&End| (e.cell.rest.doubt.chance, outer.is_some_and(|o| !e.cell.rest.iif.contains(o)));
+    let unusual = |e: &&End| {
+        let r = &e.cell.rest;
+        // One source port of many is a side path.
+        (r.doubt.chance, outer.is_some_and(|o| !r.iif.contains(o)), std::cmp::Reverse(r.sport.len()))
+    };
     let Some(main) = ends.iter().min_by_key(unusual) else {
         return (Verdict::Depends, "the packet has no way".to_owned(), None);
     };
