@@ -1,27 +1,27 @@
-//! The whole change of a plan on one host: both families, or the one that there is.
+//! The whole change that a plan makes on one host: in both families, or in the only one that it has.
 
 use super::content::{PlanError, REPLIES, content};
 use super::slots::{FamilyChange, family_change, standing};
 use crate::analyse::Analysis;
 use crate::model::{Family, Plan, View};
 
-/// A plan turned into scripts for the host that `before` shows.
+/// A plan turned into scripts for the host described by `before`.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The host as it was seen.
+    /// The host as it was read.
     pub before: View,
-    /// The host when the plan is kept.
+    /// The host once the plan is kept.
     pub after: View,
     /// IPv4 first; a family that the host does not have is left out.
     pub families: Vec<FamilyChange>,
-    /// Kept rules that the plan takes away, `iptables -S` style.
+    /// Kept rules that the plan removes, in `iptables -S` style.
     pub taken_away: Vec<String>,
     /// What the operator should know.
     pub notes: Vec<String>,
 }
 
 impl Change {
-    /// Whether nothing of ours would be different; a jump that got lost is put back.
+    /// Whether none of our rules would change; a lost jump is a change.
     pub fn is_nothing(&self) -> bool {
         self.families
             .iter()
@@ -29,7 +29,7 @@ impl Change {
     }
 }
 
-/// Builds the change; an empty plan takes everything of ours out.
+/// Builds the change; an empty plan removes all our rules.
 pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
     let analysis = Analysis::new(view);
     let mut after = view.clone();
@@ -64,7 +64,7 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
                 })?;
             }
             for script in change.cleanup_scripts(&set.clone()) {
-                // As on the live host: what cannot be removed is left, empty.
+                // As on the live host: what cannot be removed stays, empty.
                 let _ = set.apply(&script);
             }
         }
@@ -153,7 +153,7 @@ mod tests {
             v6only: Some(false),
             process: None,
         };
-        // What etcd is bound to is the host's address.
+        // etcd listens on the host's address.
         view.sockets = Some(vec![socket("192.168.50.10", 2379), socket("::", 6443)]);
         let plan = plan::read(&CURE.replace("portmapper", "published:30643/tcp")).unwrap();
         let after = build(&view, &plan).unwrap().after;
@@ -161,12 +161,12 @@ mod tests {
         let x = Analysis::new(&after).exposure(&e, Family::V4).unwrap();
         assert_eq!(x.reach.accepted.only().map(|a| a.to_string()).as_deref(), Some("192.0.2.11"), "{x:#?}");
         assert!(x.because.iter().all(|b| b.rule.as_ref().is_some_and(|r| r.chain == "PORTCULLIS-A")), "{x:#?}");
-        // The port that it is sent to stays as it was for others.
+        // The port that NAT leads to stays as it was for others.
         let real = Analysis::new(&after).endpoints().into_iter().find(|e| e.port == 6443).unwrap();
         assert!(Analysis::new(&after).exposure(&real, Family::V4).unwrap().reach.accepted.is_full());
     }
 
-    /// Trial, revert and cleanup on a model; whatever was kept before comes back.
+    /// Applies, reverts and cleans up on a model; what was kept before comes back.
     fn there_and_back(before: &Ruleset, change: &FamilyChange, meanwhile: &str) -> Ruleset {
         let mut now = before.clone();
         now.apply(&change.apply_script(Some(1_800_000_000))).unwrap();
@@ -202,16 +202,16 @@ mod tests {
         expected.apply(foreign).unwrap();
         let back = there_and_back(view.v4.as_ref().unwrap(), &first.families[0], foreign);
         assert!(back.same_rules(&expected));
-        // On top of what is kept, the kept plan comes back, also when its slot was flushed meanwhile.
+        // If a plan was kept before, it comes back, even if its slot was flushed meanwhile.
         let mut other = plan::read(CURE).unwrap();
         other.rules.pop();
         let second = build(&first.after, &other).unwrap();
-        // One more in INPUT over IPv4: nothing tells that 172.17.0.2 is not the host's.
+        // One more in INPUT over IPv4: nothing shows that 172.17.0.2 is not the host's.
         assert_eq!(second.taken_away.len(), 4 + 4 + 4 + 1, "{:?}", second.taken_away);
         let back =
             there_and_back(first.after.v4.as_ref().unwrap(), &second.families[0], "*filter\n-F PORTCULLIS-A\nCOMMIT\n");
         assert!(back.same_rules(first.after.v4.as_ref().unwrap()), "{back:#?}");
-        // Everything out again.
+        // Everything is removed again.
         let none = build(&first.after, &Plan::default()).unwrap();
         assert!(none.after.v4.as_ref().unwrap().same_rules(view.v4.as_ref().unwrap()));
     }

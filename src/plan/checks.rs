@@ -1,4 +1,4 @@
-//! The checks of a plan: what to know before it is applied, one sentence each. The cockpit and `portcullis apply` say
+//! The checks of a plan: what to know before it is applied, one sentence each. The cockpit and `portcullis apply` show
 //! the same ones.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::model::{
 pub enum CheckKind {
     /// Whether what was kept, or is on trial, is in force.
     InForce,
-    /// A new SSH login of the operator, or of those who may be the operator.
+    /// A new SSH login of the operator, or of anybody who may be the operator.
     WayIn,
     /// Whether somebody is allowed over IPv6.
     Ipv6,
@@ -32,7 +32,7 @@ pub enum CheckKind {
     UnnamedClients,
     /// Rules of the plan that can never match.
     Overruled,
-    /// Ports that move when services restart.
+    /// Ports that change when services restart.
     MovingPorts,
     /// Closing a service is better than filtering it.
     Closing,
@@ -40,13 +40,13 @@ pub enum CheckKind {
     OtherFilter,
     /// What the change itself leaves out.
     Change,
-    /// Rules that are loaded and not in the plan.
+    /// Loaded rules that are not in the plan.
     TakenAway,
-    /// Managers and services that will take the plan out.
+    /// Managers and services that will remove the plan's rules.
     Undone,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
     /// As it should be.
@@ -62,7 +62,7 @@ pub enum Grade {
 pub struct Check {
     /// What it is about.
     pub kind: CheckKind,
-    /// How it came out.
+    /// Its result.
     pub grade: Grade,
     /// One sentence, without its full stop.
     pub text: String,
@@ -85,11 +85,11 @@ impl Check {
     }
 }
 
-/// What keeps the plan that was kept, or is on trial, from being in force; `kept`: as it is loaded. While a new plan is
-/// staged the one that was kept does not matter.
+/// Why the plan that was kept, or is on trial, is not in force; `kept`: the plan that is loaded. While a new plan is
+/// staged, the one that was kept does not matter.
 pub fn in_force_checks(enforced: &Enforced, staged: &Plan, kept: &Plan, trial_runs: bool) -> Vec<Check> {
     let is_new = staged != kept;
-    // Of another plan nothing is known any more.
+    // Nothing is known about any other plan.
     let Some(plan) = enforced.in_force.as_ref().filter(|p| p.on_trial == trial_runs && (!is_new || trial_runs)) else {
         return Vec::new();
     };
@@ -107,7 +107,7 @@ pub fn in_force_checks(enforced: &Enforced, staged: &Plan, kept: &Plan, trial_ru
     std::iter::once(Check::good(kind, "what was kept is in force")).chain(narrowed).collect()
 }
 
-/// What a plan does to the host that it was made for; `ways`: how it fares with all whose way in has to stay.
+/// What a plan does to the host that it was made for; `ways`: its effect on every way in that has to stay open.
 pub fn checks(plan: &Plan, change: &Change, ways: &[WayIn]) -> Vec<Check> {
     let view = &change.before;
     let mut out = ways_in(view, ways);
@@ -160,7 +160,7 @@ fn ways_in(view: &View, ways: &[WayIn]) -> Vec<Check> {
             }
         }
     }
-    // Of many logins those that are cut have a line of their own.
+    // If there are many logins, those that are cut get a line of their own.
     let others = ways.iter().filter(|w| w.access == Access::Same && !matches!(w.who, Entrant::Operator(_)));
     let mut kept: Vec<String> = others.map(WayIn::what).collect();
     kept.dedup();
@@ -195,7 +195,7 @@ fn ipv6(view: &View, plan: &Plan) -> Option<Check> {
     Some(Check::note(CheckKind::Ipv6, text))
 }
 
-/// Ports of the plan that are others after a restart.
+/// Ports of the plan that change when services restart.
 fn moving_ports(view: &View, plan: &Plan) -> Option<Check> {
     let goals: Vec<Goal> = plan.rules.iter().flat_map(|r| r.to.clone()).collect();
     let endpoints = Analysis::new(view).endpoints();
@@ -209,8 +209,8 @@ fn moving_ports(view: &View, plan: &Plan) -> Option<Check> {
     (!moving.is_empty()).then(|| Check::bad(CheckKind::MovingPorts, text))
 }
 
-/// Rules of ours that can never match because earlier ones decide otherwise. The same answer again (two programs on one
-/// port) does no harm.
+/// Rules of ours that can never match because earlier ones decide otherwise. A later rule with the same result (two
+/// programs on one port) does no harm.
 fn overruled(after: &View) -> Vec<Check> {
     let mut out = Vec::new();
     for set in Family::BOTH.into_iter().filter_map(|f| after.rules(f)) {
@@ -239,16 +239,16 @@ fn overruled(after: &View) -> Vec<Check> {
     out
 }
 
-/// How many clients are asked about: a server may have very many, on very many rules.
+/// The most clients to check: a server may have very many, with very many rules.
 const MOST_PEERS: usize = 300;
 
-/// The ports that rules of ours name, before or after; `None`: one of them, written by hand, names none.
+/// The ports that our rules name, before or after; `None` if a hand-written rule names none.
 fn touched(change: &Change) -> Option<PortSet> {
     let mut out = PortSet::new();
     for f in &change.families {
         for rule in f.doors.iter().flat_map(|d| d.rules.iter().chain(&d.old_rules)) {
             let spec = Rule::new(rule).spec(f.family());
-            // What leaves our chain is not decided there.
+            // A rule that leaves our chain is not decided in it.
             if spec.target != Target::Return {
                 out |= spec.matches.iter().find_map(|m| match m {
                     Match::DestinationPorts(false, ports) => Some(ports.clone()),
@@ -278,7 +278,7 @@ fn clients(change: &Change) -> Vec<Check> {
         .take(MOST_PEERS)
         .filter(|(addr, port, proto)| {
             let packet = Packet::new(*addr, Proto(*proto), Some(*port));
-            // Rules of ours decide early; those before the plan may be very many.
+            // `after` first: our rules decide early, while `before` may walk very many rules.
             blocked(after.trace(&packet).verdict) && !blocked(before.trace(&packet).verdict)
         })
         .map(|(addr, port, _)| format!("{addr} (port {port})"))
@@ -403,7 +403,7 @@ mod tests {
         };
         let cut = Check::bad(CheckKind::Clients, "connected now and blocked after: 198.51.100.1 (port 111)");
         assert_eq!(told(400, 22, false), std::slice::from_ref(&cut));
-        // What is not known of other filters hides nothing of what the plan does.
+        // Unknown facts about other filters hide nothing of what the plan does.
         assert_eq!(told(3, 111, true), [cut]);
         let many = "401 clients connected now to ports of this plan: only the first 300 were looked at";
         assert_eq!(told(400, 111, false), [Check::note(CheckKind::Clients, many)]);

@@ -1,11 +1,11 @@
-//! What our chains are to hold: one rule text per (node, port) of the plan, as `iptables-save` prints it.
+//! The content of our chains: one rule text per (node, port) of the plan, as `iptables-save` prints it.
 
 use std::collections::BTreeSet;
 
 use crate::analyse::Analysis;
 use crate::model::{Action, Family, Goal, Net, Plan, PlanRule, Proto, View, quote};
 
-/// Why a plan cannot be put on this host.
+/// Why a plan cannot be applied to this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct PlanError {
@@ -21,22 +21,22 @@ impl PlanError {
     }
 }
 
-/// The rules of one family, behind each door.
+/// The rules of one family, for each door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// For the host's own ports and what NAT sends to the host itself, jumped to from INPUT.
+    /// For the host's own ports and what NAT sends to the host itself; jumped to from INPUT.
     pub input: Vec<String>,
-    /// For published ports, jumped to from DOCKER-USER or FORWARD.
+    /// For published ports; jumped to from DOCKER-USER or FORWARD.
     pub forward: Vec<String>,
 }
 
-/// A port with the way in to it.
+/// A port and the way to it.
 pub(super) struct Target {
     pub(super) proto: Proto,
     pub(super) port: u16,
     pub(super) published: bool,
     name: String,
-    /// NAT sends it to the host itself, or may.
+    /// Whether NAT sends it to the host itself, or may do so.
     here: bool,
 }
 
@@ -69,7 +69,7 @@ pub fn content(analysis: &Analysis, plan: &Plan, family: Family) -> Result<Conte
     Ok(out)
 }
 
-/// The ports that a goal means on a host; none where they are not known.
+/// The ports that a goal means on a host; none if they are not known.
 pub fn ports(view: &View, goal: &Goal) -> Vec<(Proto, u16)> {
     targets(view, goal).unwrap_or_default().into_iter().map(|t| (t.proto, t.port)).collect()
 }
@@ -123,7 +123,7 @@ fn add(out: &mut Content, rule: &PlanRule, target: &Target, family: Family) -> R
             node.nets(family).map_or_else(|| vec![None], |nets| nets.into_iter().map(Some).collect());
         for source in sources {
             let text = format!("portcullis: {} {}", rule.action.word(), target.name);
-            // A port published by a user-space proxy comes in through INPUT, as well or instead.
+            // Packets for a port published by a user-space proxy come in through INPUT, as well or instead.
             push(&mut out.input, line(rule.action, source, target, false, &text, family));
             if target.published {
                 let translated = line(rule.action, source, target, true, &text, family);
@@ -137,7 +137,7 @@ fn add(out: &mut Content, rule: &PlanRule, target: &Target, family: Family) -> R
     Ok(())
 }
 
-/// The same text twice in one chain says nothing new.
+/// The same text twice in one chain has no effect.
 fn push(rules: &mut Vec<String>, line: String) {
     if !rules.contains(&line) {
         rules.push(line);
@@ -160,10 +160,10 @@ fn line(action: Action, source: Option<Net>, t: &Target, translated: bool, comme
     format!("{from}{to} -m comment --comment {} -j {verdict}", quote(comment))
 }
 
-/// The first rule of ours for packets to this host: replies to its own sockets are let through.
+/// Our first rule for packets to this host: replies to its own sockets are accepted.
 pub(super) const REPLIES: &str = "-m conntrack --ctdir REPLY -j RETURN";
 
-/// Whether the loaded rules use connection tracking; naming it where they do not would switch it on.
+/// Whether the loaded rules use connection tracking; naming it when they do not would switch it on.
 fn uses_conntrack(view: &View) -> bool {
     Family::BOTH.iter().filter_map(|&f| view.rules(f)).flat_map(|r| &r.tables).any(|t| {
         let rules = || t.chains.iter().flat_map(|c| &c.rules);
@@ -175,7 +175,7 @@ fn uses_conntrack(view: &View) -> bool {
     })
 }
 
-/// Where closing a service is better than filtering it: NFS version 4 needs no rpcbind.
+/// Advises closing a service where that is better than filtering it: NFS version 4 needs no rpcbind.
 pub fn closing_is_better(view: &View) -> Option<&'static str> {
     let rpc = view.rpc.as_ref()?;
     let only_v4 = rpc.iter().any(|s| s.name == "nfs")

@@ -1,4 +1,4 @@
-//! Who gets in before and after a plan, for each endpoint that it is about.
+//! Who gets in before and after a plan, for each endpoint that it affects.
 
 use super::goals::{concerns, covers, goal_of};
 use crate::analyse::{Endpoint, Exposure, Report};
@@ -13,7 +13,7 @@ pub struct Fare<'a> {
     pub family: Family,
     /// Who gets in now.
     pub before: &'a Exposure,
-    /// Who gets in then.
+    /// Who gets in after the change.
     pub after: &'a Exposure,
 }
 
@@ -24,11 +24,11 @@ impl Fare<'_> {
     }
 }
 
-/// How the endpoints fare that a plan is about, or the one that is kept; what nobody reaches, before or after, is left
-/// out.
+/// How the endpoints fare that this plan, or the kept one, is about; endpoints that nobody reaches before or after are
+/// left out.
 pub fn fares<'a>(view: &View, (plan, kept): (&Plan, &Plan), before: &'a Report, after: &'a Report) -> Vec<Fare<'a>> {
     let mut goals: Vec<Goal> = plan.rules.iter().chain(&kept.rules).flat_map(|r| r.to.clone()).collect();
-    // Services on the ports of another one fare with it.
+    // Services on another one's ports fare with it.
     let others: Vec<Goal> = before
         .endpoints
         .iter()

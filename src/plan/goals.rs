@@ -1,10 +1,11 @@
-//! What plans are about: which ports a goal means on a host, which goals share them, and how nodes are let in to them.
+//! What plans are about: which ports a goal means on a host, which goals share them, and how nodes are
+//! allowed to reach them.
 
 use super::content;
 use crate::analyse::{Endpoint, EndpointKind};
 use crate::model::{Action, Family, Goal, Node, Plan, PlanRule, Proto, View};
 
-/// Whether goals of a plan mean an endpoint.
+/// Whether the goals of a plan mean an endpoint.
 pub fn concerns(goals: &[Goal], e: &Endpoint) -> bool {
     goals.iter().any(|g| match g {
         Goal::Service(name) => e.kind == EndpointKind::Rpc && e.name == *name,
@@ -19,7 +20,7 @@ pub fn concerns(goals: &[Goal], e: &Endpoint) -> bool {
 
 /// The ports that a goal means on a host, and whether each is meant as a published one.
 fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
-    // What is published is guarded as a port of the host as well.
+    // A published port is guarded as a port of the host as well.
     let doors: &[bool] = if matches!(goal, Goal::Published(..)) { &[true, false] } else { &[false] };
     content::ports(view, goal)
         .into_iter()
@@ -27,13 +28,13 @@ fn ports(view: &View, goal: &Goal) -> Vec<(bool, Proto, u16)> {
         .collect()
 }
 
-/// Whether rules for one goal decide about all ports of another: rules for that one after them could never match.
+/// Whether rules for one goal decide about all ports of another: later rules for the other could never match.
 pub fn covers(view: &View, goal: &Goal, other: &Goal) -> bool {
     let (mine, others) = (ports(view, goal), ports(view, other));
     goal == other || (!others.is_empty() && others.iter().all(|p| mine.contains(p)))
 }
 
-/// The goals without those whose ports another one has, as `nfs_acl` has those of `nfs`.
+/// The goals without those whose ports another one has, e.g. `nfs_acl` has those of `nfs`.
 pub fn merged(view: &View, goals: &[Goal]) -> Vec<Goal> {
     let mut out: Vec<Goal> = Vec::new();
     for g in goals {
@@ -45,7 +46,7 @@ pub fn merged(view: &View, goals: &[Goal]) -> Vec<Goal> {
     out
 }
 
-/// What a plan says about an endpoint.
+/// The goal that means an endpoint.
 pub fn goal_of(e: &Endpoint) -> Goal {
     match e.kind {
         EndpointKind::Rpc => Goal::Service(e.name.clone()),
@@ -54,9 +55,9 @@ pub fn goal_of(e: &Endpoint) -> Goal {
     }
 }
 
-/// The rule of a plan that shuts its operator out; `None`: none does.
+/// The rule of a plan that locks its operator out; `None` if none does.
 pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
-    // Where the operator is not known, the first of those who may be the operator.
+    // If the operator is not known: the first of those who may be the operator.
     let maybe = || {
         let logins = view.logins.as_ref()?;
         let first = logins.found.first()?;
@@ -70,8 +71,8 @@ pub fn shuts_out(view: &View, plan: &Plan) -> Option<usize> {
     (plan.rules[first].action != Action::Allow).then_some(first)
 }
 
-/// Puts an allow rule for the nodes into a plan, before the drop rules of the same goal, and if it is wanted one that
-/// drops everybody.
+/// Adds an allow rule for the nodes to a plan, before the drop rules of the same goal, and if wanted one that drops
+/// everybody else.
 fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
     let drop_at = p.rules.iter().position(|r| r.action != Action::Allow && r.to.contains(goal));
     match p.rules.iter_mut().find(|r| r.action == Action::Allow && r.to == [goal.clone()]) {
@@ -87,14 +88,14 @@ fn protect(p: &mut Plan, goal: &Goal, nodes: &[Node], drop_rest: bool) {
             PlanRule { action: Action::Allow, from: nodes.to_vec(), to: vec![goal.clone()] },
         ),
     }
-    // A rule that drops some nodes only leaves the others in.
+    // A rule that drops only some nodes leaves the others in.
     let rest = p.rules.iter().any(|r| r.action != Action::Allow && r.from.contains(&Node::Any) && r.to.contains(goal));
     if drop_rest && !rest {
         p.rules.push(PlanRule { action: Action::Drop, from: vec![Node::Any], to: vec![goal.clone()] });
     }
 }
 
-/// Lets nodes in to several goals. Services that share their ports share the rules: a second set could never match.
+/// Allows nodes to reach several goals. Services that share ports share the rules: a second set could never match.
 pub fn protect_all(p: &mut Plan, view: &View, goals: &[Goal], nodes: &[Node], drop_rest: bool) {
     for goal in merged(view, goals) {
         let staged = |g: &Goal| p.rules.iter().any(|r| r.to.contains(g));
@@ -156,7 +157,7 @@ mod tests {
         assert!(covers(&view, &goal("published:9042"), &goal("9042/tcp")));
         assert!(!covers(&view, &goal("9042"), &goal("published:9042/tcp")));
         assert!(covers(&view, &goal("2049"), &goal("nfs")) && !covers(&view, &goal("nfs"), &goal("2049")));
-        // Of a service whose ports are not known nothing is covered.
+        // A service whose ports are not known covers nothing.
         assert!(!covers(&view, &goal("2049"), &goal("mountd")));
     }
 

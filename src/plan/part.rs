@@ -1,13 +1,12 @@
-//! Our part of a firewall as a file of its own: the chains, and the jumps to them in words that no iptables-restore
-//! takes. A restore text cannot say "if missing": whoever loads the file puts in each jump that a fresh reading does
-//! not show.
+//! Our part of a firewall as a separate file: the chains, and the jumps to them in lines that iptables-restore ignores.
+//! A restore text cannot say "if missing": the loader puts in each jump that a fresh reading does not show.
 
 use super::slots::{FORWARD, FORWARD_JUMP, FamilyChange, INPUT_JUMP, family_change, standing};
 use crate::model::names::chains::{DOCKER_USER, is_ours};
 use crate::model::{Chain, Family, Match, Ruleset};
 use crate::syntax::iptables_save;
 
-/// What such a file begins with.
+/// The head of such a file.
 const HEAD: &str = "\
 # The chains of portcullis alone, written by `portcullis save --ours`: `portcullis load` puts them in, then each jump \
 below
@@ -17,10 +16,10 @@ below
 /// How the line of a jump begins.
 const JUMP: &str = "# jump: ";
 
-/// How the line of the jump that waits for Docker's own chain ends.
+/// How the line of a jump ends that waits for Docker's own chain.
 const WAITS: &str = "  (when Docker has made that chain; until then from FORWARD)";
 
-/// Our part of one family: what is kept behind each door.
+/// Our part of one family: what is kept for each door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// IPv4 or IPv6.
@@ -29,23 +28,23 @@ pub struct Part {
     pub input: Vec<String>,
     /// The rules for published ports.
     pub forward: Vec<String>,
-    /// Those are jumped to from Docker's chain, which is not there before Docker is.
+    /// Whether published ports are guarded from Docker's chain, which does not exist before Docker has started.
     pub docker: bool,
 }
 
-/// Why a file is none of ours to load.
+/// Why a file cannot be loaded as our part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPart {
-    /// It was written during a trial: its dates, not the operator, say what holds.
+    /// It was written during a trial: its dates, not the operator, decide which rules are in force.
     #[error("it holds the dates of a trial")]
     Dated,
-    /// It holds something that we do not write.
+    /// It contains something that we do not write.
     #[error("it holds something that portcullis did not write: {0}")]
     Foreign(String),
 }
 
 impl Part {
-    /// What a ruleset keeps of ours.
+    /// The kept part of our rules in a ruleset.
     pub fn of(set: &Ruleset) -> Self {
         let [input, forward] = [false, true].map(|forwarded| standing(set, forwarded));
         let user = set.chain("filter", DOCKER_USER).is_some();
@@ -57,22 +56,22 @@ impl Part {
         }
     }
 
-    /// Whether it holds no rule.
+    /// Whether it contains no rule.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty() && self.forward.is_empty()
     }
 
-    /// Whether both hold the same rules.
+    /// Whether both contain the same rules.
     pub fn same_rules(&self, other: &Self) -> bool {
         (self.family, &self.input, &self.forward) == (other.family, &other.input, &other.forward)
     }
 
-    /// The chains with their rules, for `iptables-restore --noflush` where nothing of ours is.
+    /// The chains with their rules, for `iptables-restore --noflush` on a host without our rules.
     fn chains(&self) -> String {
         self.change(&Ruleset::new(self.family)).whole_script()
     }
 
-    /// The file.
+    /// The file's text.
     pub fn write(&self) -> String {
         let jumps = [
             (!self.input.is_empty()).then(|| format!("{JUMP}INPUT {INPUT_JUMP}\n")),
@@ -85,7 +84,7 @@ impl Part {
         if self.docker { format!("{DOCKER_USER} {FORWARD_JUMP}{WAITS}") } else { format!("{FORWARD} {FORWARD_JUMP}") }
     }
 
-    /// Reads the file; whatever we do not write ourselves is refused.
+    /// Reads the file; anything that we do not write ourselves is refused.
     pub fn read(text: &str, family: Family) -> Result<Self, BadPart> {
         let foreign = |what: &str| Err(BadPart::Foreign(what.to_owned()));
         let (set, diags) = iptables_save::read(text, family);
@@ -112,7 +111,7 @@ impl Part {
         if let Some(jump) = jumps.iter().find(|j| !expected.lines().any(|l| l.strip_prefix(JUMP) == Some(**j))) {
             return foreign(&format!("the jump {jump}"));
         }
-        // What is in our chains is what `write` makes of it: nothing beside the two slots and their switches.
+        // Our chains must be exactly what `write` produces: nothing besides the two slots and their switches.
         if iptables_save::read(&expected, family).0.same_rules(&set) {
             Ok(part)
         } else {
@@ -120,8 +119,7 @@ impl Part {
         }
     }
 
-    /// The change that makes this stand where `now` stands; our jumps are left alone, but taken out with what they led
-    /// to.
+    /// The change from `now` to this part; our jumps are left alone, but removed with chains that are no longer needed.
     pub fn change(&self, now: &Ruleset) -> FamilyChange {
         let mut change = family_change(now, self.input.clone(), self.forward.clone());
         for door in &mut change.doors {
@@ -142,8 +140,8 @@ impl Part {
             && kept.holds(now, &kept.keep_script())
     }
 
-    /// The scripts that put in each jump that `now` does not show, one transaction each. A jump that stood in for
-    /// Docker's chain goes when that is there.
+    /// The scripts that put in each jump that `now` does not show, one transaction each. A jump from FORWARD is removed
+    /// once Docker's chain exists.
     pub fn jumps(&self, now: &Ruleset) -> Vec<String> {
         let script = |line: String| format!("*filter\n{line}\nCOMMIT\n");
         let mut out = Vec::new();
@@ -182,7 +180,7 @@ mod tests {
         Part { family: Family::V4, input: vec![DROP.to_owned()], forward: vec![PUBLISHED.to_owned()], docker }
     }
 
-    /// What loading does.
+    /// Does what loading does.
     fn load(now: &mut Ruleset, part: &Part) {
         if !part.stands(now) {
             let change = part.change(now);
@@ -247,7 +245,7 @@ mod tests {
         assert_eq!(lines(&now, "INPUT"), ["! -i lo -j PORTCULLIS", "-j ufw-before-input"]);
         assert_eq!(lines(&now, "DOCKER-USER"), ["-j PORTCULLIS-FWD", "-j RETURN"]);
         assert_eq!(Part::of(&now), part(true));
-        // Another plan, a flushed slot, a rule of somebody else's in our chain, a lost jump, the rest of a trial.
+        // Another plan, a flushed slot, a foreign rule in our chain, a lost jump, the remains of a trial.
         for odd in [
             "-F PORTCULLIS-A",
             "-A PORTCULLIS -j ACCEPT",
@@ -259,7 +257,7 @@ mod tests {
             load(&mut now, &part(true));
             assert_eq!(Part::of(&now), part(true), "{odd}");
         }
-        // A file without rules takes everything of ours out.
+        // A file without rules removes all our rules.
         load(&mut now, &Part { input: Vec::new(), forward: Vec::new(), ..part(false) });
         assert!(now.same_rules(&host(theirs)), "{now:#?}");
     }

@@ -1,4 +1,4 @@
-//! A change for the operator's eyes: commands as one would type them, scripts, and the difference it makes.
+//! A change as the operator sees it: commands as one would type them, scripts, and the difference.
 
 use similar::TextDiff;
 
@@ -8,8 +8,8 @@ use crate::model::names::chains::SWITCHES;
 use crate::model::{Family, Ruleset, words};
 use crate::syntax::iptables_save;
 
-/// What brings the kept state about at once: one text per family, in it first our chains in one transaction, then what
-/// nothing needs any more.
+/// The scripts that lead to the kept state at once: one text per family, first our chains in one transaction, then the
+/// removal of what is no longer needed.
 fn whole_scripts(change: &Change) -> Vec<(Family, String)> {
     change
         .families
@@ -26,7 +26,7 @@ fn whole_scripts(change: &Change) -> Vec<(Family, String)> {
         .collect()
 }
 
-/// The commands that bring the kept state about, one a line, `iptables` and `ip6tables`, as typed into a shell.
+/// The commands that lead to the kept state, one per line, `iptables` and `ip6tables`, as typed into a shell.
 pub fn commands(change: &Change) -> Vec<String> {
     let mut out = Vec::new();
     for (family, script) in whole_scripts(change) {
@@ -44,7 +44,7 @@ pub fn commands(change: &Change) -> Vec<String> {
     out
 }
 
-/// Unified difference of the filter table before and after, both families; empty when there is none.
+/// Unified difference of the filter table before and after, both families; empty if there is none.
 pub fn diff(change: &Change) -> String {
     let mut out = String::new();
     for family in Family::BOTH {
@@ -67,8 +67,8 @@ pub fn diff(change: &Change) -> String {
     out
 }
 
-/// Unified difference of two rulesets as text, each with its name; empty when they are the same. That the same rules of
-/// ours stand in the other slot is no difference to show: each change of plan takes the other one.
+/// Unified difference of two named rulesets as text; empty if they are the same. A change of slot alone is not shown:
+/// each change of plan uses the other slot.
 pub fn difference(a: (&str, &str), b: (&str, &str)) -> String {
     let mut old = a.1.to_owned();
     for switch in SWITCHES {

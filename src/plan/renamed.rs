@@ -1,5 +1,5 @@
-//! Chains of ours under another name: `iptables -E` renames one, and every jump to it follows. They are told by what
-//! they hold: jumps to our slots behind dates, or rules with our comments.
+//! Our chains under other names: `iptables -E` renames one, and every jump to it follows. They are recognised by their
+//! content: jumps to our slots with dates, or rules with our comments.
 
 use super::slots::{DoorChange, FORWARD_JUMP, FamilyChange, INPUT_JUMP, PARENTS, Slot, standing};
 use crate::model::names::chains::SWITCHES;
@@ -8,11 +8,10 @@ use crate::model::{Chain, Family, Match, Rule, Ruleset, Spec, Table, Target};
 /// How the comment of each rule of a slot begins.
 const COMMENT: &str = "portcullis: ";
 
-/// What every dated rule of ours has in a listing.
+/// What every dated rule of ours contains in a listing.
 const DATED: &str = "--datestop";
 
-/// The ruleset with our chains under their own names, and which were called otherwise: (what it is called, what it
-/// was).
+/// The ruleset with our chains under their own names, and those that were renamed: (current name, our name).
 pub fn named(set: &Ruleset) -> (Ruleset, Vec<(String, String)>) {
     let mut out = set.clone();
     let mut found = Vec::new();
@@ -20,7 +19,7 @@ pub fn named(set: &Ruleset) -> (Ruleset, Vec<(String, String)>) {
     for forwarded in [false, true] {
         let switch = SWITCHES[usize::from(forwarded)];
         if let Some(name) = renamed_switch(table, forwarded, set.family) {
-            // One of that name without a jump was made by a refill since.
+            // A chain of that name without a jump was made by a refill since.
             table.remove(switch);
             table.rename(&name, switch);
             found.push((name, switch.to_owned()));
@@ -37,7 +36,7 @@ pub fn named(set: &Ruleset) -> (Ruleset, Vec<(String, String)>) {
     (out, found)
 }
 
-/// A chain that is our switch by what it holds, where the one of that name is missing or nothing jumps to it.
+/// A chain whose content shows that it is our switch, if the one of that name is missing or nothing jumps to it.
 fn renamed_switch(table: &Table, forwarded: bool, family: Family) -> Option<String> {
     let switch = SWITCHES[usize::from(forwarded)];
     if table.chain(switch).is_some() && has_jump(table, forwarded, switch) {
@@ -51,7 +50,7 @@ fn renamed_switch(table: &Table, forwarded: bool, family: Family) -> Option<Stri
         .map(|c| c.name.clone())
 }
 
-/// The chains that our jump leads to, by the names that they have.
+/// The chains that our jump leads to, by their current names.
 fn led_to(table: &Table, forwarded: bool) -> Vec<String> {
     let rules = parents(table, forwarded).flat_map(|c| &c.rules);
     rules
@@ -73,11 +72,11 @@ fn jump(forwarded: bool, name: &str) -> String {
     format!("{}{name}", ours.strip_suffix(switch).unwrap_or(ours))
 }
 
-/// Whether a rule of a switch stands behind dates.
+/// Whether a rule of a switch has dates.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Dated(bool);
 
-/// A rule as our switches hold them: a jump to a slot of this switch, behind dates or behind nothing.
+/// A rule as in our switches: a jump to one of this switch's slots, with or without dates.
 fn of_a_switch(table: &Table, switch: &str, rule: &Rule, family: Family) -> Option<Dated> {
     let Spec { target: Target::Jump(to, _), matches, .. } = rule.spec(family) else { return None };
     let slot = [Slot::A, Slot::B].iter().any(|s| s.chain(switch) == to)
@@ -89,14 +88,14 @@ fn of_a_switch(table: &Table, switch: &str, rule: &Rule, family: Family) -> Opti
     }
 }
 
-/// Whether a chain holds the rules of a plan of ours.
+/// Whether a chain holds the rules of one of our plans.
 fn is_slot(chain: &Chain) -> bool {
     let reply = |r: &Rule| r.value("--ctdir").as_deref() == Some("REPLY") && r.jumps_to().as_deref() == Some("RETURN");
     let plan = |r: &Rule| r.comment().is_some_and(|c| c.starts_with(COMMENT));
     chain.policy.is_none() && chain.rules.iter().any(plan) && chain.rules.iter().all(|r| plan(r) || reply(r))
 }
 
-/// What our switch jumps to under other names than those of its slots.
+/// The slots of our switch that have other names.
 fn renamed_slots(table: &Table, switch: &str) -> Vec<String> {
     let to = table
         .chain(switch)
@@ -106,17 +105,17 @@ fn renamed_slots(table: &Table, switch: &str) -> Vec<String> {
     to.filter(|to| !has_our_name(to) && table.chain(to).is_some_and(is_slot)).collect()
 }
 
-/// Whether a chain has one of the names that we give.
+/// Whether a chain has one of our names.
 fn has_our_name(chain: &str) -> bool {
     SWITCHES.iter().any(|s| *s == chain || [Slot::A, Slot::B].iter().any(|slot| slot.chain(s) == chain))
 }
 
-/// User-defined chains that are not ours by their names.
+/// User-defined chains whose names are not ours.
 fn others(table: &Table) -> impl Iterator<Item = &Chain> {
     table.chains.iter().filter(|c| c.policy.is_none() && !has_our_name(&c.name))
 }
 
-/// Rules that a script takes out: chain and text.
+/// Rules that a script removes: chain and text.
 type Gone = Vec<(String, String)>;
 
 fn is_referenced(table: &Table, name: &str, gone: &Gone) -> bool {
@@ -124,8 +123,8 @@ fn is_referenced(table: &Table, name: &str, gone: &Gone) -> bool {
 }
 
 impl FamilyChange {
-    /// Takes our chains out that have another name, after a refill has given back those with ours. Our jump, which
-    /// followed the name, leads to the switch again where a plan stays in force. Each line is a transaction of its own.
+    /// Removes our renamed chains, after a refill has restored those with our names. Our jump followed the renamed
+    /// chain; if a plan stays in force it leads to the switch again. Each script is a separate transaction.
     pub fn renamed_scripts(&self, after: &Ruleset, reverted: bool) -> Vec<String> {
         let Some(table) = after.table("filter") else { return Vec::new() };
         let mut gone = Gone::new();
@@ -148,7 +147,8 @@ impl FamilyChange {
             } else if !is_referenced(table, &chain.name, &gone) {
                 Some(format!("*filter\n-F {0}\n-X {0}\nCOMMIT\n", chain.name))
             } else {
-                // Somebody jumps to it: what was on trial must not go on, and what was kept is his.
+                // Somebody jumps to it: what was on trial must not go on, but what was kept belongs
+                // to whoever renamed it.
                 (reverted && !old).then(|| format!("*filter\n-F {}\nCOMMIT\n", chain.name))
             }
         }));
@@ -156,7 +156,7 @@ impl FamilyChange {
     }
 }
 
-/// The script that takes a switch out that has another name.
+/// The script that removes a renamed switch.
 fn without_switch(after: &Ruleset, table: &Table, door: &DoorChange, chain: &Chain, gone: &mut Gone) -> Option<String> {
     let forwarded = door.is_forwarded();
     let ours: Vec<(&Rule, Dated)> =
@@ -185,7 +185,7 @@ fn without_switch(after: &Ruleset, table: &Table, door: &DoorChange, chain: &Cha
             lines.push(format!("-X {}", chain.name));
         }
     } else {
-        // Rules of somebody else stand there too.
+        // It also holds rules of somebody else.
         lines.extend(ours.iter().map(|(rule, _)| format!("-D {} {}", chain.name, rule.text)));
     }
     gone.extend(ours.iter().map(|(rule, _)| (chain.name.clone(), rule.text.to_string())));
@@ -200,7 +200,7 @@ mod tests {
 
     const OURS: &str = "-s 192.0.2.1/32 -m comment --comment \"portcullis: allow portmapper\" -j ACCEPT";
 
-    /// A host with the first plan kept and the second on trial, both behind INPUT.
+    /// A host with the first plan kept and the second on trial, both guarding INPUT.
     fn on_trial(kept: bool) -> (Ruleset, FamilyChange, Ruleset) {
         let mut set = iptables_save::read(
             "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
@@ -242,8 +242,8 @@ mod tests {
                 rename(&mut now, names);
                 let (seen, found) = named(&now);
                 assert_eq!((standing(&seen, false).fuse, found.len()), (Some(2_000_000_000), names.len()), "{names:?}");
-                // As a revert does: the refill first, whatever it leaves, then what has another name, then what nothing
-                // needs.
+                // As a revert does: first the refill, whatever it leaves, then renamed chains, then chains that are no
+                // longer needed.
                 now.apply(&change.revert_script()).unwrap();
                 for script in change.renamed_scripts(&now, true) {
                     now.apply(&script).unwrap_or_else(|e| panic!("{names:?}: {e:?}\n{script}"));
@@ -267,7 +267,7 @@ mod tests {
         .unwrap();
         assert_eq!(named(&now).1, []);
         assert_eq!(change.renamed_scripts(&now, true), [""; 0]);
-        // Who put a rule of his own into a chain that he renamed keeps it.
+        // If somebody put a rule into a chain after renaming it, they keep it.
         rename(&mut now, &[("PORTCULLIS", "x")]);
         now.apply("*filter\n-A x -s 203.0.113.7/32 -j DROP\nCOMMIT\n").unwrap();
         now.apply(&change.revert_script()).unwrap();

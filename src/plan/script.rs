@@ -1,5 +1,5 @@
-//! A change as texts that others run: a shell script and a text for iptables-restore. Both may be run again, and bring
-//! the same about whichever of our slots is in force by then.
+//! A change as texts for others to run: a shell script and a text for iptables-restore. Both can be run again, with the
+//! same result whichever of our slots is in force by then.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::change::Change;
 use super::slots::{DoorChange, FamilyChange, Slot};
 use crate::model::{Family, words};
 
-/// A word for sh(1): names come from the host's own tables, so that nothing in them may be taken for shell.
+/// Quotes a word for sh(1): names come from the host's own tables and must not be interpreted by the shell.
 pub(super) fn for_shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=%@".contains(c);
     if word == "!" || (!word.is_empty() && word.chars().all(plain)) {
@@ -17,7 +17,7 @@ pub(super) fn for_shell(word: &str) -> String {
     }
 }
 
-/// Arguments as iptables-save prints them, for sh(1).
+/// Arguments as printed by iptables-save, quoted for sh(1).
 fn quoted(args: &str) -> String {
     words(args).map(|w| for_shell(&w)).collect::<Vec<_>>().join(" ")
 }
@@ -27,7 +27,7 @@ impl DoorChange {
         [self.switch.clone(), Slot::A.chain(&self.switch), Slot::B.chain(&self.switch)]
     }
 
-    /// Our chains that hold nothing when the plan is in.
+    /// Our chains that are empty once the plan is loaded.
     fn unused(&self) -> Vec<String> {
         let used = self.new.map(|slot| slot.chain(&self.switch));
         self.chains().into_iter().filter(|c| used.as_ref().is_none_or(|slot| c != slot && *c != self.switch)).collect()
@@ -60,8 +60,8 @@ fn families(change: &Change) -> Vec<&FamilyChange> {
     change.families.iter().filter(|f| !f.doors.is_empty()).collect()
 }
 
-/// What brings the kept state about at once, for `iptables-restore --noflush`, each family for itself. A restore cannot
-/// say "if it is missing": the jump to our chains, and what is not needed any more, are commands in comments behind it.
+/// Texts for `iptables-restore --noflush` that lead to the kept state at once, one per family. A restore cannot say "if
+/// it is missing": the jump to our chains, and removing what is no longer needed, are commands in comments at the end.
 pub fn restore_texts(change: &Change) -> Vec<(Family, String)> {
     families(change)
         .into_iter()
@@ -92,7 +92,7 @@ pub fn restore_texts(change: &Change) -> Vec<(Family, String)> {
         .collect()
 }
 
-/// The head of a shell script: what it is, and how it ends when something is missing.
+/// The head of a shell script: what it is, and how it stops if something is missing.
 const HEAD: &str = r#"#!/bin/sh
 # The rules of a portcullis plan, for the firewall that was loaded when this was written.
 # Both families or neither: what cannot be done is taken back. It may be run again.
@@ -110,7 +110,7 @@ stop() { say "$1: nothing was changed"; exit 1; }
 
 "#;
 
-/// The acts of a shell script.
+/// The functions of a shell script.
 const ACTS: &str = r#"
 # ours TOOL: our part of what is loaded.
 ours() {
@@ -194,7 +194,7 @@ for f in $families; do "tidy_$f" "$f"; done
 say "the rules of the plan are loaded"
 "#;
 
-/// The same as a shell script (POSIX sh): both families or neither, and the same when it is run again.
+/// The same as a shell script (POSIX sh): both families or neither, with the same result when it is run again.
 pub fn shell_script(change: &Change) -> String {
     let families = families(change);
     let notes: String = change.notes.iter().map(|n| format!("# {n}.\n")).collect();

@@ -1,5 +1,5 @@
-//! How the content gets into the kernel: a switch chain that jumps to one of two slots. Applying, extending, keeping
-//! and reverting are all the same act: our own chains are refilled in one `iptables-restore --noflush`.
+//! How the content gets into the kernel: a switch chain that jumps to one of two slots. Apply, extend, keep and revert
+//! all work the same way: one `iptables-restore --noflush` refills our own chains.
 
 use std::fmt::Write as _;
 
@@ -11,13 +11,13 @@ use crate::model::{Chain, Family, Match, Rule, Ruleset, Target};
 pub(super) const INPUT_JUMP: &str = "! -i lo -j PORTCULLIS";
 pub(super) const FORWARD_JUMP: &str = "-j PORTCULLIS-FWD";
 
-/// The built-in chain that stands in for Docker's.
+/// The built-in chain used if Docker's does not exist.
 pub(super) const FORWARD: &str = "FORWARD";
 
-/// Where the jump to each door may stand. A jump of somebody else's, in a chain of theirs, is none of ours.
+/// The chains that may hold the jump to each door. A jump from somebody else's chain is not ours.
 pub(super) const PARENTS: [&[&str]; 2] = [&["INPUT"], &["DOCKER-USER", "FORWARD"]];
 
-/// xt_time knows no later instant; `iptables-save` adds it to a lone `--datestart`.
+/// xt_time's latest instant; `iptables-save` adds it to a lone `--datestart`.
 const END_OF_DATES: &str = "2038-01-19T03:14:07";
 
 /// One of the two chains that hold a plan's rules.
@@ -39,22 +39,22 @@ impl Slot {
     }
 }
 
-/// What one of our switches says in a ruleset.
+/// The state of one of our switches in a ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The slot that is jumped to without dates: what is kept.
     pub kept: Option<Slot>,
     /// A trial's last second, from its fuse (seconds since 1970 UTC).
     pub fuse: Option<i64>,
-    /// The switch chain is there.
+    /// Whether the switch chain exists.
     pub present: bool,
-    /// Where our jump stands: (chain, position from 1).
+    /// Where our jump is: (chain, position from 1).
     pub jump: Option<(String, usize)>,
-    /// The rules of the slot in force now, or during a trial the new one's.
+    /// The rules of the slot in force now, or during a trial those of the new slot.
     pub rules: Vec<String>,
 }
 
-/// What the first (`INPUT`) or second (forwarded) switch says.
+/// The state of the first (`INPUT`) or second (forwarded) switch.
 pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
     let switch = SWITCHES[usize::from(forwarded)];
     let Some(filter) = set.table("filter") else { return Standing::default() };
@@ -79,7 +79,7 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
                     out.fuse = Some(stop);
                     shown = slot;
                 }
-                // The mirror: the old slot, for when the fuse has passed. It is what revert goes back to.
+                // The opposite jump to the old slot, for when the fuse has passed. A revert goes back to that slot.
                 Some((Some(start), _)) => {
                     out.fuse = out.fuse.or(Some(start - 1));
                     out.kept = slot;
@@ -92,7 +92,7 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
         out.rules = chain.rules.iter().map(|r| r.text.to_string()).collect();
     }
     let jump = if forwarded { FORWARD_JUMP } else { INPUT_JUMP };
-    // A narrower jump is not ours; what hides the interfaces hides a part of ours as well.
+    // A narrower jump is not ours; a listing that hides interfaces hides a part of ours as well.
     let is_ours = |r: &Rule| {
         *r.text == *jump
             || r.hidden.interfaces && matches!(r.spec(set.family).target, Target::Jump(ref n, _) if n == switch)
@@ -104,31 +104,31 @@ pub fn standing(set: &Ruleset, forwarded: bool) -> Standing {
     out
 }
 
-/// The change behind one door.
+/// The change of one door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoorChange {
     /// Name of the switch chain.
     pub switch: String,
-    /// Slot in force before; `None`: nothing of ours.
+    /// The slot in force before; `None` if there was none.
     pub old: Option<Slot>,
-    /// Slot of the new plan; `None`: nothing is to be left behind this door.
+    /// The slot of the new plan; `None` if this door is to have no rules.
     pub new: Option<Slot>,
     /// Content of the new slot.
     pub rules: Vec<String>,
-    /// Content of the old slot, for the way back even when somebody flushed it.
+    /// Content of the old slot, so that a revert works even if somebody flushed it.
     pub old_rules: Vec<String>,
     /// The chain that is to hold our jump.
     pub parent: String,
-    /// Our jump, by its exact text.
+    /// Our jump, in its exact words.
     pub jump: String,
-    /// Our jump was there before.
+    /// Whether our jump was there before.
     pub jump_was_there: bool,
 }
 
-/// The change of one family, with everything that extending, keeping and reverting need.
+/// The change of one family, with everything needed to extend, keep and revert it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FamilyChange {
-    /// IPv6; else IPv4.
+    /// Whether it is IPv6; otherwise IPv4.
     pub v6: bool,
     /// INPUT first.
     pub doors: Vec<DoorChange>,
@@ -162,16 +162,16 @@ pub fn family_change(set: &Ruleset, input: Vec<String>, forward: Vec<String>) ->
     FamilyChange { v6: set.family == Family::V6, doors }
 }
 
-/// What a refill of our chains is for.
+/// The purpose of a refill of our chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
-    /// The new plan up to and with this second, then the old one by itself; without a fuse when `None`.
+    /// The new plan up to and including this second, then the old one automatically; without a fuse if `None`.
     Apply(Option<i64>),
     /// The same with another fuse; the slots stay as they are.
     Extend(Option<i64>),
     /// The new plan for good.
     Keep,
-    /// The new plan for good at once, without a trial before.
+    /// The new plan for good at once, without a trial.
     Whole,
     /// The old plan.
     Revert,
@@ -185,7 +185,7 @@ impl FamilyChange {
         if self.v6 { Family::V6 } else { Family::V4 }
     }
 
-    /// Puts the plan in: up to the fuse's last second, or without a fuse.
+    /// Applies the plan: up to the fuse's last second, or without a fuse.
     pub fn apply_script(&self, fuse: Option<i64>) -> String {
         self.script(Act::Apply(fuse))
     }
@@ -195,23 +195,23 @@ impl FamilyChange {
         self.script(Act::Extend(fuse))
     }
 
-    /// Makes the plan stay; refills the slot too, so that what is kept is what was planned.
+    /// Keeps the plan; refills the slot too, so that what is kept is what was planned.
     pub fn keep_script(&self) -> String {
         self.script(Act::Keep)
     }
 
-    /// Puts the plan in for good at once: what applying and keeping come to. What is unused then, `cleanup_scripts`
-    /// tells.
+    /// Puts the plan in for good at once: the result of applying and keeping. `cleanup_scripts` removes
+    /// what is unused afterwards.
     pub fn whole_script(&self) -> String {
         self.script(Act::Whole)
     }
 
-    /// Back to the old plan.
+    /// Goes back to the old plan.
     pub fn revert_script(&self) -> String {
         self.script(Act::Revert)
     }
 
-    /// Fall-back: our switches decide nothing.
+    /// The fall-back: empties our switches so that they decide nothing.
     pub fn empty_script(&self) -> String {
         self.script(Act::Empty)
     }
@@ -224,7 +224,7 @@ impl FamilyChange {
         format!("*filter\n{head}{body}COMMIT\n")
     }
 
-    /// Whether a fresh reading shows exactly what a script of ours leaves: refilling would change nothing.
+    /// Whether a fresh reading shows exactly what a script of ours leaves: a refill would change nothing.
     pub fn holds(&self, now: &Ruleset, script: &str) -> bool {
         let mut again = now.clone();
         let refill: String = script.lines().filter(|l| !l.starts_with("-I ")).flat_map(|l| [l, "\n"]).collect();
@@ -237,8 +237,8 @@ impl FamilyChange {
         used.into_iter().all(|d| standing(now, d.is_forwarded()).jump.is_some())
     }
 
-    /// Whether our chains stand as a trial of this change, or its end, left them: the switches with the jumps to them,
-    /// and in them only jumps to slots that hold what they should. None of them was given another name since.
+    /// Whether our chains are as a trial of this change, or its end, left them: the switches with the jumps to them,
+    /// containing only jumps to slots with the right content. None of them has been renamed since.
     pub fn is_in_place(&self, now: &Ruleset) -> bool {
         self.has_jumps(now)
             && self.doors.iter().all(|d| {
@@ -252,24 +252,24 @@ impl FamilyChange {
             })
     }
 
-    /// The doors to whose rules no jump of ours leads: the rules of the new plan, or with `old` those that a revert
-    /// puts back. They decide nothing.
+    /// The doors whose rules no jump of ours leads to: the rules of the new plan or, with `old`, those that a revert
+    /// puts back. They have no effect.
     pub fn without_jump(&self, now: &Ruleset, old: bool) -> Vec<&DoorChange> {
         if now.table("filter").is_some_and(|t| t.unreadable) {
-            // Nobody can tell.
+            // Unreadable: unknown.
             return Vec::new();
         }
         self.doors
             .iter()
             .filter(|d| {
                 let slot = if old { d.old } else { d.new };
-                // A jump that the apply added goes with the revert.
+                // A jump added by the apply is removed by the revert.
                 slot.is_some() && (old && !d.jump_was_there || standing(now, d.is_forwarded()).jump.is_none())
             })
             .collect()
     }
 
-    /// The trial that the kernel itself shows, when no file tells of it: back is the old slot.
+    /// The trial that the kernel itself shows when no file describes it; a revert goes back to the old slot.
     pub fn from_kernel(set: &Ruleset) -> Self {
         let doors = [false, true]
             .into_iter()
@@ -301,7 +301,7 @@ impl FamilyChange {
         Self { v6: set.family == Family::V6, doors }
     }
 
-    /// Whether a ruleset shows what a revert leaves: the old slots in force, without dates, with what they held.
+    /// Whether a ruleset shows what a revert leaves: the old slots in force, without dates, with their old content.
     pub fn is_back_in(&self, set: &Ruleset) -> bool {
         self.doors.iter().all(|d| {
             let now = standing(set, d.is_forwarded());
@@ -309,13 +309,12 @@ impl FamilyChange {
         })
     }
 
-    /// Whether what this change leaves when it is kept is what a ruleset keeps now. Of a table that cannot be read
-    /// nobody can tell.
+    /// Whether a ruleset keeps what this change leaves when it is kept. `false` for a table that cannot be read.
     pub fn is_kept_in(&self, set: &Ruleset) -> bool {
         set.table("filter").is_some_and(|t| t.unreadable) || self.is_old_of(&Self::from_kernel(set))
     }
 
-    /// Whether what this change leaves when it is kept is what another one found and goes back to.
+    /// Whether what this change leaves when it is kept is what a later one found and goes back to.
     pub fn is_old_of(&self, later: &Self) -> bool {
         SWITCHES.into_iter().all(|switch| {
             let door = |change: &Self| change.doors.iter().find(|d| d.switch == switch).cloned();
@@ -323,7 +322,7 @@ impl FamilyChange {
         })
     }
 
-    /// Our unused chains that rules of others refer to, each with one such rule: they cannot be taken out.
+    /// Our unused chains that other rules refer to, each with one such rule: they cannot be removed.
     pub fn held_by_others(&self, after: &Ruleset) -> Vec<(String, String)> {
         let Some(filter) = after.table("filter") else { return Vec::new() };
         let ours = |name: &str| self.doors.iter().any(|d| name.starts_with(&d.switch));
@@ -343,8 +342,8 @@ impl FamilyChange {
         out
     }
 
-    /// Takes out what nothing of ours needs any more, each line a transaction of its own: our jump by its exact text,
-    /// then our unused chains. `after` is a fresh reading: what it does not show is not removed.
+    /// The scripts that remove what is no longer needed, each in a transaction of its own: our jump, in its exact
+    /// words, then our unused chains. `after` is a fresh reading: what it does not show is not removed.
     pub fn cleanup_scripts(&self, after: &Ruleset) -> Vec<String> {
         let Some(filter) = after.table("filter") else { return Vec::new() };
         let mut out = Vec::new();
@@ -352,7 +351,7 @@ impl FamilyChange {
         for d in &self.doors {
             let switch_empty = filter.chain(&d.switch).is_some_and(|c| c.rules.is_empty());
             if !switch_empty {
-                // Back to a plan that had lost its jump before.
+                // Back to a plan that had already lost its jump.
                 if !d.jump_was_there
                     && d.old.is_some()
                     && standing(after, d.is_forwarded()).kept == d.old
@@ -386,7 +385,7 @@ impl FamilyChange {
 }
 
 impl DoorChange {
-    /// Whether the door is that of forwarded packets; else that of the host's own ports.
+    /// Whether the door is that of forwarded packets; otherwise that of the host's own ports.
     pub fn is_forwarded(&self) -> bool {
         self.switch == SWITCHES[1]
     }
@@ -395,7 +394,7 @@ impl DoorChange {
         PARENTS[usize::from(self.is_forwarded())]
     }
 
-    /// Adds the declarations and the rules of one act. Declaring one of our chains empties it.
+    /// Adds the declarations and rules of one act. Declaring one of our chains empties it.
     fn lines(&self, act: Act, head: &mut String, body: &mut String) {
         let _ = writeln!(head, ":{} - [0:0]", self.switch);
         match act {
@@ -420,7 +419,7 @@ impl DoorChange {
             let _ = writeln!(body, "-I {} 1 {}", self.parent, self.jump);
         }
         match act {
-            // The slot that is not in force holds nothing.
+            // The slot that is not in force is emptied.
             Act::Keep | Act::Whole => self.fill(self.old, &[], head, body),
             Act::Revert => self.fill(self.new, &[], head, body),
             _ => {}
@@ -442,7 +441,7 @@ impl DoorChange {
     }
 }
 
-/// An instant as xt_time writes it, always UTC.
+/// An instant as xt_time writes it, always in UTC.
 fn stamp(second: i64) -> String {
     jiff::Timestamp::from_second(second)
         .map(|t| jiff::tz::TimeZone::UTC.to_datetime(t).strftime("%Y-%m-%dT%H:%M:%S").to_string())

@@ -1,12 +1,12 @@
-//! Whether a change does what its plan is for.
+//! Whether a change achieves the purpose of its plan.
 
 use super::change::Change;
 use super::content::{Target, ports, targets};
 use crate::analyse::Analysis;
 use crate::model::{Action, AddrSet, Family, Goal, Plan, Proto};
 
-/// The ports that stay open to senders whom the plan drops or rejects, one sentence each: rules of others stand before
-/// ours, or NAT leads past them.
+/// The ports that stay open to senders whom the plan drops or rejects, one sentence each: other rules come before ours,
+/// or NAT leads around them.
 pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
     let goals: Vec<&Goal> = plan.rules.iter().filter(|r| r.action != Action::Allow).flat_map(|r| &r.to).collect();
     let analysis = Analysis::new(&change.after);
@@ -14,7 +14,7 @@ pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
     for family in Family::BOTH {
         let mut asked: Vec<(Proto, u16, AddrSet)> = Vec::new();
         let mut published: Vec<bool> = Vec::new();
-        // A goal that means nothing here has stopped the plan already.
+        // A goal without ports on this host has already stopped the plan.
         for t in goals.iter().flat_map(|g| targets(&change.before, g).unwrap_or_default()) {
             if !asked.iter().any(|(proto, port, _)| (*proto, *port) == (t.proto, t.port)) {
                 asked.push((t.proto, t.port, unwanted(change, plan, &t, family)));
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(open(redirect, "", "published:443/tcp"), [""; 0]);
         // Only UDP is translated.
         assert_eq!(open(&redirect.replace("tcp", "udp"), "", "443").len(), 1);
-        // Somebody put a rule before our jump, for one network by one interface.
+        // Somebody put a rule before our jump, for one network on one interface.
         let before =
             ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j PORTCULLIS\n";
         assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
                     (INPUT rule 1: ACCEPT)"]
         );
         assert_eq!(open("", &before.replace("198.51.100.0/24", "192.0.2.11/32"), "443/tcp"), [""; 0]);
-        // By one interface is not by all.
+        // One interface is not all of them.
         let tunnel = before.replace("-s 198.51.100.0/24 -i eth0", "-i wg0");
         assert_eq!(
             open("", &tunnel, "443/tcp"),

@@ -1,5 +1,5 @@
-//! What a trial comes to when the clock, the tools, the files or a second trial are not as one would wish; nobody is
-//! killed here (that is in [`super::crash`]).
+//! Trials under adverse conditions: the clock, the tools, the files, or a second trial. Crashes are tested in
+//! [`super::crash`].
 
 use crate::model::Code;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::crash::{Mortal, cure, gone, machine, options, rules, settled};
+use super::crash::{Dying, cure, gone, machine, options, rules, settled};
 use super::{apply, back, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Tools};
@@ -45,7 +45,7 @@ fn the_fuse_follows_the_wall_clock_and_a_passed_one_is_never_shown_as_running() 
         host.step_wall(step);
         let end = host.now().boot + Duration::from_secs(20);
         while record::load(&host).unwrap().fuse != Some(set + step) {
-            // In between a fuse that has passed is no running trial.
+            // A fuse that has passed in the meantime is not a running trial.
             let shown = super::status(&host).trial.unwrap();
             assert!(shown.state() == State::Expired || host.now().wall <= shown.fuse.unwrap());
             assert!(host.now().boot < end, "{step}: {:?}", record::load(&host));
@@ -73,7 +73,7 @@ fn a_fuse_that_cannot_follow_the_clock_ends_the_trial() {
 }
 
 #[test]
-fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
+fn the_last_resort_is_the_snapshot_and_what_it_touched_is_reported() {
     let host = machine(false, 0, false);
     let before = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
@@ -92,13 +92,13 @@ fn the_last_resort_is_the_snapshot_and_what_it_touched_is_said() {
     );
 }
 
-/// The rules without the chains, of which an empty one decides nothing.
+/// The rules without chain declarations: an empty chain decides nothing.
 fn put_in(text: &str) -> Vec<&str> {
     text.lines().filter(|l| l.starts_with("-A ")).collect()
 }
 
 #[test]
-fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
+fn old_rules_that_cannot_be_read_back_are_in_force_all_the_same() {
     for how in [Breakage::Fails, Breakage::PrintsNothing, Breakage::Hangs] {
         for by_guard in [true, false] {
             for (family, of) in [("iptables-save", Family::V4), ("ip6tables-save", Family::V6)] {
@@ -133,7 +133,7 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
                 assert!(host.announced().iter().any(|a| a.contains("but could not be read back")), "{what}");
                 assert_eq!(put_in(&rules(&host)), put_in(&kept), "{what}: the kept plan is in force");
                 assert!(super::status(&host).trial.is_some_and(|t| t.unverified.is_some()), "{what}");
-                // Still blind, then not any more.
+                // Still unreadable, then readable again.
                 assert_eq!(revert(&host).unwrap_err().code, Code::Unverified, "{what}");
                 host.break_reading(of, 0, how);
                 assert!(matches!(revert(&host), Ok(super::Reverted::Trial(r)) if r.unverified.is_none()), "{what}");
@@ -144,7 +144,7 @@ fn old_rules_that_cannot_be_read_back_stand_all_the_same() {
     }
 }
 
-/// However many rules others have: our own chains tell.
+/// However many rules others have loaded, our own chains are enough.
 #[test]
 fn a_trial_is_watched_extended_kept_and_reverted_without_reading_the_rules_of_others() {
     for ends in [false, true] {
@@ -213,7 +213,7 @@ fn a_restore_that_is_killed_may_have_done_its_work() {
     let host = machine(true, 0, false);
     let kept = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    // It hangs before it does anything: what is read tells that, and the next one does it.
+    // It hangs before it does anything: reading back shows that, and the next attempt succeeds.
     host.break_tool_so("iptables-restore", 1, Breakage::Hangs);
     assert!(revert(&host).unwrap_err().what.contains("did not answer"));
     settled(&host);
@@ -221,7 +221,7 @@ fn a_restore_that_is_killed_may_have_done_its_work() {
 }
 
 #[test]
-fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
+fn a_revert_needs_no_file_and_the_kernel_overrides_the_file() {
     for second in [false, true] {
         for by_guard in [false, true] {
             let host = machine(second, 0, false);
@@ -243,7 +243,7 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
             assert!(seen.why.unwrap().contains("though the state file says running"));
             host.read_only(None);
             if !by_guard {
-                // The deadline is still ahead.
+                // The deadline has not passed yet.
                 assert_eq!(
                     [keep(&host, true).map(|_| ()), extend(&host).map(|_| ())].map(|r| r.unwrap_err().code),
                     [Code::NotLive; 2]
@@ -258,20 +258,20 @@ fn a_revert_needs_no_file_and_what_the_file_says_yields_to_the_kernel() {
 }
 
 #[test]
-fn a_revert_that_could_not_write_down_its_end_is_no_cut_off_one() {
+fn a_revert_that_could_not_record_its_end_is_not_shown_as_cut_short() {
     let host = machine(true, 0, false);
     let kept = rules(&host);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    // The lock, what is begun, both families.
-    let mortal = Mortal::new(&host, 5, false);
+    // Steps: the lock, the state, both families.
+    let dying = Dying::new(&host, 5, false);
     host.end_process(trial.guard.unwrap().pid);
-    assert!(catch_unwind(AssertUnwindSafe(|| revert(&mortal))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| revert(&dying))).is_err());
     assert_eq!(record::load(&host).unwrap().state(), State::Reverting);
     assert_eq!((super::status(&host).trial.unwrap().state(), put_in(&rules(&host))), (State::Reverted, put_in(&kept)));
 }
 
 #[test]
-fn rules_that_somebody_took_out_are_no_running_trial() {
+fn a_trial_whose_rules_were_removed_is_not_running() {
     let wipe = |host: &Demo| {
         for family in Family::BOTH {
             host.run(&Cmd::new(&family.tool("-restore"), &[]).input("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")).unwrap();
@@ -313,13 +313,13 @@ fn rules_that_somebody_took_out_are_no_running_trial() {
 }
 
 #[test]
-fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
+fn a_process_stopped_before_its_first_write_does_not_overwrite_the_end() {
     let host = machine(true, 0, false);
     let before = rules(&host);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let go = Arc::new(AtomicBool::new(false));
-    // Both locks are taken; the next is that somebody is at it.
-    let slow = Mortal::stopped(&host, 3, &go);
+    // Both locks are taken; the next step writes down the holder.
+    let slow = Dying::stopped(&host, 3, &go);
     thread::scope(|s| {
         let keeps = s.spawn(|| catch_unwind(AssertUnwindSafe(|| keep(&slow, true))));
         while slow.steps() < 3 {
@@ -342,25 +342,25 @@ fn whoever_is_stopped_before_his_first_word_does_not_write_over_the_end() {
 }
 
 #[test]
-fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
+fn waiting_for_the_xtables_lock_is_announced_with_what_follows() {
     let host = machine(true, 0, false);
     let kept = rules(&host);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let lock = host.fork().lock(Path::new("/run/xtables.lock"), Duration::ZERO).unwrap();
     host.break_tool_so("iptables-restore", 4, Breakage::Locked);
-    let mut heard = Vec::new();
-    super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap();
+    let mut messages = Vec::new();
+    super::revert_telling(&host, &mut |what| messages.push(what.to_owned())).unwrap();
     assert!(
-        heard.len() == 1 && heard[0].contains("(`portcullis`) holds the xtables lock; waiting for it up to 1"),
-        "{heard:?}"
+        messages.len() == 1 && messages[0].contains("(`portcullis`) holds the xtables lock; waiting for it up to 1"),
+        "{messages:?}"
     );
     assert!(
-        heard[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "),
-        "{heard:?}"
+        messages[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "),
+        "{messages:?}"
     );
     assert_eq!((rules(&host), record::load(&host).unwrap().by), (kept.clone(), Some(By::Operator)));
     gone(&host, trial.guard);
-    // For too long: the guard goes on, and empties nothing.
+    // The lock is held for too long: the guard goes on, and empties nothing.
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let running = rules(&host);
     host.break_tool_so("iptables-restore", u32::MAX, Breakage::Locked);
@@ -379,13 +379,13 @@ fn who_waits_for_the_xtables_lock_says_so_and_what_happens_then() {
 }
 
 #[test]
-fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
+fn a_revert_waits_for_another_change_and_names_its_process() {
     let host = machine(false, 0, false);
     let before = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let other = host.fork();
     let lock = record::lock(&other, Duration::ZERO).unwrap().unwrap();
-    let mut heard = Vec::new();
+    let mut messages = Vec::new();
     let refused = thread::scope(|s| {
         s.spawn(|| {
             for _ in 0..16 {
@@ -393,10 +393,10 @@ fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
                 host.pass(Duration::from_secs(1));
             }
         });
-        super::revert_telling(&host, &mut |what| heard.push(what.to_owned())).unwrap_err()
+        super::revert_telling(&host, &mut |what| messages.push(what.to_owned())).unwrap_err()
     });
     let name = format!("process {} (`portcullis`) is changing the firewall right now", other.me().0);
-    assert!(heard.len() == 1 && heard[0].starts_with(&name), "{heard:?}");
+    assert!(messages.len() == 1 && messages[0].starts_with(&name), "{messages:?}");
     assert_eq!((refused.code, refused.what), (Code::Busy, name));
     assert_ne!(rules(&host), before);
     drop(lock);
@@ -405,7 +405,7 @@ fn a_revert_waits_for_whoever_changes_the_firewall_and_names_him() {
 }
 
 #[test]
-fn a_guard_lets_a_revert_live_that_does_the_same() {
+fn a_guard_does_not_end_another_revert() {
     for (kind, dies) in [(State::Reverting, false), (State::Keeping, true)] {
         let host = machine(true, 0, false);
         let before = rules(&host);
@@ -422,7 +422,7 @@ fn a_guard_lets_a_revert_live_that_does_the_same() {
         host.pass(Duration::from_secs(61));
         gone(&host, trial.guard);
         assert_eq!((host.alive(pid, started), rules(&host)), (!dies, before), "{kind:?}");
-        // It comes to its own end: nobody writes over the first.
+        // It finishes too: the recorded end is not overwritten.
         drop(lock);
         let mut late = trial.in_state(State::Reverting);
         back::put_old_back(&other, &mut late, By::Operator, &mut back::Caller::Guard(0)).unwrap();
@@ -440,7 +440,7 @@ fn an_extension_that_fails_in_one_family_leaves_both_with_the_first_deadline() {
         assert_eq!(extend(&host).unwrap_err().code, Code::ExtendFailed);
         let still = record::load(&host).unwrap();
         assert_eq!((rules(&host), still.deadline, still.fuse), (before, first.deadline, first.fuse), "{tool}");
-        // A tool that goes on failing leaves the earlier family longer: that is said.
+        // A tool that keeps failing leaves one family with the later date: the error says so.
         host.break_tool(tool, u32::MAX);
         let why = extend(&host).unwrap_err().what;
         assert!(why.contains("may have dates a minute later than the guard's deadline"), "{why}");
@@ -474,9 +474,9 @@ fn why_a_trial_ended_is_written_down() {
         "somebody asked for the old rules"
     );
     let dies = |h: &Demo| {
-        // After the locks and the holder: the state.
-        let mortal = Mortal::new(h, 4, true);
-        assert!(catch_unwind(AssertUnwindSafe(|| keep(&mortal, true))).is_err());
+        // Steps: the locks, the holder, then the state.
+        let dying = Dying::new(h, 4, true);
+        assert!(catch_unwind(AssertUnwindSafe(|| keep(&dying, true))).is_err());
     };
     assert_eq!(ended(&dies), "whoever was changing the rules for it died half-way");
     let steps = |h: &Demo| {
@@ -487,11 +487,11 @@ fn why_a_trial_ended_is_written_down() {
 }
 
 #[test]
-fn a_revert_that_fails_is_gone_on_with_at_once_by_the_guard() {
+fn the_guard_continues_a_failed_revert_at_once() {
     let host = machine(true, 0, false);
     let kept = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
-    // Refill and emptying of one family; whoever asked for it lives on, as a cockpit does.
+    // Both the refill and the emptying of one family fail; the caller lives on, as a cockpit does.
     host.break_tool("ip6tables-restore", 2);
     assert_eq!(revert(&host).unwrap_err().code, Code::RevertFailed);
     let end = host.now().boot + Duration::from_secs(20);
@@ -504,7 +504,7 @@ fn a_revert_that_fails_is_gone_on_with_at_once_by_the_guard() {
 }
 
 #[test]
-fn more_time_that_comes_while_the_guard_waits_for_the_lock_counts() {
+fn an_extension_while_the_guard_waits_for_the_lock_counts() {
     let host = machine(false, 0, false);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let live = rules(&host);
@@ -550,7 +550,7 @@ fn too_late_is_too_late() {
 }
 
 #[test]
-fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
+fn a_refused_keep_does_not_take_over_one_that_was_cut_short() {
     let host = machine(false, 0, false);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     let held = record::lock(&host, Duration::ZERO).unwrap();
@@ -561,7 +561,7 @@ fn a_refused_keep_leaves_one_that_was_cut_short_to_others() {
     drop(held);
     assert!(super::status(&host).cut_short);
     assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);
-    assert!(super::status(&host).cut_short, "whoever was refused does not hold it");
+    assert!(super::status(&host).cut_short, "a refused keep does not hold it");
     keep(&host, true).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! What the files would do if boot loaded them alone, before a manager has built its own or because it is gone by then:
+//! What the files would do if boot loaded them alone, before a manager has built its own rules or when it is gone:
 //! whether the operator gets in, and what would be open or closed.
 
 use super::boot::{AtBoot, Boot, Place};
@@ -11,10 +11,10 @@ use crate::observe::live;
 use crate::plan::Part;
 use crate::syntax::iptables_save;
 
-/// Endpoints that are named in one sentence.
+/// How many endpoints one sentence names.
 const NAMED: usize = 4;
 
-/// Why these files must not be written, if so; what else they change is said. `loaded`: what is loaded now.
+/// Why these files must not be written, if so; other changes become sentences. `loaded`: what is loaded now.
 pub(super) fn check(
     host: &dyn Host,
     mode: SaveMode,
@@ -30,7 +30,7 @@ pub(super) fn check(
     }
     let mut now = live::observe(host);
     if now.ssh_peer.is_none() && now.logins.is_none() {
-        // Whoever sits at the console does so today; that nobody else gets in any more is not what he asked for.
+        // The console was used today; that nobody else gets in after a boot is not what its user asked for.
         now.logins = Some(host.logins());
     }
     let now = with_rules(&now, loaded.iter().cloned());
@@ -52,7 +52,7 @@ pub(super) fn check(
     let Access::Worse { why } = &way.access else { return None };
     let hint = match (mode, ours) {
         (SaveMode::All, _) => {
-            "nothing was written; what lets it in is in an ipset that boot fills otherwise: put it into what boot loads"
+            "nothing was written; it gets in by an ipset that boot fills with other entries: add it to what boot loads"
                 .to_owned()
         }
         (SaveMode::Ours, _) => "nothing was written; put an allow rule for that address into the plan".to_owned(),
@@ -65,12 +65,12 @@ pub(super) fn check(
     Some(Refusal::new(Code::Lockout, format!("boot would cut {}: {why}", way.what()), hint))
 }
 
-/// The sets that boot fills before it loads these files, where rules in them name any.
+/// The sets that boot fills before it loads these files, if their rules name any.
 fn fills<'a>(files: &[File], boot: &'a Boot) -> Option<&'a AtBoot> {
     files.iter().filter(|f| !f.part && f.text.contains("-set ")).find_map(|f| boot.sets(f.family))
 }
 
-/// The rules of a file as boot leaves them where nobody else adds any.
+/// The rules of a file as boot loads them when nobody else adds any.
 fn as_loaded(file: &File) -> Ruleset {
     let mut set = iptables_save::read(&file.text, file.family).0;
     if file.part
@@ -80,7 +80,7 @@ fn as_loaded(file: &File) -> Ruleset {
         let mut alone = Ruleset::new(file.family);
         alone.table_or_new("filter");
         for script in std::iter::once(part.change(&alone).whole_script()).chain(part.jumps(&alone)) {
-            // It fits: nothing else is there.
+            // Cannot fail: the chains are empty.
             let _ = alone.apply(&script);
         }
         set = alone;
@@ -88,7 +88,7 @@ fn as_loaded(file: &File) -> Ruleset {
     set
 }
 
-/// The host with these rules; a family of which there are none keeps what it has.
+/// The host with these rules; a family without any keeps what it has.
 fn with_rules(now: &View, sets: impl Iterator<Item = Ruleset>) -> View {
     let mut then = now.clone();
     for set in sets {
@@ -100,8 +100,8 @@ fn with_rules(now: &View, sets: impl Iterator<Item = Ruleset>) -> View {
     then
 }
 
-/// The managers whose chains stand in these rulesets and that build the way into the host: Docker and its like only
-/// forward.
+/// The managers that have chains in these rulesets and that build the way into the host; Docker and
+/// the like only forward.
 fn managers(sets: &[Ruleset]) -> Vec<&'static str> {
     let inputs = sets.iter().filter_map(|s| s.chain("filter", "INPUT").map(|c| (s.family, c)));
     let mut found: Vec<Manager> = inputs
@@ -113,8 +113,8 @@ fn managers(sets: &[Ruleset]) -> Vec<&'static str> {
     found.into_iter().map(Manager::label).collect()
 }
 
-/// What would be closed to senders who get in now, and open to others, a sentence each. Published ports are left out:
-/// their manager makes them anew with all that guards them.
+/// What would be closed to senders who get in now, and open to others, one sentence each. Published ports are left out:
+/// their manager recreates them with all that protects them.
 fn differences(now: &View, then: &View) -> Vec<String> {
     let (now, then) = (Analysis::new(now), Analysis::new(then));
     let asked: Vec<Endpoint> =
@@ -149,7 +149,7 @@ fn differences(now: &View, then: &View) -> Vec<String> {
         .collect()
 }
 
-/// Whether somebody gets in by the new rules who does not by the old ones.
+/// Whether somebody gets in by the new rules but not by the old ones.
 fn gains(old: &Exposure, new: &Exposure) -> bool {
     !new.widest().accepted.minus(&old.widest().accepted).is_empty()
 }

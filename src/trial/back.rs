@@ -1,4 +1,4 @@
-//! The way back: the old rules are put into every family, read back, and what nothing needs any more is taken out.
+//! The way back: puts the old rules into every family, reads them back, and removes what is no longer needed.
 
 use std::time::Duration;
 
@@ -18,28 +18,28 @@ use crate::observe::firewall::READING;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
 
-/// After this many tries in vain the guard puts the snapshot of the table back, which nothing else of ours does.
+/// After this many failed tries the guard restores the snapshot of the whole table, which nothing else does.
 const LAST_RESORT: u32 = 5;
 
-/// How long what was put back is tried to be read, before the trial ends without that.
+/// How long to keep trying to read the old rules back before the trial ends without it.
 const READ_BACK: Duration = Duration::from_secs(15);
 
-/// The least that one reading gets.
+/// The minimum time for one reading.
 const ONE_READING: Duration = Duration::from_secs(5);
 
-/// How long a look at our own chains may keep a revert from its refill.
+/// How long a look at our own chains may delay the refill of a revert.
 const BEFORE: Duration = Duration::from_secs(1);
 
-/// How long somebody who asked for a revert waits for the xtables lock.
+/// How long a requested revert waits for the xtables lock.
 const LOCKED: Duration = Duration::from_secs(20);
 
-/// Who puts the old rules back, and how patient he is.
+/// Who puts the old rules back, and how patiently.
 pub enum Caller<'a> {
-    /// Whoever could not put his plan in.
+    /// An apply that failed.
     Applier,
-    /// The guard, after so many tries in vain: it tries again by itself.
+    /// The guard, after this many failed tries: it tries again by itself.
     Guard(u32),
-    /// Somebody who asked for it, or whose own change failed; he hears what is waited for.
+    /// A command that was asked for it, or whose own change failed; it is told what the revert waits for.
     Somebody(&'a mut dyn FnMut(&str)),
 }
 
@@ -51,7 +51,7 @@ impl Caller<'_> {
         }
     }
 
-    /// What it is when the old rules are back.
+    /// The event when the old rules are back.
     fn done(&self) -> Event {
         match self {
             Self::Applier => Event::Undone,
@@ -60,40 +60,40 @@ impl Caller<'_> {
     }
 }
 
-/// What the refill of one family came to.
+/// The outcome of refilling one family.
 enum Refill {
     /// The tool took the old rules.
     Taken,
     /// It did not; the whole table was put back as it was before the trial.
     Snapshot(Touched),
-    /// The old rules are not there.
+    /// The old rules are not back.
     Failed(String),
 }
 
 /// Puts the old rules back and ends the trial.
 pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Caller) -> Result<(), Refusal> {
-    // Kernel first, files second: what cannot be written must not stop a revert.
+    // Kernel first, files second: a failed write must not stop a revert.
     let _ = record::store(host, record);
     let mut seen = into_kernel(host, record, who);
-    // One lock keeps both families out.
+    // One xtables lock blocks both families.
     seen.failed.dedup();
     record.jumpless = seen.jumpless;
     record.unverified = (!seen.unseen.is_empty()).then(|| seen.unseen.join("; "));
     let unverified =
         record.unverified.iter().map(|why| format!("the old rules were put back, but could not be read back: {why}"));
-    // Each is said once, however often the guard tries.
+    // Each remark is made once, however often the guard tries.
     for said in seen.remarks.into_iter().chain(seen.failed.iter().cloned()).chain(unverified) {
         if !record.remarks.contains(&said) {
             record.remarks.push(said);
         }
     }
     if let Some(last) = record::ended(host, record) {
-        // The guard and whoever asked for it may do the same at the same time.
+        // The guard and a command may do the same at the same time.
         *record = last;
         return Ok(());
     }
     if !seen.failed.is_empty() {
-        // Whoever tried may live on, as a cockpit does: that it goes on trying is the guard's word, not his.
+        // Other callers may live on, as a cockpit does: only the guard may record that it keeps trying.
         record.holder = None;
         let _ = record::store(host, record);
         return Err(Refusal::new(
@@ -110,7 +110,7 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
         record.remarks.push(e);
     }
     proof::forget(host, &record.id);
-    // What boot would load is said, and not written down: it may be mended in a minute.
+    // What boot would load is shown but not recorded: it may be mended in a minute.
     record.remarks.extend(written::remarks(host, record));
     let doubt = if record.unverified.is_some() { ", but could not be read back" } else { "" };
     host.announce(&format!(
@@ -121,22 +121,22 @@ pub fn put_old_back(host: &dyn Host, record: &mut Record, by: By, who: &mut Call
     Ok(())
 }
 
-/// What putting the old rules into the kernel came to.
+/// The outcome of putting the old rules into the kernel.
 #[derive(Default)]
 pub struct Seen {
-    /// What did not go in.
+    /// What could not be put in.
     pub failed: Vec<String>,
-    /// What went in and could not be read back.
+    /// What was put in but could not be read back.
     pub unseen: Vec<String>,
-    /// What went in decides nothing, for want of a jump to it.
+    /// Whether rules that were put in have no effect because no jump leads to them.
     pub jumpless: bool,
-    /// What else is to be said.
+    /// Other remarks.
     pub remarks: Vec<String>,
 }
 
-/// Puts the old rules into the kernel, and reads them back.
+/// Puts the old rules into the kernel and reads them back.
 pub fn into_kernel(host: &dyn Host, record: &Record, who: &mut Caller) -> Seen {
-    // What was given another name is told by what it holds: after a refill our own chains do not show that any more.
+    // Renamed chains are recognised by their content: after a refill our own chains no longer show them.
     let looks: Vec<Look> = record
         .families
         .iter()
@@ -191,7 +191,7 @@ fn refill(
     };
     let done = match hears {
         None => put(5),
-        // Whoever asked hears soon what he waits for.
+        // The caller should soon hear what the revert waits for.
         Some(hears) => put(1).or_else(|failed| {
             let Failed::Locked(why) = &failed else { return Err(failed) };
             if host.now().boot >= until {
@@ -214,7 +214,7 @@ fn refill(
     };
     let why = match done {
         Ok(()) => return Refill::Taken,
-        // Nothing else of ours would get the lock either.
+        // No other process of ours would get the lock either.
         Err(Failed::Locked(why)) => return Refill::Failed(why),
         Err(failed) => failed,
     };
@@ -226,7 +226,7 @@ fn refill(
     fall_back(host, &record.id, change, why, who.tries())
 }
 
-/// What happens when the old rules do not go in now.
+/// What happens next if the old rules cannot be put back now.
 fn what_next(host: &dyn Host, record: &Record) -> String {
     let guard = guard(host, record).is_some_and(|w| (w.pid, w.started) != host.me());
     let mut out = if guard {
@@ -243,7 +243,8 @@ fn what_next(host: &dyn Host, record: &Record) -> String {
     out
 }
 
-/// What is left when the old rules do not go in: our switches decide nothing; last, the snapshot.
+/// The fall-backs if the old rules cannot be put back: our switches are emptied so that they decide nothing; at last,
+/// the snapshot.
 fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, tries: u32) -> Refill {
     if kernel::restore(host, &kernel::back_mark(id), change.family(), &change.empty_script()).is_ok() {
         return Refill::Failed(format!("{why}; our chains were emptied instead"));
@@ -266,8 +267,8 @@ fn fall_back(host: &dyn Host, id: &str, change: &FamilyChange, why: String, trie
     }
 }
 
-/// Reads one family back and takes out what nothing needs any more. A reading that fails takes nothing back: what the
-/// tool took stands, and only the reading is tried again.
+/// Reads one family back and removes what is no longer needed. If the reading fails, nothing is undone: the tool took
+/// the rules, so only the reading is tried again.
 fn read_back(
     host: &dyn Host,
     id: &str,
@@ -311,13 +312,13 @@ fn read_back(
     }
 }
 
-/// Reads again what a revert put back and could not read; `None`: there is nothing of that kind.
+/// Reads again what a revert put back but could not read; `None` if there is no such revert.
 pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal>> {
     let mut record = Some(record).filter(|r| r.unverified.is_some() && r.is_here(host))?.clone();
     let mark = kernel::back_mark(&record.id);
     let mut remarks = Vec::new();
     for (change, script) in record.families.iter().zip(&record.revert) {
-        // Once more: it changes nothing where it stands.
+        // Refilled once more: where the rules are still there, this changes nothing.
         match kernel::restore_and_check(host, &mark, change, script, Look::All) {
             Ok(now) => match kernel::end_renamed(host, &mark, change, now, true) {
                 Ok((now, said)) => {
@@ -337,7 +338,7 @@ pub fn verify(host: &dyn Host, record: &Record) -> Option<Result<Record, Refusal
     Some(Ok(record))
 }
 
-/// What is said of a revert that could not be read back.
+/// The refusal for a revert that could not be read back.
 pub fn unverified(why: &str) -> Refusal {
     Refusal::new(
         Code::Unverified,
@@ -346,7 +347,7 @@ pub fn unverified(why: &str) -> Refusal {
     )
 }
 
-/// What a whole table that was put back changed besides ours.
+/// What restoring a whole table changed besides our rules.
 #[derive(Default)]
 struct Touched {
     remarks: Vec<String>,
@@ -354,7 +355,7 @@ struct Touched {
     unseen: Option<String>,
 }
 
-/// Puts the filter table of one family back as it was before the trial.
+/// Restores a family's filter table as it was before the trial.
 fn snapshot_back(host: &dyn Host, id: &str, change: &FamilyChange) -> Result<Touched, String> {
     let family = change.family();
     let text = history::snapshot(host, id, family.suffix()).ok_or("the snapshot cannot be read")?;

@@ -1,4 +1,4 @@
-//! The begin of a trial: look, snapshot, arm the guard, apply, read back.
+//! Begins a trial: read, snapshot, arm the guard, apply, read back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +24,20 @@ use crate::observe::{firewall, live};
 use crate::plan::{self, Change, Check, FamilyChange};
 use crate::syntax::{iptables_save, plan as plan_file};
 
-/// How a trial is wanted.
+/// Options of a trial.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The old rules come back after this time unless somebody keeps the trial.
+    /// The old rules come back after this time unless the trial is kept.
     pub confirm_within: Duration,
-    /// Kept rules may be taken away.
+    /// Kept rules may be removed.
     pub replace: bool,
     /// The operator's own way in may be cut.
     pub allow_lockout: bool,
-    /// The kernel's own end of the trial may be missing.
+    /// The trial may run although the kernel cannot end it by itself.
     pub without_fuse: bool,
-    /// No throw-away namespace can be had.
+    /// The trial may run without a rehearsal.
     pub without_rehearsal: bool,
-    /// The host as the operator saw it; `None`: it was not shown.
+    /// The host as it was shown to the operator; `None` if it was not shown.
     pub seen: Option<Arc<View>>,
 }
 
@@ -54,8 +54,8 @@ impl Default for Options {
     }
 }
 
-/// Whether both show the same rules: counters do not count, nor do tables in which nothing stands; whether those are
-/// loaded depends on who looked.
+/// Whether both views show the same rules. Counters are ignored, and so are empty tables: whether those are loaded
+/// depends on who looked.
 fn same_rules(a: &View, b: &View) -> bool {
     Family::BOTH.into_iter().all(|f| match (a.rules(f), b.rules(f)) {
         (Some(a), Some(b)) => a.same_rules(b),
@@ -63,7 +63,7 @@ fn same_rules(a: &View, b: &View) -> bool {
     })
 }
 
-/// Gives every name of the plan its addresses. Those that were stored with it stay.
+/// Resolves every name in the plan. Addresses that were stored with it are kept.
 pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
     for node in plan.rules.iter_mut().flat_map(|r| &mut r.from) {
         if let Node::Name(name, addrs) = node
@@ -82,7 +82,7 @@ pub fn resolve(host: &dyn Host, plan: &mut Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Begins a trial and returns when it runs. `progress` hears what is being done.
+/// Begins a trial and returns once it runs. `progress` is told each step.
 pub fn apply(
     host: &dyn Host,
     plan: &Plan,
@@ -92,11 +92,11 @@ pub fn apply(
     begin(host, plan, options, progress, None)
 }
 
-/// Whoever hears the checks of a plan.
+/// Receives the checks of a plan.
 type Tell<'a> = &'a mut dyn FnMut(&[Check]);
 
-/// The same for an operator who was not shown the plan's checks: `tell` hears them before anything is changed, or
-/// refused for them, for the very rules that are changed then.
+/// The same for an operator who has not seen the plan's checks: `tell` gets them before anything is changed or refused
+/// because of them, for exactly the rules that will be changed.
 pub fn apply_telling(
     host: &dyn Host,
     plan: &Plan,
@@ -139,7 +139,7 @@ fn begin(
         progress(&said);
     }
     if let Some(last) = record::load(host) {
-        // A revert that was killed may have left a tool that still waits for the xtables lock.
+        // A killed revert may have left a tool that still waits for the xtables lock.
         host.end_leftovers(&kernel::back_mark(&last.id), &[]);
     }
     progress("reading what is loaded");
@@ -177,7 +177,7 @@ fn begin(
         && let Err(moved) = still_the_same(host, &change, &texts)
     {
         record.why = Some(moved.what.clone());
-        // What cannot be written down is found out by whoever looks: the kernel shows nothing of it.
+        // If this cannot be recorded, the next look finds out: the kernel shows nothing of the trial.
         let _ = give_up(host, &mut record).and_then(|()| history::write(host, &record));
         return Err(moved);
     }
@@ -205,7 +205,7 @@ fn begin(
         "portcullis: new firewall rules on trial for {seconds} s (by {}); `portcullis revert` takes them back",
         record.operator
     ));
-    // Said, and not written down: a save mends some of it.
+    // Shown but not recorded: a save mends some of it.
     record.remarks.extend(undone);
     Ok(record)
 }
@@ -237,7 +237,7 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
 /// Everything loaded, word for word.
 type Texts = Vec<(Family, String)>;
 
-/// The host, and everything loaded: whole, with `filter` by name.
+/// Reads the host and everything loaded, with `filter` requested by name.
 fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
     let (view, read) = live::observe_to_change(host);
     let mut texts = Vec::new();
@@ -266,8 +266,8 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
     Ok((view, texts))
 }
 
-/// Taking everything out where nothing of ours is loaded any more, though a plan was kept: there is nothing to try, and
-/// from now on nothing has to be in force.
+/// Handles removing everything when none of our rules is loaded any more although a plan was kept: there is nothing to
+/// try, and from now on no plan has to be in force.
 fn taken_out(
     host: &dyn Host,
     change: &Change,
@@ -292,12 +292,12 @@ fn taken_out(
     Some(stored.map(|()| record).map_err(|e| Refusal::new(Code::RunDir, e, "free some space and try again")))
 }
 
-/// A name that no other trial has: both clocks.
+/// A unique id for a trial, made of both clocks.
 fn new_id(host: &dyn Host) -> String {
     format!("{}-{:04}", host.now().wall, host.now().boot.as_millis() % 10_000)
 }
 
-/// What stands against the change; else how it fares with all whose way in has to stay.
+/// Refuses a change that must not be applied; otherwise says how it affects every way in that has to stay open.
 fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<WayIn>, Refusal> {
     if let Some(seen) = options.seen.as_ref().filter(|s| !same_rules(s, view)) {
         let rules = |v| Family::BOTH.into_iter().filter_map(move |f| View::rules(v, f));
@@ -324,7 +324,7 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
         && let Some(way) = ways.first()
         && let Access::Worse { why } = &way.access
     {
-        // Each needs a rule of its own.
+        // Each needs its own allow rule.
         let cut = ways.iter().filter(|w| w.peer() != way.peer() && matches!(w.access, Access::Worse { .. }));
         let mut others: Vec<String> = cut.filter_map(|w| Some(w.peer()?.to_string())).collect();
         others.sort();
@@ -350,7 +350,7 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
     Ok(ways)
 }
 
-/// That no SSH session is the operator's, and where logins were looked for.
+/// Says that no SSH session of the operator was found, and where we looked for logins.
 fn nobody(view: &View) -> String {
     let read = view.logins.as_ref().map(Logins::sources).unwrap_or_default();
     match view.operator {
@@ -359,7 +359,7 @@ fn nobody(view: &View) -> String {
     }
 }
 
-/// Whose way in was checked where the operator's own is not known.
+/// Says whose way in was checked if the operator's own is not known.
 fn whose_way_in(ways: &[WayIn], view: &View) -> Option<String> {
     view.logins.as_ref()?;
     let mut whose: Vec<String> = ways.iter().map(WayIn::what).collect();
@@ -371,7 +371,7 @@ fn whose_way_in(ways: &[WayIn], view: &View) -> Option<String> {
     Some(format!("{}: {checked}", nobody(view)))
 }
 
-/// Only a rehearsal that went well, or the operator's word that none can be had, leads on.
+/// Continues only after a successful rehearsal, or if the operator allows going without one.
 fn rehearsed(
     host: &dyn Host,
     change: &Change,
@@ -409,8 +409,8 @@ fn rehearsed(
     })
 }
 
-/// Whether the kernel lacks xt_time, seen in a namespace of its own; where none can be had the tool is asked without
-/// changing anything. A tool that takes no rule at all tells nothing.
+/// Whether the kernel lacks xt_time. Tested in a namespace of its own, or, where none can be had, with the tool's dry
+/// run. A tool that accepts no rule at all tells us nothing.
 fn fuse_is_missing(host: &dyn Host) -> bool {
     let stage = host.throwaway();
     let refuses = |dates: &str| {
@@ -446,7 +446,7 @@ fn new_record(
     record
 }
 
-/// Writes the state file, starts the guard and waits until it says that it is ready.
+/// Writes the state file, starts the guard and waits until it reports that it is ready.
 fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     let refused = |what: String| {
         Refusal::new(Code::NoGuard, what, "nothing was changed; see that the run directory can be written")
@@ -458,14 +458,14 @@ fn arm(host: &dyn Host, record: &mut Record) -> Result<(), Refusal> {
     })
 }
 
-/// The guard sees by it that there is nothing to watch.
+/// Records that the trial was given up: this tells the guard that there is nothing to watch.
 fn give_up(host: &dyn Host, record: &mut Record) -> Result<(), String> {
     record.advance(Event::GivenUp).map_err(|e| e.to_string())?;
     record::store(host, record)
 }
 
-/// A rehearsal takes seconds on a large ruleset: what was planned for is not what is loaded when others changed it
-/// meanwhile.
+/// A rehearsal takes seconds on a large ruleset. If others changed the rules meanwhile, the plan no longer
+/// fits what is loaded.
 fn still_the_same(host: &dyn Host, change: &Change, texts: &Texts) -> Result<(), Refusal> {
     for (family, before) in texts {
         let (family, limit) = (*family, firewall::reading_of(before.len()));
@@ -479,7 +479,7 @@ fn still_the_same(host: &dyn Host, change: &Change, texts: &Texts) -> Result<(),
         if firewall::same_lines(&now, before) {
             continue;
         }
-        // Another order of chains, or a table that was loaded meanwhile and holds nothing, is no other ruleset.
+        // A different order of chains, or an empty table that was loaded meanwhile, is not a change.
         let now = iptables_save::read(&now, family).0;
         if let Some(odd) = change.before.rules(family).and_then(|before| difference(&now, before)) {
             return Err(Refusal::new(
@@ -502,7 +502,7 @@ fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(),
     record::store(host, record)
 }
 
-/// Both families or neither: what was put in is taken back at once.
+/// Both families or neither: what was applied is reverted at once.
 fn undo(host: &dyn Host, record: &mut Record) -> String {
     record.why = Some("the plan could not be applied".to_owned());
     let back = match record.advance(Event::ApplyFailed) {

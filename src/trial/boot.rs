@@ -1,5 +1,5 @@
-//! Who loads the saved rules when the machine starts, told from the files that decide it. Nothing is asked of a running
-//! service: what matters is the next start. [`layout`] is the table of the distributions.
+//! Finds out who loads the saved rules at boot, from the files that decide it. Running services are not asked: what
+//! matters is the next boot. [`layout`] is the table of the distributions.
 
 mod layout;
 mod manager;
@@ -17,26 +17,25 @@ use crate::observe::others;
 
 pub use self::sets::AtBoot;
 
-/// What is said in any case, for later.
+/// Always added: what a later reload by hand does.
 const LATER: &str = "Reloading these files by hand later wipes the chains of Docker and others that are not in them; \
     restart those then.";
 
-/// The way that fits beside whoever builds the firewall.
+/// What works on a host whose firewall is built by a manager.
 const OURS: &str = "`portcullis save --ours` saves and loads portcullis' own chains alone";
 
-/// What the next start does with the saved files.
+/// What the next boot does with the saved files.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
-    /// Sentences, and whether each leaves something to be done before the next start.
+    /// Sentences, each with whether it asks for something to be done before the next boot.
     said: Vec<(bool, String)>,
-    /// Who loads the file of each family that is saved.
+    /// Who loads the file of each saved family.
     loaders: Vec<(Family, Option<String>)>,
-    /// Something else keeps the files from being loaded.
+    /// Whether something else keeps the files from being loaded.
     in_the_way: bool,
-    /// The sets that are made before the file of each family is loaded, and those that its rules name and nothing
-    /// makes.
+    /// The sets that are made before each family's file is loaded, and those that its rules name but nothing makes.
     sets: Vec<(Family, AtBoot, Vec<String>)>,
-    /// What makes boot have those.
+    /// How to make boot create the missing sets.
     sets_remedy: String,
 }
 
@@ -46,34 +45,34 @@ impl Boot {
         Self { loaders: families.map(|f| (f, program.map(str::to_owned))).collect(), ..Self::default() }
     }
 
-    /// Whether the next start loads every file.
+    /// Whether the next boot loads every file.
     pub fn loads(&self) -> bool {
         !self.in_the_way && self.loaders.iter().all(|(_, by)| by.is_some())
     }
 
-    /// Who loads the file of a family, by name.
+    /// The name of the program or service that loads a family's file.
     pub fn loader(&self, family: Family) -> Option<&str> {
         self.loaders.iter().find(|(f, _)| *f == family)?.1.as_deref()
     }
 
-    /// What there is to say, one sentence a line.
+    /// All sentences, one per line.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.said.iter().map(|(_, line)| line.as_str())
     }
 
-    /// What is left to be done before the next start; `None`: nothing.
+    /// What remains to be done before the next boot; `None` if nothing does.
     pub fn to_do(&self) -> Option<String> {
         let lines: Vec<&str> = self.said.iter().filter(|(to_do, _)| *to_do).map(|(_, l)| l.as_str()).collect();
         (!lines.is_empty()).then(|| lines.join(" "))
     }
 
-    /// The sets that boot makes before it loads the file of a family; `None` where nothing is known to load it.
+    /// The sets that boot makes before it loads a family's file; `None` if nothing is known to load that file.
     pub(super) fn sets(&self, family: Family) -> Option<&AtBoot> {
         self.loader(family)?;
         self.sets.iter().find(|(f, ..)| *f == family).map(|(_, sets, _)| sets)
     }
 
-    /// The sets that the rules of a family name and boot does not make, and what makes it have them.
+    /// The sets that a family's rules name but boot does not make, and how to make boot create them.
     pub(super) fn lacks(&self, family: Family) -> Option<(&[String], &str)> {
         self.sets
             .iter()
@@ -81,17 +80,17 @@ impl Boot {
             .map(|(.., lacking)| (&lacking[..], self.sets_remedy.as_str()))
     }
 
-    /// Something to know.
+    /// Adds a sentence for information.
     pub(super) fn says(&mut self, line: impl Into<String>) {
         self.said.push((false, line.into()));
     }
 
-    /// Something to be done before the next start.
+    /// Adds a sentence about something to be done before the next boot.
     pub(super) fn asks(&mut self, line: impl Into<String>) {
         self.said.push((true, line.into()));
     }
 
-    /// Something that keeps the files from being loaded.
+    /// Adds a sentence about something that keeps the files from being loaded.
     fn stops(&mut self, line: impl Into<String>) {
         self.in_the_way = true;
         self.asks(line);
@@ -108,7 +107,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Looks at the host. Files that the operator named count before those of the distribution.
+    /// Inspects the host. Files named by the operator take precedence over those of the distribution.
     pub fn look(host: &dyn Host) -> Self {
         let (distro, units) = (Distro::of(host), Units::read(host));
         let layout = Layout::choose(host, distro, &units);
@@ -118,12 +117,13 @@ impl Place {
         Self { distro, layout, units, files }
     }
 
-    /// Who builds the firewall at the next start and would not stand beside a service that loads whole files.
+    /// The manager that builds the firewall at the next boot and does not work together with a service
+    /// that loads whole files.
     pub(super) fn in_charge(&self, host: &dyn Host) -> Option<Manager> {
         manager::in_charge(host, &self.units)
     }
 
-    /// Says what the manager in charge does to rules of others later.
+    /// Adds what the manager in charge will do to other rules later.
     pub(super) fn say_later(&self, host: &dyn Host, out: &mut Boot) {
         match self.in_charge(host).and_then(|m| manager::later(host, m)) {
             Some((true, line)) => out.asks(line),
@@ -137,7 +137,7 @@ impl Place {
         &self.files[family.index()]
     }
 
-    /// Every file of rules that the next start loads, as far as that can be told, and those that a save writes.
+    /// Every rules file that the next boot loads, as far as we can tell, and those that a save writes.
     pub fn files(&self, host: &dyn Host) -> Vec<(Family, PathBuf)> {
         let mut out: Vec<(Family, PathBuf)> = Vec::new();
         for family in Family::BOTH {
@@ -146,7 +146,7 @@ impl Place {
                 .iter()
                 .filter(|l| l.services[of].start(host, &self.units) == Start::Runs)
                 .map(|l| l.files(host)[of].clone());
-            // A command names its programs, too.
+            // A command's words include paths of programs.
             let by_hand = self
                 .units
                 .restores(family)
@@ -165,8 +165,8 @@ impl Place {
         out
     }
 
-    /// The file of each family that is loaded again at a restart, with the service that does it, whether it runs at
-    /// boot or not.
+    /// Each family's file that is loaded again at a restart, with the service that loads it, whether or not
+    /// it runs at boot.
     pub fn reloaded(&self, host: &dyn Host) -> Vec<(Family, PathBuf, String)> {
         Family::BOTH
             .into_iter()
@@ -177,12 +177,12 @@ impl Place {
             .collect()
     }
 
-    /// Whether the next start runs a unit of systemd.
+    /// Whether the next boot starts a systemd unit.
     pub fn runs(&self, unit: &str) -> bool {
         self.units.has(unit)
     }
 
-    /// What the next start does with the files. `saved`: what they hold then, a family each.
+    /// What the next boot does with the files. `saved`: what they will hold, one entry per family.
     pub fn boot(&self, host: &dyn Host, saved: &[Ruleset], backend: Option<Backend>) -> Boot {
         let mut out = Boot::default();
         let families: Vec<Family> = saved.iter().map(|s| s.family).collect();
@@ -194,14 +194,14 @@ impl Place {
         self.say_others(host, backend, &found, &mut out);
         self.say_left_out(host, backend, &mut out);
         out.says(LATER);
-        // Who loads them comes first, and is said last: by then it is known whether anything is in the way.
+        // The sentence about the loader comes first but is made last, when we know whether anything is in the way.
         let mut first = Boot { in_the_way: out.in_the_way, ..Boot::default() };
         self.say_who(host, &families, &found, &mut first);
         out.said.splice(0..0, first.said);
         out
     }
 
-    /// Who loads the file of a family.
+    /// Finds who loads a family's file.
     fn found(&self, host: &dyn Host, family: Family) -> Found {
         let file = self.file(family);
         let services = layout::LAYOUTS
@@ -273,7 +273,7 @@ impl Place {
             .layout
             .filter(|l| l.of == self.distro && left.iter().all(|(f, _)| l.files(host)[f.index()] == self.file(*f)));
         out.asks(match ours {
-            // Nothing that would take the place of who builds the firewall.
+            // Nothing that would replace the manager of the firewall.
             _ if self.in_charge(host).is_some() => format!(
                 "Nothing loads {files} at boot, and nothing that does belongs beside {}: {OURS}.",
                 self.in_charge(host).map_or("it", Manager::label)
@@ -306,12 +306,12 @@ impl Place {
         self.say_elsewhere(host, families, out);
     }
 
-    /// Whether the files are those of the layout, not others that the operator named.
+    /// Whether the files are those of the layout and not others named by the operator.
     fn is_usual(&self, host: &dyn Host) -> bool {
         self.layout.unwrap_or(&layout::LAYOUTS[0]).files(host) == self.files
     }
 
-    /// Files that are loaded instead of these.
+    /// Adds files that are loaded instead of these.
     fn say_elsewhere(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
         let mut said = Vec::new();
         for family in families {
@@ -335,7 +335,7 @@ impl Place {
         }
     }
 
-    /// Services that write what is loaded over the files when they stop.
+    /// Adds services that overwrite the files with the loaded rules when they stop.
     fn say_at_stop(&self, host: &dyn Host, families: &[Family], out: &mut Boot) {
         let Some(layout) = self.layout.filter(|_| self.is_usual(host)) else { return };
         let mut set: Vec<(&str, &str)> = families
@@ -353,7 +353,7 @@ impl Place {
         }
     }
 
-    /// Units that exclude the loader: systemd would start one of the two.
+    /// Adds units that conflict with the loader: systemd would start only one of the two.
     fn say_exclusions(&self, host: &dyn Host, found: &[Found], out: &mut Boot) {
         let mut pairs: Vec<(&str, &str)> = found
             .iter()
@@ -369,7 +369,7 @@ impl Place {
         }
     }
 
-    /// Sets that the rules name, and that are not made before the rules are loaded.
+    /// Adds sets that the rules name but that are not made before the rules are loaded.
     fn say_sets(&self, host: &dyn Host, saved: &[Ruleset], found: &[Found], out: &mut Boot) {
         let live = sets::live(host);
         let layout = self.layout.unwrap_or(&layout::LAYOUTS[0]);
@@ -378,7 +378,7 @@ impl Place {
             let lacking = at_boot.lacks(&sets::named(set, &live));
             out.sets.push((set.family, at_boot.with_made(&live), lacking));
         }
-        // In this order: a list comes after what it is made of.
+        // In this order: a list comes after its members.
         let mut lacking: Vec<String> = Vec::new();
         for name in out.sets.iter().flat_map(|(.., lacking)| lacking) {
             if !lacking.contains(name) {
@@ -400,7 +400,7 @@ impl Place {
         ));
     }
 
-    /// Managers that load rules of their own at boot, before or after these.
+    /// Adds managers that load their own rules at boot, before or after these.
     fn say_others(&self, host: &dyn Host, backend: Option<Backend>, found: &[Found], out: &mut Boot) {
         if let Some(manager) = self.in_charge(host).filter(|_| found.iter().any(|f| f.by.is_some())) {
             out.asks(format!(
@@ -408,7 +408,7 @@ impl Place {
                 manager.label()
             ));
         }
-        // What wipes nft's rules leaves those of iptables-legacy.
+        // What flushes nft's rules does not touch those of iptables-legacy.
         if let Some(file) = self.wiped_by(host).filter(|_| backend != Some(Backend::Legacy)) {
             let line = format!(
                 "nftables.service is enabled and {file} has `flush ruleset`: it wipes these rules when it runs after \
@@ -423,7 +423,7 @@ impl Place {
         }
     }
 
-    /// Rules that are loaded and in none of the files: those of the other iptables, and native ones.
+    /// Adds loaded rules that are in none of the files: those of the other iptables variant, and native ones.
     fn say_left_out(&self, host: &dyn Host, backend: Option<Backend>, out: &mut Boot) {
         for other in others::beside(host, backend) {
             let whose = if other.backend == Backend::Legacy { "iptables-legacy" } else { "iptables-nft" };
@@ -458,7 +458,7 @@ impl Place {
         }
     }
 
-    /// The file by which nftables.service wipes everything.
+    /// The file that makes nftables.service flush everything.
     pub fn wiped_by(&self, host: &dyn Host) -> Option<String> {
         let lines = self
             .units
@@ -474,18 +474,18 @@ impl Place {
     }
 }
 
-/// Whether a file of settings, in the style of a shell, sets a variable to `yes`.
+/// Whether a shell-style settings file sets a variable to `yes`.
 pub(super) fn is_yes(host: &dyn Host, file: &str, name: &str) -> bool {
     setting(host, file, name).is_some_and(|v| v.eq_ignore_ascii_case("yes"))
 }
 
-/// What was found out about the file of a family.
+/// What we know about the loading of one family's file.
 struct Found {
-    /// Who loads it.
+    /// The program or service that loads it.
     by: Option<String>,
-    /// The unit of systemd that does.
+    /// The systemd unit of that service.
     unit: Option<String>,
-    /// The service that would, and does not run.
+    /// An installed service that would load it but is not enabled.
     off: Option<Service>,
 }
 
@@ -505,7 +505,7 @@ mod tests {
         host.write(Path::new(path), text.as_bytes(), 0o644).unwrap();
     }
 
-    /// What is said on the demo host after a change.
+    /// The sentences of the demo host after a change.
     fn said(change: impl Fn(&Demo)) -> Boot {
         let host = Demo::new();
         change(&host);
@@ -610,7 +610,7 @@ mod tests {
         );
         assert!(without.lacks(Family::V4).is_some() && without.lacks(Family::V6).is_none());
         put(&host, "/usr/share/netfilter-persistent/plugins.d/10-ipset", "#!/bin/sh\n");
-        // That something loads sets is not enough: it is looked for by name.
+        // Loading some sets is not enough: each set is looked for by name.
         put(&host, "/etc/iptables/ipsets", "create good hash:ip\nadd bad 192.0.2.1\n");
         assert!(
             text_of(&said(&host)).contains("the ipset bad is there before: `ipset save bad >> /etc/iptables/ipsets`.")
@@ -619,7 +619,7 @@ mod tests {
         assert!(said(&host).loads() && said(&host).to_do().is_none());
     }
 
-    /// A host of another distribution: nothing of Debian's, and these files.
+    /// A host of another distribution: without Debian's files, with these instead.
     fn dressed(files: &[(&str, &str)]) -> Demo {
         let host = Demo::new();
         for gone in [
@@ -719,7 +719,7 @@ mod tests {
                 && text_of(&boot).contains("`rc-update add ip6tables` makes it load /etc/iptables/rules6-save"),
             "{boot:?}"
         );
-        // The links of a package that was taken out lead nowhere.
+        // Links left by a removed package lead nowhere.
         let (files, boot) = of(&[ALPINE, (&v4, "")]);
         assert!(
             files[0] == "/etc/iptables/rules-save"
@@ -751,8 +751,8 @@ mod tests {
 
     #[test]
     fn what_is_there_counts_where_the_distribution_has_nothing() {
-        // Arch's way on a Debian without its own; a name alone is no sign, as netfilter-persistent is also
-        // iptables.service.
+        // The files of Arch on a Debian without its own; a unit's name alone proves nothing, since netfilter-persistent
+        // is also called iptables.service.
         let debian = ("/etc/os-release", "ID=debian\n");
         let (files, boot) = of(&[
             debian,
@@ -762,7 +762,7 @@ mod tests {
         assert!(files[0] == "/etc/iptables/iptables.rules" && boot.loads(), "{boot:?}");
         let (files, boot) = of(&[debian, (&format!("{WANTS}iptables.service"), "[Service]\nExecStart=/bin/true\n")]);
         assert!(files[0] == "/etc/iptables/rules.v4" && !boot.loads(), "{boot:?}");
-        // A unit of the administrator's for the usual files, and one for others.
+        // One unit of the administrator's for the usual files, and one for others.
         let by = |tool: &str, file: &str| format!("[Service]\nExecStart=/usr/sbin/{tool} {file}\n");
         let fw = (
             format!("{WANTS}fw.service"),

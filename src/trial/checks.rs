@@ -1,4 +1,4 @@
-//! The checks of a plan on a host: what the plan itself does, and what of this host concerns it.
+//! The checks of a plan on a host: what the plan itself does, and what on this host affects it.
 
 use super::force::enforced_by;
 use super::history;
@@ -15,8 +15,8 @@ pub fn checks(host: &dyn Host, plan: &Plan, change: &Change, ways: &[WayIn]) -> 
     plan::checks(plan, change, ways).into_iter().chain(undone).collect()
 }
 
-/// The same, and before them whether what was kept is in force, where that is the plan: what the cockpit shows while no
-/// trial runs.
+/// The same, preceded by whether what was kept is in force, if this is that plan: what the cockpit shows
+/// while no trial runs.
 pub fn all_checks(host: &dyn Host, plan: &Plan, change: &Change) -> Vec<Check> {
     let view = &change.before;
     let kept = history::kept(host, Family::BOTH.map(|f| view.rules(f))).plan();

@@ -1,5 +1,5 @@
-//! Killed between any two steps: apply, extend, keep and revert die at each thing that they do to the machine, before
-//! and after it, and so does the guard. What is left must come to its end: kept whole, or exactly as it was before.
+//! Crash tests: apply, extend, keep and revert are killed before and after each thing that they do to the machine, and
+//! so is the guard. What is left must come to its end: kept completely, or exactly as it was before.
 
 use crate::model::Code;
 use std::io;
@@ -23,21 +23,21 @@ use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
 
 /// A process that is killed at one of its steps.
-pub(super) struct Mortal {
+pub(super) struct Dying {
     host: Demo,
-    /// Steps until the end; 0: it lives.
+    /// Steps until it dies; 0: it lives.
     left: AtomicU32,
-    /// Killed when the step is done; else before.
+    /// Killed after the step; otherwise before it.
     after: bool,
     /// Steps done.
     done: AtomicU32,
-    /// Where it lives.
+    /// Its boot and namespace.
     home: Identity,
-    /// It stands still before this step until it is let go.
+    /// It pauses before this step until the flag is set.
     stops: Option<(u32, Arc<AtomicBool>)>,
 }
 
-impl Mortal {
+impl Dying {
     pub(super) fn new(host: &Demo, dies_at: u32, after: bool) -> Self {
         Self {
             host: host.fork(),
@@ -49,7 +49,7 @@ impl Mortal {
         }
     }
 
-    /// One that is stopped (SIGSTOP) before a step until `go`.
+    /// One that is stopped (SIGSTOP) before a step until `go` is set.
     pub(super) fn stopped(host: &Demo, before: u32, go: &Arc<AtomicBool>) -> Self {
         Self { stops: Some((before, Arc::clone(go))), ..Self::new(host, 0, false) }
     }
@@ -68,7 +68,7 @@ impl Mortal {
         self.step_or(|| (), work)
     }
 
-    /// A step that leaves something when its process dies in it.
+    /// A step that leaves something half done if its process dies in it.
     fn step_or<T>(&self, half: impl FnOnce(), work: impl FnOnce() -> T) -> T {
         let nth = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         while self.stops.as_ref().is_some_and(|(n, go)| *n == nth && !go.load(Ordering::Relaxed)) {
@@ -76,7 +76,7 @@ impl Mortal {
         }
         let (pid, started) = self.me();
         if self.stops.is_some() && !self.host.alive(pid, started) {
-            // A signal that ends it comes before everything else.
+            // A signal that ends the process comes first.
             self.die();
         }
         let dies = self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) == 1;
@@ -93,12 +93,12 @@ impl Mortal {
 
     fn die(&self) -> ! {
         self.host.end();
-        // Without a message: it is no failure of the test.
+        // Without a message: this is not a test failure.
         std::panic::resume_unwind(Box::new("killed"))
     }
 }
 
-impl Tools for Mortal {
+impl Tools for Dying {
     fn run(&self, cmd: &Cmd) -> Result<Output, ToolError> {
         if cmd.tool.ends_with("-restore") { self.step(|| self.host.run(cmd)) } else { self.host.run(cmd) }
     }
@@ -107,7 +107,7 @@ impl Tools for Mortal {
     }
 }
 
-impl Host for Mortal {
+impl Host for Dying {
     fn source(&self) -> Source {
         self.host.source()
     }
@@ -139,7 +139,7 @@ impl Host for Mortal {
         self.host.read(path)
     }
     fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        // As the live host writes: beside it first, under a name with the process in it.
+        // Like the live host: writes a temporary file first, with the process id in its name.
         let (pid, started) = self.me();
         let temporary = path.with_file_name(format!(".portcullis-{pid}-{started}-aB3xYz"));
         let half = || self.host.write(&temporary, &bytes[..bytes.len() / 2], mode).unwrap();
@@ -225,12 +225,12 @@ pub(super) fn options() -> Options {
 /// A machine with a guard for each trial, and with an earlier plan kept if `second`.
 pub(super) fn machine(second: bool, guard_dies_at: u32, after: bool) -> Demo {
     let host = Demo::new().with_guard(move |host, id| {
-        let mortal = Mortal::new(&host, guard_dies_at, after);
-        let _ = catch_unwind(AssertUnwindSafe(|| guard::watch(&mortal, id, &AtomicBool::new(false))));
-        mortal.host.end();
+        let dying = Dying::new(&host, guard_dies_at, after);
+        let _ = catch_unwind(AssertUnwindSafe(|| guard::watch(&dying, id, &AtomicBool::new(false))));
+        dying.host.end();
     });
     if second {
-        // Its guard must not die: it is another one's trial.
+        // The guard of this trial must not die: it is not the one under test.
         let first = host.clone().with_guard(|host, id| {
             let _ = guard::watch(&host, id, &AtomicBool::new(false));
         });
@@ -272,7 +272,7 @@ pub(super) fn gone(host: &Demo, guard: Option<record::Who>) {
     }
 }
 
-/// One operation that dies at one step; how many steps it has when it lives.
+/// Runs one operation that dies at one step; returns how many steps it takes if it lives.
 fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
     let host = machine(second, 0, false);
     let before = rules(&host);
@@ -281,18 +281,18 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
     if !matches!(op, Op::Apply) {
         begin(&host).unwrap();
     }
-    let mortal = Mortal::new(&host, dies_at, after);
+    let dying = Dying::new(&host, dies_at, after);
     let outcome = catch_unwind(AssertUnwindSafe(|| match op {
-        Op::Apply => begin(&mortal).map(|_| ()),
-        Op::Extend => extend(&mortal).map(|_| ()),
-        Op::Keep => keep(&mortal, true).map(|_| ()),
-        Op::Revert => revert(&mortal).map(|_| ()),
+        Op::Apply => begin(&dying).map(|_| ()),
+        Op::Extend => extend(&dying).map(|_| ()),
+        Op::Keep => keep(&dying, true).map(|_| ()),
+        Op::Revert => revert(&dying).map(|_| ()),
     }));
-    let steps = mortal.done.load(Ordering::Relaxed);
-    mortal.host.end();
+    let steps = dying.done.load(Ordering::Relaxed);
+    dying.host.end();
     settled(&host);
     let what = format!("{op:?} {} step {dies_at} of {steps}, second: {second}", if after { "after" } else { "before" });
-    // The state file may still tell of the trial before.
+    // The state file may still describe the trial before.
     let trial = record::load(&host).filter(|r| Some(&r.id) != earlier.as_ref());
     let state = trial.map(|r| r.state());
     let now = rules(&host);
@@ -303,12 +303,13 @@ fn one(op: Op, second: bool, dies_at: u32, after: bool) -> u32 {
                 "{what}: {now}"
             );
         }
-        // A revert that died after the kernel was done and before that was written leaves nothing to do either.
+        // A revert that died after changing the kernel but before recording it leaves nothing to do either.
         Some(State::Reverted | State::Failed) | None => assert_eq!(now, before, "{what}: {state:?}"),
         other => {
-            // No guard was there yet: then the kernel was not touched.
+            // No guard existed yet, so the kernel was not touched.
             assert!(matches!(other, Some(State::Armed)) && now == before, "{what}: {other:?}\n{now}");
-            // A guard that was just started may still find that it has nothing to do: until then the next one waits.
+            // A guard that was just started may still have to find out that there is nothing to do: the next one waits
+            // until then.
             let begun = (0..500).find_map(|_| match begin(&host) {
                 Err(e) if e.code == Code::Pending => {
                     host.pause(Duration::from_millis(10));
@@ -338,7 +339,7 @@ fn whoever_dies_at_whatever_step_the_trial_comes_to_its_end() {
     });
 }
 
-/// The guard dies as soon as the trial runs, and whoever ends the trial dies at one step; how many steps that has.
+/// The guard dies as soon as the trial runs, and whatever ends the trial dies at one step; returns the number of steps.
 fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
     let host = Demo::new().with_guard(|host, id| {
         let (pid, started) = host.me();
@@ -351,12 +352,12 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
     let before = rules(&host);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     gone(&host, trial.guard);
-    let mortal = Mortal::new(&host, dies_at, after);
+    let dying = Dying::new(&host, dies_at, after);
     let _ = catch_unwind(AssertUnwindSafe(|| match op {
-        Op::Keep => keep(&mortal, true).map(|_| ()),
-        _ => revert(&mortal).map(|_| ()),
+        Op::Keep => keep(&dying, true).map(|_| ()),
+        _ => revert(&dying).map(|_| ()),
     }));
-    mortal.host.end();
+    dying.host.end();
     if late {
         host.pass(Duration::from_secs(70));
     }
@@ -367,7 +368,7 @@ fn both_die(op: Op, dies_at: u32, after: bool, late: bool, finish: Op) -> u32 {
     assert_eq!(seen.cut_short, matches!(found.state(), State::Keeping | State::Reverting), "{what}");
     assert_eq!(seen.cut_short, found.remarks.iter().any(|r| r.contains("was cut short")), "{what}");
     if !found.state().is_pending() {
-        return mortal.done.load(Ordering::Relaxed);
+        return dying.done.load(Ordering::Relaxed);
     }
     if matches!(finish, Op::Keep) {
         let kept = keep(&host, true);
@@ -415,8 +416,8 @@ fn in_parallel<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// The guard dies at one of its steps. The kernel's dates alone bring the old behaviour back; a guard that is started
-/// again, or an operator, brings the old rules back.
+/// The guard dies at one of its steps. The kernel's dates alone bring the old behaviour back; a restarted guard or an
+/// operator brings the old rules back.
 fn guard_dies(second: bool, dies_at: u32, after: bool) {
     let host = machine(second, dies_at, after);
     let before = rules(&host);
@@ -439,7 +440,7 @@ fn guard_dies(second: bool, dies_at: u32, after: bool) {
     settled(&host);
     let what = format!("guard {} step {dies_at}, second: {second}", if after { "after" } else { "before" });
     let Ok(trial) = begun else {
-        // It died before it said that it was ready: nothing was applied.
+        // It died before it reported that it was ready: nothing was applied.
         assert_eq!(rules(&host), before, "{what}");
         return;
     };
@@ -465,14 +466,14 @@ fn when_the_guard_dies_the_kernel_switches_and_the_next_one_cleans_up() {
     in_parallel(&cases, |&(second, n, after)| guard_dies(second, n, after));
 }
 
-/// Two files as they are before a save, and what holds of them in the end.
+/// Two files as they are before a save, and what they contain in the end.
 const RULES: [&str; 2] = ["/etc/iptables/rules.v4", "/etc/iptables/rules.v6"];
 
 fn file(host: &Demo, path: &str) -> Option<String> {
     host.read(Path::new(path)).ok().map(|b| String::from_utf8(b).unwrap())
 }
 
-/// Everything that lies where a save writes.
+/// Everything in the directories where a save writes.
 fn lying_about(host: &Demo) -> Vec<String> {
     ["/etc/iptables", "/var/lib/portcullis"]
         .iter()
@@ -481,8 +482,8 @@ fn lying_about(host: &Demo) -> Vec<String> {
         .collect()
 }
 
-/// A save that dies at one step, then a command that dies at one of its own, if any, then one that lives. How many
-/// steps the first two have.
+/// A save that dies at one step, then a command that dies at one of its own, if any, then one that lives. Returns how
+/// many steps the first two take.
 fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) -> (u32, u32) {
     let host = machine(true, 0, false);
     let olds: Vec<Option<String>> = RULES.iter().map(|p| there.then(|| format!("# the old {p}\n"))).collect();
@@ -491,7 +492,7 @@ fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) ->
     }
     let shown = save::preview(&host, save::Mode::All).unwrap();
     let news: Vec<Option<String>> = shown.files.iter().map(|f| Some(f.text.clone())).collect();
-    let first = Mortal::new(&host, dies_at, after);
+    let first = Dying::new(&host, dies_at, after);
     let saved = catch_unwind(AssertUnwindSafe(|| save::save(&first, &shown).map(|_| ())));
     let steps = first.done.load(Ordering::Relaxed);
     first.host.end();
@@ -504,7 +505,7 @@ fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) ->
         dies_at != 0 || (saved.is_ok_and(|s| s.is_ok()) && now() == news && lying_about(&host).is_empty()),
         "{what}"
     );
-    // Only what does not belong together is said, and nothing is said for ever.
+    // Only files that do not belong together are reported, and the report does not stay for ever.
     let mixed = now() != news && now() != olds;
     assert_eq!(half_saved(&host).is_some(), mixed, "{what}");
     assert!(
@@ -524,20 +525,20 @@ fn save_dies(there: bool, dies_at: u32, after: bool, again_at: u32, next: Op) ->
             .and_then(|()| revert(host).map(|_| ())),
         _ => save::prepare(host, save::Mode::All).map(|_| ()),
     };
-    let second = Mortal::new(&host, again_at, after);
+    let second = Dying::new(&host, again_at, after);
     let _ = catch_unwind(AssertUnwindSafe(|| goes_on(&second)));
     let again = second.done.load(Ordering::Relaxed);
     second.host.end();
     if again_at > 0 {
         settled(&host);
-        // What is left of the trial is not the matter here.
+        // What is left of the trial does not matter here.
         let _ = revert(&host);
         let _ = save::prepare(&host, save::Mode::All).unwrap();
     }
     let end = now();
     assert!(end == news || end == olds, "{what}: {end:?}");
     assert_eq!((lying_about(&host), half_saved(&host)), (Vec::new(), None), "{what}");
-    // An old file lies beside the new one, and not beside itself.
+    // The old file is kept beside the new one, and not beside itself.
     let beside = host.list(Path::new("/etc/iptables")).iter().filter(|n| n.contains(".before-portcullis")).count();
     assert_eq!(beside, if end == news && there { 2 } else { 0 }, "{what}: {:?}", host.list(Path::new("/etc/iptables")));
     (steps, again)

@@ -1,4 +1,4 @@
-//! The ends of a trial: keep, revert, and more time.
+//! Ends a trial or prolongs it: keep, revert, extend.
 
 use std::time::Duration;
 
@@ -23,17 +23,17 @@ use crate::model::{Code, KEEP_MARGIN, Operator, Ruleset, View};
 use crate::observe::firewall::READING;
 use crate::plan::InForce;
 
-/// The fuse burns this much longer than the guard's deadline.
+/// The fuse lasts this much longer than the guard's deadline.
 pub const FUSE_AFTER: i64 = 5;
 
-/// How long a guard without its state file may read whether its trial is over: to revert once more harms less than to
-/// wait.
+/// How long a guard without its state file may take to read whether its trial is over: one revert too many does less
+/// harm than waiting.
 const IS_OVER: Duration = Duration::from_secs(2);
 
-/// What is said of a trial whose file says that it runs though it does not.
+/// Reported of a trial that is running by its file but not in the kernel.
 const NOT_SHOWN: &str = "the kernel does not show the rules of the trial any more";
 
-/// Sets who is changing the kernel and the state; a full disk is no reason to stop a revert.
+/// Records who is changing the kernel, and the new state; a full disk is no reason to stop a revert.
 fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<(), Refusal> {
     record.advance(event)?;
     let (pid, started) = host.me();
@@ -45,7 +45,7 @@ fn no_trial(last: Option<&Record>) -> Refusal {
     last.map_or_else(Refusal::no_trial, |r| Refusal::ended(r.state()))
 }
 
-/// Takes the locks and the pending trial, if both can be had.
+/// Takes the locks and the pending trial, if both are available.
 fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
@@ -54,8 +54,9 @@ fn pending(host: &dyn Host) -> Result<(Box<dyn Held>, Record), Refusal> {
         .map_err(|e| Refusal::new(Code::RunDir, e, "see that the disk is not full and the directory belongs to root"))?
         .ok_or_else(|| Refusal::busy(host))?;
     let mut record = found(host)?;
-    // The guard ends him who holds the lock too long: that is we from now on, whoever began the trial. Of what was cut
-    // short it has to see that nobody goes on with it until somebody does.
+    // The guard ends a process that holds the lock too long; from now on that is this process, whoever began the trial.
+    // A keep or revert that was cut short keeps its dead holder, by which the guard sees it,
+    // until somebody continues it.
     if record.state() == State::Running {
         let (pid, started) = host.me();
         let mut ours = record.clone();
@@ -86,11 +87,11 @@ fn found(host: &dyn Host) -> Result<Record, Refusal> {
     Err(elsewhere(host).map_or_else(|| no_trial(last.as_ref()), |r| Refusal::elsewhere(r.state())))
 }
 
-/// How long a revert waits for whoever is changing the firewall.
+/// How long a revert waits for another process that is changing the firewall.
 const WAITS: Duration = Duration::from_secs(15);
 
-/// The lock of whoever puts the old rules back; none where it cannot be had (a directory that is gone on a file system
-/// that is read-only) or where another puts them back too, so that both may: nobody can put a plan in meanwhile.
+/// The lock for putting the old rules back. `None` if it cannot be taken (a missing directory on a read-only file
+/// system) or if another process puts them back too, so that both may: nobody can put a plan in meanwhile.
 fn lock_to_go_back(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Option<Box<dyn Held>>, Refusal> {
     let until = host.now().boot + WAITS;
     let mut said = false;
@@ -136,7 +137,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
         ));
     }
     let now = host.now();
-    // Nobody but the operator ends a keep that was cut short: it may go on at any time.
+    // Only the operator may end a keep that was cut short: it may be continued at any time.
     let in_time = is_cut_short(host, record) && guard(host, record).is_none();
     let burns = record.fuse.map_or(u64::MAX, |f| u64::try_from(f - now.wall).unwrap_or(0));
     if !in_time
@@ -165,7 +166,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
     Ok(())
 }
 
-/// Keeps the trial: both families without dates, read back, then written down.
+/// Keeps the trial: both families without dates, read back, then recorded.
 pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     let (lock, mut record) = pending(host)?;
     record.proof = proof(host, &record);
@@ -184,7 +185,7 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     if record.state() == State::Running && !shown {
         return Err(not_live(NOT_SHOWN));
     }
-    // Reading many rules took its time.
+    // Reading many rules may have taken long.
     refuse_keep(host, &record, without_proof)?;
     enter(host, &mut record, Event::Keep)?;
     record::store(host, &record).map_err(|e| {
@@ -247,15 +248,15 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     record.remarks.extend(half_saved::recover(host));
     proof::forget(host, &record.id);
     host.announce(&format!("portcullis: trial {} was kept", record.id));
-    // What holds just now is said, and not written down: it may be mended in a minute. Nothing is changed any more.
+    // Shown but not recorded: it may be mended in a minute. Nothing is changed any more.
     drop(lock);
     let now = kept_how(host, &record, seen);
     record.remarks.extend(now);
     Ok(record)
 }
 
-/// What is to be said of a plan that was kept just now: that it is void, what will undo it, and what boot has of its
-/// trial.
+/// Remarks about a plan that was just kept: that it is not in force, what will undo it, and which boot files contain
+/// parts of its trial.
 fn kept_how(host: &dyn Host, record: &Record, seen: [Option<Ruleset>; 2]) -> Vec<String> {
     let [v4, v6] = seen;
     let view = View { v4, v6, ..View::empty(host.source(), "") };
@@ -266,7 +267,7 @@ fn kept_how(host: &dyn Host, record: &Record, seen: [Option<Ruleset>; 2]) -> Vec
     void.into_iter().chain(undone).chain(written::remarks(host, record)).collect()
 }
 
-/// Gives the trial another minute: the fuses first, then the guard.
+/// Gives the trial another minute: first the fuses, then the guard's deadline.
 pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     let (_lock, mut record) = pending(host)?;
     let now = host.now();
@@ -285,8 +286,8 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
         return Err(Refusal::new(Code::NotLive, NOT_SHOWN, "`portcullis revert`, then apply the plan again"));
     }
     enter(host, &mut record, Event::Extend)?;
-    // Who extends is written down first: a guard whose deadline comes meanwhile ends him, so that nothing comes after
-    // it.
+    // The holder is recorded first: if the deadline comes meanwhile, the guard ends this process, so that it changes
+    // nothing afterwards.
     record::store(host, &record).map_err(|e| Refusal::new(Code::RunDir, e, "the first deadline still holds"))?;
     let left =
         i64::try_from(deadline / 1000).unwrap_or(i64::MAX) - i64::try_from(now.boot.as_secs()).unwrap_or(i64::MAX);
@@ -297,7 +298,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
             .map_err(String::from)
             .and_then(|now| kernel::renamed(change, &now).map_or(Ok(()), Err));
         if let Err(why) = extended {
-            // Also in the family that failed: what its tool did is not known.
+            // Including the family that failed: what its tool did is unknown.
             let back = fuses_back(host, &first, done + 1);
             return Err(Refusal::new(
                 Code::ExtendFailed,
@@ -322,7 +323,7 @@ pub fn extend(host: &dyn Host) -> Result<Record, Refusal> {
     Ok(record)
 }
 
-/// Puts the fuse of the state file back in the first families; what does not go is said.
+/// Restores the fuse of the state file in the first families; reports what fails.
 fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
     record
         .families
@@ -344,18 +345,18 @@ fn fuses_back(host: &dyn Host, record: &Record, families: usize) -> String {
 pub enum Reverted {
     /// A trial with its state file.
     Trial(Box<Record>),
-    /// Dated rules in the kernel that no file told of; what is to be said of their end.
+    /// Dated rules in the kernel that no file describes, with remarks about their end.
     Unrecorded(Vec<String>),
-    /// It had ended before.
+    /// A trial that had ended before.
     EndedBefore(Box<Record>),
 }
 
-/// Puts the old rules back, now. Without a state file the kernel's own dated rules tell what to put back.
+/// Puts the old rules back now. Without a state file, the kernel's own dated rules tell what to put back.
 pub fn revert(host: &dyn Host) -> Result<Reverted, Refusal> {
     revert_telling(host, &mut |_| {})
 }
 
-/// The same; `hears` is told what is waited for.
+/// The same; `hears` is told what the revert waits for.
 pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
@@ -370,7 +371,7 @@ pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Re
     record.why = Some("somebody asked for the old rules".to_owned());
     host.end_leftovers(&record.id, &[]);
     if let Err(failed) = put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(hears)) {
-        // After the deadline the guard is at the same work, and what it takes out meanwhile reads back as a difference.
+        // After the deadline the guard does the same work, and what it removes meanwhile reads back as a difference.
         record = ended_by_guard(host, &record).ok_or(failed)?;
     }
     if record.by == Some(By::Guard) {
@@ -385,10 +386,10 @@ pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Re
     Ok(Reverted::Trial(Box::new(record)))
 }
 
-/// How long a guard that is at work may take to finish.
+/// How long a working guard may take to finish.
 const GUARD_FINISHES: Duration = Duration::from_secs(5);
 
-/// The trial once its guard, if one is at work, has put the old rules back.
+/// The ended trial, if a guard is putting the old rules back and finishes in time.
 fn ended_by_guard(host: &dyn Host, record: &Record) -> Option<Record> {
     let end = host.now().boot + GUARD_FINISHES;
     while record.left(host.now().boot) == 0 && guard(host, record).is_some() && host.now().boot < end {
@@ -397,21 +398,21 @@ fn ended_by_guard(host: &dyn Host, record: &Record) -> Option<Record> {
         }
         host.pause(Duration::from_millis(50));
     }
-    // It may have ended, and gone, between two looks.
+    // It may have finished and gone between two looks.
     record::ended(host, record)
 }
 
-/// What became of a guard's revert.
+/// The outcome of a guard's revert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByGuard {
     /// The trial is over.
     Over,
-    /// While the guard waited for the lock the trial got more time.
+    /// The trial got more time while the guard waited for the lock.
     Extended,
 }
 
-/// The guard's revert: nothing stops it but success. A holder that does not let go of the lock is ended. `tries` were
-/// in vain before; `why`: for what reason, if not for the deadline.
+/// The guard's revert: it goes on until it succeeds. A process that does not let go of the lock is ended. `tries`
+/// failed before; `why`: the reason, if not the deadline.
 pub fn revert_by_guard(
     host: &dyn Host,
     record: &mut Record,
@@ -419,7 +420,7 @@ pub fn revert_by_guard(
     why: Option<&str>,
 ) -> Result<ByGuard, Refusal> {
     let lock = record::lock_to_go_back(host, Duration::from_secs(3));
-    // Who cannot be waited for is no holder that hangs.
+    // An error means that we could not wait, not that somebody hangs.
     let hangs = matches!(lock, Ok(None));
     let lock = lock.ok().flatten();
     if is_over(host, record, lock.is_some()) {
@@ -433,7 +434,7 @@ pub fn revert_by_guard(
     refresh(record);
     if record.state().is_pending() {
         host.end_leftovers(&record.id, &if hangs { who_hangs(host, record) } else { Vec::new() });
-        // It may have come through just before its end.
+        // It may have finished just before it was ended.
         refresh(record);
     }
     if !record.state().is_pending() {
@@ -443,14 +444,14 @@ pub fn revert_by_guard(
         return Ok(ByGuard::Extended);
     }
     enter(host, record, Event::Deadline)?;
-    // What began a revert stays its reason.
+    // The reason why a revert was begun stays its reason.
     record.why.get_or_insert_with(|| why.unwrap_or("nobody kept it before the deadline").to_owned());
     put_old_back(host, record, By::Guard, &mut Caller::Guard(tries))?;
     Ok(ByGuard::Over)
 }
 
-/// Who holds the locks too long and could still make the plan stay, also one who has not written down yet that he is at
-/// it. A revert does what the guard does: it may go on.
+/// Processes that hold the locks too long and could still make the plan stay, including one that has not recorded
+/// itself yet. A revert does what the guard does: it may go on.
 fn who_hangs(host: &dyn Host, record: &Record) -> Vec<(u32, u64)> {
     let at_work = record.holder.map(|w| (w.pid, w.started));
     let back = at_work.filter(|_| record.state() == State::Reverting);
@@ -458,9 +459,8 @@ fn who_hangs(host: &dyn Host, record: &Record) -> Vec<(u32, u64)> {
     at_work.into_iter().chain(plan).filter(|w| Some(*w) != back).collect()
 }
 
-/// Whether somebody ended this trial without its state file: that names a later trial, or it is gone and so are the
-/// dates in the kernel. One without a fuse never had dates there; one that is armed may still get them, unless we are
-/// the ones who hold the lock.
+/// Whether this trial was ended without its state file: that names a later trial, or both it and the dates in the
+/// kernel are gone. A trial without a fuse never had dates; an armed one may still get them unless we hold the lock.
 pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
     match record::load(host).filter(|r| r.is_here(host)) {
         Some(last) => last.id != record.id,
@@ -475,7 +475,7 @@ pub fn is_over(host: &dyn Host, record: &Record, locked: bool) -> bool {
     }
 }
 
-/// A trial that only the kernel tells of is ended by what it tells.
+/// Ends a trial that only the kernel shows, using what the kernel shows.
 fn revert_from_kernel(host: &dyn Host, none: Refusal, hears: &mut dyn FnMut(&str)) -> Result<Reverted, Refusal> {
     let Some(found) = shown_by(host, host.now(), &Loaded::whole(host)) else {
         let last = record::load(host).ok_or(none)?;

@@ -1,5 +1,4 @@
-//! What the kernel shows of a trial that a file tells of: a file that could not be written any more says what is not
-//! so.
+//! What the kernel shows of a trial that a file describes: a file that could no longer be written is out of date.
 
 use std::time::Duration;
 
@@ -10,19 +9,19 @@ use crate::host::Host;
 use crate::model::Ruleset;
 use crate::plan::{FamilyChange, named, standing};
 
-/// How long one look may take: it is asked for once a second.
+/// The time limit of one look: somebody looks once a second.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What is found of a trial.
+/// What was found of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The trial's rules are loaded; what is to be said of a part that is not.
+    /// The trial's rules are loaded; with remarks about parts that are not.
     Live(Vec<String>),
-    /// The old rules are loaded, and nothing of the trial's.
+    /// The old rules are loaded, and none of the trial's.
     Back,
-    /// Neither: somebody took out what was kept before as well.
+    /// Neither: somebody also removed what was kept before.
     Gone,
-    /// It could not be read, and why.
+    /// The rules could not be read, and why.
     Unseen(String),
 }
 
@@ -37,14 +36,14 @@ pub enum Shown {
     Gone,
 }
 
-/// Looks at our own chains; only if those do not show the trial, at everything that is loaded.
+/// Looks at our own chains, and at everything loaded only if those do not show the trial.
 pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
     if quickly(trial, loaded) {
         return Evidence::Live(Vec::new());
     }
     let (mut shown, mut remarks) = (Vec::new(), Vec::new());
     for change in &trial.families {
-        // Without the table it may be that the tool prints nothing: then by name.
+        // If the table is missing, the tool may print nothing: then the table is asked for by name.
         let seen = loaded.all()[change.family().index()].filter(|r| r.table("filter").is_some()).cloned();
         match seen.map_or_else(|| kernel::read_within(host, change.family(), LOOK), Ok) {
             Ok(now) if now.table("filter").is_some_and(|t| t.unreadable || t.partial) => {
@@ -90,7 +89,7 @@ pub fn family(change: &FamilyChange, now: &Ruleset, fuse: Option<i64>) -> Shown 
     }
 }
 
-/// A trial's last second by the dates in our chains.
+/// A trial's last second, from the dates in our chains.
 pub(super) fn dated(rules: &Ruleset) -> Option<i64> {
     let rules = named(rules).0;
     standing(&rules, false).fuse.or(standing(&rules, true).fuse)

@@ -1,5 +1,5 @@
-//! What ought to be in force on this host (the plan on trial, or the one that was kept last), and whether it is; and
-//! what boot would load instead. Read once for all that is asked.
+//! Which plan ought to be in force on this host (the one on trial, or the last one kept), whether it is, and what boot
+//! would load instead. The rules are read once for all these questions.
 
 use super::loaded::Loaded;
 use super::record::{self, Record};
@@ -12,7 +12,7 @@ use crate::model::{Family, Ruleset, View};
 use crate::observe::live;
 use crate::plan::{Enforced, FamilyChange, Force, InForce, judge, something_before};
 
-/// Judges by the loaded rules: by our own chains alone where these leave nothing to complain of.
+/// Judges by the loaded rules: by our own chains alone if these show no fault.
 fn judged(loaded: Loaded, families: &[FamilyChange], on_trial: bool) -> Force {
     match loaded {
         Loaded::Seen(view) => judge(families, on_trial, view),
@@ -21,7 +21,7 @@ fn judged(loaded: Loaded, families: &[FamilyChange], on_trial: bool) -> Force {
     }
 }
 
-/// Judges by our own chains; `None`: they do not show that all is well.
+/// Judges by our own chains; `None` if they do not show that all is well.
 fn of_ours(host: &dyn Host, families: &[FamilyChange], on_trial: bool, ours: &[Option<Ruleset>; 2]) -> Option<Force> {
     let [v4, v6] = ours.clone();
     let view = View { at: host.now().wall, v4, v6, ..View::empty(host.source(), "") };
@@ -30,8 +30,7 @@ fn of_ours(host: &dyn Host, families: &[FamilyChange], on_trial: bool, ours: &[O
     force.faults.is_empty().then_some(force)
 }
 
-/// Judges by rules that were read just now; what else is to be known of the host is asked only where something stands
-/// before ours.
+/// Judges by freshly read rules. The rest of the host is read only if something comes before our rules.
 pub(super) fn of_rules(
     host: &dyn Host,
     families: &[FamilyChange],
@@ -48,9 +47,8 @@ pub(super) fn of_rules(
     judge(families, on_trial, &view)
 }
 
-/// The pending trial or the last one, and whether what ought to be in force is: one reading of the rules for both.
-/// Where the trial goes on meanwhile, file and rules are of two moments and say together what was never so: both are
-/// read again.
+/// The pending or last trial, and whether what ought to be in force is: one reading of the rules for both. If the trial
+/// moves on meanwhile, file and rules are of different moments and contradict each other: both are read again.
 pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
     let stands = || record::load(host).map(|r| (r.id.clone(), r.state()));
     let mut looks = 0;
@@ -66,10 +64,10 @@ pub fn enforced(host: &dyn Host) -> (Status, Enforced) {
     }
 }
 
-/// A trial that is put in, kept or reverted goes on this often at most while one looks.
+/// How often both are read if a trial is being applied, kept or reverted meanwhile.
 const LOOKS: u32 = 4;
 
-/// The same of a host that was looked at just now.
+/// The same for a host that was read just now.
 pub fn enforced_by(host: &dyn Host, view: &View) -> Enforced {
     let status = status::by(host, &Loaded::Seen(view));
     by(host, &status, Loaded::Seen(view))
@@ -87,17 +85,17 @@ fn by(host: &dyn Host, status: &Status, loaded: Loaded) -> Enforced {
     Enforced { in_force, boot_files }
 }
 
-/// The trial whose plan ought to be in force, and whether it still runs.
+/// The trial whose plan ought to be in force, and whether it is still running.
 fn due(host: &dyn Host, status: &Status) -> Option<(Record, bool)> {
     match &status.trial {
         Some(t) if t.state() == State::Running => Some((t.clone(), true)),
-        // It is being put in, kept or reverted.
+        // It is being applied, kept or reverted.
         Some(t) if t.state().is_pending() && !matches!(t.state(), State::Expired | State::Lost) => None,
         _ => history::kept_last(host).map(|t| (t, false)),
     }
 }
 
-/// The change of a trial without what this host does not have.
+/// A trial's change without the families that this host does not have.
 pub(super) fn there(host: &dyn Host, trial: &Record) -> Vec<FamilyChange> {
     trial.families.iter().filter(|c| c.family() != Family::V6 || live::has_ipv6(host)).cloned().collect()
 }
@@ -113,7 +111,7 @@ mod tests {
     use crate::model::{Code, Plan};
     use crate::plan::{Extent, Fault};
     use crate::syntax::iptables_save;
-    use crate::trial::crash::{Mortal, cure, machine, options, settled};
+    use crate::trial::crash::{Dying, cure, machine, options, settled};
     use crate::trial::{Reverted, apply, history, keep, revert, save};
 
     fn extent(host: &dyn Host) -> Option<(bool, Extent)> {
@@ -130,13 +128,13 @@ mod tests {
         assert_eq!(extent(&host), None, "nothing was kept");
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         assert_eq!(extent(&host), Some((true, Extent::Whole)));
-        // As `firewall-cmd --reload` does in the middle of it.
+        // As `firewall-cmd --reload` does during a trial.
         load(&host, "iptables-restore", "-D INPUT ! -i lo -j PORTCULLIS");
         assert_eq!(extent(&host), Some((true, Extent::Part)));
         load(&host, "iptables-restore", "-I INPUT 1 ! -i lo -j PORTCULLIS");
         keep(&host, true).unwrap();
         assert_eq!(extent(&host), Some((false, Extent::Whole)));
-        // Another trial that is reverted leaves what was kept before.
+        // Another trial that is reverted restores what was kept before.
         apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
         assert_eq!(extent(&host), Some((true, Extent::Whole)));
         revert(&host).unwrap();
@@ -159,7 +157,7 @@ mod tests {
         settled(&host);
         assert!(ended.jumpless && ended.reverted().contains("not in force"), "{ended:?}");
         assert_eq!(extent(&host), Some((false, Extent::Part)));
-        // Files with the chains and without the jump would be no save of it; our own part brings the jump.
+        // Files with the chains but without the jump do not count as a save; our own part brings the jump.
         for mode in [save::Mode::All, save::Mode::Unmanaged] {
             let refused = all(mode).unwrap();
             assert!(
@@ -195,10 +193,10 @@ mod tests {
         for name in host.list(&host.paths().run) {
             host.remove(&host.paths().run.join(name)).unwrap();
         }
-        let later = Mortal::new(&host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() });
+        let later = Dying::new(&host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() });
         assert_eq!(extent(&later), Some((false, Extent::None)));
         // Another namespace of this boot that shares the files kept nothing.
-        let other = Mortal::new(&host, 0, false).at_home(Identity { netns: 2, ..host.identity() });
+        let other = Dying::new(&host, 0, false).at_home(Identity { netns: 2, ..host.identity() });
         assert_eq!(extent(&other), None);
         let said = enforced(&later).1.findings();
         assert!(
@@ -206,7 +204,7 @@ mod tests {
                 && said[0].message.contains("our chains are gone from IPv4 (PORTCULLIS, PORTCULLIS-FWD) and IPv6"),
             "{said:?}"
         );
-        // There is nothing to take out, and yet it can be said that it is to stay out.
+        // There is nothing to remove, and yet the operator can say that it should stay out.
         let done = apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap();
         assert_eq!((done.state(), extent(&later)), (State::Kept, Some((false, Extent::Whole))));
         assert_eq!(apply(&later, &Plan::default(), &options(), &mut |_| {}).unwrap_err().code, Code::Nothing);

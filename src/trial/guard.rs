@@ -1,4 +1,4 @@
-//! The guard: a process of its own that puts the old rules back when nobody keeps a trial.
+//! The guard: a separate process that puts the old rules back unless the trial is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::plan::FamilyChange;
 /// How often the guard looks at the clock and at the state file.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a guard may take until it says that it is ready.
+/// How long a guard may take to report that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
-/// Starts the guard in the best home that can be had and writes it down once it is ready. One that does not get ready
-/// is ended before the next home is tried.
+/// Starts the guard in the best available home and records it once it is ready. One that does not get ready is ended
+/// before the next home is tried.
 pub(super) fn start(host: &dyn Host, record: &mut Record) -> Result<(), String> {
     let mut why = Vec::new();
     for home in host.guard_homes() {
@@ -106,7 +106,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
     let again = trial.guard.is_some();
     let word = serde_json::to_vec(&me)?;
     if let Err(e) = host.write(&file(host, id), &word, 0o600) {
-        // Nobody relies on a guard that was not heard; but one that was started again has a trial to end.
+        // Nobody relies on a guard that did not report; but a restarted one has a trial to end.
         host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));
     }
     if again && trial.state().is_pending() {
@@ -116,13 +116,13 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
         ));
     }
     let mut tries = 0_u32;
-    // The deadline needs no reason.
+    // A deadline needs no reason.
     let mut why = None;
     let mut said = String::new();
     loop {
         match record::load(host) {
             Some(fresh) if fresh.id == id => trial = fresh,
-            // A later trial was begun: this one is over, and what is loaded now is not its to touch.
+            // A later trial was begun: this one is over, and we must not touch what is loaded now.
             Some(other) if other.is_here(host) => break,
             // The state file is gone; what was read last still holds.
             _ => {}
@@ -134,7 +134,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
             return Ok(());
         }
         if ready(host, id).is_none() {
-            // Somebody removed the file: without it nobody would know of a guard that was started again.
+            // The file was removed: without it nobody would know of a restarted guard.
             let _ = host.write(&file(host, id), &word, 0o600);
         }
         let told = stop.load(Ordering::Relaxed);
@@ -142,7 +142,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
             // Nothing is applied before a guard is acknowledged: this one was given up.
             break;
         }
-        // Once begun, a revert goes on until it is through.
+        // Once begun, a revert continues until it succeeds.
         if tries > 0 || told || trial.left(host.now().boot) == 0 || abandoned(host, &trial) {
             if tries == 0 && told {
                 why = Some("the guard was told to end, as at a shutdown");
@@ -156,7 +156,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
                     tries = 0;
                     continue;
                 }
-                // Somebody holds the xtables lock, or a tool fails: go on trying.
+                // Somebody holds the xtables lock, or a tool fails: keep trying.
                 Err(e) if e.what != said => {
                     host.log(&format!("portcullis: trial {id}: {}; trying again", e.what));
                     said = e.what;
@@ -167,13 +167,13 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
             continue;
         }
         if !follow_clock(host, &mut trial) {
-            // The kernel's own end of the trial cannot be kept right: then it ends now.
+            // The kernel's own end of the trial cannot be set right: the trial ends now.
             tries = 1;
             why = Some("the clock was set, and the kernel's dates could not follow");
             continue;
         }
         if trial.state() == State::Running {
-            // Seen while it lasts: the operator may close the second login before he keeps.
+            // Recorded while it lasts: the operator may close the second login before keeping.
             let _ = proof(host, &trial);
         }
         host.pause(TICK);
@@ -182,27 +182,27 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
     Ok(())
 }
 
-/// Whether another guard was acknowledged and lives: two must never fight. One that was started again in place of a
-/// dead one takes over.
+/// Whether another acknowledged guard is alive: two must never work at once. One that was restarted in place of a dead
+/// one takes over.
 fn other_guard(host: &dyn Host, trial: &Record, me: Who) -> bool {
     trial.guard.is_some_and(|w| w != me && host.alive(w.pid, w.started))
 }
 
-/// Somebody who was changing the kernel died half-way.
+/// Whether a process died while it was changing the kernel.
 fn abandoned(host: &dyn Host, trial: &Record) -> bool {
     matches!(trial.state(), State::Armed | State::Keeping | State::Reverting)
         && trial.holder.is_none_or(|w| !host.alive(w.pid, w.started))
 }
 
-/// The fuse follows the wall clock: when that steps, the fuse is set again, or it would burn too early or too late.
-/// `false`: that did not work.
+/// The fuse follows the wall clock: after a step of the clock it is set again, or it would end the trial too early or
+/// too late. Returns `false` if that failed.
 fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let now = host.now();
     let offset = now.wall - i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let Some(fuse) = trial.fuse.filter(|_| trial.state() == State::Running && (offset - trial.offset).abs() > 1) else {
         return true;
     };
-    // Somebody changes the trial right now: the next tick sees to it.
+    // Somebody is changing the trial right now: the next tick takes care of it.
     let Ok(Some(_lock)) = record::lock(host, Duration::from_millis(500)) else { return true };
     if end::is_over(host, trial, true)
         || record::load(host)
@@ -213,7 +213,7 @@ fn follow_clock(host: &dyn Host, trial: &mut Record) -> bool {
     let moved = fuse + offset - trial.offset;
     let follows = |c: &FamilyChange| {
         let script = c.extend_script(Some(moved));
-        // What the tool took stands, seen or not; no reading may last beyond the deadline.
+        // What the tool took is in force, read back or not; no reading may last beyond the deadline.
         let limit = READING.min(Duration::from_millis(trial.deadline).saturating_sub(host.now().boot));
         kernel::restore(host, &trial.id, c.family(), &script).is_ok()
             && match kernel::check(host, c, &script, limit) {

@@ -1,6 +1,6 @@
-//! The mark of a save under way. A save that dies between two files leaves IPv4 new and IPv6 old: the mark tells the
-//! next start, which takes back what was done by half. Where every file was written the save was done, and where none
-//! was there is nothing to take back.
+//! The mark of a save in progress. A save that dies between two files leaves IPv4 new and IPv6 old: the mark tells the
+//! next start, which takes the half-done save back. If every file was written, the save was done; if none was, there is
+//! nothing to take back.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::record::{self, Who};
 use crate::host::{Host, Identity, Stands};
 
-/// What was written, and what it is to hold.
+/// What was written, and what the files are to contain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mark {
     version: u32,
-    /// Where and by whom it is saved.
+    /// The boot and network namespace of the save.
     home: Identity,
     holder: Who,
     files: Vec<Marked>,
@@ -33,12 +33,12 @@ struct Marked {
 struct Old {
     /// Where it is kept.
     beside: PathBuf,
-    /// It was put there for this save.
+    /// Whether it was put there for this save.
     made: bool,
     sum: Sum,
 }
 
-/// Tells contents apart; nobody has a reason to forge one.
+/// Distinguishes contents; nobody has a reason to forge one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
     length: usize,
@@ -46,7 +46,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// FNV-1a, which stays the same from version to version.
+    /// FNV-1a, the same in every version.
     fn of(bytes: &[u8]) -> Self {
         let hash =
             bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
@@ -54,7 +54,7 @@ impl Sum {
     }
 }
 
-/// What a marked file holds.
+/// What a marked file contains now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
     Old,
@@ -62,7 +62,7 @@ enum Holds {
     Other,
 }
 
-/// A file to be written: its real place, what it holds, what it is to hold.
+/// A file to be written: its real path, its old and its new content.
 pub(super) struct Change<'a> {
     pub(super) path: PathBuf,
     pub(super) old: Option<Vec<u8>>,
@@ -77,8 +77,8 @@ fn load(host: &dyn Host) -> Option<Mark> {
     serde_json::from_slice(&host.read(&place(host)).ok()?).ok()
 }
 
-/// Writes these files, all or none, each old one kept beside. What was done, a sentence each; the error is one
-/// sentence.
+/// Writes these files, all or none, and keeps each old one. Returns one sentence for each thing done; the
+/// error is one sentence.
 pub(super) fn write(host: &dyn Host, changes: &[Change]) -> Result<Vec<String>, String> {
     let (pid, started) = host.me();
     let files = changes
@@ -97,7 +97,7 @@ pub(super) fn write(host: &dyn Host, changes: &[Change]) -> Result<Vec<String>, 
             Err(e) => return Err(std::iter::once(e).chain(take_back(host, &mark)).collect::<Vec<_>>().join("; ")),
         }
     }
-    // All is written: a mark that stays shows that, too.
+    // All files are written: even a mark that stays shows that.
     done.extend(forget(host).err());
     Ok(done)
 }
@@ -110,7 +110,7 @@ fn put_mark(host: &dyn Host, mark: &Mark) -> Result<(), String> {
         .map_err(|e| format!("that files are being written could not be noted in {}: {e}", state.display()))
 }
 
-/// The files belong together again.
+/// Removes the mark: the files belong together again.
 pub(super) fn forget(host: &dyn Host) -> Result<(), String> {
     match host.remove(&place(host)) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -138,8 +138,8 @@ fn put(host: &dyn Host, change: &Change, file: &Marked) -> Result<String, String
     Ok(format!("wrote {}{kept}", path.display()))
 }
 
-/// Where an old file is kept: beside itself under the first name that is free or holds it already. No earlier one is
-/// lost.
+/// Where an old file is kept: next to it, under the first name that is free or has the same content already. Earlier
+/// copies are never overwritten.
 fn beside(host: &dyn Host, path: &Path, old: &[u8]) -> Result<Old, String> {
     for n in 0..1000_u32 {
         let mut name = path.to_owned().into_os_string();
@@ -174,8 +174,8 @@ fn holds(host: &dyn Host, file: &Marked) -> Holds {
     }
 }
 
-/// Puts the old files back where the new ones stand, and removes what was kept of them only for this save. What does
-/// not go, a sentence each; else the mark is gone, too.
+/// Puts the old files back where the new ones are, and removes copies that were made only for this save. Returns one
+/// sentence for each failure; without one the mark is removed, too.
 fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
     let mut failed = Vec::new();
     for file in &mark.files {
@@ -203,7 +203,7 @@ fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
         if let Some(old) =
             file.old.as_ref().filter(|o| o.made && holds(host, file) == Holds::Old && host.read(&o.beside).is_ok())
         {
-            // The same stands in its place: nothing is lost with it.
+            // The same content is back in its place: nothing is lost.
             failed.extend(
                 host.remove(&old.beside).err().map(|e| format!("{} could not be removed: {e}", old.beside.display())),
             );
@@ -215,10 +215,10 @@ fn take_back(host: &dyn Host, mark: &Mark) -> Vec<String> {
     failed
 }
 
-/// What a save that was cut short left: `None` where there was none, and where its files belong together.
+/// What an interrupted save left: `None` if there was none, or if its files belong together.
 pub fn half_saved(host: &dyn Host) -> Option<String> {
     let mark = load(host)?;
-    // One that is under way is no more than that.
+    // A save in progress is not an interrupted one.
     if mark.home == host.identity() && host.alive(mark.holder.pid, mark.holder.started) {
         return None;
     }
@@ -247,7 +247,8 @@ pub fn half_saved(host: &dyn Host) -> Option<String> {
     ))
 }
 
-/// Takes back what a save that was cut short left half done, and what died writes left; says so. Our lock is held.
+/// Takes back a half-done save and removes temporary files of interrupted writes; returns what was
+/// done. Needs our lock.
 pub(super) fn recover(host: &dyn Host) -> Vec<String> {
     let (state, run) = (host.paths().state.clone(), host.paths().run.clone());
     for dir in [state.join("history"), state.join("snapshots"), state, run] {
@@ -263,7 +264,7 @@ pub(super) fn recover(host: &dyn Host) -> Vec<String> {
         return forget(host).err().into_iter().collect();
     }
     if found.contains(&Holds::Other) {
-        // Whose the files are now is not ours to say.
+        // Somebody changed a file since: which content counts is not for us to decide.
         return half_saved(host).into_iter().collect();
     }
     let back: Vec<String> = mark
@@ -286,7 +287,7 @@ pub(super) fn recover(host: &dyn Host) -> Vec<String> {
     said
 }
 
-/// The same for whoever does not hold the lock: another of us that does has seen to it.
+/// The same without holding the lock: if another of our processes holds it, that one has done this already.
 pub(super) fn take_back_half_saved(host: &dyn Host) -> Vec<String> {
     if !host.is_root() {
         return Vec::new();
@@ -311,7 +312,7 @@ mod tests {
         String::from_utf8(host.read(Path::new(path)).unwrap()).unwrap()
     }
 
-    /// A host whose IPv4 file is new and whose IPv6 file is old, as a power cut leaves them.
+    /// A host whose IPv4 file is new and whose IPv6 file is old, as after a power cut.
     fn half() -> Demo {
         let host = Demo::new();
         for path in [V4, V6] {

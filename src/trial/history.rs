@@ -1,4 +1,4 @@
-//! What became of earlier trials, and the rules that were there before each: `history/` and `snapshots/` in the
+//! Earlier trials and how they ended, and the rules that were loaded before each: `history/` and `snapshots/` in the
 //! state directory.
 
 use std::cmp::Reverse;
@@ -14,28 +14,28 @@ use crate::model::{Family, Plan, Ruleset};
 use crate::plan::FamilyChange;
 use crate::syntax::plan;
 
-/// So many trials stay in the history, however long ago they were.
+/// This many trials stay in the history, whatever their age.
 pub const LAST_KEPT: usize = 50;
 
-/// All trials of so many days stay in the history, however many they are.
+/// All trials of this many days stay in the history, whatever their number.
 pub const DAYS_KEPT: i64 = 30;
 
 fn file(host: &dyn Host, id: &str) -> PathBuf {
     host.paths().state.join("history").join(format!("{id}.json"))
 }
 
-/// Writes a trial down: as soon as it is armed, so that a power loss does not make it forgotten, and when it has ended;
-/// a kept one also becomes the plan that is kept.
+/// Records a trial: as soon as it is armed, so that a power loss does not make us forget it, and when it has ended. A
+/// kept one also becomes the kept plan.
 pub fn write(host: &dyn Host, record: &Record) -> Result<(), String> {
     put(host, record).inspect_err(|_| {
         if !record.state().is_pending() {
-            // No word is better than that of a trial which still ran.
+            // No entry is better than one that says that the trial still runs.
             let _ = host.remove(&file(host, &record.id));
         }
     })
 }
 
-/// Writes the file; on an error it holds what it held before.
+/// Writes the file; after an error its content is unchanged.
 fn put(host: &dyn Host, record: &Record) -> Result<(), String> {
     let dir = host.paths().state.join("history");
     let bytes = serde_json::to_vec_pretty(record).map_err(|e| e.to_string())?;
@@ -63,7 +63,7 @@ pub(super) fn ended_by_boot(mut record: Record) -> Record {
     record
 }
 
-/// Writes down the end of every trial of this boot that still counts as pending though it is over.
+/// Records the end of every trial of this boot that still counts as pending though it is over.
 pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
     for mut record in read(host).filter(|r| r.is_here(host)) {
         if record.advance(Event::FoundOver).is_err() {
@@ -76,7 +76,7 @@ pub(super) fn end_lost(host: &dyn Host, by: Option<By>, why: &str) {
     }
 }
 
-/// The trial that was begun last here and whose end nobody wrote down.
+/// The last trial begun here whose end is not recorded.
 pub(super) fn pending(host: &dyn Host) -> Option<Record> {
     let last = read(host).filter(|r| r.is_here(host)).max_by_key(|r| (r.began, r.id.clone()));
     last.filter(|r| r.state().is_pending())
@@ -93,24 +93,24 @@ pub fn all(host: &dyn Host) -> Vec<Record> {
     out
 }
 
-/// What was kept, beside what is loaded.
+/// What was kept, compared with what is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// The trial whose rules are loaded.
     pub trial: Option<Record>,
-    /// The one that was kept later, though its rules are not loaded: as after a boot that it was not saved for.
+    /// A trial that was kept later but whose rules are not loaded, e.g. after a boot without a save.
     pub lost: Option<String>,
 }
 
 impl Kept {
-    /// The plan that is kept; empty when none is.
+    /// The kept plan; empty if there is none.
     pub fn plan(&self) -> Plan {
         self.trial.as_ref().and_then(|r| plan::read(&r.plan).ok()).unwrap_or_default()
     }
 }
 
-/// The trials that were kept, the last one first: by the state file, whatever the wall clock said, or if the history
-/// could not be written.
+/// The kept trials, the last one first: also by the state file, in case the wall clock was wrong or the history could
+/// not be written.
 fn kept_ones(host: &dyn Host) -> Vec<Record> {
     let mut kept: Vec<Record> = all(host).into_iter().filter(|r| r.state() == State::Kept).collect();
     if let Some(last) = record::load(host).filter(|r| r.state() == State::Kept) {
@@ -121,17 +121,16 @@ fn kept_ones(host: &dyn Host) -> Vec<Record> {
     kept
 }
 
-/// The trial that was kept last here: one of another network namespace of this boot is that one's.
+/// The trial that was kept last here; one of another network namespace of this boot does not count.
 pub(super) fn kept_last(host: &dyn Host) -> Option<Record> {
     let here = host.identity();
     kept_ones(host).into_iter().find(|r| r.home.boot_id != here.boot_id || r.home.netns == here.netns)
 }
 
-/// The trial that was kept last of those whose rules stand in these rulesets: the history alone knows nothing of a
-/// boot.
+/// The last kept trial whose rules are in these rulesets: the history alone knows nothing of a boot.
 pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
     let kept = kept_ones(host);
-    // A trial without dates stands there as if it were kept; what it goes back to is.
+    // A trial without dates looks as if it were kept; what counts is what it goes back to.
     let undated = record::load(host).filter(|r| r.state().is_pending() && r.fuse.is_none() && r.is_here(host));
     let back_to = |f: &FamilyChange| {
         undated.as_ref().and_then(|t| t.families.iter().find(|o| o.v6 == f.v6)).is_some_and(|t| f.is_old_of(t))
@@ -144,12 +143,12 @@ pub fn kept(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> Kept {
     Kept { trial: kept.into_iter().find(stands), lost }
 }
 
-/// Notes at the trial whose rules these files hold that it is written for the next boot.
+/// Marks the trial whose rules are in these files as saved for the next boot.
 pub(super) fn saved(host: &dyn Host, files: &[Ruleset]) -> Result<(), String> {
     let kept = kept(host, Family::BOTH.map(|f| files.iter().find(|set| set.family == f)));
     if let Some(mut record) = kept.trial {
         record.saved = Some(host.now().wall);
-        // What is said of the last trial is in the other file.
+        // The state of the last trial is in the other file.
         if record::load(host).is_some_and(|last| last.id == record.id) {
             record::store(host, &record)?;
         }
@@ -185,15 +184,15 @@ pub fn snapshot(host: &dyn Host, id: &str, suffix: &str) -> Option<String> {
     host.read(&path).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
 }
 
-/// When a trial began, by its id; `None`: this is no id of ours.
+/// When a trial began, from its id; `None` if the id is not ours.
 fn began(id: &str) -> Option<i64> {
     let (second, millis) = id.split_once('-')?;
     (millis.len() == 4 && millis.bytes().all(|b| b.is_ascii_digit())).then(|| second.parse().ok()).flatten()
 }
 
-/// Takes out of the history what is neither among the last trials nor of the last days, with its snapshots, and
-/// snapshots that belong to no trial any more. What is kept, was saved last or is still pending stays, however old it
-/// is; so does what is none of ours. Only for the holder of the lock; `rules`: what is loaded.
+/// Removes from the history what is neither among the last trials nor of the last days, with its snapshots, and
+/// snapshots without a trial. What is kept, was saved last or is still pending stays whatever its age, and so do files
+/// that are not ours. Only for the holder of the lock; `rules`: what is loaded.
 pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result<()> {
     let records: Vec<Record> = read(host).collect();
     let kept = kept(host, rules);
@@ -214,7 +213,7 @@ pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result
                 .map(|r| r.id.clone()),
         )
         .collect();
-    // Also what this version cannot read has its time in its name.
+    // Entries that this version cannot read have their time in the name, too.
     let mut all: Vec<(i64, String)> = host
         .list(&host.paths().state.join("history"))
         .iter()
@@ -236,7 +235,7 @@ pub(super) fn prune(host: &dyn Host, rules: [Option<&Ruleset>; 2]) -> io::Result
             host.remove(&snapshots.join(name))?;
         }
     }
-    // After its snapshots: what is cut off half-way is found again.
+    // After its snapshots: if we are interrupted, the next run finds the rest.
     gone.iter().try_for_each(|(_, (_, id))| host.remove(&file(host, id)))
 }
 
@@ -294,7 +293,7 @@ mod tests {
             r.id
         };
         let mut all: Vec<String> = (1..=80).map(past).collect();
-        // What is in force was begun long before all of them.
+        // The plan in force is older than all of them.
         let old = {
             let mut r = all_of(&host, &kept);
             (r.id, r.began) = (format!("{}-0002", now - 400 * 86_400), now - 400 * 86_400);
@@ -306,7 +305,7 @@ mod tests {
             }
             r.id
         };
-        // What nobody can read any more, what belongs to no trial, and what is not ours.
+        // Unreadable entries, snapshots without a trial, and files that are not ours.
         let unreadable = format!("{}-0003", now - 500 * 86_400);
         host.write(&file(&host, &unreadable), b"{", 0o600).unwrap();
         write_snapshot(&host, &unreadable, "v4", "x").unwrap();
@@ -330,7 +329,7 @@ mod tests {
         assert_eq!(snapshots(), left);
         revert(&host).unwrap();
         assert_eq!(now_kept(&host), (plan.clone(), None));
-        // Within the days more than so many stay.
+        // More trials than the limit stay if they are recent.
         let recent: Vec<String> = (0..80)
             .map(|i| {
                 let mut r = last.clone().in_state(State::Reverted);
@@ -366,12 +365,12 @@ mod tests {
         let boot = Family::BOTH.map(|f| host.loaded(f));
         let (first, plan) = keeps(&host, "192.0.2.11");
         assert_eq!(now_kept(&host), (plan, None));
-        // As at a boot that loads what was there before.
+        // Like a boot that loads what was there before.
         for set in &boot {
             kernel::replace_tables(&host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
         }
         assert_eq!(now_kept(&host), (Plan::default(), Some(first.clone())));
-        // Files without it would be no save of it.
+        // Files without its rules do not count as a save of it.
         for mode in [save::Mode::All, save::Mode::Unmanaged, save::Mode::Ours] {
             let refused = save::preview(&host, mode).unwrap().refused.unwrap();
             assert!(refused.code == Code::NotInForce && refused.what.contains(&first), "{refused:?}");
@@ -386,7 +385,7 @@ mod tests {
         assert!(!saves(&host).contains("not saved"));
         assert!(status(&host).trial.is_some_and(|t| t.saved.is_some()));
         assert!(all(&host).iter().all(|r| r.saved.is_some() == (r.id == second)));
-        // The history of it could not be written.
+        // Its entry in the history could not be written.
         host.remove(&file(&host, &second)).unwrap();
         assert_eq!(now_kept(&host), (plan, None));
     }

@@ -16,21 +16,21 @@ const LOCK_WAIT: u32 = 5;
 /// What the tools of iptables-legacy call their lock when they do not get it.
 const XTABLES_LOCK: &str = "xtables lock";
 
-/// And what they say when its file cannot even be opened, as where `/run` is read-only.
+/// And what they print if they cannot even open its file, e.g. because `/run` is read-only.
 const NO_LOCK_FILE: &str = "can't open lock file";
 
 /// That file; iptables-nft has none.
 const XTABLES_LOCK_FILE: &str = "/run/xtables.lock";
 
-/// The mark of tools that put old rules back: a guard ends those that put a plan in, and no others.
+/// The mark of tools that put old rules back: a guard ends only those that put a plan in.
 pub fn back_mark(id: &str) -> String {
     format!("{id}:back")
 }
 
-/// Why a restore did not come through.
+/// Why a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
-    /// Somebody held the xtables lock all the time: nothing was changed.
+    /// The xtables lock was held all the time: nothing was changed.
     #[error("{0}")]
     Locked(String),
     /// The tool refused: nothing was changed.
@@ -48,17 +48,17 @@ impl From<Failed> for String {
     }
 }
 
-/// Runs a restore script of ours for one family.
+/// Runs one of our restore scripts for a family.
 pub fn restore(host: &dyn Tools, mark: &str, family: Family, script: &str) -> Result<(), Failed> {
     restore_waiting(host, mark, family, script, LOCK_WAIT)
 }
 
-/// The same with so many seconds of patience for the xtables lock.
+/// The same, waiting this many seconds for the xtables lock.
 pub fn restore_waiting(host: &dyn Tools, mark: &str, family: Family, script: &str, seconds: u32) -> Result<(), Failed> {
     run(host, mark, family, &["--noflush", "-w", &seconds.to_string()], script)
 }
 
-/// Replaces the tables that a script names whole, also what others have in them: the last resort only.
+/// Replaces the tables named in a script completely, including other people's rules: only as a last resort.
 pub fn replace_tables(host: &dyn Tools, mark: &str, family: Family, script: &str) -> Result<(), Failed> {
     run(host, mark, family, &["-c", "-w", &LOCK_WAIT.to_string()], script)
 }
@@ -74,7 +74,7 @@ fn run(host: &dyn Tools, mark: &str, family: Family, args: &[&str], script: &str
     };
     let mut out = ask(&cmd)?;
     if out.status != 0 && out.says(NO_LOCK_FILE) {
-        // Nobody can hold what nobody can open.
+        // Nobody can hold a lock that nobody can open.
         out = ask(&cmd.with_env("XTABLES_LOCKFILE", "/dev/null"))?;
     }
     match out.status {
@@ -90,18 +90,18 @@ fn lock_holder(host: &dyn Tools) -> String {
     host.lock_holders(Path::new(XTABLES_LOCK_FILE)).first().map_or_else(|| "somebody".to_owned(), ToString::to_string)
 }
 
-/// The rules of one family, fresh.
+/// A fresh reading of one family's rules.
 pub fn read(host: &dyn Tools, family: Family, backend: Option<Backend>) -> Result<Ruleset, String> {
     firewall::rules(host, family, backend, true).map(|(_, set, _)| set)
 }
 
-/// The same within a time.
+/// The same within a time limit.
 pub fn read_within(host: &dyn Tools, family: Family, limit: Duration) -> Result<Ruleset, String> {
     firewall::rules_within(host, family, None, true, limit).map(|(_, set, _)| set)
 }
 
-/// Our chains and the jumps to them where these alone are as they should be (`fits`); else everything that is loaded,
-/// within the time. Many rules of others cost nothing as long as nothing is wrong.
+/// Our chains and the jumps to them if these alone are as they should be (`fits`); otherwise everything that is loaded,
+/// within the time limit. However many rules others have, this is cheap as long as nothing is wrong.
 pub fn read_ours(
     host: &dyn Tools,
     family: Family,
@@ -112,21 +112,21 @@ pub fn read_ours(
 }
 
 /// Whether our chains alone show this change with all its jumps, under their own names: then a refill leaves nothing of
-/// ours elsewhere.
+/// ours under another name.
 pub fn is_undisturbed(host: &dyn Tools, change: &FamilyChange, limit: Duration) -> bool {
     ours::read(host, change.family(), limit).is_some_and(|now| change.is_in_place(&now))
 }
 
-/// Why a script of ours may not hold.
+/// Why we cannot be sure that a script of ours is in force.
 #[derive(Debug, thiserror::Error)]
 pub enum Doubt {
-    /// It was not taken: the kernel is as it was.
+    /// It was refused: the kernel is unchanged.
     #[error("{0}")]
     Refused(String),
-    /// The tool took it; no reading that shows the table whole could be had. It stands all the same.
+    /// The tool took it, but the table could not be read completely. The rules are in force all the same.
     #[error("{0}")]
     Unseen(String),
-    /// The tool took it, and the fresh reading shows something else.
+    /// The tool took it, and a fresh reading shows something else.
     #[error("{0}")]
     Differs(String),
 }
@@ -148,7 +148,7 @@ pub enum Look {
 }
 
 impl Look {
-    /// Whether a fresh reading shows that the script holds.
+    /// Whether a fresh reading shows that the script is in force.
     pub fn check(
         self,
         host: &dyn Tools,
@@ -163,7 +163,7 @@ impl Look {
     }
 }
 
-/// Runs the script and makes sure by a fresh reading that it holds.
+/// Runs the script and checks with a fresh reading that it is in force.
 pub fn restore_and_check(
     host: &dyn Tools,
     trial: &str,
@@ -173,7 +173,7 @@ pub fn restore_and_check(
 ) -> Result<Ruleset, Doubt> {
     match restore(host, trial, change.family(), script) {
         Ok(()) => look.check(host, change, script, firewall::READING),
-        // Only a reading tells.
+        // Only a reading can tell.
         Err(Failed::Unknown(why)) => {
             look.check(host, change, script, firewall::READING).map_err(|_| Doubt::Refused(why))
         }
@@ -181,7 +181,7 @@ pub fn restore_and_check(
     }
 }
 
-/// Whether our own chains show that the script holds, with every jump; where they do not, everything loaded tells.
+/// Whether our own chains show that the script is in force, with every jump; if they do not, everything loaded is read.
 pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Duration) -> Result<Ruleset, Doubt> {
     match ours::read(host, change.family(), limit) {
         Some(now) if change.holds(&now, script) && change.has_jumps(&now) => Ok(now),
@@ -189,7 +189,7 @@ pub fn check(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Durat
     }
 }
 
-/// Whether a fresh reading of everything shows that the script holds.
+/// Whether a fresh reading of everything shows that the script is in force.
 pub fn check_all(host: &dyn Tools, change: &FamilyChange, script: &str, limit: Duration) -> Result<Ruleset, Doubt> {
     let now = read_within(host, change.family(), limit).map_err(Doubt::Unseen)?;
     let label = change.family().label();
@@ -209,7 +209,7 @@ pub fn check_all(host: &dyn Tools, change: &FamilyChange, script: &str, limit: D
     }
 }
 
-/// What is to be said when no jump leads to the new plan's rules, or with `old` to those that a revert put back.
+/// A remark if no jump leads to the new plan's rules or, with `old`, to those that a revert put back.
 pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<String> {
     let lost: Vec<String> =
         change.without_jump(now, old).iter().map(|d| format!("`-A {} {}`", d.parent, d.jump)).collect();
@@ -223,7 +223,7 @@ pub fn need_jump(change: &FamilyChange, now: &Ruleset) -> Result<(), String> {
     lost_jump(change, now, false).map_or(Ok(()), Err)
 }
 
-/// Takes out what of ours somebody gave another name, after a refill. What was found so, and a fresh reading.
+/// Removes, after a refill, chains of ours that somebody renamed. Returns a fresh reading, and remarks.
 pub fn end_renamed(
     host: &dyn Tools,
     mark: &str,
@@ -247,14 +247,14 @@ pub fn end_renamed(
     }
 }
 
-/// What is said when our chains have other names.
+/// A remark if our chains have other names.
 pub fn renamed(change: &FamilyChange, now: &Ruleset) -> Option<String> {
     let (name, was) = named(now).1.into_iter().next()?;
     Some(format!("somebody renamed our {} chain {was} to {name}", change.family().label()))
 }
 
-/// Takes our unused chains and jumps out, as far as the fresh reading shows them. Says what had to stay, empty and
-/// neutral.
+/// Removes our unused chains and jumps, as far as the fresh reading shows them. Returns remarks about what had to stay,
+/// empty and without effect.
 pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Ruleset) -> Vec<String> {
     let scripts = change.cleanup_scripts(now);
     let mut said: Vec<String> =
@@ -264,8 +264,8 @@ pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Rules
         && let Ok(all) = read(host, change.family(), None)
     {
         if change.cleanup_scripts(&all).is_empty() {
-            // Somebody else took it out at the same time, as another revert does; or rules of others, which our own
-            // chains do not show, refer to it.
+            // Somebody else removed it at the same time, e.g. another revert; or it is referred to by a rule that our
+            // own chains do not show.
             said.clear();
         }
         now = Cow::Owned(all);
@@ -276,7 +276,7 @@ pub fn clean_up(host: &dyn Tools, mark: &str, change: &FamilyChange, now: &Rules
     said
 }
 
-/// Whether the tool would take a whole file, without changing anything.
+/// Whether the tool would accept a whole file; changes nothing.
 pub fn test(host: &dyn Tools, family: Family, text: &str) -> Result<(), String> {
     let tool = family.tool("-restore");
     let out = host

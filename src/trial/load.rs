@@ -1,5 +1,6 @@
-//! Loads our part alone, as `save --ours` wrote it: our chains by one restore per family, then each jump that a fresh
-//! reading shows to be missing. Boot runs it after whoever builds the rest of the firewall; twice is once.
+//! Loads our part alone, as written by `save --ours`: our chains by one restore per family, then each jump that a fresh
+//! reading shows to be missing. Boot runs it after everything that builds the rest of the firewall; running
+//! it twice is harmless.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -17,30 +18,30 @@ use crate::model::{Code, Family, Ruleset};
 use crate::observe::live;
 use crate::plan::{BadPart, FamilyChange, Part};
 
-/// What our processes are marked with while they load.
+/// The mark of our processes that load.
 const MARK: &str = "load";
 
-/// How long Docker may take to begin and to make its chain, and how often that is looked for: it makes the chain before
-/// it starts containers, whose ports are open until our jump stands there.
+/// How long Docker may take to start and to make its chain, and how often we look for it. Docker makes the chain before
+/// it starts containers, whose ports are open until our jump is in it.
 const DOCKER_WAIT: Duration = Duration::from_mins(15);
 const DOCKER_LOOK: Duration = Duration::from_millis(100);
 
-/// How long the chain is looked for once Docker is up: it may be told to make none, or be at it, as when firewalld was
-/// reloaded.
+/// How long we look for the chain once Docker is up: Docker may be configured to make none, or be making it, e.g. after
+/// a reload of firewalld.
 const DOCKER_IS_UP: Duration = Duration::from_secs(5);
 
-/// How long firewalld may take to load its own rules. Its unit counts as started before it has.
+/// How long firewalld may take to load its own rules. Its unit counts as started before that.
 const FIREWALLD_WAIT: Duration = Duration::from_secs(30);
 
-/// How often a restore is tried while somebody else holds the xtables lock.
+/// How often a restore is tried while another process holds the xtables lock.
 const TRIES: u32 = 6;
 
-/// Where the part of a family is kept.
+/// Where a family's part is saved.
 pub fn path(host: &dyn Host, family: Family) -> PathBuf {
     host.paths().etc.join(["rules.v4", "rules.v6"][family.index()])
 }
 
-/// The parts that are saved, IPv4 first; a family that was not there then has none.
+/// The saved parts, IPv4 first; a family that was missing at the save has none.
 pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
     let mut parts = Vec::new();
     for family in Family::BOTH {
@@ -80,7 +81,7 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
     Ok(parts)
 }
 
-/// Loads what is saved; says what was done, a sentence each.
+/// Loads what is saved; returns one sentence for each thing done.
 pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
@@ -92,8 +93,8 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     let mut failed = Vec::new();
     let later = kept_later(host, &parts);
     said.extend(later.iter().cloned());
-    // A family that fails takes the other one not with it: at boot nothing of ours stands that one could go back to,
-    // and half a guard is more than none. The unit has failed then, and says so.
+    // A family that fails does not stop the other one: at boot there are no rules of ours to go back to, and half the
+    // protection is better than none. The unit then fails and says so.
     for part in &parts {
         let label = part.family.label();
         if part.family == Family::V6 && !live::has_ipv6(host) {
@@ -121,7 +122,7 @@ pub fn load(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     ))
 }
 
-/// Puts in the jump from Docker's own chain, as soon as that is there.
+/// Puts in the jump from Docker's own chain as soon as that exists.
 pub fn published(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
@@ -129,10 +130,10 @@ pub fn published(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     to_dockers_chain(host, &saved(host)?)
 }
 
-/// Where Docker is in its start.
+/// How far Docker's start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Docker {
-    /// It starts, or may yet.
+    /// It is starting, or may still start.
     Starts,
     /// It is up.
     Up,
@@ -149,8 +150,8 @@ fn docker(host: &dyn Host) -> Docker {
     }
 }
 
-/// Waits until Docker has made its chain in each family whose published ports were jumped to from there, and puts the
-/// jump in.
+/// Waits until Docker has made its chain in each family whose published ports were guarded from it, and
+/// puts the jump in.
 fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refusal> {
     let begun = host.now().boot;
     let mut up = None;
@@ -187,7 +188,7 @@ fn to_dockers_chain(host: &dyn Host, parts: &[Part]) -> Result<Vec<String>, Refu
         }
         let _lock = locked(host)?;
         refuse_pending(host, false)?;
-        // What is loaded may have been kept since it was saved: what matters is what stands behind the jump.
+        // Another plan may have been kept since the save: what counts is what our chains hold now.
         let done =
             jump_to_what_stands(host, family, &mut |time| host.pause(time)).map_err(|why| failed(family, why))?;
         said.extend(done.into_iter().map(|what| format!("{}: {what}", family.label())));
@@ -201,7 +202,7 @@ fn locked(host: &dyn Host) -> Result<Box<dyn crate::host::Held>, Refusal> {
         .ok_or_else(|| Refusal::busy(host))
 }
 
-/// Whether what is saved as our part is the plan of these changes: then our unit puts it in again.
+/// Whether our saved part is the plan of these changes: then our unit restores it.
 pub(super) fn holds(host: &dyn Host, families: &[FamilyChange]) -> bool {
     let holds = |parts: &[Part], change: &FamilyChange| {
         let rules =
@@ -212,8 +213,8 @@ pub(super) fn holds(host: &dyn Host, families: &[FamilyChange]) -> bool {
     saved(host).is_ok_and(|parts| families.iter().all(|c| holds(&parts, c)))
 }
 
-/// Nothing is loaded under a trial. One that only dates in the kernel tell of, as after a boot that loaded a listing
-/// saved during a trial, is ended by what is loaded now (`whole`); that is said.
+/// Nothing is loaded during a trial. If only dates in the kernel show one, e.g. because boot loaded a listing saved
+/// during a trial, loading everything (`whole`) ends it, with a remark.
 fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> {
     if let Some(other) = elsewhere(host) {
         return Err(Refusal::elsewhere(other.state()));
@@ -231,7 +232,7 @@ fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> 
     }
 }
 
-/// Whether the guard of some trial lives: its state file may be gone, it is not.
+/// Whether the guard of some trial is alive: it may be even if its state file is gone.
 fn guarded(host: &dyn Host) -> bool {
     host.list(&host.paths().run)
         .iter()
@@ -239,8 +240,8 @@ fn guarded(host: &dyn Host) -> bool {
         .any(|id| pending::ready(host, id).is_some_and(|w| host.alive(w.pid, w.started)))
 }
 
-/// A plan that was kept later than what is saved stays: whoever restarts a manager has not asked for the older one. One
-/// that is not loaded any more is no reason.
+/// If a plan was kept after the save, it stays: restarting a manager is not a request for the older plan. A plan that
+/// is no longer loaded does not count.
 fn kept_later(host: &dyn Host, parts: &[Part]) -> Option<String> {
     let now: Vec<Ruleset> = Family::BOTH.into_iter().filter_map(|f| kernel::read(host, f, None).ok()).collect();
     let of = |f: Family| now.iter().find(|set| set.family == f);
@@ -259,15 +260,15 @@ fn kept_later(host: &dyn Host, parts: &[Part]) -> Option<String> {
     ))
 }
 
-/// firewalld flushes what others have loaded while it starts, and its unit counts as started before: it answers when it
-/// is through.
+/// While firewalld starts, it flushes what others have loaded, and its unit counts as started before that. It answers
+/// once it has finished.
 fn wait_for_firewalld(host: &dyn Host) {
     if host.find("firewall-cmd").is_some() {
         let _ = host.run(&Cmd::new("firewall-cmd", &["--state"]).within(FIREWALLD_WAIT));
     }
 }
 
-/// Makes our chains of one family hold this, and puts in each jump that is missing.
+/// Makes our chains of one family hold this part, and puts in each missing jump.
 pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Duration)) -> Result<Vec<String>, String> {
     let mut now = kernel::read(tools, part.family, None)?;
     if now.table("filter").is_some_and(|t| t.unreadable) {
@@ -285,7 +286,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
         let rules = part.input.len() + part.forward.len();
         said.push(if rules == 1 { "1 rule was loaded".to_owned() } else { format!("{rules} rules were loaded") });
         if !change.holds(&now, &script) {
-            // They are in: another version of the tool may only print them otherwise.
+            // They are in force: another version of the tool may only print them differently.
             said.push("the rules read back are not word for word what is saved".to_owned());
         }
         said.extend(kernel::clean_up(tools, MARK, &change, &now));
@@ -298,7 +299,7 @@ pub(super) fn put_in(tools: &dyn Tools, part: &Part, pause: &mut dyn FnMut(Durat
     Ok(said)
 }
 
-/// Puts in each jump to what stands in our chains now that is missing.
+/// Puts in each missing jump to what our chains hold now.
 fn jump_to_what_stands(
     tools: &dyn Tools,
     family: Family,
@@ -332,7 +333,7 @@ fn jump(tools: &dyn Tools, part: &Part, now: &Ruleset, pause: &mut dyn FnMut(Dur
     Ok(said)
 }
 
-/// Tries again while somebody else holds the lock of xtables: at boot many load their rules.
+/// Tries again while another process holds the xtables lock: many load their rules at boot.
 fn patiently(pause: &mut dyn FnMut(Duration), mut act: impl FnMut() -> Result<(), Failed>) -> Result<(), String> {
     for _ in 1..TRIES {
         match act() {
@@ -381,7 +382,7 @@ mod tests {
         }
     }
 
-    /// The next boot: what is loaded first, and nothing of ours in memory.
+    /// The next boot: what is loaded first, and none of our rules in the kernel.
     fn boot(host: &Demo, rules: &[Ruleset; 2]) {
         for set in rules {
             kernel::replace_tables(host, "boot", set.family, &iptables_save::write(set, false)).unwrap();
@@ -414,7 +415,7 @@ mod tests {
             ["IPv4: everything was loaded already", "IPv6: everything was loaded already"]
         );
         assert_eq!(all(&host), once);
-        // Somebody took a jump out, somebody else flushed a chain.
+        // Somebody removed a jump, or flushed a chain.
         for odd in ["-D INPUT ! -i lo -j PORTCULLIS", "-F PORTCULLIS-A", "-F PORTCULLIS-FWD"] {
             kernel::restore(&host, "test", Family::V4, &format!("*filter\n{odd}\nCOMMIT\n")).unwrap();
             load(&host).unwrap();
@@ -436,7 +437,7 @@ mod tests {
         let saved = all(&host);
         keeps(&host, "192.0.2.12");
         let later = all(&host);
-        // A manager is restarted, and takes our jump out: nobody asked for the older plan.
+        // A manager is restarted and removes our jump: nobody asked for the older plan.
         kernel::restore(&host, "test", Family::V4, "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n").unwrap();
         let said = load(&host).unwrap();
         assert!(
@@ -445,11 +446,11 @@ mod tests {
             "{said:?}"
         );
         assert!(same(&all(&host), &later));
-        // Gone is gone: the next best is what is saved.
+        // The later plan is gone: the saved one is next best.
         boot(&host, &bare);
         load(&host).unwrap();
         assert!(Part::of(&host.loaded(Family::V4)).same_rules(&Part::of(&saved[0])));
-        // An older plan stands in a file that somebody else loaded before us.
+        // Another service has loaded a file with an older plan before us.
         keeps(&host, "192.0.2.13");
         store(&host);
         let newest = all(&host);
@@ -467,7 +468,7 @@ mod tests {
         begin(&host, "192.0.2.12");
         let during = all(&host);
         assert_eq!(load(&host).unwrap_err().code, Code::Pending);
-        // Its state file is gone, its guard is not.
+        // Its state file is gone, but its guard is alive.
         let state = host.paths().run.join("trial.json");
         let text = host.read(&state).unwrap();
         host.remove(&state).unwrap();

@@ -1,5 +1,5 @@
-//! The loaded rules of both families for one question about a trial: our own chains first, which cost little however
-//! many rules others have, and everything only where those do not settle it. Each is read once at most.
+//! The loaded rules of both families for one question about a trial: first our own chains, which are cheap to read
+//! however many rules others have, and everything only if those do not settle it. Each is read at most once.
 
 use std::cell::OnceCell;
 
@@ -9,7 +9,7 @@ use crate::observe::{firewall, live, ours};
 
 type Both = [Option<Ruleset>; 2];
 
-/// The rules, read when they are first asked for, or by an earlier look.
+/// The rules, read when they are first needed, or by an earlier look.
 pub(super) enum Loaded<'a> {
     Fresh(Fresh<'a>),
     Seen(&'a View),
@@ -26,7 +26,7 @@ impl<'a> Loaded<'a> {
         Self::Fresh(Fresh { host, ours: OnceCell::new(), all: OnceCell::new() })
     }
 
-    /// The same where our own chains are no answer: one of them may have another name, and nothing that jumps to it.
+    /// The same if our own chains cannot answer: one of them may have another name, with no jump to it.
     pub(super) fn whole(host: &'a dyn Host) -> Self {
         Self::Fresh(Fresh { host, ours: OnceCell::from([None, None]), all: OnceCell::new() })
     }
@@ -39,7 +39,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Our own chains and the jumps to them; of a family where these could not be read by themselves, everything.
+    /// Our own chains and the jumps to them; for a family in which these could not be read separately, everything.
     pub(super) fn ours(&self) -> [Option<&Ruleset>; 2] {
         let Self::Fresh(fresh) = self else { return self.all() };
         let ours = fresh.ours();
@@ -59,14 +59,14 @@ impl<'a> Fresh<'a> {
         family == Family::V4 || live::has_ipv6(self.host)
     }
 
-    /// Our own chains, of each family where they could be read by themselves.
+    /// Our own chains, for each family in which they could be read separately.
     pub(super) fn ours(&self) -> &Both {
         let read = |f| self.is_there(f).then(|| ours::read(self.host, f, firewall::READING)).flatten();
         self.ours.get_or_init(|| Family::BOTH.map(read))
     }
 
     fn all(&self) -> &Both {
-        // Not by name: where our chains are the table is loaded, and on legacy naming one would load it.
+        // Not by name: where our chains are, the table is loaded, and with legacy, naming a table would load it.
         let read = |f| firewall::rules(self.host, f, None, false).ok().map(|r| r.1);
         self.all.get_or_init(|| Family::BOTH.map(read))
     }

@@ -1,9 +1,9 @@
-//! Trials whose files are gone, or belong to another boot or another network namespace: the kernel, the history and the
-//! processes that live are what is left to go by.
+//! Trials whose files are gone, or belong to another boot or network namespace: only the kernel, the history and the
+//! running processes can tell about them.
 
 use std::time::Duration;
 
-use super::crash::{Mortal, cure, gone, machine, options, rules};
+use super::crash::{Dying, cure, gone, machine, options, rules};
 use super::{Options, Reverted, apply, history, keep, record, revert};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Host, Identity, Tools};
@@ -29,8 +29,8 @@ fn what_only_the_kernel_tells_of_is_a_trial() {
     assert_eq!((past[0].state(), past[0].by), (State::Reverted, Some(By::Operator)), "{:?}", past[0].remarks);
 }
 
-/// The machine loses its power: the run directory and what was loaded are gone, boot loads what was there before.
-fn boot(host: &Demo, before: &[Ruleset; 2]) -> Mortal {
+/// The machine loses power: the run directory and the loaded rules are gone, boot loads what was there before.
+fn boot(host: &Demo, before: &[Ruleset; 2]) -> Dying {
     let run = &host.paths().run;
     for name in host.list(run) {
         host.remove(&run.join(name)).unwrap();
@@ -38,7 +38,7 @@ fn boot(host: &Demo, before: &[Ruleset; 2]) -> Mortal {
     for (tool, rules) in ["iptables-restore", "ip6tables-restore"].iter().zip(before) {
         host.run(&Cmd::new(tool, &[]).input(iptables_save::write(rules, true))).unwrap();
     }
-    Mortal::new(host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() })
+    Dying::new(host, 0, false).at_home(Identity { boot_id: "later".to_owned(), ..host.identity() })
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_trial_of_another_namespace_that_shares_our_files_is_left_alone() {
     for name in host.list(&host.paths().run).iter().filter(|n| *n != "lock") {
         copy(name);
     }
-    let there = Mortal::new(&other, 0, false).at_home(Identity { netns: 2, ..host.identity() });
+    let there = Dying::new(&other, 0, false).at_home(Identity { netns: 2, ..host.identity() });
     let refused = [
         apply(&there, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap_err(),
         keep(&there, true).unwrap_err(),
@@ -100,7 +100,7 @@ fn a_guard_whose_trial_was_ended_without_it_leaves_a_later_plan_alone() {
     assert!(matches!(revert(&host), Ok(Reverted::Unrecorded(_))));
     let second = apply(&host, &cure("192.0.2.12"), &options(), &mut |_| {}).unwrap();
     let running = rules(&host);
-    // One that slept until now, with the second trial running and kept, at its own deadline.
+    // It slept until its own deadline, with the second trial running or kept.
     super::end::revert_by_guard(&host, &mut first.clone(), 0, Some("late")).unwrap();
     assert_eq!(rules(&host), running);
     keep(&host, true).unwrap();
@@ -142,7 +142,7 @@ fn a_trial_without_dates_and_without_its_file_is_known_by_the_history_and_the_ke
         let trial = apply(&host, &cure("192.0.2.13"), &without_dates(), &mut |_| {}).unwrap();
         let file = host.paths().run.join("trial.json");
         if dies {
-            // It ends without doing anything when a later trial has the file.
+            // It ends without doing anything if the file belongs to a later trial.
             let mut later = record::load(&host).unwrap();
             "later".clone_into(&mut later.id);
             host.write(&file, &serde_json::to_vec(&later).unwrap(), 0o600).unwrap();

@@ -1,5 +1,5 @@
-//! What may follow what in a trial. Pure: the one table that [`super::record::Record::advance`] asks, so that whoever
-//! acts ([`super::begin`], [`super::end`], [`super::guard`]) agrees with all others.
+//! The transition table of a trial. Pure: [`super::record::Record::advance`] asks this one table, so that everything
+//! that acts ([`super::begin`], [`super::end`], [`super::guard`]) agrees.
 
 use thiserror::Error;
 
@@ -10,15 +10,15 @@ use crate::model::trial::State;
 pub enum Event {
     /// Both families hold the plan, read back.
     Applied,
-    /// A family refused the plan, or the reading differs.
+    /// A family refused the plan, or the rules read back differ.
     ApplyFailed,
     /// Somebody wants more time.
     Extend,
-    /// Somebody wants to keep it, also again after a keep that was cut short.
+    /// Somebody wants to keep it, or to finish a keep that was cut short.
     Keep,
     /// Both families hold the plan without dates, read back.
     KeepDone,
-    /// That failed.
+    /// The keep failed.
     KeepFailed,
     /// Somebody wants the old rules, the guard was told to end, or the holder of the trial died.
     Revert,
@@ -26,19 +26,19 @@ pub enum Event {
     RevertDone,
     /// The time is over.
     Deadline,
-    /// The fuse's second is over and no guard lives.
+    /// The fuse's last second has passed, and no guard is alive.
     FusePassed,
     /// It was given up before the kernel was touched.
     GivenUp,
-    /// A plan that a family refused is out of both again.
+    /// A plan that a family refused has been removed from both.
     Undone,
-    /// There is nothing to try: the plan is in force already, or nothing is left to take out.
+    /// There is nothing to try: the plan is in force already, or nothing is left to remove.
     NothingToTry,
-    /// The kernel shows its rules, though the file does not tell that they went in.
+    /// The kernel shows its rules, though the file does not say that they were applied.
     FoundLive,
-    /// Nothing of it is left, though nobody wrote down its end.
+    /// Nothing of it is left, though its end was not recorded.
     FoundOver,
-    /// Somebody else took its rules out, and those that were kept before.
+    /// Somebody removed its rules, and also those that were kept before.
     FoundLost,
 }
 
@@ -46,9 +46,9 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a trial that is {state} cannot go on with {event:?}")]
 pub struct OutOfTurn {
-    /// Where it stands.
+    /// The state of the trial.
     pub state: State,
-    /// What does not fit.
+    /// The event that does not fit.
     pub event: Event,
 }
 
@@ -68,7 +68,7 @@ pub fn step(state: State, event: Event) -> Result<State, OutOfTurn> {
         (Armed | Running, Event::FusePassed) => Expired,
         (pending, Event::FoundOver) if pending.is_pending() => Reverted,
         (Running | Expired, Event::FoundLost) => Lost,
-        // Kept, reverted and failed are ends; the rest does not fit the state.
+        // Kept, reverted and failed are final; other pairs do not fit.
         _ => return Err(OutOfTurn { state, event }),
     })
 }
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// Wherever a sequence of events stops, the state is pending (the guard acts on it) or ended.
+    /// Wherever a sequence of events stops, the state is either pending (the guard acts on it) or final.
     #[test]
     fn no_sequence_gets_stuck() {
         let mut seen = vec![State::Armed];

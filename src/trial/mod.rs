@@ -1,7 +1,7 @@
-//! A plan live on the host with the clock running. Reading order: [`machine`] (what may follow what), [`record`] (the
-//! state file), [`rehearse`], [`begin`], [`guard`], [`mod@proof`], [`end`],
-//! [`back`], [`evidence`], [`history`]; beside them [`force`] (whether what was kept is in force), [`written`] (what
-//! somebody saved meanwhile). Only this station changes the firewall or the saved rules.
+//! A plan live on the host with the clock running. Reading order: [`machine`] (the transitions), [`record`] (the state
+//! file), [`rehearse`], [`begin`], [`guard`], [`mod@proof`], [`end`], [`back`], [`evidence`], [`history`]; besides them
+//! [`force`] (whether what was kept is in force) and [`written`] (what was saved meanwhile). Only this module changes
+//! the firewall or the saved rules.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

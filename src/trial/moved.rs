@@ -1,13 +1,13 @@
-//! What came or went between two looks at the rules, for a refusal.
+//! Names what was added or removed between two readings of the rules, for a refusal.
 
 use std::collections::HashSet;
 
 use crate::model::{Policy, Ruleset};
 
-/// Lines that are named; the others are counted.
+/// How many lines are named; the others are counted.
 const NAMED: usize = 2;
 
-/// The first lines that came and went, as the end of a sentence.
+/// The first lines that were added and removed, as the end of a sentence.
 pub fn what<'a>(then: impl IntoIterator<Item = &'a Ruleset>, now: impl IntoIterator<Item = &'a Ruleset>) -> String {
     let (then, now) = (lines(then), lines(now));
     let mut found: Vec<String> = only(&now, &then).map(|l| format!("new is {l}")).collect();
@@ -17,7 +17,7 @@ pub fn what<'a>(then: impl IntoIterator<Item = &'a Ruleset>, now: impl IntoItera
         0 => ": the order of rules, or a double of one".to_owned(),
         n if n <= NAMED => format!(": {}", found.join("; ")),
         n => {
-            // One of each, where there are both.
+            // One of each, if there are both.
             let second = if (1..n).contains(&new) { new } else { 1 };
             format!(": {}; {}; and {} more", found[0], found[second], n - NAMED)
         }
@@ -29,7 +29,7 @@ fn only<'a>(all: &'a [String], but: &'a [String]) -> impl Iterator<Item = &'a St
     all.iter().filter(move |l| !but.contains(l))
 }
 
-/// Rules and chains as the tool would print them. What [`Ruleset::same_rules`] leaves aside is none of them.
+/// Rules and chains as the tool would print them, without what [`Ruleset::same_rules`] ignores.
 fn lines<'a>(sets: impl IntoIterator<Item = &'a Ruleset>) -> Vec<String> {
     let mut out = Vec::new();
     for set in sets {

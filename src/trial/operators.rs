@@ -1,4 +1,5 @@
-//! Whose way in a trial has to leave open, and who may keep it: the operator over SSH, at a console, a job, or unknown.
+//! Tests of whose way in a trial has to leave open, and who may keep it: an operator over SSH, at a console,
+//! a job, or unknown.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -64,7 +65,7 @@ fn a_job_must_not_cut_who_is_logged_in_nor_the_last_who_was() {
             "{}",
             second.what
         );
-        // The rest of the world is nobody's way in, once a login is known.
+        // Once a login is known, others need no way in.
         let both =
             of(&[("allow", "198.51.100.7", "22/tcp"), ("allow", "203.0.113.7", "22/tcp"), ("drop", "any", "22/tcp")]);
         let trial = apply(&host, &both, &options(), &mut |_| {}).unwrap();
@@ -98,7 +99,7 @@ fn where_no_login_is_known_the_ssh_ports_keep_every_sender() {
         apply(&host, &plan, &Options { allow_lockout: true, ..options() }, &mut |_| {}).unwrap();
         revert(&host).unwrap();
     }
-    // What leaves SSH alone is no lock-out.
+    // A plan that does not touch SSH is no lock-out.
     apply(&host, &of(&[("drop", "any", "111")]), &options(), &mut |_| {}).unwrap();
     revert(&host).unwrap();
 }
@@ -135,7 +136,7 @@ fn only_at_a_console_a_trial_is_kept_without_a_login() {
             keep(&host, true).unwrap();
         }
     }
-    // At a console nobody's way in is asked for either.
+    // At a console nobody's way in is checked either.
     let host = host(Operator::Console, Vec::new());
     apply(&host, &of(&[("drop", "any", "22/tcp")]), &options(), &mut |_| {}).unwrap();
     revert(&host).unwrap();
@@ -155,7 +156,7 @@ fn a_login_from_where_the_rules_let_nobody_in_proves_nothing() {
     let host = host(Operator::Ssh([10, 0, 0, 5].into()), Vec::new());
     apply(&host, &of(&[("drop", "198.51.100.0/24", "22/tcp")]), &options(), &mut |_| {}).unwrap();
     host.pass(Duration::from_millis(20));
-    // Its connection stood before the rules did, and sshd took it up late.
+    // Its connection was made before the rules were, and sshd accepted it late.
     host.log_in("ann", NOW);
     assert_eq!(proof(&host, &record::load(&host).unwrap()), None);
     host.log_in("ann", LAST);

@@ -1,4 +1,4 @@
-//! Our part alone, for the next boot: who loads it, what this host may do to it later, and whether it can be loaded.
+//! Our part saved separately: who loads it at boot, what this host may do to it later, and whether it can be loaded.
 
 use super::boot::{Boot, Place};
 use super::load::{path, put_in};
@@ -10,7 +10,7 @@ use crate::host::{Host, Stands};
 use crate::model::{Code, Family, Ruleset, SaveMode, Target};
 use crate::plan::Part;
 
-/// What is offered first on a host: where a manager builds the firewall, or nothing loads whole files, our part alone.
+/// The mode offered first on a host: our part alone, if a manager builds the firewall or nothing loads whole files.
 pub fn usual_mode(host: &dyn Host) -> SaveMode {
     let place = Place::look(host);
     let whole = || place.boot(host, &Family::BOTH.map(Ruleset::new), None).loads();
@@ -22,12 +22,12 @@ pub fn usual_mode(host: &dyn Host) -> SaveMode {
     }
 }
 
-/// Whether our part is saved already. Then every save writes it: boot loads it after all else.
+/// Whether our part is saved already. If so, every save writes it, because boot loads it last.
 pub(super) fn is_saved(host: &dyn Host) -> bool {
     Family::BOTH.iter().any(|f| !matches!(host.stands(&path(host, *f)), Ok(Stands::Nothing)))
 }
 
-/// What the next start does with our part. `loaded`: what is loaded now.
+/// What the next boot does with our part. `loaded`: what is loaded now.
 pub(super) fn boot(host: &dyn Host, place: &Place, loaded: &[Ruleset]) -> Boot {
     let way = unit::way(host);
     let program = (!matches!(way, Way::ByHand(_))).then_some(RULES);
@@ -61,7 +61,7 @@ pub(super) fn boot(host: &dyn Host, place: &Place, loaded: &[Ruleset]) -> Boot {
 fn left_out(loaded: &[Ruleset]) -> Vec<String> {
     let mut out = Vec::new();
     for set in loaded {
-        // What firewalld writes into the built-in chains of its iptables back-end looks like anybody's.
+        // The rules that firewalld writes into the built-in chains with its iptables back-end look like anybody's.
         let firewalld = set.tables.iter().flat_map(|t| &t.chains).any(|c| owner(&c.name) == Some(Manager::Firewalld));
         let mut rest = set.clone();
         leave_managed_out(&mut rest);
@@ -81,7 +81,7 @@ fn left_out(loaded: &[Ruleset]) -> Vec<String> {
     out
 }
 
-/// Loads a file of ours into a fresh namespace as boot would, twice, and reads it back.
+/// Loads our file into a fresh namespace as boot would, twice, and reads it back.
 pub(super) fn proven(host: &dyn Host, file: &File) -> Result<String, Refusal> {
     let path = file.path.display();
     let refused = |why: String| {
@@ -106,12 +106,12 @@ pub(super) fn proven(host: &dyn Host, file: &File) -> Result<String, Refusal> {
     Err(refused(format!("the {} rules read back from a fresh namespace differ", file.family.label())))
 }
 
-/// Runs the unit now where there is one: what it does is what boot will do.
+/// Runs the unit now, if there is one: what it does now is what boot will do.
 pub(super) fn start(host: &dyn Host) -> Option<String> {
     (unit::way(host) == Way::Enabled).then(|| unit::start(host).unwrap_or_else(|why| why))
 }
 
-/// Makes boot load our part, if it does not yet; says what was done.
+/// Makes boot load our part, unless it does already; returns what was done.
 pub(super) fn install(host: &dyn Host) -> Result<Vec<String>, Refusal> {
     match unit::way(host) {
         Way::Install(files) => unit::install(host, &files).map_err(|why| {
@@ -149,7 +149,7 @@ mod tests {
         REJECT --reject-with icmp-host-prohibited\n\
         -A INPUT_ZONES -j IN_public_allow\n-A IN_public_allow -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n";
 
-    /// A host with these rules, without what loads whole files, and with a plan that is kept.
+    /// A host with these rules and a kept plan, but without a service that loads whole files.
     fn host(rules: &str, files: &[(&str, &str)]) -> Demo {
         let host = Demo::new().with_guard(|host, id| {
             let _ = guard::watch(&host, id, &AtomicBool::new(false));
@@ -212,7 +212,7 @@ mod tests {
                 refused.hint
             );
             assert!(host.read(Path::new("/etc/iptables/rules.v4")).is_err());
-            // No package takes the manager's place, and the difference is said.
+            // No package that would replace the manager is suggested, and the difference is reported.
             let said = lines(&shown);
             assert!(!said.contains("install"), "{said}");
             assert!(
@@ -262,7 +262,7 @@ mod tests {
         let again = preview(&host, SaveMode::Ours).unwrap();
         assert_eq!(lines(&again), "portcullis-rules.service loads these files at boot, after ufw.");
         assert_eq!(save(&host, &again).unwrap()[0], "the files hold exactly this already");
-        // A later plan: whatever is saved, what boot loads last is not the older one.
+        // A later plan: in every mode, what boot loads last is not the older one.
         keeps(&host, "192.0.2.12");
         let all = preview(&host, SaveMode::All).unwrap();
         assert_eq!(all.files.iter().map(|f| f.part).collect::<Vec<_>>(), [false, false, true, true]);
@@ -320,7 +320,7 @@ mod tests {
         assert!(host.read(Path::new("/etc/systemd/system/portcullis-rules.service")).is_err());
         assert!(host.read(Path::new("/etc/systemd/system/multi-user.target.wants/portcullis-rules.service")).is_ok());
         assert_eq!(unit::way(&host), Way::Enabled);
-        // One that we wrote starts a program that was somewhere else then.
+        // A unit that we wrote starts a program that has moved since.
         let docker = Path::new("/etc/systemd/system/portcullis-rules-docker.service");
         let old = String::from_utf8(host.read(docker).unwrap()).unwrap().replace("/usr/bin/", "/usr/local/bin/");
         host.write(docker, old.as_bytes(), 0o644).unwrap();
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_shuts_its_operator_out_alone_is_not_saved() {
-        // He gets in by a rule that somebody put before ours, and that is not saved with ours.
+        // The operator gets in by a rule before ours that is not saved with ours.
         let host = host(UFW, &[UFW_ON]);
         let plan =
             plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n").unwrap();

@@ -1,7 +1,7 @@
 //! Proof of access: an authenticated SSH session whose connection began after the last apply or extension, seen while
-//! our rules were read back live. A handshake of a scanner has no session, a second channel of an old connection did
-//! not begin anew, and a session of the host with itself comes through `lo`: none of them proves anything. Nor does one
-//! from where these very rules let nobody in: its connection stood before them, and sshd took it up late.
+//! our rules were read back live. A scanner's handshake has no session, a second channel of an old connection is not a
+//! new connection, and a session of the host with itself comes through `lo`: none of them proves anything. Nor does a
+//! session from where these very rules let nobody in: its connection was made before them, and sshd accepted it late.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,13 +20,13 @@ fn file(host: &dyn Host, id: &str) -> PathBuf {
     host.paths().run.join(format!("proof-{id}.json"))
 }
 
-/// The proof that was found before, if it still holds: an extension asks for a new one.
+/// The proof that was found before, if it is still valid: after an extension a new one is needed.
 fn known(host: &dyn Host, trial: &Record) -> Option<Proof> {
     let proof: Proof = serde_json::from_slice(&host.read(&file(host, &trial.id)).ok()?).ok()?;
     (proof.began > trial.applied).then_some(proof)
 }
 
-/// The proof of a trial: of one that has ended the one that it was kept with, of a running one the best so far.
+/// The proof of a trial: if it has ended, the one with which it was kept; if it is running, the best so far.
 pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
     if trial.state() != State::Running {
         return trial.proof.clone();
@@ -41,7 +41,7 @@ pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
         .into_iter()
         .map(|s| Proof { user: s.user, peer: s.peer, port: s.port, began: millis(s.began) })
         .filter(|p| p.began > trial.applied && Some(p) != known.as_ref())
-        // One of the operator's own is better than another's; among others the first stays.
+        // The operator's own login is preferred; among others the first stays.
         .filter(|p| known.is_none() || p.is_from(trial.operator))
         .collect();
     if new.is_empty() {
@@ -51,18 +51,18 @@ pub fn proof(host: &dyn Host, trial: &Record) -> Option<Proof> {
     let Some(live) = live(host, trial) else { return known };
     let Some(new) = new.into_iter().find(|p| !is_shut_out(&live, p)) else { return known };
     if let Ok(bytes) = serde_json::to_vec(&new) {
-        // Without the file the next one who asks looks for the session again.
+        // If the file cannot be written, the next caller looks for the session again.
         let _ = host.write(&file(host, &trial.id), &bytes, 0o600);
     }
     Some(new)
 }
 
-/// Takes the file away when the trial has ended.
+/// Removes the file of an ended trial.
 pub(super) fn forget(host: &dyn Host, id: &str) {
     let _ = host.remove(&file(host, id));
 }
 
-/// A fresh reading that shows the trial's rules in force in every family, with our jump to them.
+/// A fresh reading, if it shows the trial's rules in force in every family, with our jump to them.
 fn live(host: &dyn Host, trial: &Record) -> Option<View> {
     let mut view = View { at: host.now().wall, ..View::empty(host.source(), &host.name()) };
     // The guard asks too: no reading may last beyond the deadline.
@@ -81,8 +81,8 @@ fn live(host: &dyn Host, trial: &Record) -> Option<View> {
     Some(view)
 }
 
-/// Whether the rules of the trial themselves are sure to stop a new connection of the login. What others' rules stop
-/// they stopped before: it came around them, by NAT.
+/// Whether the trial's own rules certainly stop a new connection of the login. Other rules would have stopped it
+/// before: it got around them, by NAT.
 fn is_shut_out(live: &View, login: &Proof) -> bool {
     let new = Analysis::new(live).trace(&Packet::new(login.peer, Proto::TCP, Some(login.port)));
     matches!(new.verdict, Verdict::Drop | Verdict::Reject) && new.rule.is_some_and(|r| is_ours(&r.chain))

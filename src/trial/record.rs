@@ -1,4 +1,4 @@
-//! The state file of a trial: everything that ending it needs, in one file that is written whole.
+//! The state file of a trial: everything needed to end it, in one file that is written atomically.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::model::Operator;
 use crate::model::trial::{By, State};
 use crate::plan::FamilyChange;
 
-/// A process by its id and its start time, so that a reused id is not taken for it.
+/// A process, by its id and its start time, so that a reused id is not mistaken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// Process id.
@@ -24,31 +24,31 @@ pub struct Who {
 /// A new login that got in under the trial's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// Whose session.
+    /// The user of the session.
     pub user: String,
-    /// From where.
+    /// The address that it came from.
     pub peer: IpAddr,
-    /// The port of ours that it came to.
+    /// Our port that it connected to.
     pub port: u16,
     /// When its connection began, milliseconds on CLOCK_BOOTTIME.
     pub began: u64,
 }
 
 impl Proof {
-    /// Whether it came from where the operator is; another peer shows that the way in is open for that one.
+    /// Whether it came from the operator's address; a login from elsewhere proves the way in for that address only.
     pub fn is_from(&self, operator: Operator) -> bool {
         operator.peer() == Some(self.peer)
     }
 }
 
-/// What a file that boot loads held when a trial began.
+/// The content of a file that boot loads, when a trial began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// It holds rules of IPv6; else of IPv4.
+    /// Whether it holds IPv6 rules; otherwise IPv4.
     pub v6: bool,
     /// The file.
     pub path: PathBuf,
-    /// What tells its content from another; `None`: it could not be read, as when it is not there.
+    /// A hash of its content; `None` if it could not be read, e.g. because it does not exist.
     pub digest: Option<u64>,
 }
 
@@ -57,16 +57,16 @@ pub struct Mark {
 pub struct Record {
     /// Version of this file.
     pub version: u32,
-    /// Name of the trial.
+    /// The trial's id.
     pub id: String,
-    /// Where it stands.
+    /// Its state.
     state: State,
     /// Who ended it.
     pub by: Option<By>,
-    /// Why it ended, or why that was begun.
+    /// Why it ended, or why ending it was begun.
     #[serde(default)]
     pub why: Option<String>,
-    /// Where it was started.
+    /// The boot and network namespace in which it was started.
     pub home: Identity,
     /// Wall clock at the start, seconds since 1970 UTC.
     pub began: i64,
@@ -74,14 +74,14 @@ pub struct Record {
     pub ended: Option<i64>,
     /// Deadline on CLOCK_BOOTTIME, milliseconds.
     pub deadline: u64,
-    /// When the plan was read back live, or the time was extended last: CLOCK_BOOTTIME, milliseconds.
+    /// When the plan was read back live, or the time was last extended: CLOCK_BOOTTIME, milliseconds.
     #[serde(default)]
     pub applied: u64,
     /// The latest deadline that extensions may reach.
     pub latest: u64,
     /// The fuse's last second on the wall clock; `None` with `--without-fuse`.
     pub fuse: Option<i64>,
-    /// Wall clock minus boot clock when the fuse was set, seconds: a step of the wall clock shows here.
+    /// Wall clock minus boot clock when the fuse was set, in seconds: shows if the wall clock was set since.
     pub offset: i64,
     /// The change, per family.
     pub families: Vec<FamilyChange>,
@@ -91,35 +91,34 @@ pub struct Record {
     pub plan: String,
     /// Who began it.
     pub operator: Operator,
-    /// Process that is changing the kernel now or did last.
+    /// The process that is changing the kernel now, or was the last to do so.
     pub holder: Option<Who>,
-    /// The guard, when it is ready.
+    /// The guard, once it is ready.
     pub guard: Option<Who>,
-    /// Where that guard lives.
+    /// How that guard runs.
     #[serde(default)]
     pub guard_home: Option<Home>,
-    /// The login that showed that the way in is open, when it was kept with one.
+    /// The login with which it was kept, which proved that the way in is open.
     #[serde(default)]
     pub proof: Option<Proof>,
-    /// Wall clock when what was kept was written for the next boot.
+    /// Wall clock when the kept plan was saved for the next boot.
     #[serde(default)]
     pub saved: Option<i64>,
-    /// Why the old rules could not be read back after a revert had put them in; `None`: they were, or there was no
-    /// revert.
+    /// Why the old rules could not be read back after a revert; `None`: they could, or there was no revert.
     #[serde(default)]
     pub unverified: Option<String>,
-    /// A revert put our old rules back, but somebody had taken out the jump to them: they decide nothing.
+    /// Whether the old rules that a revert put back have no effect, because somebody had removed the jump to them.
     #[serde(default)]
     pub jumpless: bool,
-    /// What the files that boot loads held when it began.
+    /// What the files that boot loads held when the trial began.
     #[serde(default)]
     pub boot_files: Vec<Mark>,
-    /// What went wrong, or what else an end touched.
+    /// What went wrong, or what else its end affected.
     pub remarks: Vec<String>,
 }
 
 impl Record {
-    /// A trial that begins now: armed, with nothing in the kernel yet, and without an end of its own.
+    /// A new trial: armed, with nothing in the kernel yet, and not ended.
     pub fn armed(host: &dyn Host, id: &str, families: Vec<FamilyChange>) -> Self {
         let now = host.now();
         Self {
@@ -152,12 +151,12 @@ impl Record {
         }
     }
 
-    /// Where it stands.
+    /// Its state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The only way from one state to the next: what does not fit changes nothing.
+    /// The only way from one state to the next: an event that does not fit changes nothing.
     pub fn advance(&mut self, event: Event) -> Result<(), OutOfTurn> {
         self.state = step(self.state, event)?;
         Ok(())
@@ -171,17 +170,17 @@ impl Record {
         self
     }
 
-    /// Seconds that are left on the boot clock.
+    /// Seconds left on the boot clock.
     pub fn left(&self, boot: Duration) -> u64 {
         self.deadline.saturating_sub(u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).div_ceil(1000)
     }
 
-    /// The deadline on the wall clock, seconds since 1970 UTC, as long as that is not set.
+    /// The deadline on the wall clock, seconds since 1970 UTC, unless that clock is set.
     pub fn deadline_on_the_wall(&self) -> i64 {
         self.offset + i64::try_from(self.deadline / 1000).unwrap_or(0)
     }
 
-    /// What a revert came to, half a sentence.
+    /// The outcome of a revert, half a sentence.
     pub fn reverted(&self) -> &'static str {
         if self.jumpless {
             "reverted: its rules are out, but what was kept before is not in force"
@@ -190,7 +189,7 @@ impl Record {
         }
     }
 
-    /// Whether it was started here: the same boot and network namespace.
+    /// Whether it was started here: in the same boot and network namespace.
     pub fn is_here(&self, host: &dyn Host) -> bool {
         self.home == host.identity()
     }
@@ -200,13 +199,13 @@ fn file(host: &dyn Host) -> PathBuf {
     host.paths().run.join("trial.json")
 }
 
-/// The trial that was begun last since boot, if there was one.
+/// The last trial begun since boot, if there was one.
 pub fn load(host: &dyn Host) -> Option<Record> {
     serde_json::from_slice(&host.read(&file(host)).ok()?).ok()
 }
 
-/// Writes the state file and reads it back. A trial that has ended stays so: somebody who was stopped half-way must not
-/// write over what others did meanwhile.
+/// Writes the state file and reads it back. An ended trial stays ended: a process that was stopped half-way must not
+/// overwrite what others have done meanwhile.
 pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
     if let Some(last) = ended(host, record)
         .filter(|last| record.state.is_pending() || record.state == State::Kept && last.state != State::Kept)
@@ -223,12 +222,12 @@ pub fn store(host: &dyn Host, record: &Record) -> Result<(), String> {
     }
 }
 
-/// What the state file says of the end of this trial, if it has ended.
+/// The ended trial from the state file, if this trial has ended.
 pub fn ended(host: &dyn Host, record: &Record) -> Option<Record> {
     load(host).filter(|last| last.id == record.id && !last.state.is_pending())
 }
 
-/// Both locks of whoever may put a plan in or keep it.
+/// Both locks, for a process that may put a plan in or keep it.
 struct Both {
     _directory: Box<dyn Held>,
     _file: Box<dyn Held>,
@@ -244,20 +243,20 @@ pub fn lock(host: &dyn Host, wait: Duration) -> Result<Option<Box<dyn Held>>, St
     Ok(file.map(|file| -> Box<dyn Held> { Box::new(Both { _directory: directory, _file: file }) }))
 }
 
-/// Takes the lock of whoever only puts the old rules back: that of the directory, for which nothing is written. Who
-/// holds this one alone cannot make a plan stay.
+/// Takes the lock for putting the old rules back only: that of the directory, which needs no write. Its holder alone
+/// cannot make a plan stay.
 pub fn lock_to_go_back(host: &dyn Host, wait: Duration) -> Result<Option<Box<dyn Held>>, String> {
     let run = &host.paths().run;
     host.make_dir(run).map_err(|e| format!("{} cannot be used: {e}", run.display()))?;
     host.lock(run, wait).map_err(|e| format!("the lock of {} cannot be taken: {e}", run.display()))
 }
 
-/// Who may be putting a plan in or keeping it now.
+/// Processes that may be putting a plan in or keeping it now.
 pub fn plan_holders(host: &dyn Host) -> Vec<Holder> {
     host.lock_holders(&lock_file(host))
 }
 
-/// Who is changing the kernel now.
+/// The process that is changing the kernel now.
 pub fn holder(host: &dyn Host) -> Option<Holder> {
     host.lock_holders(&host.paths().run).into_iter().next()
 }

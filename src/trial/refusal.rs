@@ -10,7 +10,7 @@ use crate::model::trial::State;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Refusal {
-    /// What it is; JSON's word and the exit code come from it.
+    /// Its kind, which decides JSON's word and the exit code.
     pub code: Code,
     /// One sentence.
     pub what: String,
@@ -19,7 +19,7 @@ pub struct Refusal {
 }
 
 impl From<OutOfTurn> for Refusal {
-    /// What does not fit the state any more was overtaken by the end of the trial.
+    /// An event that no longer fits: the trial ended first.
     fn from(e: OutOfTurn) -> Self {
         Self::ended(e.state)
     }
@@ -31,7 +31,7 @@ impl Refusal {
         Self { code, what: what.into(), hint: hint.into() }
     }
 
-    /// Only root may.
+    /// Only root may do this.
     pub fn not_root(rights: Rights) -> Self {
         if rights == Rights::RootElsewhere {
             return Self::new(
@@ -61,7 +61,7 @@ impl Refusal {
         Self::new(Code::NoTrial, what, "`portcullis status` shows the last trial; `portcullis apply PLAN` begins one")
     }
 
-    /// The files tell of a trial that is not ours to touch.
+    /// The files describe a trial that is not ours to touch.
     pub fn elsewhere(state: State) -> Self {
         Self::new(
             Code::Pending,
@@ -74,7 +74,7 @@ impl Refusal {
         )
     }
 
-    /// Another of us is at work.
+    /// Another portcullis process is changing the firewall.
     pub fn busy(host: &dyn Host) -> Self {
         let who = record::holder(host).map_or_else(|| "another portcullis".to_owned(), |h| h.to_string());
         Self::new(

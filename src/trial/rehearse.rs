@@ -1,5 +1,5 @@
-//! The whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back. It finds
-//! what `iptables-restore --test` misses. Only what our change causes stops it.
+//! Plays the whole trial in a throw-away namespace first: load what is loaded, apply, read back, revert, read back.
+//! This finds what `iptables-restore --test` misses. Only problems caused by our change stop the trial.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::observe::{firewall, ours};
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
 
-/// Lines that are left out, one after the other, before the attempt to load a snapshot whole is given up.
+/// How many lines are left out, one by one, before we stop trying to load a snapshot as a whole.
 const LEFT_OUT_AT_MOST: usize = 50;
 
-/// What a rehearsal came to.
+/// The outcome of a rehearsal.
 #[derive(Clone, Debug, Default)]
 pub struct Rehearsal {
-    /// Rules that cannot load in a new namespace for their own reasons, as they stand.
+    /// Rules that cannot be loaded in a new namespace for reasons of their own, as they are.
     pub left_out: Vec<String>,
 }
 
-/// A ruleset with more rules takes long enough to say how far the rehearsal is.
+/// Rulesets with more rules take long enough to show the rehearsal's progress.
 const LARGE: usize = 2_000;
 
-/// Rehearses the change of each family. `fuse` is far enough in the future for all of it. Our scripts name one table
-/// alone, and so does the rehearsal: what stands in the others neither helps nor hinders them.
+/// Rehearses each family's change. `fuse` is far enough in the future for all of it. Our scripts touch only one table,
+/// so only that one is rehearsed: the others have no influence on it.
 pub fn rehearse(
     host: &dyn Host,
     changes: &[FamilyChange],
@@ -57,7 +57,7 @@ pub fn rehearse(
         let quick = left_out.is_empty() && firewall::version(&*stage).1 == Some(Backend::Nft);
         if !quick || !play_quickly(&*stage, change, &text, fuse, &mut step) {
             if quick {
-                // Whatever it was: step by step, from the beginning.
+                // Whatever the reason: step by step, from the beginning.
                 stage = new_stage()?;
                 step("loading them again");
                 left_out = load(&*stage, family, &text);
@@ -87,7 +87,7 @@ fn table_of(text: &str, name: &str) -> String {
 /// Why a rehearsal ended early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
-    /// No namespace can be had.
+    /// No namespace is available.
     #[error("{0}")]
     NoPlace(String),
     /// Our change does not do there what it should.
@@ -95,9 +95,9 @@ pub enum Failed {
     Ours(String),
 }
 
-/// Applies and reverts, and reads everything once, at the end: that our own chains show the plan in between, and that
-/// all is again as it was loaded, is what reading it all after each step would tell. `false`: it has to be looked at
-/// step by step.
+/// Applies and reverts, and reads everything only once, at the end. If our own chains show the plan in between and
+/// everything is back at the end as it was loaded, reading everything after each step would show nothing more. `false`:
+/// go step by step instead.
 fn play_quickly(
     stage: &dyn Tools,
     change: &FamilyChange,
@@ -139,8 +139,8 @@ fn play(
     step("reading them back");
     let before = read()?;
     let mut expected = before.clone();
-    // That the dates switch by themselves no reading shows: the rules are the same before and after the fuse's second.
-    // The tests on real kernels send packets for that; here the dates are only loaded.
+    // No reading shows that the dates switch by themselves: the rules are the same before and after the fuse's last
+    // second. The tests on real kernels send packets for that; here the dates are only loaded.
     let apply = change.apply_script(fuse);
     expected.apply(&apply).map_err(|e| e.message)?;
     step("applying the plan");
@@ -152,8 +152,8 @@ fn play(
     same(&without_leftovers(read()?), &without_leftovers(before), "after the revert")
 }
 
-/// Our own chains that are empty and that nothing refers to: a keep that died in its tidying up leaves one, and the
-/// next change takes it along.
+/// Removes our empty chains that nothing refers to: a keep that died while cleaning up leaves one, and the next change
+/// removes it.
 fn without_leftovers(mut rules: Ruleset) -> Ruleset {
     for table in rules.tables.iter_mut().filter(|t| t.name == "filter") {
         let left: Vec<String> = table
@@ -173,7 +173,7 @@ fn same(now: &Ruleset, expected: &Ruleset, when: &str) -> Result<(), String> {
     difference(now, expected).map_or(Ok(()), |odd| Err(format!("{when} the rules are not what was expected{odd}")))
 }
 
-/// Whether rules differ: the first line that does, as the end of a sentence.
+/// The first lines that differ, as the end of a sentence; `None` if the rules are the same.
 pub(super) fn difference(now: &Ruleset, expected: &Ruleset) -> Option<String> {
     if now.same_rules(expected) {
         return None;
@@ -181,7 +181,7 @@ pub(super) fn difference(now: &Ruleset, expected: &Ruleset) -> Option<String> {
     Some(moved::what([expected], [now]))
 }
 
-/// The sets that rules may name; a set that cannot load makes its rules fail, and those are listed.
+/// Makes the sets that the rules may name; if a set cannot be loaded, its rules fail and are reported.
 pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
     if let Ok(sets) = host.run(&Cmd::new("ipset", &["save"]))
         && sets.status == 0
@@ -191,12 +191,12 @@ pub(super) fn load_sets(host: &dyn Host, stage: &dyn Tools) {
     }
 }
 
-/// Makes sets as boot does; what cannot be made makes its rules fail.
+/// Makes sets as boot does; rules whose set cannot be made fail.
 pub(super) fn make_sets(stage: &dyn Tools, script: impl Into<Vec<u8>>) {
     let _ = stage.run(&Cmd::new("ipset", &["restore", "-exist"]).input(script).within(Duration::from_secs(30)));
 }
 
-/// Loads a snapshot; lines that the tool names as bad are left out and returned.
+/// Loads a snapshot; lines that the tool rejects are left out and returned.
 pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String> {
     let tool = family.tool("-restore");
     let mut lines: Vec<&str> = text.lines().collect();
@@ -219,7 +219,7 @@ pub(super) fn load(stage: &dyn Tools, family: Family, text: &str) -> Vec<String>
             None => break,
         }
     }
-    // What is left is the frame that our change needs: the chains without rules.
+    // Only the frame that our change needs is left: the chains without rules.
     let frame: String =
         text.lines().filter(|l| !l.starts_with('[') && !l.starts_with("-A")).flat_map(|l| [l, "\n"]).collect();
     let _ = stage.run(&Cmd::new(&tool, &[]).input(frame));
@@ -247,7 +247,7 @@ mod tests {
     use crate::plan;
     use crate::trial::crash::cure;
 
-    /// A namespace whose tools are counted, and where what is restored first may bring something else along.
+    /// A namespace that counts the tools it runs, and in which the first restore may have a side effect.
     struct Stage {
         inner: Box<dyn Tools>,
         runs: Mutex<Vec<String>>,

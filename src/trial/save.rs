@@ -1,4 +1,5 @@
-//! The rules that boot loads: written only when nothing is on trial, whole or not at all, with the old file beside.
+//! The rules that boot loads: written only when no trial is pending, completely or not at all, and the
+//! old file is kept.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,23 +25,23 @@ pub use crate::model::SaveMode as Mode;
 pub struct Preview {
     /// What was asked for.
     pub mode: Mode,
-    /// One file per family; our part again where it is saved by itself, too.
+    /// One file per family; also our part, if that is saved separately.
     pub files: Vec<File>,
-    /// Who loads the files at boot, or how to make it so.
+    /// Who loads the files at boot, or how to set that up.
     pub boot: Boot,
-    /// Why nothing of this is written.
+    /// Why none of it may be written.
     pub refused: Option<Refusal>,
     /// What is loaded, per family, word for word.
     loaded: Vec<(Family, String)>,
 }
 
 impl Preview {
-    /// The rules that the files hold then.
+    /// The rules that the files will contain.
     fn rules(&self) -> Vec<Ruleset> {
         self.files.iter().map(|f| iptables_save::read(&f.text, f.family).0).collect()
     }
 
-    /// Refuses what boot would not load.
+    /// Refuses files that boot would not load.
     pub fn must_load(&self) -> Result<(), Refusal> {
         if self.boot.loads() {
             return Ok(());
@@ -53,13 +54,13 @@ impl Preview {
         ))
     }
 
-    /// What is left to be done so that boot loads the files; `None`: nothing.
+    /// What remains to be done so that boot loads the files; `None` if nothing does.
     pub fn to_do(&self) -> Option<String> {
         self.boot.to_do()
     }
 }
 
-/// Shows what a save is about to write, when what an earlier one left half done has been taken back.
+/// Shows what a save would write, after taking back what an interrupted save left half done.
 pub fn prepare(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     let taken_back = half_saved::take_back_half_saved(host);
     let mut shown = preview(host, mode)?;
@@ -69,7 +70,7 @@ pub fn prepare(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     Ok(shown)
 }
 
-/// Shows what a save would write. Nothing is written, nothing is loaded.
+/// Shows what a save would write. Nothing is written or loaded.
 pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
@@ -115,13 +116,13 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
             if mode == Mode::Unmanaged {
                 leave_managed_out(set);
             }
-            // What was counted so far is no part of the rules; with it no two saves would be alike.
+            // Counters are not part of the rules; with them no two saves would be equal.
             set.tables.iter_mut().flat_map(|t| &mut t.chains).for_each(|c| c.counters = (0, 0));
             files.push(file(host, set.family, place.file(set.family), iptables_save::write(set, false), false)?);
         }
         place.boot(host, &whole, backend)
     };
-    // Boot loads our part after all else: an older one would take back what is saved now.
+    // Boot loads our part last: an older one would undo what is saved now.
     if mode == Mode::Ours || ours::is_saved(host) {
         for set in &sets {
             files.push(file(host, set.family, &load::path(host, set.family), Part::of(set).write(), true)?);
@@ -136,8 +137,8 @@ pub fn preview(host: &dyn Host, mode: Mode) -> Result<Preview, Refusal> {
     Ok(Preview { mode, files, boot, refused, loaded })
 }
 
-/// Refuses files without the plan that was kept last, or with its rules but no way to them: after the next boot it
-/// would not be in force, though it was kept and saved. Our part brings its own jumps.
+/// Refuses files without the plan that was kept last, or with its rules but without a jump to them: the plan would not
+/// be in force after the next boot although it was kept and saved. Our part brings its own jumps.
 fn without_the_plan(host: &dyn Host, mode: Mode, sets: Vec<Ruleset>) -> Option<Refusal> {
     let kept = history::kept_last(host)?;
     let mut rules = [None, None];
@@ -154,7 +155,7 @@ fn without_the_plan(host: &dyn Host, mode: Mode, sets: Vec<Ruleset>) -> Option<R
     })
 }
 
-/// Refuses a file of which boot would load nothing for want of a set.
+/// Refuses a file that boot could not load because a set is missing.
 fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
     files.iter().filter(|f| !f.part && !f.diff.is_empty()).find_map(|f| {
         let ((lacking, remedy), by) = (boot.lacks(f.family)?, boot.loader(f.family)?);
@@ -167,7 +168,7 @@ fn without_sets(files: &[File], boot: &Boot) -> Option<Refusal> {
     })
 }
 
-/// One file as it would be, and how it differs from what it is.
+/// One file as it would be, and its difference to the current one.
 fn file(host: &dyn Host, family: Family, path: &Path, text: String, part: bool) -> Result<File, Refusal> {
     let old = old_text(host, path)?.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
     let header = path.display().to_string();
@@ -183,8 +184,7 @@ fn file(host: &dyn Host, family: Family, path: &Path, text: String, part: bool) 
     Ok(File { family, path: path.to_owned(), text, diff, part })
 }
 
-/// What a file holds now; `None` when it is not there. Only a regular file is ever replaced, or a link that leads to
-/// one.
+/// The current content of a file; `None` if it does not exist. Only a regular file is ever replaced, or a link to one.
 fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
     let unreadable = |e| {
         Refusal::new(
@@ -209,7 +209,7 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
     }
 }
 
-/// That a file has other names, which would go on holding the old rules.
+/// Warns about a file with other names (hard links), which would keep the old rules.
 fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
     for f in files.iter().filter(|f| !f.diff.is_empty()) {
         if let Ok(Stands::File { names, .. }) = host.stands(&f.path)
@@ -228,12 +228,12 @@ fn say_other_names(host: &dyn Host, files: &[File], boot: &mut Boot) {
     }
 }
 
-/// Writes what was shown, both families or neither; the old files are kept beside. Says what was done.
+/// Writes what was shown, both families or neither, and keeps the old files. Returns what was done.
 pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     if !host.is_root() {
         return Err(Refusal::not_root(host.rights()));
     }
-    // Nobody begins a trial while we write.
+    // Nobody can begin a trial while we write.
     let lock = record::lock(host, Duration::from_secs(5))
         .map_err(|e| {
             Refusal::new(
@@ -257,7 +257,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         ));
     }
     if shown.boot.loads() {
-        // Somebody may have switched the service off meanwhile.
+        // The service may have been disabled meanwhile.
         now.must_load()?;
     }
     if let Some(refused) = now.refused {
@@ -286,7 +286,7 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
         .collect::<Result<Vec<_>, Refusal>>()?;
     let mut done = Vec::new();
     if changes.is_empty() {
-        // A save that was cut short earlier is made good by what stands there now.
+        // The files are right as they are, so an earlier interrupted save needs no mending.
         remarks.extend(half_saved::forget(host).err());
     } else {
         done = half_saved::write(host, &changes).map_err(|e| {
@@ -304,16 +304,16 @@ pub fn save(host: &dyn Host, shown: &Preview) -> Result<Vec<String>, Refusal> {
     done.extend(history::saved(host, &now.rules()).err());
     if now.mode == Mode::Ours {
         done.extend(ours::install(host)?);
-        // It takes our lock.
+        // The unit takes our lock itself.
         drop(lock);
         done.extend(ours::start(host));
     }
     Ok(done)
 }
 
-/// A file that cannot be loaded would leave the host without a firewall at boot: it is loaded into a fresh namespace
-/// that has no more than what boot has before (`sets`), and read back. Lines that cannot load there, but are loaded
-/// here (a cgroup, a pinned program), are returned as remarks.
+/// A file that cannot be loaded would leave the host without a firewall at boot. So it is loaded into a fresh namespace
+/// that has only what boot has before (`sets`), and read back. Lines that cannot be loaded there but are loaded here (a
+/// cgroup, a pinned program) are returned as remarks.
 fn proven(
     host: &dyn Host,
     file: &File,
@@ -328,7 +328,7 @@ fn proven(
     let as_now = |stage: &dyn Tools| rehearse::load_sets(host, stage);
     let as_boot = |stage: &dyn Tools| match sets {
         Some(sets) => rehearse::make_sets(stage, sets.script.as_str()),
-        // Nobody is known who loads the file: whoever will has to make the sets.
+        // No known program loads the file: whatever will has to make the sets.
         None => as_now(stage),
     };
     let (stage, control) =
@@ -345,7 +345,7 @@ fn proven(
     let left_out = rehearse::load(&*stage, file.family, &file.text);
     let mut excused = if left_out.is_empty() { Vec::new() } else { rehearse::load(&*control, file.family, loaded) };
     for line in &left_out {
-        // The same line, with counters before it, fails there too: the namespace's own reason.
+        // The loaded rules fail at the same line, there with counters before it: the cause is the namespace.
         match excused.iter().position(|e| e == line || e.ends_with(&format!("] {line}"))) {
             Some(at) => {
                 excused.swap_remove(at);

@@ -1,4 +1,4 @@
-//! What is saved of the rules: one file for each family, with or without what managers build anew.
+//! What a save writes: one file per family, with or without the rules that managers recreate.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use crate::model::{Family, Match, Net, Ruleset, Spec, Target};
 /// One file that a save would write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Family.
+    /// Its family.
     pub family: Family,
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// What it will hold.
+    /// What it will contain.
     pub text: String,
-    /// Unified difference to what it holds now; empty when there is none.
+    /// Unified difference to its current content; empty if there is none.
     pub diff: String,
-    /// Our own chains alone, else everything that is to be loaded.
+    /// Whether it holds only our own chains; otherwise everything that boot is to load.
     pub part: bool,
 }
 
-/// Source and destination are the same single address.
+/// Whether source and destination are the same single address.
 fn to_itself(spec: &Spec) -> bool {
     let single = |n: &Net| n.prefix() == Some(n.family.bits());
     let of = |end: fn(&Match) -> Option<Net>| spec.matches.iter().find_map(end).filter(single);
@@ -29,7 +29,7 @@ fn to_itself(spec: &Spec) -> bool {
     source.is_some() && source == of(|m| if let Match::Destination(false, n) = m { Some(*n) } else { None })
 }
 
-/// Takes out what managers build anew by themselves.
+/// Removes rules that managers recreate by themselves.
 pub(super) fn leave_managed_out(set: &mut Ruleset) {
     let family = set.family;
     let rebuilt = |m: Option<Manager>| m.is_some_and(Manager::rebuilds);
@@ -49,7 +49,7 @@ pub(super) fn leave_managed_out(set: &mut Ruleset) {
                     Target::Jump(ref to, _) | Target::Goto(ref to) => {
                         own == DOCKER_USER || to == DOCKER_USER || !managed.contains(to)
                     }
-                    // What blocks stays in any case: to lose it would open something.
+                    // Blocking rules always stay: losing one would open something.
                     Target::Drop | Target::Reject => true,
                     // Docker writes nothing there: a rule about its bridge is the administrator's.
                     _ if filter
@@ -58,7 +58,7 @@ pub(super) fn leave_managed_out(set: &mut Ruleset) {
                     {
                         true
                     }
-                    // A container that reaches its own published port: Docker's again.
+                    // A container that reaches its own published port: also Docker's.
                     Target::Snat if built_in && to_itself(&spec) => false,
                     _ => !(built_in && rebuilt(rule_owner(&own, r))),
                 }

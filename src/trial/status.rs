@@ -1,4 +1,4 @@
-//! The pending trial, or what became of the last one.
+//! The pending trial, or the end of the last one.
 
 use super::evidence::{self, Evidence, dated};
 use super::history;
@@ -14,28 +14,28 @@ use crate::observe::live;
 use crate::plan::{FamilyChange, named};
 use crate::syntax::plan as plan_file;
 
-/// The name of a trial that only the kernel tells of.
+/// The id of a trial that only the kernel shows.
 pub const UNRECORDED: &str = "unrecorded";
 
-/// What there is to say about trials on this host.
+/// The state of trials on this host.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// The pending trial, or the last one; `state` tells which.
     pub trial: Option<Record>,
     /// Seconds left on the clock of a pending trial.
     pub left: u64,
-    /// A keep or a revert was cut short, and nobody is there who finishes it.
+    /// Whether a keep or a revert was cut short, and no process will finish it.
     pub cut_short: bool,
-    /// The guard of a pending trial, if it lives; one that was started again is not the one that the state file names.
+    /// The guard of a pending trial, if it is alive; a restarted one is not the one in the state file.
     pub guard: Option<Who>,
-    /// The login that shows that the way in is open.
+    /// The login that proves that the way in is open.
     pub proof: Option<Proof>,
-    /// Families that are there and whose rules could not be read: whether a trial stands in them is not known.
+    /// Families of this host whose rules could not be read: whether they contain a trial is unknown.
     pub unread: Vec<Family>,
 }
 
 impl Status {
-    /// What the trial comes to, if one is pending.
+    /// The phase of the pending trial, if there is one.
     pub fn phase(&self) -> Option<TrialPhase> {
         let r = self.trial.as_ref().filter(|r| r.state().is_pending())?;
         Some(match r.state() {
@@ -54,12 +54,12 @@ impl Status {
     }
 }
 
-/// Looks at the state file, the history and (as root) the kernel.
+/// Reads the state file, the history and (as root) the kernel.
 pub fn status(host: &dyn Host) -> Status {
     by(host, &Loaded::fresh(host))
 }
 
-/// The same by rules that are read at most once.
+/// The same, using rules that are read at most once.
 pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     let now = host.now();
     let mut trial = record::load(host);
@@ -79,7 +79,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
             && shown_by(host, now, loaded).is_none()
             && unread().is_empty()
         {
-            // Whoever was about to apply died before a guard was there: the kernel was not touched.
+            // An apply died before it had a guard: the kernel was not touched.
             let _ = r.advance(Event::GivenUp);
         }
         expire(r, now);
@@ -87,12 +87,12 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
             by_evidence(host, &mut trial, loaded);
         }
     } else if trial.as_ref().is_none_or(|r| r.state().is_pending()) {
-        // A trial from before the last boot is gone from the kernel.
+        // A trial from before the last boot is no longer in the kernel.
         let here = trial.take().filter(|r| r.home.boot_id != host.identity().boot_id);
         trial = here.map(history::ended_by_boot);
     }
     if host.is_root() && !trial.as_ref().is_some_and(|t| t.state().is_pending()) {
-        // The truth is the kernel's, whatever the files say.
+        // The kernel is right, whatever the files say.
         trial = shown_by(host, now, loaded).or_else(|| forgotten(host, loaded)).or(trial);
         unknown = unread();
     }
@@ -117,7 +117,7 @@ pub(super) fn by(host: &dyn Host, loaded: &Loaded) -> Status {
     Status { trial, left, cut_short, guard, proof, unread: unknown }
 }
 
-/// The truth is the kernel's: what the file says of a trial that nobody works at now is held against what is loaded.
+/// The kernel is right: if nobody is working on a trial, what its file says is checked against what is loaded.
 fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
     let Some(r) = trial.as_mut().filter(|r| {
         matches!(r.state(), State::Running | State::Expired) || r.state() == State::Reverting && is_cut_short(host, r)
@@ -126,7 +126,7 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
     };
     let evidence = evidence::of(host, r, loaded);
     if let Some(meanwhile) = record::load(host).filter(|m| m.id != r.id || !m.state().is_pending()) {
-        // It has just been ended, and written down.
+        // It has just been ended and recorded.
         *r = meanwhile;
         return;
     }
@@ -142,7 +142,7 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
                 r.by = None;
             }
         }
-        // Of a revert that was cut short it is said already that it has to be finished.
+        // For a revert that was cut short we have already said that it has to be finished.
         Evidence::Gone => {
             if r.advance(Event::FoundLost).is_ok() {
                 r.by = None;
@@ -161,7 +161,7 @@ pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
     }
     let mut r = history::pending(host).filter(|r| r.fuse.is_none())?;
     let Evidence::Live(remarks) = evidence::of(host, &r, loaded) else { return None };
-    // It was written down before the plan went in.
+    // It was recorded before the plan was applied.
     let _ = r.advance(Event::FoundLive);
     r.remarks.push(
         "its state file is gone: the history and the kernel show this trial; if it was given more time, that is not \
@@ -172,7 +172,7 @@ pub(super) fn forgotten(host: &dyn Host, loaded: &Loaded) -> Option<Record> {
     Some(r)
 }
 
-/// A dated rule in our chains is a trial, whatever the files say: what the kernel tells of it.
+/// A dated rule in our chains means a trial, whatever the files say. This is what the kernel shows of it.
 pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Record> {
     let rules: Vec<Ruleset> = loaded.ours().into_iter().flatten().map(|r| named(r).0).collect();
     let fuse = rules.iter().filter_map(dated).max()?;
@@ -182,7 +182,7 @@ pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Rec
     let boot = i64::try_from(now.boot.as_secs()).unwrap_or(0);
     let mut r = Record::armed(host, UNRECORDED, families);
     r.advance(Event::FoundLive).ok()?;
-    // The guard that knows of it may come before the fuse; the fuse is what is certain.
+    // A guard that knows it may act before the fuse; only the fuse is certain.
     r.deadline = millis(boot + fuse - now.wall);
     r.fuse = Some(fuse);
     (r.began, r.offset) = (now.wall, now.wall - boot);

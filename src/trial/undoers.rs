@@ -1,5 +1,5 @@
-//! What on this host will undo a plan: managers and services that load their own rules over ours, told from the files
-//! that decide it and from the rules that they left. Said when a plan is applied and when it is kept.
+//! What on this host will undo a plan: managers and services that load their own rules over ours, found in their files
+//! and in the rules that they left. Reported when a plan is applied and when it is kept.
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,17 @@ use crate::observe::others;
 use crate::plan::FamilyChange;
 use crate::syntax::iptables_save;
 
-/// Something that takes our rules out when it is reloaded, restarted or started.
+/// Something that removes our rules when it is reloaded, restarted or started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Undoer {
     /// firewalld: a reload flushes every table of iptables.
     Firewalld {
-        /// It runs now; else it starts at boot.
+        /// Whether it runs now; otherwise it starts at boot.
         runs: bool,
     },
     /// ufw with `MANAGE_BUILTINS=yes`: a reload flushes the built-in chains.
     UfwBuiltins,
-    /// A file of ufw's that empties a chain which holds our jump, or leads to it.
+    /// A file of ufw that empties a chain which holds our jump, or leads to it.
     UfwFile {
         /// The file.
         file: &'static str,
@@ -32,10 +32,10 @@ enum Undoer {
     },
     /// nftables.service with a `flush ruleset`.
     Nftables {
-        /// The file that says so.
+        /// The file with that command.
         file: String,
     },
-    /// Files that do not hold the plan, and who loads them.
+    /// Files that do not contain the plan, and who loads them.
     OldFiles {
         /// The services.
         by: Vec<String>,
@@ -45,7 +45,7 @@ enum Undoer {
 }
 
 impl Undoer {
-    /// One sentence, without its full stop. `saved`: our own unit holds the plan.
+    /// One sentence, without its full stop. `saved`: our own unit can load the plan.
     fn says(&self, saved: bool) -> String {
         let again =
             if saved { "`systemctl restart portcullis-rules` puts it in again" } else { "apply it again after each" };
@@ -79,7 +79,7 @@ impl Undoer {
         }
     }
 
-    /// Whether our own unit, which follows the services that build the firewall, makes good for it by itself.
+    /// Whether our own unit, which follows the services that build the firewall, restores our rules by itself.
     fn is_followed(&self) -> bool {
         matches!(self, Self::Nftables { .. } | Self::OldFiles { .. })
     }
@@ -89,9 +89,10 @@ fn text(host: &dyn Host, path: &str) -> String {
     host.read(Path::new(path)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
 }
 
-/// What will undo the plan of these changes, a sentence each without its full stop; `view` is the host as it was seen.
+/// What will undo the plan of these changes, one sentence each without its full stop; `view` is the host
+/// as it was seen.
 pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<String> {
-    // A plan that leaves nothing behind cannot be undone.
+    // A plan that leaves no rules cannot be undone.
     if !families.iter().any(|c| c.doors.iter().any(|d| d.new.is_some())) {
         return Vec::new();
     }
@@ -102,7 +103,7 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<S
         out.push(Undoer::Firewalld { runs });
     }
     out.extend(ufw(host, families));
-    // What wipes nft's rules leaves those of iptables-legacy.
+    // What flushes nft's rules does not touch those of iptables-legacy.
     out.extend(
         place.wiped_by(host).filter(|_| view.backend != Some(Backend::Legacy)).map(|file| Undoer::Nftables { file }),
     );
@@ -112,7 +113,7 @@ pub fn undoers(host: &dyn Host, view: &View, families: &[FamilyChange]) -> Vec<S
     out.iter().map(|u| u.says(saved)).collect()
 }
 
-/// firewalld takes its rules out when it ends: where they stand, it runs.
+/// firewalld removes its rules when it stops: if they are loaded, it runs.
 fn firewalld_runs(host: &dyn Host, view: &View) -> bool {
     let chains =
         || Family::BOTH.into_iter().filter_map(|f| view.rules(f)).flat_map(|r| &r.tables).flat_map(|t| &t.chains);
@@ -120,7 +121,7 @@ fn firewalld_runs(host: &dyn Host, view: &View) -> bool {
         || others::native_tables(host).iter().any(|t| t == "inet firewalld")
 }
 
-/// The files of ufw's that iptables-restore reads (ufw-framework(8)).
+/// ufw's files that iptables-restore reads (ufw-framework(8)).
 const UFW_FILES: [(&str, Family); 6] = [
     ("/etc/ufw/before.rules", Family::V4),
     ("/etc/ufw/user.rules", Family::V4),
@@ -156,7 +157,7 @@ fn ufw(host: &dyn Host, families: &[FamilyChange]) -> Vec<Undoer> {
     out
 }
 
-/// Whether a text for `iptables-restore --noflush` empties a chain: a chain that is not built in is by its declaration.
+/// Whether a text for `iptables-restore --noflush` empties a chain: declaring a user-defined chain empties it.
 fn empties(rules: &str, chain: &str) -> bool {
     let built_in = matches!(chain, "INPUT" | "FORWARD" | "OUTPUT");
     rules.lines().any(|l| {
@@ -169,7 +170,7 @@ fn empties(rules: &str, chain: &str) -> bool {
     })
 }
 
-/// Files that are loaded again at boot and at a restart, and that do not hold the plan.
+/// Files that are loaded again at boot and at a restart, and that do not contain the plan.
 fn old_files(host: &dyn Host, place: &Place, families: &[FamilyChange]) -> Option<Undoer> {
     let old: Vec<(Family, PathBuf, String)> = place
         .reloaded(host)
@@ -235,7 +236,7 @@ mod tests {
             [""; 0]
         );
         let old = said(|h| put(h, "/etc/iptables/rules.v4", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"));
-        // Its rules, but no jump to them, are no plan.
+        // Its rules without a jump to them are not the plan.
         let made = plan::build(&observe(&Demo::new()), &plan_file::read(PLAN).unwrap()).unwrap();
         let v4 = made.families.iter().find(|f| f.family() == Family::V4).unwrap();
         let whole =
@@ -270,7 +271,7 @@ mod tests {
                 apply it again after each"]
         );
         assert_eq!(ufw("no", "/etc/ufw/after.rules", docker), [""; 0]);
-        // In the other family nothing of ours stands in such a chain.
+        // In the other family, no such chain leads to our rules.
         assert_eq!(ufw("yes", "/etc/ufw/after6.rules", docker), [""; 0]);
         // A built-in chain keeps its rules when it is declared (seen with iptables 1.8.9, nft and legacy).
         assert_eq!(ufw("yes", "/etc/ufw/before.rules", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"), [""; 0]);

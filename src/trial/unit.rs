@@ -1,5 +1,5 @@
-//! The units that load our part at boot, in the real order of systemd: after whoever builds the rest of the firewall,
-//! before the network. Where they are not installed by a package, `save --ours` writes and enables them.
+//! The systemd units that load our part at boot: after everything that builds the rest of the firewall, before the
+//! network. If no package has installed them, `save --ours` writes and enables them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::host::{Cmd, Host, Stands};
 /// The unit that loads our part.
 pub(super) const RULES: &str = "portcullis-rules.service";
 
-/// The units as a package ships them, and the link of each that shows that it is enabled.
+/// The units as a package ships them, each with the link that shows that it is enabled.
 const UNITS: [(&str, &str, &str); 3] = [
     (RULES, include_str!("../../assets/portcullis-rules.service"), "multi-user.target.wants"),
     (
@@ -24,28 +24,28 @@ const UNITS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The program in them.
+/// The path of the program in them.
 const PROGRAM: &str = "/usr/bin/portcullis";
 
-/// The administrator's own units, and those of packages (systemd.unit(5)), the first of a name counts.
+/// The administrator's own units, then those of packages (systemd.unit(5)); the first of a name counts.
 const ADMIN: &str = "/etc/systemd/system";
 const DIRS: [&str; 4] = [ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// How long systemd may take to read or start units.
 const SYSTEMD_WAITS: Duration = Duration::from_secs(30);
 
-/// What makes boot load our part.
+/// How boot can be made to load our part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// It does.
+    /// It does already.
     Enabled,
-    /// These units are to be written, and then all of them enabled.
+    /// These units have to be written, and then all of them enabled.
     Install(Vec<(PathBuf, String)>),
     /// What the operator has to do, a sentence.
     ByHand(String),
 }
 
-/// Looks at what is there.
+/// Looks at what is installed.
 pub(super) fn way(host: &dyn Host) -> Way {
     let systemd =
         host.list(Path::new("/run/systemd")).iter().any(|n| n == "system") && host.find("systemctl").is_some();
@@ -102,7 +102,7 @@ pub(super) fn install(host: &dyn Host, files: &[(PathBuf, String)]) -> Result<Ve
     Ok(done)
 }
 
-/// Starts the unit now, so that it follows the managers from now on; what it does is what boot will do.
+/// Starts the unit now, so that it follows the managers from now on; what it does now is what boot will do.
 pub(super) fn start(host: &dyn Host) -> Result<String, String> {
     systemctl(host, &["start", RULES])?;
     Ok(format!("{RULES} ran: it does the same at boot"))
@@ -127,7 +127,7 @@ fn is_masked(host: &dyn Host, name: &str) -> bool {
     host.real(&path) == Path::new("/dev/null") || host.read(&path).is_ok_and(|text| text.is_empty())
 }
 
-/// The unit as it is installed, and where.
+/// The installed unit and its path.
 fn there(host: &dyn Host, name: &str) -> Option<(PathBuf, String)> {
     DIRS.iter().map(|d| Path::new(d).join(name)).find_map(|path| {
         let text = host.read(&path).ok()?;

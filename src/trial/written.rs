@@ -1,5 +1,5 @@
 //! Whether somebody wrote to the files that boot loads while a trial ran (`netfilter-persistent save`, an upgrade,
-//! another administrator): compared with what they held when it began, and with what a trial is made of.
+//! another administrator). They are compared with their content when it began, and searched for the trial's rules.
 
 use super::boot::Place;
 use super::evidence::dated;
@@ -8,12 +8,12 @@ use crate::host::Host;
 use crate::model::{BootFile, BootHolds, Family};
 use crate::syntax::iptables_save;
 
-/// FNV-1a: the number of a content, the same in every version of this program.
+/// FNV-1a: a hash that is the same in every version of this program.
 fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// What the files that boot loads hold now.
+/// The current content of the files that boot loads, as hashes.
 pub(super) fn marks(host: &dyn Host) -> Vec<Mark> {
     Place::look(host)
         .files(host)
@@ -26,9 +26,9 @@ pub(super) fn marks(host: &dyn Host) -> Vec<Mark> {
         .collect()
 }
 
-/// The files that boot loads and that hold a trial, or that changed since `trial`, which is pending, began.
+/// The files loaded by boot that contain a trial, or that changed since the pending trial `trial` began.
 pub fn look(host: &dyn Host, trial: Option<&Record>) -> Vec<BootFile> {
-    // Which files boot loads is found out once a trial: while it runs this is asked every second.
+    // The files that boot loads are determined once per trial: while it runs, this is called every second.
     let known = trial.map(|t| &t.boot_files).filter(|marks| !marks.is_empty());
     let files = known.map_or_else(
         || Place::look(host).files(host),
@@ -47,9 +47,9 @@ pub fn look(host: &dyn Host, trial: Option<&Record>) -> Vec<BootFile> {
         .collect()
 }
 
-/// What of a trial stands in a listing; `trial`: the one whose plan is looked for, too.
+/// What a listing contains of a trial; `trial`: also look for the plan of this one.
 fn holds(family: Family, text: &str, trial: Option<&Record>) -> Option<BootHolds> {
-    // Most files hold nothing of ours, and some are long.
+    // Most files contain nothing of ours, and some are long.
     if !text.contains("PORTCULLIS") {
         return None;
     }
@@ -61,7 +61,7 @@ fn holds(family: Family, text: &str, trial: Option<&Record>) -> Option<BootHolds
     (planned.doors.iter().any(|d| d.new.is_some()) && planned.is_kept_in(&set)).then_some(BootHolds::Plan)
 }
 
-/// What the end of a trial has to say of these files.
+/// The remarks about these files when a trial ends.
 pub(super) fn remarks(host: &dyn Host, trial: &Record) -> Vec<String> {
     let bad: Vec<BootFile> = look(host, Some(trial)).into_iter().filter(|f| f.holds.is_bad()).collect();
     BootFile::say(&bad).into_iter().map(|(_, said)| said).collect()
@@ -111,7 +111,7 @@ mod tests {
             "{:?}",
             ended.remarks
         );
-        // At the next start, too.
+        // Also at the next boot.
         host.remove(&host.paths().run.join("trial.json")).unwrap();
         assert_eq!(found(&host), [(V4.to_owned(), BootHolds::Trial)]);
         let findings = enforced(&host).1.findings();

@@ -1,5 +1,5 @@
-//! Whether a plan is in force: our chains hold it, a jump of ours leads to them, and nothing before that jump decides
-//! what the plan speaks of. The one judgement for every place that says so.
+//! Whether a plan is in force: our chains hold it, our jump leads to them, and nothing before that jump decides packets
+//! that the plan is about. Everything that reports this uses this one judgement.
 
 mod overruled;
 
@@ -22,59 +22,59 @@ pub enum Door {
 impl Door {
     const BOTH: [Self; 2] = [Self::Input, Self::Forward];
 
-    /// The chain of ours behind it.
+    /// Our chain for it.
     pub fn chain(self) -> &'static str {
         SWITCHES[usize::from(self == Self::Forward)]
     }
 }
 
-/// What a rule of somebody else does to the packets of a plan.
+/// What somebody else's rule does to the packets of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Lets in, certainly or perhaps, whom the plan blocks.
+    /// Lets in, certainly or perhaps, somebody whom the plan blocks.
     Opens,
     /// Blocks everybody whom the plan lets in.
     Closes,
-    /// Blocks some of them, as a ban does.
+    /// Blocks some of them, like a ban.
     Narrows,
 }
 
 /// A reason why a plan, or a part of it, is not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The rules cannot be read: nobody can tell.
+    /// The rules cannot be read: unknown.
     Unreadable(Family),
-    /// The family came after the plan, which has no rules for it.
+    /// The family was enabled after the plan, which has no rules for it.
     NotCovered(Family),
     /// Our chains are gone.
     ChainsGone(Family, Door),
-    /// Our chains stand, but no jump leads to them.
+    /// Our chains exist, but no jump leads to them.
     JumpGone {
-        /// Where.
+        /// Which family.
         family: Family,
-        /// Behind which door.
+        /// Which door.
         door: Door,
         /// The jump that is missing, e.g. `-A INPUT ! -i lo -j PORTCULLIS`.
         jump: String,
     },
     /// Our chains hold something else.
     Differs {
-        /// Where.
+        /// Which family.
         family: Family,
-        /// Behind which door.
+        /// Which door.
         door: Door,
-        /// What, half a sentence.
+        /// The difference, half a sentence.
         how: String,
     },
-    /// Something stands before our jump that decides packets which the plan speaks of.
+    /// Something before our jump decides packets that the plan is about.
     Overruled {
-        /// Where.
+        /// Which family.
         family: Family,
         /// The rule or policy that decides, e.g. `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`.
         rule: String,
         /// The ports of the plan that it decides about.
         ports: Vec<(Proto, u16)>,
-        /// The interface where it does, unless on all.
+        /// The interface on which it does, unless on all.
         on: Option<String>,
         /// What it does.
         way: Way,
@@ -96,7 +96,7 @@ impl Fault {
         }
     }
 
-    /// Whose rules it is about.
+    /// The family whose rules it is about.
     pub fn family(&self) -> Family {
         match self {
             Self::Unreadable(f) | Self::NotCovered(f) | Self::ChainsGone(f, _) => *f,
@@ -104,12 +104,12 @@ impl Fault {
         }
     }
 
-    /// Whether the plan does not hold for it: that some of those who may come in are banned elsewhere voids nothing.
+    /// Whether it voids the plan: a ban elsewhere of somebody whom the plan lets in does not.
     fn is_grave(&self) -> bool {
         !matches!(self, Self::Overruled { way: Way::Narrows, .. })
     }
 
-    /// Whether all that the plan says behind a door, or over a family, does not hold.
+    /// Whether nothing of the plan is in force at a door or in a family.
     fn is_whole(&self) -> bool {
         matches!(self, Self::NotCovered(_) | Self::ChainsGone(..) | Self::JumpGone { .. } | Self::Differs { .. })
     }
@@ -148,7 +148,7 @@ pub enum Extent {
     Part,
     /// Nothing.
     None,
-    /// Nobody can tell.
+    /// Unknown.
     Unknown,
 }
 
@@ -169,7 +169,7 @@ impl Extent {
 pub struct Force {
     /// What is wrong, the worst first.
     pub faults: Vec<Fault>,
-    /// How many doors the plan has rules for, over both families.
+    /// For how many doors the plan has rules, over both families.
     doors: usize,
 }
 
@@ -186,12 +186,13 @@ impl Force {
         }
     }
 
-    /// Whether there is anything to complain of.
+    /// Whether there is nothing wrong.
     pub fn holds(&self) -> bool {
         self.extent() == Extent::Whole
     }
 
-    /// Whether the rules themselves are gone, in a family at least: then it has to be applied again, not its jump only.
+    /// Whether the rules themselves are gone, at least in one family: then the plan has to be applied again, not just
+    /// its jump.
     pub fn is_lost(&self) -> bool {
         self.faults.iter().any(|f| matches!(f, Fault::ChainsGone(..) | Fault::Differs { .. } | Fault::NotCovered(_)))
     }
@@ -205,7 +206,7 @@ impl Force {
         })
     }
 
-    /// Why, a sentence each; what is gone is one.
+    /// What is wrong, one sentence each; missing chains share one.
     pub fn says(&self) -> Vec<String> {
         let gone = |family: Family| -> Vec<&str> {
             self.faults
@@ -226,7 +227,7 @@ impl Force {
             .collect()
     }
 
-    /// What to do about it, a sentence without its full stop. `saved`: our own unit can load the plan.
+    /// How to fix it, a sentence without its full stop. `saved`: our own unit can load the plan.
     pub fn cure(&self, saved: bool) -> Option<&'static str> {
         if self.faults.iter().any(Fault::is_whole) {
             Some(if saved {
@@ -248,18 +249,18 @@ impl Force {
 /// The plan that ought to be in force on a host, and whether it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {
-    /// The trial of it.
+    /// The id of its trial.
     pub trial: String,
-    /// That trial runs; else it was kept.
+    /// Whether that trial is running; otherwise it was kept.
     pub on_trial: bool,
-    /// How it stands.
+    /// Whether it is in force.
     pub force: Force,
-    /// It is saved as our own part, which our unit loads.
+    /// Whether it is saved as our own part, which our unit loads.
     pub saved: bool,
 }
 
 impl InForce {
-    /// What to do about it, a sentence without its full stop.
+    /// How to fix it, a sentence without its full stop.
     pub fn cure(&self) -> Option<&'static str> {
         if self.on_trial {
             Some("`portcullis revert` ends the trial; then apply the plan again")
@@ -268,7 +269,7 @@ impl InForce {
         }
     }
 
-    /// All in one sentence, where there is something to say.
+    /// Everything that is wrong in one sentence; `None` if nothing is.
     pub fn says(&self) -> Option<String> {
         if self.force.holds() {
             return None;
@@ -284,17 +285,17 @@ impl InForce {
     }
 }
 
-/// What is found out about a host: the plan that ought to be in force, and what boot would load instead.
+/// The plan that ought to be in force on a host, and what boot would load instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enforced {
-    /// That plan, and how it stands; `None`: nothing was kept, or it is being changed right now.
+    /// That plan, and whether it is in force; `None` if nothing was kept, or it is being changed right now.
     pub in_force: Option<InForce>,
     /// Files that boot loads and that are not as they should be.
     pub boot_files: Vec<BootFile>,
 }
 
 impl Enforced {
-    /// What of it stands out on the host.
+    /// The findings about it.
     pub fn findings(&self) -> Vec<Finding> {
         let find = |code, message| Finding { code, endpoint: None, message };
         let void = self.in_force.as_ref().and_then(InForce::says).map(|said| find(FindingCode::NotInForce, said));
@@ -305,8 +306,8 @@ impl Enforced {
     }
 }
 
-/// Judges the plan of a trial by the rules of a host as they are now. `on_trial`: it runs, with or without dates; else
-/// it was kept. A family that the host does not have is to be left out of `families`.
+/// Judges a trial's plan by a host's current rules. `on_trial`: it is running, with or without dates; otherwise it was
+/// kept. Leave out of `families` those that the host does not have.
 pub fn judge(families: &[FamilyChange], on_trial: bool, view: &View) -> Force {
     let mut out = Force::default();
     for change in families {
@@ -347,13 +348,13 @@ pub fn judge(families: &[FamilyChange], on_trial: bool, view: &View) -> Force {
     out
 }
 
-/// Another version of iptables may print the same rule in other words.
+/// Compares rule lists: another version of iptables may print the same rule in other words.
 fn same(wanted: &[String], found: &[String], family: Family) -> bool {
     let means = |text: &String| Rule::new(text).spec(family);
     wanted.len() == found.len() && wanted.iter().zip(found).all(|(a, b)| a == b || means(a) == means(b))
 }
 
-/// What a chain of ours holds that it should not, or lacks.
+/// What one of our chains contains but should not, or lacks.
 fn difference(wanted: &[String], found: &[String]) -> String {
     if wanted.is_empty() {
         return format!(

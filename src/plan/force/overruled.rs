@@ -1,5 +1,5 @@
-//! Rules of others before our jump, and whether they decide what a plan speaks of: the senders of each port as they
-//! fare now, beside how they would if our rules came first.
+//! Other rules before our jump, and whether they decide packets that a plan is about: compares how the senders to each
+//! port fare now with how they would if our rules came first.
 
 use crate::analyse::{Analysis, Endpoint, EndpointKind, Exposure, Packet, Reach, alone};
 use crate::model::{AddrSet, Family, Match, Proto, Rule, Ruleset, Target, View};
@@ -7,12 +7,12 @@ use crate::model::{AddrSet, Family, Match, Proto, Rule, Ruleset, Target, View};
 use super::super::slots::{FamilyChange, standing};
 use super::{Fault, Way};
 
-/// Where packets come from to the chain that holds our jump.
+/// The chain where packets start on their way to our jump.
 fn base(forwarded: bool) -> &'static str {
     if forwarded { "FORWARD" } else { "INPUT" }
 }
 
-/// The doors of a change whose jump stands but is not the first thing that packets meet.
+/// The doors of a change whose jump exists but is not the first rule that packets meet.
 fn behind_others(change: &FamilyChange, set: &Ruleset) -> Vec<(bool, String, usize)> {
     change
         .doors
@@ -32,19 +32,19 @@ fn behind_others(change: &FamilyChange, set: &Ruleset) -> Vec<(bool, String, usi
         .collect()
 }
 
-/// Whether anything stands before a jump of ours: only then it matters what else is known of the host.
+/// Whether anything comes before a jump of ours: only then does the rest of the host matter.
 pub fn something_before(families: &[FamilyChange], view: &View) -> bool {
     families.iter().any(|c| view.rules(c.family()).is_some_and(|set| !behind_others(c, set).is_empty()))
 }
 
-/// A port that a plan speaks of, and the senders whom it lets in there.
+/// A port that a plan is about, and the senders whom it lets in there.
 struct Spoken {
     proto: Proto,
     port: u16,
     allowed: AddrSet,
 }
 
-/// The ports that the rules of a change name. A rule without one, written by hand, is about none.
+/// The ports that the rules of a change name. A hand-written rule without a port is skipped.
 fn spoken(change: &FamilyChange) -> Vec<Spoken> {
     let family = change.family();
     let mut out: Vec<Spoken> = Vec::new();
@@ -72,7 +72,7 @@ fn spoken(change: &FamilyChange) -> Vec<Spoken> {
     out
 }
 
-/// What decides before our rules, of one family.
+/// What decides before our rules, in one family.
 pub(super) fn overruled(change: &FamilyChange, view: &View) -> Vec<Fault> {
     let family = change.family();
     let Some(set) = view.rules(family) else { return Vec::new() };
@@ -81,7 +81,7 @@ pub(super) fn overruled(change: &FamilyChange, view: &View) -> Vec<Fault> {
     if behind.is_empty() || spoken.is_empty() {
         return Vec::new();
     }
-    // Whether anybody listens does not matter here: somebody may at any time.
+    // Whether a program listens does not matter here: one may at any time.
     let known = View {
         addrs: view.addrs.clone(),
         routes: view.routes.clone(),
@@ -133,7 +133,7 @@ fn ours_first(now: &View, family: Family, behind: &[(bool, String, usize)]) -> V
     first
 }
 
-/// How senders fare by each interface; one entry without a name where all are alike.
+/// How senders fare on each interface; one entry without a name if they are all alike.
 fn by_interface<'x>(x: &'x Exposure, names: &[&'x str]) -> Vec<(Option<&'x str>, &'x Reach)> {
     if names.is_empty() {
         vec![(None, &x.reach)]
@@ -142,7 +142,7 @@ fn by_interface<'x>(x: &'x Exposure, names: &[&'x str]) -> Vec<(Option<&'x str>,
     }
 }
 
-/// What the rules before ours do to a port, to whom for one, and on which interface unless on all.
+/// What the rules before ours do to a port, an example of a sender, and the interface unless on all.
 fn compared(s: &Spoken, is: &Exposure, would: &Exposure) -> Option<(Way, AddrSet, Option<String>)> {
     let mut names: Vec<&str> = is.by_interface.keys().chain(would.by_interface.keys()).map(String::as_str).collect();
     names.sort_unstable();
@@ -162,7 +162,7 @@ fn compared(s: &Spoken, is: &Exposure, would: &Exposure) -> Option<(Way, AddrSet
             on(&opened.iter().map(|o| o.0).collect::<Vec<_>>()),
         ));
     }
-    // Whom the plan lets in, and whom of those something blocks before.
+    // Those whom the plan lets in, and those of them whom an earlier rule blocks.
     let meant = |would: &Reach| would.accepted.and(&s.allowed);
     let cut: Vec<_> = pairs.iter().filter(|(_, is, would)| meant(would).meets(&is.blocked)).collect();
     let (_, is, would) = cut.first()?;

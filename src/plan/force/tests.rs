@@ -15,7 +15,7 @@ const DOCKER: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
     :INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n\
     -A DOCKER-USER -j RETURN\nCOMMIT\n";
 
-/// A Docker host where the plan is kept.
+/// A Docker host on which the plan is kept.
 fn kept() -> Change {
     let mut v = View::empty(Source::Live, "test");
     v.v4 = Some(iptables_save::read(DOCKER, Family::V4).0);
@@ -39,7 +39,7 @@ fn kept() -> Change {
     build(&v, &plan::read(CURE).unwrap()).unwrap()
 }
 
-/// The judgement after somebody loaded this in IPv4.
+/// The judgement after this was loaded in IPv4.
 fn after(script: &str) -> Force {
     let mut change = kept();
     change.after.v4.as_mut().unwrap().apply(script).unwrap();
@@ -54,9 +54,9 @@ fn said(script: &str) -> String {
 #[test]
 fn what_was_kept_and_stands_is_in_force() {
     assert_eq!(after("*filter\nCOMMIT\n"), Force { faults: Vec::new(), doors: 4 });
-    // Counters, and rules of others behind ours.
+    // Counters, and other rules after ours, change nothing.
     assert_eq!(said("-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT\n-A DOCKER-USER -j ACCEPT"), "in force: ");
-    // The dates of the trial of it, beside what was kept before.
+    // Also with the dates of its trial, next to what was kept before.
     let change = kept();
     let mut before = change.before.clone();
     before.v4.as_mut().unwrap().apply(&change.families[0].apply_script(Some(1_800_000_000))).unwrap();
@@ -90,7 +90,7 @@ fn what_is_gone_is_named_by_family_and_door() {
         "{one}"
     );
     assert!(one.ends_with("new is -s 203.0.113.0/24 -j ACCEPT"), "{one}");
-    // As `firewall-cmd --reload` leaves it, and a boot with old files.
+    // As left by `firewall-cmd --reload`, or by a boot with old files.
     let change = kept();
     let mut view = change.after.clone();
     view.v4.clone_from(&change.before.v4);
@@ -122,7 +122,7 @@ fn nobody_can_tell_of_what_cannot_be_read_and_a_family_that_came_later_has_no_ru
     view.v6 = None;
     let force = judge(&change.families, false, &view);
     assert_eq!((force.extent(), force.faults), (Extent::Unknown, vec![Fault::Unreadable(Family::V6)]));
-    // Where the host has no IPv6 the caller leaves it out.
+    // If the host has no IPv6, the caller leaves it out.
     assert!(judge(&change.families[..1], false, &view).holds());
     assert_eq!(judge(&change.families[..1], false, &change.after).faults, [Fault::NotCovered(Family::V6)]);
     view.v4.as_mut().unwrap().table_mut("filter").unwrap().unreadable = true;
@@ -163,7 +163,7 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
         "in force in part only: before our IPv4 rules decides `-A INPUT -i wg0 -j ACCEPT`: it lets in whom the plan \
         blocks on wg0 (111/tcp, 111/udp)"
     );
-    // What nobody can be sure of may let them in.
+    // A rule with an unknown effect may let them in.
     assert!(
         before("-p udp -m limit --limit 5/min -j ACCEPT").contains("-m limit --limit 5/min -j ACCEPT`: it lets in"),
         "{}",
@@ -174,7 +174,7 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
         "{}",
         before("-j DROP")
     );
-    // A ban voids nothing: it is told all the same.
+    // A ban does not void the plan, but is reported.
     let jail = said(
         ":f2b-nfs - [0:0]\n-A f2b-nfs -s 192.0.2.0/24 -j REJECT\n-A f2b-nfs -j RETURN\n-I INPUT 1 -p tcp -m tcp \
         --dport 111 -j f2b-nfs",

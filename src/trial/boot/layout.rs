@@ -1,4 +1,4 @@
-//! THE TABLE: where each distribution keeps the rules that boot loads, who loads them, and what makes it so.
+//! The table of distributions: where each keeps the rules that boot loads, who loads them, and how to enable that.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::units::{PERSISTENT, Units, installed, is_file, openrc, plugins, setti
 use crate::host::Host;
 use crate::model::Family;
 
-/// What a host is, by its /etc/os-release (os-release(5)).
+/// The distribution, from /etc/os-release (os-release(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Distro {
     Debian,
@@ -18,7 +18,7 @@ pub(super) enum Distro {
     Other,
 }
 
-/// The words of ID and ID_LIKE that tell it.
+/// The words in ID and ID_LIKE that identify it.
 const WORDS: &[(&str, Distro)] = &[
     ("debian", Distro::Debian),
     ("ubuntu", Distro::Debian),
@@ -35,7 +35,7 @@ const WORDS: &[(&str, Distro)] = &[
 ];
 
 impl Distro {
-    /// Reads what the host says of itself: ID first, then what it is like.
+    /// Reads /etc/os-release: ID first, then ID_LIKE.
     pub(super) fn of(host: &dyn Host) -> Self {
         let file = ["/etc/os-release", "/usr/lib/os-release"]
             .into_iter()
@@ -48,7 +48,7 @@ impl Distro {
             .map_or(Self::Other, |(_, d)| *d)
     }
 
-    /// The command that installs packages there.
+    /// The command that installs packages on it.
     pub(super) fn install(self, host: &dyn Host, packages: &str) -> String {
         let command = match self {
             Self::Debian => "apt install",
@@ -67,22 +67,22 @@ impl Distro {
 /// Who loads the rules of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
-    /// A plugin of Debian's netfilter-persistent(8), by the end of its name.
+    /// A plugin of Debian's netfilter-persistent(8), by the end of its file name.
     Plugin(&'static str),
-    /// A unit of systemd, and what its command holds: other units may have that name.
+    /// A systemd unit, and a word that its command contains: unrelated units may have the same name.
     Unit(&'static str, &'static str),
-    /// A service of OpenRC.
+    /// An OpenRC service.
     OpenRc(&'static str),
 }
 
-/// What a service does at the next start.
+/// What a service does at the next boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// It runs.
+    /// It is started.
     Runs,
-    /// It is there and does not run.
+    /// It is installed but not started.
     Off,
-    /// It is not there.
+    /// It is not installed.
     Missing,
 }
 
@@ -113,7 +113,7 @@ impl Service {
         }
     }
 
-    /// Whether anything shows that the host was set up for it, be it half.
+    /// Whether anything shows that the host was set up for it, even halfway.
     fn has_trace(self, host: &dyn Host, units: &Units) -> bool {
         self.start(host, units) != Start::Missing || matches!(self, Self::OpenRc(name) if openrc(host, name).0)
     }
@@ -127,7 +127,7 @@ impl Service {
         }
     }
 
-    /// The unit of systemd that runs it.
+    /// The systemd unit that runs it.
     pub(super) fn unit(self) -> Option<&'static str> {
         match self {
             Self::Plugin(_) => Some(PERSISTENT),
@@ -136,7 +136,7 @@ impl Service {
         }
     }
 
-    /// The command that makes the next start run these.
+    /// The command that enables these services at boot.
     pub(super) fn enable(services: &[Self]) -> String {
         let of = |openrc: bool| {
             let mut names: Vec<&str> = services
@@ -164,13 +164,13 @@ fn has_plugin(host: &dyn Host, name: &str) -> bool {
 /// Where a service finds the sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kept {
-    /// One file, as `ipset save` writes it.
+    /// One file in the format of `ipset save`.
     File(&'static str),
-    /// The same, where a variable in a file of settings may name another.
+    /// The same, unless a variable in a settings file names another one.
     Named(&'static str, &'static str, &'static str),
-    /// A directory with one such file for each set; behind it a file of older versions.
+    /// A directory with one such file per set, then a file written by older versions.
     Files(&'static str, &'static str),
-    /// A directory with one file for each set, named after it: its type and options, then its entries.
+    /// A directory with one file per set, named after it: type and options, then the entries.
     Bare(&'static str),
 }
 
@@ -180,16 +180,16 @@ pub(super) struct Layout {
     pub(super) of: Distro,
     /// IPv4 and IPv6.
     files: [&'static str; 2],
-    /// Where the administrator may name other files: a file of settings and its variable.
+    /// Where the administrator may name other files: a settings file and its variable.
     named: Option<[(&'static str, &'static str); 2]>,
     pub(super) services: [Service; 2],
-    /// What brings the services.
+    /// The packages that provide the services.
     pub(super) packages: &'static str,
-    /// Where the sets are that rules name, and who makes them before the rules are loaded.
+    /// Where the sets used by the rules are kept, and who makes them before the rules are loaded.
     pub(super) sets: (Kept, Service),
-    /// What brings that service.
+    /// The packages that provide that service.
     pub(super) set_packages: &'static str,
-    /// Settings by which the service writes what is loaded over these files when it stops.
+    /// Settings that make the service overwrite these files with the loaded rules when it stops.
     pub(super) saved_at_stop: [(&'static str, &'static str); 2],
 }
 
@@ -275,8 +275,8 @@ impl Layout {
         Family::BOTH.into_iter().zip(self.files(host)).any(|(family, file)| units.loader(family, &file).is_some())
     }
 
-    /// The layout of this host. What the distribution has counts before what only happens to be there, as long as
-    /// anything shows that it is in use.
+    /// Chooses the layout of this host. The distribution's own comes first, as long as anything shows that
+    /// it is in use.
     pub(super) fn choose(host: &dyn Host, distro: Distro, units: &Units) -> Option<&'static Self> {
         let native = LAYOUTS.iter().find(|l| l.of == distro);
         let in_use =

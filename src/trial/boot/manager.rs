@@ -1,5 +1,5 @@
-//! Who builds the firewall of a host at boot: a manager, beside whom a service that loads whole files does harm or is
-//! not to be had.
+//! The manager that builds a host's firewall at boot. With such a manager, a service that loads whole files does harm
+//! or cannot be installed.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::units::{Units, setting, text};
 use crate::analyse::Manager;
 use crate::host::Host;
 
-/// The manager that builds the firewall at the next start.
+/// The manager that builds the firewall at the next boot.
 pub(super) fn in_charge(host: &dyn Host, units: &Units) -> Option<Manager> {
     let ufw = text(host, Path::new("/etc/ufw/ufw.conf")).lines().any(|l| l.trim().eq_ignore_ascii_case("enabled=yes"));
     if ufw {
@@ -19,7 +19,7 @@ pub(super) fn in_charge(host: &dyn Host, units: &Units) -> Option<Manager> {
     }
 }
 
-/// What a manager does to rules that are not its own after the start; whether that has to be seen to first.
+/// What a manager later does to rules that are not its own, and whether that needs action first.
 pub(super) fn later(host: &dyn Host, manager: Manager) -> Option<(bool, String)> {
     match manager {
         Manager::Ufw => {
@@ -29,7 +29,7 @@ pub(super) fn later(host: &dyn Host, manager: Manager) -> Option<(bool, String)>
             wipes.then(|| (true, said.to_owned()))
         }
         Manager::Firewalld => {
-            let said = "`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart \
+            let said = "`firewall-cmd --reload` removes all rules that are not its own: `systemctl restart \
                 portcullis-rules` puts these in again.";
             Some((false, said.to_owned()))
         }

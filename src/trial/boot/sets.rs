@@ -1,5 +1,5 @@
-//! The ipsets that boot makes before it loads the rules. One that is missing, and iptables-restore refuses the whole
-//! table: a service of the distribution then says so, ends well, and the host has no rules.
+//! The ipsets that boot makes before it loads the rules. If one is missing, iptables-restore refuses the whole table: a
+//! distribution's service then logs that, exits successfully, and the host has no rules.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::host::{Cmd, Host};
 use crate::model::{IpSet, Ruleset};
 use crate::syntax::ipset;
 
-/// Options of a rule that name a set: `-m set` and `-j SET`.
+/// Rule options that name a set: of `-m set` and `-j SET`.
 const NAMED_BY: [&str; 4] = ["--match-set", "--add-set", "--del-set", "--map-set"];
 
 impl Kept {
-    /// What the service gives to `ipset restore`.
+    /// What the service feeds to `ipset restore`.
     fn text(self, host: &dyn Host) -> String {
         match self {
             Self::File(path) => text(host, Path::new(path)),
@@ -49,7 +49,7 @@ impl Kept {
         }
     }
 
-    /// The commands that put sets there; they are loaded now.
+    /// The commands that store these sets for boot; they are loaded now.
     fn put(self, host: &dyn Host, names: &[String]) -> String {
         let each = |to: &dyn Fn(&str) -> String| {
             names.iter().map(|n| format!("`ipset save {n} {}`", to(n))).collect::<Vec<_>>().join(" and ")
@@ -72,7 +72,7 @@ fn names(host: &dyn Host, dir: &str) -> Vec<String> {
         .collect()
 }
 
-/// The sets that rules name, and those that such a set is made of, in the order in which they have to be made.
+/// The sets that the rules name, and the members of such sets, in the order in which they have to be made.
 pub(super) fn named(saved: &Ruleset, live: &[IpSet]) -> Vec<String> {
     let rules = saved.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
     let mut out: Vec<String> = Vec::new();
@@ -97,23 +97,23 @@ pub(super) fn live(host: &dyn Host) -> Vec<IpSet> {
         .unwrap_or_default()
 }
 
-/// What boot makes before it loads the rules.
+/// The sets that boot makes before it loads the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtBoot {
-    /// For `ipset restore -exist`.
+    /// Input for `ipset restore -exist`.
     pub script: String,
-    /// Sets that commands of a unit make; what is in them is not known.
+    /// Sets made by a unit's commands; their entries are unknown.
     made: Vec<String>,
 }
 
 impl AtBoot {
-    /// What the services of the distribution and units of the administrator make before `loader` runs.
+    /// What the distribution's services and the administrator's units make before `loader` runs.
     pub(super) fn of(host: &dyn Host, layout: Option<&Layout>, units: &Units, loader: Option<&str>) -> Self {
         let mut out = Self::default();
         if let Some((kept, _)) = layout.map(|l| l.sets).filter(|(_, s)| s.start(host, units) == Start::Runs) {
             out.script = kept.text(host);
         }
-        // What a unit of the distribution does is known; plugins may be anybody's.
+        // The distribution's units are known; anybody may add plugins.
         let own = layout.filter(|_| !out.script.is_empty()).and_then(|l| l.sets.1.unit());
         for (unit, line) in units.commands().filter(|(unit, _)| Some(*unit) != own) {
             let before = loader.is_none_or(|l| l == unit || units.in_order(unit, l));
@@ -131,9 +131,9 @@ impl AtBoot {
         out
     }
 
-    /// The sets of these names that boot does not make.
+    /// Which of these sets boot does not make.
     pub(super) fn lacks(&self, named: &[String]) -> Vec<String> {
-        // A set that is only filled there is not made there.
+        // A script that only adds entries to a set does not make it.
         let made: Vec<&str> = self
             .script
             .lines()
@@ -147,8 +147,8 @@ impl AtBoot {
         named.iter().filter(|n| !made.contains(&n.as_str()) && !self.made.contains(n)).cloned().collect()
     }
 
-    /// The sets as they are filled then. Of those that commands make, and of those that nothing makes, nobody knows
-    /// more than what is in them now.
+    /// The sets as boot fills them. For those that commands make, and those that nothing makes, the current entries are
+    /// the best guess.
     pub(in crate::trial) fn filled(&self, live: &[IpSet]) -> Vec<IpSet> {
         let (mut out, _) = ipset::read(&self.script);
         out.retain(|s| !self.made.contains(&s.name));
@@ -157,7 +157,7 @@ impl AtBoot {
         out
     }
 
-    /// The script, and the sets that commands make as they are now, empty.
+    /// The script, and the sets that commands make, with their current type and no entries.
     pub(super) fn with_made(mut self, live: &[IpSet]) -> Self {
         let made =
             live.iter().filter(|s| self.made.contains(&s.name)).map(|s| IpSet { entries: Vec::new(), ..s.clone() });
@@ -166,7 +166,7 @@ impl AtBoot {
     }
 }
 
-/// What makes boot have these sets.
+/// How to make boot create these sets.
 pub(super) fn remedy(host: &dyn Host, layout: &Layout, units: &Units, lacking: &[String]) -> String {
     let (kept, service): (Kept, Service) = layout.sets;
     let put = kept.put(host, lacking);
@@ -292,7 +292,7 @@ mod tests {
         let set = iptables_save::read(rules, Family::V4).0;
         let live = ipset::read("create a hash:ip\ncreate l list:set size 8\nadd l a\n").0;
         assert_eq!(named(&set, &live), ["a", "l", "b", "c", "d"]);
-        // What is filled is not made.
+        // Adding entries to a set does not make it.
         let at = AtBoot { script: "create a hash:ip\nadd l a\n".into(), made: Vec::new() };
         assert_eq!(at.lacks(&named(&set, &live)), ["l", "b", "c", "d"]);
     }

@@ -1,4 +1,4 @@
-//! What the next start runs, told from the links that decide it: systemd's units, OpenRC's runlevels, SysV's links.
+//! What the next boot starts, from the links that decide it: systemd units, OpenRC runlevels, SysV links.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,37 +6,37 @@ use std::path::{Path, PathBuf};
 use crate::host::{Host, Stands};
 use crate::model::Family;
 
-/// Where units lie, the administrator's first. What lies in /run is gone at the next start.
+/// Unit directories, the administrator's first. Units in /run are gone at the next boot.
 const DIRS: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// Targets that a normal start does not reach.
+/// Targets that a normal boot does not reach.
 const NOT_AT_START: [&str; 9] =
     ["rescue", "emergency", "shutdown", "reboot", "poweroff", "halt", "kexec", "sleep", "suspend"];
 
 /// The unit of Debian's netfilter-persistent(8).
 pub(super) const PERSISTENT: &str = "netfilter-persistent.service";
 
-/// It runs what lies here, in order.
+/// Its plugins, which run in order.
 const PLUGINS: &str = "/usr/share/netfilter-persistent/plugins.d";
 
-/// Larger files are taken for programs.
+/// Larger files are taken for binaries.
 const LARGEST_SCRIPT: u64 = 64 << 10;
 
-/// Runlevels of OpenRC that a start goes through.
+/// The OpenRC runlevels of a normal boot.
 const RUNLEVELS: [&str; 3] = ["sysinit", "boot", "default"];
 
-/// A file as text; empty when it cannot be read.
+/// A file as text; empty if it cannot be read.
 pub(super) fn text(host: &dyn Host, path: &Path) -> String {
     host.read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
 }
 
-/// Whether something stands there that can be read as a file.
+/// Whether there is something that can be read as a file.
 pub(super) fn is_file(host: &dyn Host, path: &Path) -> bool {
     matches!(host.stands(path), Ok(Stands::File { .. }))
 }
 
-/// The plugins that netfilter-persistent runs; one that may not be run is passed over (run-parts(8)).
+/// The plugins that netfilter-persistent runs; files that are not executable are skipped (run-parts(8)).
 pub(super) fn plugins(host: &dyn Host) -> Vec<PathBuf> {
     host.list(Path::new(PLUGINS))
         .iter()
@@ -45,7 +45,7 @@ pub(super) fn plugins(host: &dyn Host) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The value of a shell variable in a file of settings; `None` when it is not set, or not to plain words.
+/// The value of a shell variable in a settings file; `None` if it is not set, or not set to plain words.
 pub(super) fn setting(host: &dyn Host, path: &str, name: &str) -> Option<String> {
     let text = text(host, Path::new(path));
     let value = text.lines().filter_map(|l| l.trim().strip_prefix(name)?.strip_prefix('=')).next_back()?;
@@ -53,20 +53,20 @@ pub(super) fn setting(host: &dyn Host, path: &str, name: &str) -> Option<String>
     (!value.is_empty() && !value.contains(['$', '`'])).then(|| value.to_owned())
 }
 
-/// Units of systemd that the next start runs.
+/// The systemd units that the next boot starts.
 pub(super) struct Units(BTreeMap<String, Unit>);
 
 struct Unit {
     /// Where it is defined.
     path: PathBuf,
-    /// What it says, drop-ins included.
+    /// Its text, drop-ins included.
     text: String,
     /// What it runs.
     commands: Vec<String>,
 }
 
 impl Units {
-    /// Reads the links and the units that they lead to.
+    /// Reads the links and the units that they point to.
     pub(super) fn read(host: &dyn Host) -> Self {
         let mut out = BTreeMap::new();
         for dir in DIRS.map(Path::new) {
@@ -78,7 +78,7 @@ impl Units {
                         let text = whole(host, &name, &path);
                         let mut commands = commands(host, &name, &text);
                         if name == PERSISTENT {
-                            // Plugins that others wrote may load files of their own.
+                            // Third-party plugins may load files of their own.
                             commands.extend(plugins(host).iter().flat_map(|p| lines(&script(host, p))));
                         }
                         out.insert(name, Unit { path, text, commands });
@@ -89,17 +89,17 @@ impl Units {
         Self(out)
     }
 
-    /// Whether the start runs this unit.
+    /// Whether the next boot starts this unit.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// The unit that loads rules of a family from this file.
+    /// The unit that loads a family's rules from this file.
     pub(super) fn loader(&self, family: Family, file: &Path) -> Option<&str> {
         self.restores(family).find(|(_, path)| path == file).map(|(unit, _)| unit)
     }
 
-    /// Every unit that loads rules of a family, with the files that its command names.
+    /// Every unit that loads a family's rules, with the files named by its command.
     pub(super) fn restores(&self, family: Family) -> impl Iterator<Item = (&str, PathBuf)> {
         self.commands().filter(move |(_, line)| words(line).any(|w| restores(family, w))).flat_map(
             move |(unit, line)| {
@@ -108,17 +108,17 @@ impl Units {
         )
     }
 
-    /// Every command line of every unit, with the name of the unit.
+    /// Every command line of every unit, with the unit's name.
     pub(super) fn commands(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|(name, unit)| unit.commands.iter().map(|line| (name.as_str(), line.as_str())))
     }
 
-    /// Whether a command of the unit holds this text.
+    /// Whether a command of the unit contains this text.
     pub(super) fn runs(&self, name: &str, part: &str) -> bool {
         self.0.get(name).is_some_and(|u| u.commands.iter().any(|l| l.contains(part)))
     }
 
-    /// Another unit that excludes this one: systemd starts one of the two only.
+    /// Another unit that conflicts with this one: systemd starts only one of the two.
     pub(super) fn excluded_by(&self, host: &dyn Host, name: &str) -> Option<&str> {
         let unit = self.0.get(name)?;
         let real = host.real(&unit.path);
@@ -141,13 +141,13 @@ impl Units {
     }
 }
 
-/// Whether links in this directory are followed at a normal start.
+/// Whether links in this directory are followed at a normal boot.
 fn at_start(dir: &str) -> bool {
     matches!(dir.rsplit_once('.'), Some((of, "wants" | "requires"))
         if !NOT_AT_START.iter().any(|t| of.strip_suffix(".target") == Some(t)))
 }
 
-/// Where a unit is defined; `None` when it is masked or nowhere. `link`: where it is wanted.
+/// Where a unit is defined; `None` if it is masked or missing. `link`: the link that wants it.
 fn defined(host: &dyn Host, name: &str, link: &Path) -> Option<PathBuf> {
     let template = name.split_once('@').and_then(|(base, rest)| Some(format!("{base}@.{}", rest.rsplit_once('.')?.1)));
     let places = [Some(name.to_owned()), template]
@@ -155,12 +155,12 @@ fn defined(host: &dyn Host, name: &str, link: &Path) -> Option<PathBuf> {
         .flatten()
         .flat_map(|n| DIRS.map(|d| Path::new(d).join(&n)))
         .chain([link.to_owned()]);
-    // The first that stands there counts, also when it masks the others: a link to /dev/null, or an empty file.
+    // The first one found counts, even if it masks the others: a link to /dev/null, or an empty file.
     let path = places.into_iter().find(|p| !matches!(host.stands(p), Ok(Stands::Nothing)))?;
     (is_file(host, &path) && !text(host, &path).trim().is_empty()).then_some(path)
 }
 
-/// What an installed unit says, whether the start runs it or not.
+/// The text of an installed unit, whether or not boot starts it.
 pub(super) fn installed(host: &dyn Host, name: &str) -> Option<String> {
     defined(host, name, Path::new("/nowhere")).map(|path| whole(host, name, &path))
 }
@@ -176,7 +176,7 @@ fn whole(host: &dyn Host, name: &str, path: &Path) -> String {
     out
 }
 
-/// The lines of a unit or a script, those that go on in the next one joined, without comments.
+/// The lines of a unit or a script without comments, continued lines joined.
 fn lines(text: &str) -> Vec<String> {
     text.replace("\\\r\n", " ")
         .replace("\\\n", " ")
@@ -187,7 +187,7 @@ fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words of a setting that may stand several times in a unit.
+/// The values of a setting that may occur several times in a unit.
 fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines()
         .filter_map(move |l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
@@ -226,7 +226,7 @@ fn commands(host: &dyn Host, name: &str, text: &str) -> Vec<String> {
     out.into_iter().map(|(_, line)| line).chain(scripts).collect()
 }
 
-/// A script as text; empty when it is none. Programs are large, and not read.
+/// A script as text; empty if the file is not a script. Binaries are large and not read.
 fn script(host: &dyn Host, path: &Path) -> String {
     match host.stands(path) {
         Ok(Stands::File { size, .. }) if size <= LARGEST_SCRIPT => {
@@ -236,25 +236,25 @@ fn script(host: &dyn Host, path: &Path) -> String {
     }
 }
 
-/// The words of a command, whatever quotes or redirects stand around them.
+/// The words of a command, without quotes and redirections.
 pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| c.is_whitespace() || "<>\"'|&;()=".contains(c)).filter(|w| !w.is_empty())
 }
 
-/// Whether a word is the tool that loads rules of a family.
+/// Whether a word is the tool that loads a family's rules.
 fn restores(family: Family, word: &str) -> bool {
     let tool = word.rsplit('/').next().unwrap_or(word);
     let rest = tool.strip_prefix(if family == Family::V4 { "iptables" } else { "ip6tables" });
     matches!(rest, Some("-restore" | "-nft-restore" | "-legacy-restore"))
 }
 
-/// Whether OpenRC starts a service, and whether it could.
+/// Whether OpenRC starts a service, and whether it is installed.
 pub(super) fn openrc(host: &dyn Host, service: &str) -> (bool, bool) {
     let wanted = RUNLEVELS.iter().any(|r| host.list(&Path::new("/etc/runlevels").join(r)).iter().any(|n| n == service));
     (wanted, is_file(host, &Path::new("/etc/init.d").join(service)))
 }
 
-/// Whether SysV's init starts a service, where no systemd is there that would.
+/// Whether SysV init starts a service, on a host without systemd.
 pub(super) fn sysv(host: &dyn Host, service: &str) -> bool {
     DIRS[2..].iter().all(|d| host.list(Path::new(d)).is_empty())
         && ["/etc/rcS.d", "/etc/rc2.d"]
@@ -311,7 +311,7 @@ mod tests {
             loader("restore@lan.service", "x", &template, Family::V4, "/etc/iptables/lan.rules").as_deref(),
             Some("restore@lan.service")
         );
-        // A drop-in takes the command back.
+        // A drop-in removes the command.
         let reset = [("/etc/systemd/system/fw.service.d/no.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")];
         assert_eq!(loader("fw.service", fw, &reset, Family::V4, "/etc/fw.rules"), None);
     }
