@@ -1,4 +1,4 @@
-//! The loaded rules, read without loading a table that is not there.
+//! Reads the loaded rules without loading a table that is not there.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use crate::host::{Cmd, Tools};
 use crate::model::{Backend, Diagnostic, Family, Ruleset, Table};
 use crate::syntax::{iptables_save, nft};
 
-/// How long a reading of a large ruleset may take.
+/// Time limit for reading a large ruleset.
 pub const READING: Duration = Duration::from_secs(20);
 
-/// How long the first look may take, while nobody waits for an end: how much there is to read is not known yet.
+/// Time limit of the first look, when the size of the ruleset is not known yet and nobody waits for it to end.
 pub const FIRST_READING: Duration = Duration::from_mins(2);
 
-/// How long a reading of so many bytes may take: 25 times what it takes on a machine that has nothing else to do.
+/// Time limit for reading this many bytes: 25 times what an idle machine takes.
 pub fn reading_of(bytes: usize) -> Duration {
     READING + Duration::from_micros(u64::try_from(bytes).unwrap_or(u64::MAX / 2) * 2)
 }
 
-/// Bytes of a listing up to which each rule is looked at by `nft` as well; that takes longer than the reading itself.
+/// Listings up to this many bytes are also compared with `nft`, rule by rule; that takes longer than reading them.
 const LISTED_TWICE: usize = 1 << 20;
 
-/// `iptables v1.8.9 (nf_tables)` and what it talks to; the words in brackets came with 1.8.0.
+/// Reads `iptables v1.8.9 (nf_tables)` and the variant; the words in brackets exist since 1.8.0.
 pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
     let Ok(out) = host.run(&Cmd::new("iptables", &["--version"])) else { return (None, None) };
     let text = out.text().trim().to_owned();
@@ -30,8 +30,8 @@ pub fn version(host: &dyn Tools) -> (Option<String>, Option<Backend>) {
 
 /// The rules of one family as loaded, as text (byte for byte) and as a value.
 ///
-/// Plain `iptables-save` prints nothing on an untouched nft host, so that `filter` is asked for by name as well; on
-/// legacy that would load the table, so that it is only done for a table that is going to change (`to_change`).
+/// Plain `iptables-save` prints nothing on an untouched nft host, so `filter` is also requested by name; with legacy
+/// that would load the table, so it is only done for a table that is going to change (`to_change`).
 pub fn rules(
     host: &dyn Tools,
     family: Family,
@@ -41,7 +41,7 @@ pub fn rules(
     rules_within(host, family, backend, to_change, READING)
 }
 
-/// The same in a time of the caller's.
+/// The same, within a time limit.
 pub fn rules_within(
     host: &dyn Tools,
     family: Family,
@@ -55,7 +55,7 @@ pub fn rules_within(
     Ok((text, set, diags))
 }
 
-/// The same as text alone.
+/// The same, as text only.
 pub fn text_within(
     host: &dyn Tools,
     family: Family,
@@ -79,7 +79,7 @@ pub fn text_within(
             None => text.push_str(&ask(&["-c", "-t", "filter"])?),
         }
         if !shows_filter(&text) {
-            // A table that is named is printed, also when nobody has touched it: this is no answer, not even
+            // A table requested by name is printed even if nobody has touched it: this output is no answer, not even
             // "no rules".
             return Err(format!("{save} did not print the filter table"));
         }
@@ -87,13 +87,13 @@ pub fn text_within(
     Ok(text)
 }
 
-/// Whether a listing has the filter table, or says that it cannot be read.
+/// Whether a listing shows the filter table, or says that it cannot be read.
 fn shows_filter(text: &str) -> bool {
     text.lines().any(|l| l == "*filter" || l.starts_with("# Table `filter' is incompatible"))
 }
 
-/// A filter table that nobody has touched, as iptables-nft would print it by name. Naming it there reads all the other
-/// tables once more; its built-in chains alone cost nothing.
+/// A filter table that nobody has touched, as iptables-nft would print it by name. Requesting it by name would read all
+/// the other tables again; asking for its built-in chains costs nothing.
 fn untouched(host: &dyn Tools, family: Family) -> Option<String> {
     let mut text = String::from("*filter\n");
     for chain in Table::builtin_chains("filter") {
@@ -106,7 +106,7 @@ fn untouched(host: &dyn Tools, family: Family) -> Option<String> {
     Some(text + "COMMIT\n")
 }
 
-/// Whether two listings hold the same lines in the same order; counters and comments do not count.
+/// Whether two listings have the same lines in the same order, ignoring counters and comments.
 pub fn same_lines(a: &str, b: &str) -> bool {
     lines(a).eq(lines(b))
 }
@@ -119,7 +119,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The rules of one family as loaded; tables that iptables prints wrong, without a word, count as unreadable as well.
+/// The loaded rules of one family; tables that iptables silently prints wrong also count as unreadable.
 pub fn rules_checked(
     host: &dyn Tools,
     family: Family,
@@ -140,8 +140,8 @@ pub fn rules_checked(
     Ok((text, set, diags))
 }
 
-/// Whether a table has native rules that iptables-nft takes for others of its own. Where there is no `nft`, nobody has
-/// put them there by hand.
+/// Whether a table has native rules that iptables-nft prints as different rules of its own. Without `nft` nobody has
+/// added such rules by hand.
 fn misprinted(host: &dyn Tools, family: Family, table: &str, size: usize) -> bool {
     let nft_family = match family {
         Family::V4 => "ip",

@@ -1,4 +1,4 @@
-//! Everything known of the machine, in one look. Looking changes nothing.
+//! Everything known about the machine, in one look that changes nothing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use crate::host::{Cmd, Host, Rights, ToolError};
 use crate::model::{Diagnostic, Family, Operator, Peer, View};
 use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
 
-/// Looks at the host. What cannot be had is a diagnostic; the rest is there.
+/// Looks at the host. What cannot be read becomes a diagnostic; the rest is complete.
 pub fn observe(host: &dyn Host) -> View {
     look(host, false).0
 }
 
-/// The loaded rules of both families, word for word.
+/// The loaded rules of both families, verbatim.
 pub type Texts = [Option<String>; 2];
 
-/// The same before a change, with `filter` by name also where that loads it; and the rules word for word.
+/// The same before a change, requesting `filter` by name even if that loads it; with the rules verbatim.
 pub fn observe_to_change(host: &dyn Host) -> (View, Texts) {
     look(host, true)
 }
@@ -35,14 +35,14 @@ fn look(host: &dyn Host, to_change: bool) -> (View, Texts) {
     places(host, &mut view);
     view.ssh_peer = host.ssh_peer();
     let operator = view.ssh_peer.map_or_else(|| host.operator(), |(peer, _)| Operator::Ssh(peer));
-    // Only root's eyes see whose processes hold a connection.
+    // Only root can see which processes own a connection.
     view.logins =
         (matches!(operator, Operator::Unattended | Operator::Unknown) && host.is_root()).then(|| host.logins());
     view.operator = Some(operator);
     (view, texts)
 }
 
-/// What decides how rules fare beside the rules themselves: addresses, routes, forwarding, ipsets.
+/// What affects the rules' verdicts besides the rules themselves: addresses, routes, forwarding, ipsets.
 pub fn surroundings(host: &dyn Host, view: &mut View) {
     sets(host, view);
     places(host, view);
@@ -69,12 +69,12 @@ fn places(host: &dyn Host, view: &mut View) {
     view.route_localnet = Some(route_localnet(host, view));
 }
 
-/// Where a portmapper listens (RFC 1833), or systemd for one.
+/// The port of the portmapper (RFC 1833), or of systemd on its behalf.
 const PORTMAPPER: u16 = 111;
 
-/// RPC services. `rpcinfo -p` speaks version 2 of the protocol, which knows IPv4 only (RFC 1833): a service whose IPv6
-/// port is another one would stay open there when it is protected by name. Plain `rpcinfo` lists both; where it does
-/// not work, `-p` is asked.
+/// RPC services. `rpcinfo -p` uses version 2 of the protocol, which knows only IPv4 (RFC 1833): a service with a
+/// different IPv6 port would stay open there when it is protected by name. Plain `rpcinfo` lists both; `-p` is the
+/// fallback.
 fn rpc(host: &dyn Host, view: &mut View) {
     let limit = Duration::from_secs(3);
     let plain =
@@ -84,7 +84,7 @@ fn rpc(host: &dyn Host, view: &mut View) {
         return note(view, diags, "rpcinfo");
     }
     if view.sockets.as_ref().is_some_and(|s| s.iter().all(|s| s.port != PORTMAPPER)) {
-        // Nobody listens where a portmapper would: no service is registered, which is what was asked.
+        // Nobody listens on the portmapper's port, so no service is registered; that answers the question.
         view.rpc = Some(Vec::new());
         return;
     }
@@ -98,7 +98,8 @@ fn rpc(host: &dyn Host, view: &mut View) {
     }
 }
 
-/// The interfaces that let packets from outside reach 127/8 (`IN_DEV_ROUTE_LOCALNET`: that of the interface or of all).
+/// Interfaces on which packets from outside can reach 127/8 (`IN_DEV_ROUTE_LOCALNET`: set for the interface or for
+/// all).
 fn route_localnet(host: &dyn Host, view: &View) -> Vec<String> {
     let mut names = vec!["all"];
     for a in view.addrs.iter().flatten() {
@@ -134,7 +135,8 @@ fn sockets(host: &dyn Host, view: &mut View) {
     }
 }
 
-/// What the rules name but do not hold, and who is meant to get in. None of it is needed: its absence says nothing.
+/// Names that rules use without defining them, and who is meant to get in. All optional: nothing is reported if it is
+/// missing.
 fn names(host: &dyn Host, view: &mut View) {
     sets(host, view);
     if let Some(text) =
@@ -198,12 +200,12 @@ fn note(view: &mut View, diags: Vec<Diagnostic>, origin: &str) {
     view.diagnostics.extend(diags.into_iter().map(|d| d.in_file(origin)));
 }
 
-/// Runs a tool that only looks. `without` says what its absence means for the screen.
+/// Runs a read-only tool. `without` says what is missing from the screen if it fails.
 fn ask(host: &dyn Host, view: &mut View, cmd: Cmd, without: &str) -> Option<String> {
     let answer = host.run(&cmd);
     let why = match answer {
         Ok(out) if out.status == 0 => return Some(out.text()),
-        // rpcinfo says on standard error what is wrong with the portmapper.
+        // rpcinfo reports on standard error what is wrong with the portmapper.
         Ok(out) => format!("{} failed: {}", cmd.tool, out.complaint()),
         Err(e @ (ToolError::Missing { .. } | ToolError::TimedOut { .. } | ToolError::Broken { .. })) => e.to_string(),
     };

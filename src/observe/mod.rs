@@ -1,4 +1,4 @@
-//! Looks once: the host's bytes, or captured texts, through `syntax` into one [`crate::model::View`].
+//! One look: reads the host, or captured texts, through `syntax` into one [`crate::model::View`].
 
 pub mod capture;
 pub mod firewall;

@@ -1,4 +1,4 @@
-//! What filters on the host beside the iptables in use: the other backend, and native nft tables.
+//! What filters on the host besides the iptables in use: the other variant, and native nft tables.
 
 use std::path::Path;
 
@@ -15,20 +15,20 @@ pub fn look(host: &dyn Host, view: &mut View) {
     nft_chains(host, view);
 }
 
-/// Rules of the iptables that is not in use, loaded beside those of the one that is, and in none of its listings.
+/// Rules of the iptables variant not in use, loaded alongside those of the other and missing from its listings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beside {
     /// Family.
     pub family: Family,
-    /// Whose they are.
+    /// Their variant.
     pub backend: Backend,
-    /// How many; `None`: they cannot be read.
+    /// How many; `None` if they cannot be read.
     pub rules: Option<usize>,
     /// The tool that shows them.
     pub see: String,
 }
 
-/// What the iptables that is not in use holds.
+/// The rules of the iptables variant that is not in use.
 pub fn beside(host: &dyn Host, backend: Option<Backend>) -> Vec<Beside> {
     let of = |family: Family| match backend? {
         Backend::Nft => {
@@ -50,7 +50,7 @@ pub fn beside(host: &dyn Host, backend: Option<Backend>) -> Vec<Beside> {
         .collect()
 }
 
-/// The tables of nftables that no iptables made, as `inet mine`.
+/// The nftables tables not created by iptables, e.g. `inet mine`.
 pub fn native_tables(host: &dyn Host) -> Vec<String> {
     let Some(out) = host.run(&Cmd::new("nft", &["-j", "list", "chains"])).ok().filter(|o| o.status == 0) else {
         return Vec::new();
@@ -61,8 +61,8 @@ pub fn native_tables(host: &dyn Host) -> Vec<String> {
     names
 }
 
-/// The tables of iptables-legacy that are loaded, by name, and their rules if they can be read. Only where tables are
-/// loaded it is asked, so that none is loaded by looking.
+/// The loaded iptables-legacy tables, by name, and their rules if they can be read. It is only run if tables are
+/// loaded, because running it would load them.
 fn legacy_rules(host: &dyn Host, family: Family) -> Option<(String, Option<Ruleset>)> {
     let path = if family == Family::V4 { "/proc/net/ip_tables_names" } else { "/proc/net/ip6_tables_names" };
     let names = host
@@ -88,7 +88,7 @@ fn legacy_tables(host: &dyn Host, view: &mut View) {
     }
 }
 
-/// The rules of iptables-nft beside those of iptables-legacy, where there is no `nft` to show them.
+/// The rules of iptables-nft alongside those of iptables-legacy, if there is no `nft` to show them.
 fn nft_tables(host: &dyn Host, view: &mut View) {
     for family in Family::BOTH {
         let (what, see) = ("iptables-nft, whose rules are loaded too,".to_owned(), family.tool("-nft-save"));
@@ -99,20 +99,20 @@ fn nft_tables(host: &dyn Host, view: &mut View) {
     }
 }
 
-/// What a save tool of the other backend prints.
+/// The output of the other variant's save tool.
 fn listed(host: &dyn Host, save: &str, family: Family) -> Option<Ruleset> {
     let out = host.run(&Cmd::new(save, &[]).within(firewall::READING)).ok().filter(|o| o.status == 0)?;
     Some(iptables_save::read(&out.text(), family).0)
 }
 
-/// Whether anything is decided: tables that are loaded without a rule let everything through.
+/// Whether it decides anything: loaded tables without rules let everything through.
 fn decides(set: &Ruleset) -> bool {
     set.tables.iter().any(|t| {
         t.unreadable || t.chains.iter().any(|c| !c.rules.is_empty() || !matches!(c.policy, None | Some(Policy::Accept)))
     })
 }
 
-/// Whether a table does more than let through and drop.
+/// Whether a table does more than accept and drop.
 fn rewrites(table: &Table, family: Family) -> bool {
     table.chains.iter().flat_map(|c| &c.rules).any(|r| match r.spec(family).target {
         Target::None

@@ -1,6 +1,6 @@
-//! Our own part of iptables-nft's filter table, asked chain by chain: it costs the same however many rules others have,
-//! as long as the built-in chains are short. It answers only where nothing is out of the ordinary; else everything has
-//! to be read.
+//! Reads our own part of iptables-nft's filter table, chain by chain: the cost does not depend on how many rules others
+//! have, as long as the built-in chains are short. It answers only if nothing is out of the ordinary; otherwise
+//! everything has to be read.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::model::names::chains::{DOCKER_USER, SWITCHES, is_ours};
 use crate::model::{Backend, Family, Ruleset, Target};
 use crate::syntax::iptables_save;
 
-/// Where a jump of ours may stand; the built-in ones are always there.
+/// Chains that may contain our jumps; the built-in ones always exist.
 const PARENTS: [&str; 3] = ["INPUT", "FORWARD", DOCKER_USER];
 
-/// How many chains in place of ours are looked into before everything is read.
+/// How many other chains are checked for being ours under another name before everything is read instead.
 const STRANGERS: usize = 16;
 
-/// How long one question may take: an answer that comes later is no gain over reading everything.
+/// The time limit of one question: a slower answer is no better than reading everything.
 const QUESTION: Duration = Duration::from_secs(3);
 
-/// Our chains and those that hold the jumps to them; other chains that these jump to are there without their rules.
-/// `None`: this is no iptables-nft, something could not be read, or does not belong together, as when a chain was
-/// renamed.
+/// Our chains and those that contain the jumps to them; other chains that these jump to are included without their
+/// rules. `None`: this is not iptables-nft, something could not be read, or the chains do not fit together, as after a
+/// rename.
 pub fn read(host: &dyn Tools, family: Family, limit: Duration) -> Option<Ruleset> {
     if firewall::version(host).1 != Some(Backend::Nft) {
         return None;
@@ -31,13 +31,13 @@ pub fn read(host: &dyn Tools, family: Family, limit: Duration) -> Option<Ruleset
     for chain in PARENTS {
         match ask(host, family, chain, limit)? {
             Some(lines) => text.push_str(&lines),
-            // The name is not one of Docker's then.
+            // Without that chain, the name does not belong to Docker.
             None if chain == DOCKER_USER => {}
             None => return None,
         }
     }
     for switch in SWITCHES {
-        // Slots without their switch decide nothing; one with another name is found by the jump to it.
+        // Slots without their switch decide nothing; a renamed switch is found by the jump to it.
         let Some(lines) = ask(host, family, switch, limit)? else { continue };
         text.push_str(&lines);
         for slot in ["-A", "-B"] {
@@ -48,22 +48,21 @@ pub fn read(host: &dyn Tools, family: Family, limit: Duration) -> Option<Ruleset
     belongs_together(host, &mut set, limit).then_some(set)
 }
 
-/// What a chain holds; `Some(None)`: there is none of that name, or iptables cannot read it, which some versions say in
-/// the same words.
+/// The content of a chain; `Some(None)`: there is no such chain, or iptables cannot read it, which some versions report
+/// in the same words.
 #[allow(clippy::option_option, reason = "no answer, and the answer that there is none")]
 fn ask(host: &dyn Tools, family: Family, chain: &str, limit: Duration) -> Option<Option<String>> {
     let out = host.nft_chain(family, chain, limit).ok()?;
     match out.status {
-        // Each chain has a line for itself: its policy, or that it is there.
+        // Each chain has a line of its own: its policy, or `-N`.
         0 => Some(out.text()).filter(|t| t.starts_with('-')).map(Some),
-        // 128 + a signal; 4: no memory, or another resource problem.
+        // 128 + a signal; 4: out of memory, or another resource problem.
         1 if out.says("incompatible") || out.says("No chain") => Some(None),
         _ => None,
     }
 }
 
-/// Whether every chain of ours that is jumped to is there, and none of ours has another name. Chains of others become
-/// ones without rules.
+/// Whether every chain of ours that is jumped to exists, and none was renamed. Other chains are added without rules.
 fn belongs_together(host: &dyn Tools, set: &mut Ruleset, limit: Duration) -> bool {
     let family = set.family;
     let Some(filter) = set.table_mut("filter") else { return false };
@@ -75,7 +74,7 @@ fn belongs_together(host: &dyn Tools, set: &mut Ruleset, limit: Duration) -> boo
             let (Target::Jump(to, _) | Target::Goto(to)) = rule.spec(family).target else { continue };
             let parent = PARENTS.contains(&chain.name.as_str());
             if is_ours(&to) || !parent || to == DOCKER_USER {
-                // Of ours and of a switch's all names are known.
+                // All names in our chains and in a switch are known.
                 if filter.chain(&to).is_none() {
                     return false;
                 }

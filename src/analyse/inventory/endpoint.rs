@@ -15,7 +15,7 @@ pub enum EndpointKind {
     Published,
     /// Another listening socket.
     Socket,
-    /// A port that only rules name.
+    /// A port known only from rules.
     Rule,
 }
 
@@ -36,7 +36,7 @@ impl EndpointKind {
 pub struct Endpoint {
     /// What it is.
     pub kind: EndpointKind,
-    /// Name: of the RPC program, the container, or the process.
+    /// Name of the RPC program, the container or the process.
     pub name: String,
     /// RPC program number.
     pub program: Option<u32>,
@@ -46,11 +46,11 @@ pub struct Endpoint {
     pub proto: Proto,
     /// Port on the host.
     pub port: u16,
-    /// The addresses it listens on; empty when not known.
+    /// The addresses it listens on; empty if not known.
     pub listens: Vec<IpAddr>,
     /// The interfaces that all its sockets are bound to (SO_BINDTODEVICE, socket(7)); empty for any.
     pub devices: Vec<String>,
-    /// Whether something listens, or NAT leads on; `true` when not known.
+    /// Whether something listens, or NAT forwards the port; `true` if not known.
     pub listening: bool,
     /// The manager that publishes it.
     pub owner: Option<Manager>,
@@ -58,12 +58,12 @@ pub struct Endpoint {
     pub process: Option<String>,
     /// Where NAT sends it.
     pub dnat_to: Vec<(IpAddr, u16)>,
-    /// An RPC port assigned anew at each restart (rpc.statd, rpc.mountd, lockd unless pinned).
+    /// An RPC port that changes at each restart (rpc.statd, rpc.mountd, lockd unless pinned).
     pub moves: bool,
 }
 
 impl Endpoint {
-    /// An endpoint that listens, with nothing else known.
+    /// A listening endpoint with nothing else known.
     pub fn new(kind: EndpointKind, name: &str, proto: Proto, port: u16) -> Self {
         Self {
             kind,
@@ -87,7 +87,7 @@ impl Endpoint {
         format!("{} {}/{}", self.name, self.port, self.proto)
     }
 
-    /// Whether the socket takes packets of a family as far as its listening addresses tell.
+    /// Whether the socket accepts packets of a family, judging by its listening addresses.
     pub fn takes(&self, family: Family) -> bool {
         self.listens.is_empty() || !self.dnat_to.is_empty() || self.listens.iter().any(|a| Family::of(*a) == family)
     }

@@ -1,4 +1,4 @@
-//! What is known of services: what they are for, and why strangers should not reach them. The one table of it.
+//! The one table of well-known services: what they are for, and why strangers should not reach them.
 
 use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
 
@@ -7,7 +7,7 @@ use crate::analyse::inventory::endpoint::{Endpoint, EndpointKind};
 pub enum ServiceClass {
     /// It tells where RPC services listen.
     PortMapper,
-    /// NFS, and what belongs to it.
+    /// NFS and its helpers.
     Files,
     /// It runs a cluster.
     ControlPlane,
@@ -20,11 +20,11 @@ pub enum ServiceClass {
 pub struct Known {
     /// What it is for.
     pub class: ServiceClass,
-    /// Why strangers should not reach it, half a sentence.
+    /// Why strangers should not reach it, as a phrase.
     pub why: &'static str,
 }
 
-/// By what a service is recognized.
+/// How a service is recognized.
 enum By {
     /// RPC programs of these names.
     Programs(&'static [&'static str]),
@@ -47,7 +47,7 @@ impl By {
 use EndpointKind::{Published, Socket};
 use ServiceClass::{ControlPlane, DataStore, Files, PortMapper};
 
-/// The first that fits counts. Ports: etcd 2379 and 2380, kubelet 10250 and 10255; Cassandra 7000, 7001, 7199 and 9042,
+/// The first match counts. Ports: etcd 2379 and 2380, kubelet 10250 and 10255; Cassandra 7000, 7001, 7199 and 9042,
 /// Redis 6379, `PostgreSQL` 5432, `MySQL` 3306, `MongoDB` 27017, Elasticsearch 9200, memcached 11211.
 const TABLE: &[(By, ServiceClass, &str)] = &[
     (By::Programs(&["portmapper", "rpcbind"]), PortMapper, "names every service; answers UDP 7-28x in size"),
@@ -62,7 +62,7 @@ const TABLE: &[(By, ServiceClass, &str)] = &[
     ),
 ];
 
-/// What is known of an endpoint; `None`: whether strangers should reach it is a matter of what the host is for.
+/// The table entry for an endpoint; `None`: whether strangers should reach it depends on what the host is for.
 pub fn known(e: &Endpoint) -> Option<Known> {
     TABLE.iter().find(|(by, ..)| by.fits(e)).map(|(_, class, why)| Known { class: *class, why })
 }
@@ -80,7 +80,7 @@ mod tests {
             (EndpointKind::Rpc, "portmapper", 111, Some(PortMapper)),
             (EndpointKind::Rpc, "nlockmgr", 43211, Some(Files)),
             (Socket, "etcd", 2379, Some(ControlPlane)),
-            // A container that is published is no control plane of this host.
+            // A published container is not the control plane of this host.
             (Published, "etcd", 2379, Some(DataStore)),
             (Published, "cassandra", 9042, Some(DataStore)),
             (Socket, "sshd", 22, None),

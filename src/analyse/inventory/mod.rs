@@ -1,4 +1,4 @@
-//! What can be reached on a host, and whose the chains of its firewall are.
+//! What can be reached on a host, and which programs own the chains of its firewall.
 
 use std::collections::HashSet;
 

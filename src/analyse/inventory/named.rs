@@ -1,4 +1,4 @@
-//! Ports that rules name, where nothing else tells what can be reached.
+//! Ports that rules name, used if nothing else shows what can be reached.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -8,10 +8,10 @@ use crate::analyse::surroundings::Surroundings;
 use crate::model::names::services;
 use crate::model::{AddrSet, Family, Match, Net, PortSet, Proto, Rule, Table, View};
 
-/// More ports than this in one match are a range, not a list of services: its ends stand for it.
+/// A match with more ports than this is a range rather than a list of services: only its ends are used.
 const MAX_PORTS: u128 = 16;
 
-/// The ports of a match that stand for services.
+/// The ports of a match that are taken as services.
 pub fn listed(set: &PortSet) -> Vec<u16> {
     if u128::from(set.len()) <= MAX_PORTS {
         return set.iter().collect();
@@ -19,7 +19,7 @@ pub fn listed(set: &PortSet) -> Vec<u16> {
     set.ranges().flat_map(|r| [*r.start(), *r.end()]).collect()
 }
 
-/// The ports that rules on the way of incoming packets name.
+/// Ports named by the rules that incoming packets can reach.
 pub fn named_by_rules(view: &View) -> Vec<Endpoint> {
     let mut out: BTreeMap<(u16, Proto), Endpoint> = BTreeMap::new();
     for family in Family::BOTH {
@@ -48,19 +48,19 @@ pub fn named_by_rules(view: &View) -> Vec<Endpoint> {
     out.into_values().collect()
 }
 
-/// What the words of a rule say at one look, for the many rules of a large host that bring nothing new.
+/// A quick reading of a rule's words, for large hosts where most rules name no new port.
 #[derive(Default)]
 struct Look {
-    /// It asks for ports of the destination.
+    /// It matches on destination ports.
     names_ports: bool,
-    /// The one port and the protocol that it asks for.
+    /// The single port and protocol that it asks for.
     port: Option<u16>,
     proto: Option<Proto>,
-    /// It is about packets to another host only: a port that it names is not one of this host.
+    /// It is only about packets to other hosts, so its ports are not this host's.
     elsewhere: bool,
 }
 
-/// Looks at a rule, and says where it leads.
+/// Reads a rule quickly, and returns the chain it jumps to.
 fn look<'r>(rule: &'r Rule, world: &Surroundings) -> (Look, Option<Cow<'r, str>>) {
     let (mut seen, mut leads_to) = (Look::default(), None);
     for option in rule.options() {
@@ -79,8 +79,8 @@ fn look<'r>(rule: &'r Rule, world: &Surroundings) -> (Look, Option<Cow<'r, str>>
     (seen, leads_to)
 }
 
-/// The rules that name ports in the chains that incoming packets to the host can reach, and the one port and protocol
-/// where it is plain.
+/// The rules that name ports, in chains that incoming packets to the host can reach; with the port and protocol if
+/// there is only one.
 fn naming_ports<'t>(table: &'t Table, world: &Surroundings) -> Vec<(&'t Rule, Option<(u16, Proto)>)> {
     let mut todo: Vec<&str> = vec!["PREROUTING", "INPUT"];
     let mut seen: HashSet<&str> = HashSet::new();
@@ -106,8 +106,7 @@ fn naming_ports<'t>(table: &'t Table, world: &Surroundings) -> Vec<(&'t Rule, Op
     out
 }
 
-/// The name of a port that rules speak of: those that this program's users know by name; other numbers may stand for
-/// anything.
+/// The service name of a port, for ports that users of this program know by name; other numbers may mean anything.
 fn service_name(port: u16) -> &'static str {
     match port {
         // RPC programs, as rpcinfo(8) calls them.
@@ -137,7 +136,7 @@ mod tests {
             -A KUBE-SVC-A ! -s 10.244.0.0/16 -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j MARK --set-xmark \
             0x4000/0x4000\n-A KUBE-SVC-A -p tcp -m tcp --dport 8443 -j RETURN\nCOMMIT\n";
         assert_eq!(named(kube), [""; 0]);
-        // A rule of INPUT speaks of the host, and so does one about multicast.
+        // A rule in INPUT is about the host, and so is one about multicast.
         let input = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -d 192.0.2.1/32 -p tcp -m tcp --dport 443 -j ACCEPT\n-A \
             INPUT ! -d 10.96.0.1/32 -p tcp -m tcp --dport 444 -j ACCEPT\n\
             -A INPUT -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT\nCOMMIT\n";

@@ -1,5 +1,5 @@
-//! Which program owns a chain or a rule: told by the names that managers give to their chains, and by
-//! what they put into built-in chains.
+//! Which program owns a chain or a rule, by the names that managers give their chains and by what they put into
+//! built-in chains.
 
 use crate::model::Rule;
 use crate::model::names::interfaces;
@@ -45,7 +45,7 @@ pub enum Manager {
     Portcullis,
 }
 
-/// How chains are named: prefix or whole name, and the manager (in the order of asking).
+/// Prefix or whole name of a chain, and its manager, in the order they are tried.
 const NAMES: &[(&str, bool, Manager)] = &[
     ("PORTCULLIS", true, Manager::Portcullis),
     ("DOCKER", true, Manager::Docker),
@@ -91,8 +91,8 @@ const NAMES: &[(&str, bool, Manager)] = &[
     ("neutron-", true, Manager::Neutron),
 ];
 
-/// How the comments begin by which managers mark their rules in built-in chains. An administrator who only speaks of
-/// one ("for the kubernetes nodes") owns his rule himself.
+/// How managers' comments on their rules in built-in chains begin. A rule whose comment merely mentions a manager ("for
+/// the kubernetes nodes") belongs to the administrator.
 const COMMENTS: &[(&str, Manager)] = &[
     ("cali:", Manager::Calico),
     ("flanneld", Manager::Cni),
@@ -100,7 +100,7 @@ const COMMENTS: &[(&str, Manager)] = &[
     ("kubernetes ", Manager::Kubernetes),
 ];
 
-/// What LXD and Incus write into theirs, behind the name of what the rule is for.
+/// The comment that LXD and Incus write; the name of what the rule is for follows.
 const LXD_COMMENT: &str = "generated for LXD";
 
 impl Manager {
@@ -128,7 +128,7 @@ impl Manager {
         }
     }
 
-    /// Whether the manager builds its rules anew by itself, so that saving them is needless or harmful.
+    /// Whether the manager restores its rules by itself, so that saving them is needless or harmful.
     pub fn rebuilds(self) -> bool {
         !matches!(self, Self::Portcullis)
     }
@@ -139,8 +139,8 @@ pub fn owner(chain: &str) -> Option<Manager> {
     NAMES.iter().find(|(name, prefix, _)| if *prefix { chain.starts_with(name) } else { chain == *name }).map(|n| n.2)
 }
 
-/// The manager that put a rule where it stands: the owner of its chain, of the chain that it jumps to, or of
-/// its comment or interface.
+/// The manager that added a rule: the owner of its chain, of the chain that it jumps to, or of its comment or
+/// interface.
 pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
     owner(chain)
         .or_else(|| owner(&rule.jumps_to()?))
@@ -152,7 +152,7 @@ pub fn rule_owner(chain: &str, rule: &Rule) -> Option<Manager> {
         })
 }
 
-/// The manager that makes bridges of this name, where only one does.
+/// The manager that creates bridges with this name, if there is only one.
 fn bridge_owner(interface: &str) -> Option<Manager> {
     if interfaces::is_dockers(interface) {
         Some(Manager::Docker)

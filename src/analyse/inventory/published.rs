@@ -29,7 +29,7 @@ pub fn endpoints(view: &View) -> Vec<Endpoint> {
     list
 }
 
-/// Only these rules can publish: their words save working out the meaning of every rule of a large nat table.
+/// Only these rules can publish a port: a look at their words avoids parsing every rule of a large nat table.
 fn may_publish(chain: &Chain, rule: &Rule) -> bool {
     let translates = || rule.jumps_to().is_some_and(|to| matches!(&*to, "DNAT" | "REDIRECT"));
     (rule.has("--dport") || rule.has("--dports")) && (chain.name == "KUBE-NODEPORTS" || translates())
@@ -48,7 +48,7 @@ fn publish(
     }
     let spec = rule.spec(family);
     let Some((proto, ports, dst)) = asked(&spec) else { return };
-    // A rule for the loopback interface only is the host's own.
+    // A rule for the loopback interface alone serves only the host itself.
     if spec.matches.iter().any(|m| matches!(m, Match::InInterface(false, i) if i.0 == "lo")) {
         return;
     }
@@ -106,7 +106,7 @@ fn short(comment: &str) -> String {
     comment.split_whitespace().next().unwrap_or("published").to_owned()
 }
 
-/// Protocol, ports and destination that a rule asks for.
+/// Protocol, ports and destination that a rule matches on.
 fn asked(spec: &Spec) -> Option<(Proto, Vec<u16>, Option<Net>)> {
     let (mut proto, mut ports, mut dst) = (None, None, None);
     for m in &spec.matches {
@@ -120,7 +120,7 @@ fn asked(spec: &Spec) -> Option<(Proto, Vec<u16>, Option<Net>)> {
     Some((proto?, ports?, dst))
 }
 
-/// Where a rule's packets go: its own DNAT, or those of the chains it jumps to (Kubernetes).
+/// Where a rule sends packets: by its own DNAT, or by those of the chains it jumps to (Kubernetes).
 fn destinations(nat: &Table, spec: &Spec, family: Family, port: u16, depth: usize) -> Vec<(IpAddr, u16)> {
     match &spec.target {
         Target::Dnat(Some(to)) => {

@@ -10,8 +10,8 @@ use crate::model::{Proto, Socket, View};
 /// RPC ports that are fixed by convention or registered with IANA: rpcbind, NFS, and mountd's 20048.
 const FIXED: &[u16] = &[111, 2049, 20048];
 
-/// Programs whose port the portmapper hands out anew at each start unless it is pinned:
-/// mountd, nlockmgr, status, rquotad, ypbind and the rest of the NIS family.
+/// Programs that get a new port at each start unless it is pinned: mountd, nlockmgr, status, rquotad, ypbind and the
+/// rest of the NIS family.
 const MOVING: &[u32] = &[100_005, 100_021, 100_024, 100_011, 100_004, 100_007, 100_009, 100_069];
 
 /// The RPC services.
@@ -65,7 +65,7 @@ fn listen_on(e: &mut Endpoint, sockets: &[&Socket]) {
         if !e.listens.contains(&s.local) {
             e.listens.push(s.local);
         }
-        // A dual-stack socket takes IPv4 too (ipv6(7), IPV6_V6ONLY).
+        // A dual-stack socket also accepts IPv4 (ipv6(7), IPV6_V6ONLY).
         let any4 = IpAddr::from([0, 0, 0, 0]);
         if s.local.is_ipv6() && s.local.is_unspecified() && s.v6only == Some(false) && !e.listens.contains(&any4) {
             e.listens.push(any4);
@@ -82,13 +82,13 @@ fn listen_on(e: &mut Endpoint, sockets: &[&Socket]) {
     }
 }
 
-/// Adds to a published endpoint the sockets of its user-space proxy, the second door.
+/// Adds the sockets of its user-space proxy to a published endpoint: a second way in.
 pub fn add_doors(view: &View, e: &mut Endpoint) {
     let all = view.sockets.as_deref().unwrap_or_default();
     let mine: Vec<&Socket> = all.iter().filter(|k| k.proto == e.proto && k.port == e.port).collect();
     listen_on(e, &mine);
 }
-/// The container's name as `docker ps` told it.
+/// The container's name, from `docker ps`.
 pub fn name_of(view: &View, port: u16, proto: Proto) -> Option<String> {
     view.published_names.iter().find(|n| n.proto == proto && n.host_port == port).map(|n| n.name.clone())
 }

@@ -1,10 +1,10 @@
-//! The box around the packets of a rule: what rules are compared by without walking them.
+//! The box around the packets of a rule, used to compare rules without walking them.
 
 use range_set_blaze::RangeSetBlaze;
 
 use crate::model::{AddrSet, End, Family, IfaceMatch, Match, PortSet, Proto, Rule, Spec};
 
-/// The packets of a rule: a box. What is not one of these sides is not exact.
+/// The packets of a rule as a box. Conditions outside its dimensions make it inexact.
 #[derive(Clone, Debug)]
 pub struct Area {
     pub src: AddrSet,
@@ -15,11 +15,11 @@ pub struct Area {
     /// The pattern of each interface; `None` for any.
     pub iif: Option<String>,
     pub oif: Option<String>,
-    /// Nothing beside the box decides.
+    /// Nothing outside the box's dimensions matters.
     pub exact: bool,
 }
 
-/// The box around a rule's packets; `None` when no packet can be told to be in it.
+/// The box around a rule's packets; `None` if no packet is certain to match the rule.
 pub fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
     let all_ports = || PortSet::from_iter([0..=u16::MAX]);
     let mut a = Area {
@@ -48,7 +48,7 @@ pub fn area(rule: &Rule, spec: &Spec, family: Family) -> Option<Area> {
             Match::InInterface(false, IfaceMatch(i)) if a.iif.is_none() => a.iif = Some(i.clone()),
             Match::OutInterface(false, IfaceMatch(i)) if a.oif.is_none() => a.oif = Some(i.clone()),
             Match::Comment(_) => {}
-            // It narrows the box: what covers the box covers the rule, but the rule does not fill it.
+            // This narrows the rule: what covers the box covers the rule, but the rule does not fill the box.
             _ => a.exact = false,
         }
     }
@@ -75,7 +75,7 @@ impl Area {
             || self.dport.is_empty()
     }
 
-    /// What is left without the other box; interfaces must be covered whole.
+    /// What remains of this box outside another; interfaces must be covered whole.
     pub fn minus(&self, other: &Self) -> Vec<Self> {
         let within = |mine: &Option<String>, theirs: &Option<String>| match (mine, theirs) {
             (_, None) => true,

@@ -1,5 +1,5 @@
-//! Containers that are reached by their own address, past their published ports: in Docker's routed mode, and before
-//! Docker 28 also otherwise. A neighbour needs only a route to the container's network by this host.
+//! Containers that can be reached at their own address, bypassing their published ports: in Docker's routed mode and,
+//! before Docker 28, in other modes too. A neighbour only needs a route to the container's network through this host.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use crate::analyse::review::finding::{Finding, FindingCode, Judged, MAX_NAMED};
 use crate::analyse::surroundings::bridges::of_containers;
 use crate::model::{AddrSet, Family, Match, Net, Proto, Source, Spec, Target};
 
-/// A door that Docker opens to a container: the rule's number, and what it lets in.
+/// A rule by which Docker opens a container: its number, and what it lets in.
 struct Door {
     rule: usize,
     to: Net,
@@ -19,17 +19,17 @@ struct Door {
     bridge: String,
 }
 
-/// Says which containers are open directly to more than their published ports are.
+/// Reports containers that are more open directly than by their published ports.
 pub fn direct(analysis: &Analysis, judged: &[Judged], out: &mut Vec<Finding>) {
     let view = analysis.view();
     for family in Family::BOTH {
         let (Some(rules), Some(engine)) = (view.rules(family), analysis.engine(family)) else { continue };
-        // Without the table nat nothing is known of what is published; with another filter this one does not decide.
+        // Without the nat table it is unknown what is published; with another filter this one does not decide.
         let unknown = view.source == Source::Capture && rules.table("nat").is_none();
         if unknown || view.other_filters.iter().any(|o| o.family == family) {
             continue;
         }
-        // Docker 28 and newer guards there.
+        // Docker 28 and newer guard there.
         let raw = rules.table("raw").map_or(view.source == Source::Capture, |t| t.partial || t.unreadable);
         let unless = if raw { ", unless the table raw, which is not known, drops it" } else { "" };
         let mut published: HashMap<(Proto, IpAddr, u16), Vec<&Judged>> = HashMap::new();

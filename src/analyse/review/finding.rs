@@ -1,4 +1,4 @@
-//! What the review says, and what it says it of.
+//! Findings, and the endpoints they are about.
 
 use crate::analyse::answers::reach::Exposure;
 use crate::analyse::inventory::endpoint::Endpoint;
@@ -8,40 +8,40 @@ use crate::analyse::inventory::endpoint::Endpoint;
 pub struct Judged {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// By [`crate::model::Family::index`]; `None` when the family is not known or not there.
+    /// By [`crate::model::Family::index`]; `None` if the family is not known or not in use.
     pub exposure: [Option<Exposure>; 2],
 }
 
-/// What stands out, as other programs know it.
+/// The kinds of findings, for other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FindingCode {
     /// Services are decided by IPVS, not by these rules.
     Ipvs,
     /// Services are decided in eBPF, not by these rules.
     Ebpf,
-    /// A table that decides is not in the text.
+    /// A table that matters is not in the text.
     MissingTable,
-    /// Rules ask for sets whose entries are not in the text.
+    /// Rules use sets whose entries are not in the text.
     UnknownIpsets,
-    /// A native rule stands in a table of iptables.
+    /// An iptables table contains a native nft rule.
     UnreadableTable,
-    /// A table is not shown whole.
+    /// A table is only partly shown.
     PartialTable,
-    /// Which ports lead to containers is not in the text.
+    /// The text does not show which ports lead to containers.
     PublishedUnknown,
-    /// Somebody else filters too.
+    /// Another firewall filters too.
     OtherFilter,
     /// The IPv4 rules are not known.
     Ipv4Unknown,
     /// The IPv6 rules are not known.
     Ipv6Unknown,
-    /// What is filtered on IPv4 is open on IPv6.
+    /// A port filtered on IPv4 is open on IPv6.
     Ipv6Open,
-    /// An RPC service is open to anybody.
+    /// An RPC service is open to anyone.
     RpcOpen,
     /// A published port does not pass INPUT.
     BypassesInput,
-    /// The port of a service moves at its next start.
+    /// The port of a service will change at its next start.
     Moves,
     /// A service is filtered on TCP but not on UDP.
     UdpOpen,
@@ -49,9 +49,9 @@ pub enum FindingCode {
     TcpOpen,
     /// A rule can never match.
     NeverMatches,
-    /// A container is reached without a published port.
+    /// A container can be reached without a published port.
     DirectContainer,
-    /// What was kept is not in force.
+    /// A kept plan is not in force.
     NotInForce,
     /// Boot would load rules of a trial.
     TrialInBootFile,
@@ -85,16 +85,16 @@ impl FindingCode {
     }
 }
 
-/// Something that stands out.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is, for programs.
+    /// Its kind, for programs.
     pub code: FindingCode,
     /// The endpoint concerned, e.g. `portmapper 111/tcp`.
     pub endpoint: Option<String>,
-    /// What it is and what to do.
+    /// The problem and what to do about it.
     pub message: String,
 }
 
-/// Rules named one by one; more are only counted.
+/// Number of rules to name one by one; the others are only counted.
 pub const MAX_NAMED: usize = 10;

@@ -1,4 +1,4 @@
-//! What stands out on a host, as plain sentences, each with what to do.
+//! Findings about a host, as plain sentences, each with what to do.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::analyse::walk::verdict::Verdict;
 use crate::model::names::chains::is_ours;
 use crate::model::{AddrSet, Family, Proto, Source, Table, View};
 
-/// What stands out; `shadowed`: the rules that can never match, of both families.
+/// All findings; `shadowed`: the rules of both families that can never match.
 pub fn findings(analysis: &Analysis, judged: &[Judged], shadowed: &[Shadow]) -> Vec<Finding> {
     let view = analysis.view();
     let mut out = Vec::new();
@@ -93,7 +93,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
             Some(why) => {
                 say(code, format!("The {label} rules could not be read: {why}. What is open there cannot be said."));
             }
-            // A host without any address of a family has nothing to be known there.
+            // If the host has no address of a family, there is nothing to know about it.
             None if view.local_addrs(family).is_some_and(|own| own.is_empty()) => {}
             None if view.source == Source::Capture => {
                 say(code, format!("The {label} rules are not known. Give the output of {} too.", family.tool("-save")));
@@ -103,7 +103,7 @@ fn tables(view: &View, out: &mut Vec<Finding>) {
     }
 }
 
-/// What is asked at every endpoint, worked out once.
+/// Facts needed for every endpoint, worked out once.
 struct Host<'a> {
     view: &'a View,
     /// Addresses that are known to be the host's.
@@ -116,7 +116,7 @@ impl<'a> Host<'a> {
         Self { view, own }
     }
 
-    /// Whether the address is known to be the host's: what NAT sends there passes INPUT.
+    /// Whether the address is known to be the host's: packets that NAT sends there pass INPUT.
     fn is_own(&self, addr: IpAddr) -> bool {
         addr.is_loopback() || self.own[Family::of(addr).index()].contains(addr)
     }
@@ -137,7 +137,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
         );
     }
     let anyone = [v4, v6].into_iter().flatten().any(Exposure::lets_all_in);
-    // The other family may have another door, e.g. Docker's proxy, and that is behind INPUT.
+    // The other family may have another way in, e.g. Docker's proxy, which is guarded by INPUT.
     let past = |f: &Family| {
         j.endpoint.dnat_to.iter().any(|(to, _)| Family::of(*to) == *f && !host.is_own(*to))
             && j.exposure[f.index()].as_ref().is_some_and(Exposure::lets_all_in)
@@ -185,7 +185,7 @@ fn one(host: &Host, j: &Judged, out: &mut Vec<Finding>) {
     }
 }
 
-/// Where what is open is not so by every interface, those by which it is: a trusted network is not the Internet.
+/// The interfaces on which it is open, if not on all: a trusted network is not the Internet.
 fn only_on(open: &[&Exposure]) -> String {
     let by = open.iter().map(|e| e.anyone_by_in_words()).collect::<Option<Vec<String>>>();
     by.and_then(|b| b.into_iter().next()).map_or_else(String::new, |names| format!(" on {names}"))
@@ -196,12 +196,12 @@ fn kept(e: &Exposure) -> bool {
     filtered(e) && !e.lets_all_in()
 }
 
-/// Whether rules or a policy keep somebody out, not only that nothing listens there.
+/// Whether rules or a policy keep somebody out, as opposed to nobody listening.
 fn filtered(e: &Exposure) -> bool {
     e.because.iter().any(|b| matches!(b.outcome, Verdict::Drop | Verdict::Reject) && b.rule.is_some())
 }
 
-/// RPC services protected on TCP but not on UDP, or the other way round.
+/// RPC services filtered on TCP but not on UDP, or vice versa.
 fn transports(judged: &[Judged], out: &mut Vec<Finding>) {
     for a in judged.iter().filter(|j| j.endpoint.kind == EndpointKind::Rpc && j.endpoint.proto == Proto::TCP) {
         let b = judged.iter().find(|b| {
@@ -234,7 +234,7 @@ fn shadows(view: &View, family: Family, shadowed: &[Shadow], out: &mut Vec<Findi
             .and_then(|t: &Table| t.chain(&s.at.chain))
             .and_then(|c| c.rules.get(s.at.rule? - 1));
         let by: Vec<String> = s.by.iter().take(4).filter_map(|r| r.rule).map(|n| n.to_string()).collect();
-        // Our own chains are made from the plan, and are nobody's to edit.
+        // Our own chains are generated from the plan; nobody should edit them.
         let advice = if is_ours(&s.at.chain) { "" } else { " Move it up or delete it." };
         let (which, them) = if by.len() == 1 { ("rule", "takes") } else { ("rules", "take") };
         out.push(Finding {

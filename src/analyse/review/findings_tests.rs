@@ -1,4 +1,4 @@
-//! Each finding where it has to be said, and where it must not be.
+//! Tests of when each finding is reported, and when it must not be.
 
 use crate::analyse::{Analysis, FindingCode};
 use crate::model::{
@@ -71,9 +71,9 @@ fn open_on_ipv6_while_closed_on_ipv4() {
     check(&both(&[drop], &[], "0.0.0.0"), "ipv6-open", true);
     check(&both(&[drop], &[drop], "0.0.0.0"), "ipv6-open", false);
     check(&both(&[], &[], "0.0.0.0"), "ipv6-open", false);
-    // Nothing filters IPv4: the service is not there.
+    // Nothing filters IPv4: the service does not listen there.
     check(&both(&[], &[], "127.0.0.1"), "ipv6-open", false);
-    // Who gets in on IPv6 is not certain: that is not everybody.
+    // It is not certain who gets in on IPv6, so it does not count as everybody.
     check(&both(&[drop], &["-m limit --limit 1/min -j ACCEPT", "-j DROP"], "0.0.0.0"), "ipv6-open", false);
 }
 
@@ -101,7 +101,7 @@ fn anyone_reaches_an_rpc_service() {
     };
     check(&one(&[], 20048), "rpc-open", true);
     check(&one(&["-s 10.0.0.0/8 -j ACCEPT", "-j DROP"], 20048), "rpc-open", false);
-    // Where it is a trusted network only, that is said.
+    // If only a trusted network is open, the finding says so.
     let said = |v: &View| {
         Analysis::new(v).report().warnings.into_iter().find(|w| w.code == FindingCode::RpcOpen).unwrap().message
     };
@@ -113,7 +113,7 @@ fn anyone_reaches_an_rpc_service() {
     // All but one who is banned are.
     check(&one(&["-s 198.51.100.66 -j DROP"], 20048), "rpc-open", true);
     assert!(said(&one(&[], 20048)).starts_with("Anyone can reach this RPC service."));
-    // What two interfaces let in together is not let in by either.
+    // Two interfaces together let everybody in, but neither does alone.
     let halves = ["-i virbr0 -s 0.0.0.0/1 -j ACCEPT", "-i virbr0 -j DROP", "-i eth0 -s 0.0.0.0/1 -j DROP"];
     check(&one(&halves, 20048), "rpc-open", false);
     check(&one(&[], 20048), "moves", false);
@@ -134,9 +134,9 @@ fn published_ports_that_bypass_input() {
     check(&to("172.17.0.2:9042", "-j ACCEPT"), "bypasses-input", true);
     check(&to("172.17.0.2:9042", "-s 10.0.0.0/8 -j DROP"), "bypasses-input", true);
     check(&to("172.17.0.2:9042", "! -s 10.0.0.0/8 -j DROP"), "bypasses-input", false);
-    // Open by one interface is open; the bridge that is closed does not hide it.
+    // Open on one interface counts as open, even if a bridge is closed.
     check(&to("172.17.0.2:9042", "-i virbr0 -j DROP"), "bypasses-input", true);
-    // Guarded as advised: what containers send is not translated, and passes INPUT to Docker's proxy.
+    // Guarded as advised: packets of containers are not translated, and pass INPUT to Docker's proxy.
     let guarded = |guard: &[&str]| {
         let mut rules = vec![
             "nat PREROUTING | ! -i virbr0 -p tcp -m tcp --dport 9042 -j DNAT --to-destination 172.17.0.2:9042",
@@ -157,11 +157,11 @@ fn published_ports_that_bypass_input() {
         "bypasses-input",
         true,
     );
-    // NAT is of IPv4, and lets nobody through; IPv6 goes to Docker's proxy, behind INPUT.
+    // The NAT is IPv4 only, and lets nobody through; IPv6 goes to Docker's proxy, guarded by INPUT.
     let mut v = to("172.17.0.2:9042", "-j DROP");
     listen(&mut v, Proto::TCP, "::", 9042, None);
     check(&v, "bypasses-input", false);
-    // To an address of the host it goes through INPUT.
+    // Packets to an address of the host go through INPUT.
     let mut v = to("10.0.0.1:80", "-j ACCEPT");
     listen(&mut v, Proto::TCP, "0.0.0.0", 80, None);
     check(&v, "bypasses-input", false);
@@ -225,7 +225,7 @@ fn containers_that_are_reached_past_their_published_ports() {
             .filter(|w| w.code == FindingCode::DirectContainer)
             .collect::<Vec<_>>()
     };
-    // What is open to everybody by its published port is not said twice.
+    // What everybody reaches by its published port is not reported again.
     assert_eq!(said(&docker("", &[])), []);
     // Published on loopback only, guarded by its original port, or not published at all.
     let guarded = docker(
@@ -249,7 +249,7 @@ fn containers_that_are_reached_past_their_published_ports() {
         v
     };
     assert!(said(&routed(&[]))[0].message.contains("without a published port"));
-    // A text need not show the table in which Docker 28 guards.
+    // A text may not show the table in which Docker 28 guards.
     let mut v = docker("-d 127.0.0.1/32", &[]);
     let unsure =
         |v: &View| said(v)[0].message.contains("port, unless the table raw, which is not known, drops it: a neighbour");
@@ -258,7 +258,7 @@ fn containers_that_are_reached_past_their_published_ports() {
     assert!(unsure(&v));
     v.v4.as_mut().unwrap().table_or_new("raw");
     assert!(!unsure(&v));
-    // The advice helps, and so does a rule about some senders for those.
+    // The advice closes it, and a rule about some senders closes it for those.
     assert_eq!(said(&docker("-d 127.0.0.1/32", &["raw PREROUTING | -d 172.17.0.4/32 ! -i docker0 -j DROP"])), []);
     assert!(
         said(&routed(&["filter DOCKER-USER | ! -s 10.9.0.0/16 -d 172.17.0.4/32 -j DROP"]))[0]
@@ -299,7 +299,7 @@ fn tables_and_other_filters() {
     assert!(
         Analysis::new(&v).report().warnings.iter().any(|w| w.message.contains("iptables-save failed: for the test"))
     );
-    // A host that has only one family has nothing to be known of the other.
+    // On a host with only one family nothing is missing of the other.
     v.unread[0] = None;
     v.addrs = Some(vec![LocalAddr { addr: "::1".parse().unwrap(), prefix: 128, interface: "lo".into() }]);
     check(&v, "ipv4-unknown", false);
@@ -339,7 +339,7 @@ fn what_decides_elsewhere_and_what_is_not_in_the_text() {
     assert_eq!(said(&v), ["unknown-ipsets"]);
     v.v4.as_mut().unwrap().tables.retain(|t| t.name == "nat");
     assert!(message(&v, FindingCode::MissingTable).contains("`iptables-save -t filter`"));
-    // kube-proxy in its iptables mode is read from its rules.
+    // kube-proxy in its iptables mode can be read from its rules.
     let v = host(&["nat KUBE-NODEPORTS | -p tcp --dport 30080 -j DNAT --to-destination 10.244.1.7:80"], &[]);
     assert_eq!(said(&v), [""; 0]);
     assert_eq!(said(&host(&["nat KUBE-NODE-PORT | -j ACCEPT"], &[])), ["ipvs"]);

@@ -1,4 +1,4 @@
-//! What these rules leave to others, and what is not in the text: sets, tables, services that are decided elsewhere.
+//! What is decided outside these rules, and what the text lacks: sets, tables, services decided elsewhere.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use crate::analyse::review::finding::{Finding, FindingCode};
 use crate::model::{Family, Ruleset, Source, View};
 
-/// Names in one line; more are only counted.
+/// Number of names in one line; the others are only counted.
 const MAX_NAMED: usize = 4;
 
-/// What decides elsewhere, and what would complete the text.
+/// Reports what decides elsewhere, and what would complete the text.
 pub fn gaps(view: &View, out: &mut Vec<Finding>) {
     let mut say = |code, message| out.push(Finding { code, endpoint: None, message });
     let has = |of: &dyn Fn(&str) -> bool| {
@@ -21,7 +21,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
             .any(|c| of(&c.name))
     };
     let set = |of: &[&str]| view.ipsets.iter().flatten().any(|s| of.contains(&s.name.as_str()));
-    // In its iptables mode kube-proxy calls its chain KUBE-NODEPORTS, and makes no sets.
+    // In its iptables mode kube-proxy calls its chain KUBE-NODEPORTS, and creates no sets.
     if has(&|c| matches!(c, "KUBE-NODE-PORT" | "KUBE-IPVS-FILTER"))
         || set(&["KUBE-CLUSTER-IP", "KUBE-NODE-PORT-TCP", "KUBE-NODE-PORT-UDP"])
     {
@@ -57,7 +57,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
             );
         }
     }
-    // That Docker needs the table nat is said already.
+    // Another finding already says that Docker needs the nat table.
     let docker = |r: &Ruleset| r.chain("filter", "DOCKER").is_some_and(|c| !c.rules.is_empty());
     if !shown.is_empty() && shown.iter().all(|r| only(r).is_some_and(|n| n == "filter") && !docker(r)) {
         say(
@@ -83,7 +83,7 @@ pub fn gaps(view: &View, out: &mut Vec<Finding>) {
     }
 }
 
-/// Sets that rules ask for and that the text does not show.
+/// Sets that rules use and the text does not show.
 fn missing_sets(view: &View) -> BTreeSet<String> {
     let known = |name: &str| view.ipsets.iter().flatten().any(|s| s.name == name);
     let mut out = BTreeSet::new();

@@ -1,22 +1,22 @@
-//! The earlier rules of a long chain that can take packets of a rule: looked up by source network and port, so that
-//! a chain of a hundred thousand rules is not compared pair by pair.
+//! Finds the earlier rules of a long chain that may match a rule's packets, by source network and port, so that a chain
+//! of a hundred thousand rules is not compared pair by pair.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analyse::review::area::Area;
 use crate::model::AddrSet;
 
-/// Rules with the same source and port (they differ in interface, destination, source port) that are looked at.
+/// How many rules with the same source and port (they differ in interface, destination, source port) are compared.
 const MAX_SAME: usize = 16;
-/// Networks inside a rule's own that are looked at: more would not cover it in the parts that are allowed.
+/// How many networks inside a rule's own are compared: more would exceed the number of parts allowed anyway.
 const MAX_INSIDE: usize = 256;
-/// Rules with a source that is no single network that are looked at.
+/// How many rules are compared whose source is not a single network.
 const MAX_ODD: usize = 64;
 
 /// Source network, first and last address, and the port if it is a single one.
 type Key = (u128, u128, Option<u16>);
 
-/// Rules that end their chain, by what they ask for.
+/// Rules that end their chain, by what they match on.
 #[derive(Default)]
 pub struct Nearby {
     places: BTreeMap<Key, Vec<u32>>,
@@ -26,7 +26,7 @@ pub struct Nearby {
 }
 
 impl Nearby {
-    /// Takes up the rule at a place.
+    /// Adds a rule with its position.
     pub fn add(&mut self, at: usize, area: &Area) {
         let Ok(at) = u32::try_from(at) else { return };
         let list = match span(&area.src).filter(|(from, to)| is_network(*from, *to)) {
@@ -41,9 +41,9 @@ impl Nearby {
         }
     }
 
-    /// Places of rules that may take packets of a rule, ascending.
+    /// Positions of rules that may match a rule's packets, ascending.
     pub fn near(&self, area: &Area) -> Vec<usize> {
-        // Of a rule with several networks as source: whoever takes the span over all of them.
+        // For a rule whose source is several networks: rules that cover the span of all of them.
         let Some((from, to)) = area.src.spans().next().map(|(a, _)| a).zip(area.src.spans().last().map(|(_, b)| b))
         else {
             return Vec::new();
@@ -68,7 +68,7 @@ impl Nearby {
     }
 }
 
-/// The only range of a set.
+/// The range of a set that has only one.
 fn span(set: &AddrSet) -> Option<(u128, u128)> {
     let mut spans = set.spans();
     spans.next().filter(|_| spans.len() == 0)

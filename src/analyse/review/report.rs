@@ -1,4 +1,4 @@
-//! Everything that can be reached, who reaches it, and what stands out.
+//! Everything that can be reached, who reaches it, and the findings.
 
 use super::shadowed;
 use crate::analyse::Analysis;
@@ -14,15 +14,15 @@ use crate::model::{Diagnostic, Family, Ruleset, View};
 pub struct Report {
     /// Endpoints.
     pub endpoints: Vec<Judged>,
-    /// What stands out, each with what to do.
+    /// Findings, each with what to do.
     pub warnings: Vec<Finding>,
     /// Rules that can never match, of both families.
     pub shadowed: Vec<Shadow>,
     /// What was assumed because it was not known.
     pub assumptions: Vec<Diagnostic>,
-    /// Ports that rules name and that are too many to judge.
+    /// How many ports that rules name were too many to be judged.
     pub left_out: usize,
-    /// What is not judged at all.
+    /// What is not taken into account at all.
     pub not_judged: &'static [&'static str],
 }
 
@@ -44,16 +44,16 @@ pub const NOT_JUDGED: &[&str] = &[
     "AF_PACKET readers",
 ];
 
-/// Ports that only rules name are judged up to so many, or so many divided by the number of rules: a text of ten
-/// thousand rules may name thousands of ports, none of which need be open.
+/// How many ports that only rules name are judged: the larger of the first number and the second divided by the number
+/// of rules. A text of ten thousand rules may name thousands of ports, none of which need be open.
 const MAX_NAMED: (usize, usize) = (256, 2_000_000);
 
-/// What is judged, and what is said about the rest.
+/// What is judged, how many ports are left out, and a note about them.
 fn asked(view: &View) -> (Vec<Endpoint>, usize, Option<Diagnostic>) {
     let mut list = endpoints(view);
     let rules: usize = Family::BOTH.iter().filter_map(|f| view.rules(*f)).map(Ruleset::rule_count).sum();
     let most = MAX_NAMED.0.max(MAX_NAMED.1 / rules.max(1));
-    // They come last.
+    // These endpoints are last in the list.
     let first = list.partition_point(|e| e.kind != EndpointKind::Rule);
     let named = list.len() - first;
     list.truncate(first + most);
@@ -65,7 +65,7 @@ fn asked(view: &View) -> (Vec<Endpoint>, usize, Option<Diagnostic>) {
     (list, named.saturating_sub(most), left_out)
 }
 
-/// What can be reached, not judged yet: for a screen that shows a large host before the answers are there.
+/// What can be reached, not yet judged: a screen shows it for a large host until the verdicts are ready.
 pub fn outline(view: &View) -> Report {
     let (endpoints, left_out, said) = asked(view);
     let endpoints = endpoints.into_iter().map(|endpoint| Judged { endpoint, exposure: [None, None] }).collect();

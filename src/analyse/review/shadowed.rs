@@ -1,4 +1,4 @@
-//! Rules that can never match, because earlier rules of their chain take every packet that they ask for.
+//! Rules that can never match, because earlier rules of their chain match all of their packets.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use crate::analyse::review::nearby::Nearby;
 use crate::analyse::walk::verdict::RuleRef;
 use crate::model::{Family, Rule, Ruleset, Target};
 
-/// A rule that can never match, and the earlier rules that together take its packets.
+/// A rule that can never match, and the earlier rules that together match its packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadow {
     /// The rule.
@@ -17,11 +17,11 @@ pub struct Shadow {
     pub by: Vec<RuleRef>,
 }
 
-/// In chains longer than this a rule is compared with the earlier rules that are [`Nearby::near`] to it, else with all.
+/// In longer chains a rule is compared only with the earlier rules that are [`Nearby::near`] to it, otherwise with all.
 const MAX_RULES: usize = 2_000;
-/// Rules of a long chain whose packets are kept in memory.
+/// How many rules of a long chain have their packets kept in memory.
 const MAX_READ: usize = 1_000;
-/// More parts than this and the question is left open.
+/// With more parts than this the question is left open.
 const MAX_PARTS: usize = 64;
 
 /// Rules that can never match, chain by chain. Exact sets: several rules may shadow one together.
@@ -39,8 +39,8 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
             let mut enders: Vec<(usize, Rc<Area>)> = Vec::new();
             let (mut index, mut read) = (Nearby::default(), HashMap::new());
             let mut all: Option<usize> = None;
-            // Before the first rule that ends the chain for anybody nothing is shadowed, and most chains of a large
-            // host (a service, its endpoints) have none, or only their last.
+            // Nothing is shadowed before the first rule that can end the chain, and most chains of a large host (a
+            // service, its endpoints) have no such rule, or only as their last.
             let first = chain.rules.iter().position(may_end).unwrap_or(chain.rules.len());
             if first + 1 >= chain.rules.len() {
                 continue;
@@ -53,7 +53,7 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
                 let spec = rule.spec(set.family);
                 let Some(area) = area(rule, &spec, set.family) else { continue };
                 if long {
-                    // Read again when needed: to keep all of them would take many times the text in memory.
+                    // Read again when needed: keeping them all would take many times the memory of the text.
                     if read.len() > MAX_READ {
                         read.clear();
                     }
@@ -81,17 +81,17 @@ pub fn shadowed(set: &Ruleset) -> Vec<Shadow> {
     out
 }
 
-/// Whether a rule may have a target that ends the chain; `true` when in doubt.
+/// Whether a rule's target may end the chain; `true` if uncertain.
 fn may_end(rule: &Rule) -> bool {
     const GO_ON: &[&str] = &["LOG", "NFLOG", "MARK", "CONNMARK", "CT", "SET", "CLASSIFY", "TCPMSS"];
     rule.options().find(|o| matches!(&*o.name, "-j" | "-g")).is_some_and(|o| {
         let target = o.value.unwrap_or_default();
-        // A chain of capitals may be an extension that this program does not know.
+        // A name in capitals may be an extension that this program does not know.
         o.name == "-g" || !GO_ON.contains(&&*target) && target.bytes().all(|b| b.is_ascii_uppercase())
     })
 }
 
-/// Whether a target ends the chain for every packet that it gets.
+/// Whether a target ends the chain for every packet it gets.
 fn ends(target: &Target) -> bool {
     matches!(
         target,
@@ -111,7 +111,7 @@ fn box_of(rule: &Rule, family: Family) -> Option<Area> {
     area(rule, &rule.spec(family), family)
 }
 
-/// The earlier rules that cover a box together; `None` when something of it is left.
+/// The earlier rules that together cover a box; `None` if part of it is left.
 fn covered(area: &Area, enders: &[(usize, Rc<Area>)]) -> Option<Vec<usize>> {
     let mut left = vec![area.clone()];
     let mut by = Vec::new();

@@ -1,4 +1,4 @@
-//! Whose an address is: networks with a meaning of their own, and what sockets and captured rules say of the host's.
+//! Whose an address is: networks with a special meaning, and what sockets and captured rules reveal of the host's own.
 
 use crate::model::{AddrSet, Family, Match, Net, Ruleset, Spec, Target, View};
 
@@ -25,7 +25,7 @@ pub fn net_set(text: &str, family: Family) -> AddrSet {
     Net::parse(text, family).and_then(AddrSet::from_net).unwrap_or_else(|| AddrSet::empty(family))
 }
 
-/// With forwarding on, the first address of each IPv6 network is the host's too (RFC 4291, 2.6.1).
+/// With forwarding on, the first address of each IPv6 network also belongs to the host (RFC 4291, 2.6.1).
 pub fn anycast(view: &View, family: Family) -> AddrSet {
     let mut set = AddrSet::empty(family);
     if family == Family::V6 && view.forwarding[family.index()] == Some(true) {
@@ -36,7 +36,7 @@ pub fn anycast(view: &View, family: Family) -> AddrSet {
     set
 }
 
-/// The addresses that sockets are bound to, and those of the host that are known beside others that are not.
+/// Addresses that sockets are bound to, and those known to be the host's when the list of its addresses is incomplete.
 pub fn bound(view: &View, family: Family) -> AddrSet {
     let listed = view.addrs.iter().flatten().map(|a| a.addr);
     let locals = view.sockets.iter().flatten().map(|s| s.local).chain(listed).filter(|a| Family::of(*a) == family);
@@ -46,12 +46,12 @@ pub fn bound(view: &View, family: Family) -> AddrSet {
     })
 }
 
-/// What captured rules say of addresses that they do not call the host's outright. DNAT sends packets on to another
-/// host, unless INPUT or the rule that translates speaks of that address as a destination: then it is one of ours.
+/// What captured rules reveal about addresses that they do not explicitly give to the host. A DNAT destination is taken
+/// as another host, unless INPUT or the translating rule names that address as a destination: then it is the host's.
 pub struct Spoken {
-    /// The host's.
+    /// The host's addresses.
     pub here: AddrSet,
-    /// Other hosts' by assumption.
+    /// Addresses assumed to belong to other hosts.
     pub beyond: AddrSet,
 }
 
@@ -91,7 +91,7 @@ impl Spoken {
     }
 }
 
-/// Addresses of services in a Kubernetes cluster: no host has them (kube-proxy in its iptables mode).
+/// Service addresses of a Kubernetes cluster: no host owns them (kube-proxy in its iptables mode).
 pub fn cluster_addresses(rules: &Ruleset) -> AddrSet {
     let mut set = AddrSet::empty(rules.family);
     for table in ["nat", "filter"] {

@@ -1,18 +1,18 @@
-//! Bridges with containers or virtual machines behind them, and their networks, as names and rules tell them.
+//! Bridges of containers or virtual machines, and their networks, as names and rules reveal them.
 
 use std::collections::HashSet;
 
 use crate::model::names::interfaces::is_bridge;
 use crate::model::{IfaceMatch, Match, Net, Ruleset, Target};
 
-/// Whether an interface is a bridge of containers, by its name or by the rules.
+/// Whether an interface is a container bridge, by its name or by the rules.
 pub fn of_containers(rules: &Ruleset) -> impl Fn(&str) -> bool + use<> {
     let known: HashSet<String> = bridges(Some(rules)).into_iter().map(|(_, i)| i).collect();
     move |name| is_bridge(name) || known.contains(name)
 }
 
-/// Container networks as the rules of their manager tell them: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
-/// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` of published ports (Docker).
+/// Container networks, recognized by the rules of their manager: `POSTROUTING -s NET ! -o BRIDGE -j MASQUERADE`, and
+/// `-d ADDRESS ! -i BRIDGE -o BRIDGE -j ACCEPT` for published ports (Docker).
 pub fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
     let mut out: Vec<(Net, String)> = Vec::new();
     let mut seen = HashSet::new();
@@ -33,7 +33,7 @@ pub fn bridges(rules: Option<&Ruleset>) -> Vec<(Net, String)> {
             Match::OutInterface(true, IfaceMatch(i)) if !i.ends_with('+') => Some(i.clone()),
             _ => None,
         });
-        // The same words on another interface are a gateway's, and its network may be anywhere.
+        // The same rule on any other interface belongs to a gateway, and its network may be anywhere.
         let managed = |i: &str| docker || is_bridge(i);
         if let (Some(net), Some(iface)) = (net, out_of.filter(|i| managed(i))) {
             add(net, iface);

@@ -1,18 +1,18 @@
-//! Interfaces as a finite set of classes: each name that rules or the host name is one, and one stands for
-//! every other name that a pattern such as `eth+` covers, so that splitting by interface is exact.
+//! Interfaces as a finite set of classes: one for each name that the rules or the host know, and one for all other
+//! names that a pattern such as `eth+` covers, so that splitting by interface is exact.
 
 use range_set_blaze::RangeSetBlaze;
 
 use crate::analyse::surroundings::bridges::bridges;
 use crate::model::{IfaceMatch, Rule, Ruleset, View};
 
-/// A set of interface classes, by their index.
+/// A set of interface classes, by index.
 pub type InterfaceSet = RangeSetBlaze<u16>;
 
-/// How the class of every interface that nothing names is called.
+/// Label of the class of all interfaces that nothing names.
 pub const OTHERS: &str = "any other";
 
-/// Names of interfaces in words: `eth0, eth1`, or `any interface but docker0`; `rest` are those that are not meant.
+/// Interface names in words: `eth0, eth1`, or `any interface but docker0`; `rest` are the other interfaces.
 pub fn in_words(some: &[&str], rest: &[&str]) -> String {
     let list = |of: &[&str]| {
         let mut names: Vec<String> = of
@@ -39,15 +39,15 @@ pub fn in_words(some: &[&str], rest: &[&str]) -> String {
 /// The classes.
 #[derive(Clone, Debug)]
 pub struct Interfaces {
-    /// Name that the patterns are tried on, and name to show.
+    /// The name that patterns are matched against, and the name to show.
     names: Vec<(String, String)>,
 }
 
-/// No interface has such a name (`/` is refused by the kernel, `dev_valid_name`), so no rule names it.
+/// No interface can have this name (`/` is refused by the kernel, `dev_valid_name`), so no rule names it.
 const OTHER: &str = "/";
 
 impl Interfaces {
-    /// The host's interfaces where they are known, else those that rules name and one for every other.
+    /// The host's interfaces if they are known; otherwise those that rules name, and one class for all others.
     pub fn new(view: &View, rules: Option<&Ruleset>, extra: &[&str]) -> Self {
         let mut names = vec![("lo".to_owned(), "lo".to_owned())];
         let mut add = |test: String, show: String| {
@@ -114,17 +114,17 @@ impl Interfaces {
         (0..self.len()).filter(|i| pattern.matches(&self.names[usize::from(*i)].0)).collect()
     }
 
-    /// One interface by its name.
+    /// The class of one interface name.
     pub fn named(&self, name: &str) -> InterfaceSet {
         (0..self.len()).filter(|i| self.names[usize::from(*i)].0 == name).collect()
     }
 
-    /// The class of every interface that nothing names, where there is one.
+    /// The class of all interfaces that nothing names, if there is one.
     pub fn others(&self) -> Option<u16> {
         self.names.last().filter(|(name, _)| name == OTHER).and(self.len().checked_sub(1))
     }
 
-    /// Interfaces in words; `rest` are those that are not meant.
+    /// Interfaces in words; `rest` are the other interfaces.
     pub fn in_words(&self, some: &InterfaceSet, rest: &InterfaceSet) -> String {
         let names = |of: &InterfaceSet| of.iter().map(|i| self.show(i)).collect::<Vec<_>>();
         in_words(&names(some), &names(rest))
@@ -136,7 +136,7 @@ impl Interfaces {
     }
 }
 
-/// The names of interfaces that a rule asks for.
+/// Collects the interface names that a rule asks for.
 fn patterns(rule: &Rule, out: &mut Vec<String>) {
     for option in rule.all(&["-i", "-o"]) {
         if let Some(name) = option.value.filter(|n| !out.iter().any(|o| o == n)) {

@@ -18,7 +18,7 @@ use crate::model::{AddrSet, Family, LocalAddr, Net, Rule, Ruleset, Source, View}
 
 /// The surroundings of one family's rules.
 pub struct Surroundings<'a> {
-    /// Everything known.
+    /// Everything known of the host.
     pub view: &'a View,
     /// Family.
     pub family: Family,
@@ -26,26 +26,26 @@ pub struct Surroundings<'a> {
     pub rules: &'a Ruleset,
     /// Interfaces.
     pub ifaces: Interfaces,
-    /// The instant that dates are compared with.
+    /// The time that dates are compared with.
     pub at: Option<i64>,
-    /// The host's addresses; `None` when not known.
+    /// The host's addresses; `None` if not known.
     pub local: Option<AddrSet>,
-    /// For captured text: addresses that are certainly or by assumption not the host's.
+    /// For captured text: addresses that are known or assumed not to be the host's.
     pub foreign: AddrSet,
-    /// For captured text: addresses that rules, sockets or a part of the list speak of as the host's.
+    /// For captured text: addresses that rules, sockets or a partial list give to the host.
     own: AddrSet,
-    /// For captured text: those that the text lists.
+    /// For captured text: addresses that the text lists.
     listed: AddrSet,
-    /// For captured text: networks of bridges, and others that rules send out by an interface.
+    /// For captured text: bridge networks, and others that rules send out through an interface.
     bridges: Vec<(Net, String)>,
     sent: Vec<(Net, String)>,
-    /// For captured text: networks that its addresses and routes tell the way to.
+    /// For captured text: networks that its addresses and routes lead to.
     near: Vec<(Net, String)>,
-    /// Multicast, and the broadcast addresses of the host's networks: what is sent there is for the host, too.
+    /// Multicast, and the broadcast addresses of the host's networks: packets to them also reach the host.
     pub spread: AddrSet,
-    /// For captured text: destinations of NAT that only an assumption calls another host's.
+    /// For captured text: NAT destinations that are only assumed to be on another host.
     pub beyond: AddrSet,
-    /// Whether any rule asks for a date.
+    /// Whether any rule matches on dates.
     pub dated: bool,
     /// ipsets that rules change as packets pass.
     pub changed_sets: HashSet<String>,
@@ -69,7 +69,7 @@ pub enum Way {
 }
 
 impl<'a> Surroundings<'a> {
-    /// The surroundings; `None` when the family's rules are not known. `named`: interfaces that a question names.
+    /// The surroundings; `None` if the family's rules are not known. `named`: interfaces that a question names.
     pub fn new(view: &'a View, family: Family, named: &[&str]) -> Option<Self> {
         let rules = view.rules(family)?;
         let ifaces = Interfaces::new(view, Some(rules), named);
@@ -84,7 +84,7 @@ impl<'a> Surroundings<'a> {
                 foreign = foreign.or(&set);
             }
         }
-        // The bridge's own address, by custom the first behind the network's, is the host's.
+        // The bridge's own address, by custom the network's first, is the host's.
         for (net, _) in bridges.iter().filter(|(n, _)| n.mask != family.max()) {
             foreign = foreign.minus(&AddrSet::single(net.first_host()));
         }
@@ -92,7 +92,7 @@ impl<'a> Surroundings<'a> {
             (AddrSet::empty(family), AddrSet::empty(family), AddrSet::empty(family));
         if local.is_none() {
             foreign = foreign.or(&cluster_addresses(rules));
-            // What a socket is bound to is the host's, whatever else speaks of it.
+            // An address that a socket is bound to is the host's, whatever the rules suggest.
             let bound = bound(view, family).minus(&unreachable(family));
             foreign = foreign.minus(&bound);
             let spoken = Spoken::new(rules);
@@ -101,7 +101,7 @@ impl<'a> Surroundings<'a> {
             own = spoken.here.minus(&foreign).or(&bound);
             listed = bound;
         }
-        // The networks that the host's own addresses are in.
+        // The networks of the host's own addresses.
         let near = |a: &LocalAddr| Family::of(a.addr) == family && !a.addr.is_loopback() && a.prefix < family.bits();
         let mut near: Vec<(Net, String)> = view
             .addrs
@@ -117,7 +117,7 @@ impl<'a> Surroundings<'a> {
                 near.extend(all.iter().filter(|r| r.net.mask != 0).map(|r| (r.net, r.interface.clone())));
                 let mut list: Vec<(Net, InterfaceSet)> =
                     all.into_iter().map(|r| (r.net, ifaces.named(&r.interface))).collect();
-                // That there is no route at all is not concluded from a text.
+                // A captured text is no evidence that there is no route at all.
                 if view.source == Source::Capture {
                     list.push((Net::any(family), ifaces.outside()));
                 }
@@ -128,12 +128,12 @@ impl<'a> Surroundings<'a> {
                 for (net, iface) in near.iter().chain(&bridges).chain(&sent) {
                     let by = ifaces.named(iface);
                     match list.iter_mut().find(|(n, _)| n == net) {
-                        // Rules may send one network out by several.
+                        // Rules may send one network out through several interfaces.
                         Some((_, ifs)) => *ifs = &*ifs | &by,
                         None => list.push((*net, by)),
                     }
                 }
-                // The rest of the world is not behind a bridge.
+                // The default route does not lead through a bridge.
                 let bridged = |i: u16| is_bridge(ifaces.show(i)) && list.iter().any(|(_, by)| by.contains(i));
                 let rest: InterfaceSet = ifaces.outside().into_iter().filter(|i| !bridged(*i)).collect();
                 list.push((Net::any(family), if rest.is_empty() { ifaces.outside() } else { rest }));
@@ -142,7 +142,7 @@ impl<'a> Surroundings<'a> {
             None => None,
         };
         let routes = routes.map(|mut list: Vec<(Net, InterfaceSet)>| {
-            // A stable sort: of two routes to one network the first listed is the one that is used.
+            // A stable sort: of two routes to the same network the first one listed is used.
             list.sort_by_key(|(n, _)| std::cmp::Reverse(n.prefix()));
             list
         });
@@ -185,8 +185,8 @@ impl<'a> Surroundings<'a> {
         })
     }
 
-    /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` holds every
-    /// address that may be one.
+    /// The host's addresses that packets from outside can be sent to: all but loopback. `Err` has every address that
+    /// may be one.
     pub fn reachable_local(&self) -> Result<AddrSet, AddrSet> {
         match &self.local {
             Some(l) => Ok(l.minus(&loopback(self.family))),
@@ -194,19 +194,19 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// The interfaces that packets of others than containers arrive on.
+    /// The interfaces on which packets arrive from anything other than containers.
     pub fn not_containers(&self) -> InterfaceSet {
         let containers = of_containers(self.rules);
         self.ifaces.outside().into_iter().filter(|i| !containers(self.ifaces.show(*i))).collect()
     }
 
-    /// The interface that leads to the rest of the world: that of the default route, or every one that nothing names.
+    /// The interface that leads to the rest of the world: that of the default route, or the class of all unnamed ones.
     pub fn outer(&self) -> Option<u16> {
         let default = || self.routes.iter().flatten().filter(|(net, _)| net.mask == 0).find_map(|(_, ifs)| ifs.first());
         self.ifaces.others().or_else(default)
     }
 
-    /// Splits destinations by the way out.
+    /// Splits destinations by their way out.
     pub fn ways(&self, dst: &AddrSet) -> Vec<(AddrSet, Way)> {
         let Some(routes) = &self.routes else { return vec![(dst.clone(), Way::Out(self.ifaces.outside()))] };
         let mut left = dst.clone();
@@ -228,17 +228,18 @@ impl<'a> Surroundings<'a> {
         out
     }
 
-    /// Whether rules speak of all these as addresses of the host.
+    /// Whether rules give all these addresses to the host.
     pub fn is_own(&self, dst: &AddrSet) -> bool {
         dst.minus(&self.own).is_empty()
     }
 
-    /// Whether the way out of packets to an address is known to lead through a bridge of containers.
+    /// Whether packets to these addresses are known to leave through a container bridge.
     pub fn is_foreign(&self, dst: &AddrSet) -> bool {
         dst.minus(&self.foreign).is_empty()
     }
 
-    /// Whether none of these is an address of the host, known or assumed; multicast and the like are nobody's.
+    /// Whether none of these is known or assumed to be an address of the host; multicast and the like count as
+    /// nobody's.
     pub fn is_elsewhere(&self, dst: &AddrSet) -> bool {
         let dst = dst.minus(&unreachable(self.family));
         !dst.is_empty()
@@ -248,9 +249,9 @@ impl<'a> Surroundings<'a> {
             }
     }
 
-    /// The address that REDIRECT sends packets to that arrive on an interface: its first (nf_nat_redirect_ipv4,
-    /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None`
-    /// when not known.
+    /// The address that REDIRECT sends packets from an interface to: its first (nf_nat_redirect_ipv4,
+    /// nf_nat_redirect_ipv6); for packets to a link-local address newer kernels take the first of that scope. `None` if
+    /// not known.
     pub fn redirect_to(&self, iface: &str, dst: &AddrSet) -> Option<AddrSet> {
         let addrs = self.view.addrs.as_ref().filter(|_| self.local.is_some())?;
         let near = link_local(self.family);
@@ -271,7 +272,7 @@ impl<'a> Surroundings<'a> {
         )
     }
 
-    /// What was assumed because the text does not tell, one sentence each.
+    /// What was assumed because the text does not show it, one sentence each.
     pub fn assumptions(&self) -> Vec<String> {
         let mut out = Vec::new();
         let label = self.family.label();
@@ -313,7 +314,7 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// The set that `-j SET` of a rule changes.
+/// The set that the `-j SET` target of a rule changes.
 fn changed_set(rule: &Rule) -> Option<String> {
     ["--add-set", "--del-set", "--map-set"].into_iter().find_map(|o| rule.value(o)).map(Into::into)
 }

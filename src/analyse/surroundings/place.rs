@@ -1,5 +1,5 @@
-//! Where an address is that a question names: the host's own, another host's, or not known. With captured text the
-//! rules and what else was pasted tell; what is only taken for so is said.
+//! Where the address in a question is: on this host, on another host, or unknown. For captured text the rules and the
+//! other listings decide; an assumption is reported as one.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,18 +12,18 @@ use crate::model::{AddrSet, Family, Net, Ruleset};
 
 /// Where a destination is.
 pub enum Placed {
-    /// The routing decision knows.
+    /// The routing decision is known.
     Known,
-    /// It is the host's own; the sentence says by what, where it is only taken for so.
+    /// On this host; the sentence gives the reason if that is an assumption.
     Here(Option<String>),
-    /// It is another host's, by what the sentence says.
+    /// On another host; the sentence gives the reason.
     Away(String),
-    /// It may be either.
+    /// Either is possible.
     Unknown,
 }
 
-/// Networks that rules send out by an interface: `-d NET -o IFACE`, of rules that let packets pass or lead them on. One
-/// that drops them may guard against what never leaves there.
+/// Networks that rules send out through an interface: `-d NET -o IFACE`, in rules that accept packets or pass them on.
+/// A rule that drops them may guard against packets that never leave there.
 pub fn sent_out(rules: &Ruleset) -> Vec<(Net, String)> {
     let mut seen = HashSet::new();
     let mut out = Vec::new();
@@ -47,12 +47,12 @@ pub fn sent_out(rules: &Ruleset) -> Vec<(Net, String)> {
     out
 }
 
-/// The address that a network's gateway has by custom: the first.
+/// The customary gateway address of a network: its first.
 pub fn gateway(net: Net) -> Option<IpAddr> {
     (net.family.bits() - net.prefix()? >= 2).then(|| net.first_host())
 }
 
-/// Multicast.
+/// Multicast addresses.
 pub fn multicast(family: Family) -> AddrSet {
     net_set(if family == Family::V4 { "224.0.0.0/4" } else { "ff00::/8" }, family)
 }
@@ -69,7 +69,7 @@ pub fn broadcast(family: Family, nets: impl Iterator<Item = Net>) -> AddrSet {
 }
 
 impl Surroundings<'_> {
-    /// Whether it is the last address of a network, not one that means all hosts everywhere.
+    /// Whether it is the last address of a network rather than one for all hosts everywhere.
     pub fn nets_end_in(&self, a: IpAddr) -> bool {
         self.spread.contains(a) && !multicast(self.family).contains(a) && a != IpAddr::from([255; 4])
     }
@@ -105,7 +105,7 @@ impl Surroundings<'_> {
             Some((net, iface)) if is_bridge(iface) => {
                 Placed::Here(Some(format!("{a} is taken as this host's: the first address of {net} at {iface}")))
             }
-            // On a network of wires it is the host's or its router's.
+            // On a network without containers it may be the host's or its router's.
             Some(_) => Placed::Unknown,
             None => within(&self.sent, "rules").map_or(Placed::Unknown, Placed::Away),
         }
