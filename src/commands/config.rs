@@ -25,7 +25,7 @@ pub fn config() -> Config {
         note(format!("warning: {}", d.message));
     }
     for file in &config.of_others {
-        note(format!("note: these settings hold: {file}"));
+        note(format!("note: settings are read from: {file}"));
     }
     config
 }

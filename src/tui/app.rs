@@ -1,4 +1,4 @@
-//! State and update of the whole cockpit: which screen, which popups, what a key does.
+//! State and update of the whole cockpit: the current screen, the open popups, what each key does.
 
 mod available;
 mod draft;
@@ -22,19 +22,19 @@ use super::screens::{Tab, chains::Chains, history::History, plan::PlanScreen, se
 use super::shared::Shared;
 use super::wishes::{Open, Wish};
 
-/// The smallest screen that can be used.
+/// The smallest usable terminal.
 pub const SMALLEST: (u16, u16) = (60, 15);
 
-/// What the loop must do beside drawing.
+/// What the loop must do besides drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Go on.
+    /// Carry on.
     On,
     /// Leave.
     Quit,
-    /// Stop like any program on Ctrl-Z.
+    /// Suspend like any program on Ctrl-Z.
     Suspend,
-    /// Clear the screen, and draw it anew.
+    /// Clear the screen and draw it again.
     Redraw,
 }
 
@@ -42,7 +42,7 @@ pub enum Turn {
 pub struct Picture {
     /// The cells.
     pub cells: Buffer,
-    /// Where the terminal's cursor stands; `None`: it is hidden.
+    /// Position of the terminal's cursor; `None` hides it.
     pub cursor: Option<(u16, u16)>,
 }
 
@@ -50,14 +50,14 @@ pub struct Picture {
 pub struct App {
     /// What all screens see.
     pub shared: Shared,
-    /// What the loop is to send to the worker.
+    /// Requests that the loop sends to the worker.
     pub requests: Vec<Request>,
-    /// What the loop is to put on the clipboard.
+    /// Text that the loop puts on the clipboard.
     pub copy: Option<String>,
-    /// How often the loop is to draw the screen anew, from now on at each answer of the worker: others write on the
-    /// terminal when a trial changes (wall(1)), also a moment later.
+    /// How many more answers of the worker cause a full redraw: when a trial changes, others write to the terminal
+    /// (wall(1)), and not always at once.
     pub redraws: u8,
-    /// The line that was clicked last.
+    /// The row of the last click.
     clicked: Option<u16>,
     tab: Tab,
     services: Services,
@@ -65,37 +65,37 @@ pub struct App {
     plan: PlanScreen,
     history: History,
     popups: Vec<Popup>,
-    /// What the screen below is searched for while a popup has a search of its own.
+    /// The screen's search, put aside while a popup has its own.
     screen_search: Option<String>,
-    /// What came up while somebody typed, in order: it opens when nobody types any more.
+    /// Popups that came up while the operator was typing, in order; they open when the typing ends.
     later: VecDeque<Open>,
     tabs_at: Vec<(u16, u16, Tab)>,
-    /// Where the footer has its keys.
+    /// Where the keys in the footer were drawn.
     keys_at: Vec<(u16, u16, Action)>,
-    /// Where the header has some.
+    /// Where the keys in the header were drawn.
     head_at: Vec<(u16, u16, Action)>,
-    /// The first look is in.
+    /// The first look at the host is done.
     started: bool,
     told: bool,
     guide: bool,
-    /// The draft of before that is still to be asked about.
+    /// A draft from an earlier session that has yet to be offered.
     draft: Option<Draft>,
 }
 
 impl App {
-    /// An empty cockpit; `guide`: opened on the guided steps.
+    /// An empty cockpit; with `guide` it opens on the guided steps.
     pub fn new(config: Config, area: Rect, guide: bool) -> Self {
         let mut shared = Shared::new(config.theme, config.keys, area);
         shared.trial_time = config.trial;
         if !config.of_others.is_empty() {
-            shared.say(format!("these settings hold: {}", config.of_others.join(", ")));
+            shared.say(format!("settings are read from: {}", config.of_others.join(", ")));
         }
         if !config.remarks.is_empty() {
             let mut lines: Vec<String> = config.remarks.iter().take(8).map(|d| d.message.clone()).collect();
             if config.remarks.len() > lines.len() {
                 lines.push(format!("and {} more", config.remarks.len() - lines.len()));
             }
-            lines.push("All other settings hold.".into());
+            lines.push("All other settings are in effect.".into());
             shared.open(Open::Tell { title: "Not understood in your configuration".into(), lines });
         }
         Self {
@@ -122,12 +122,12 @@ impl App {
         }
     }
 
-    /// Where keys go.
+    /// The place that receives keys.
     pub fn place(&self) -> Place {
         self.popups.last().map_or(self.tab.place(), Popup::place)
     }
 
-    /// Takes what the operator did.
+    /// Handles input from the operator.
     pub fn input(&mut self, input: Input) -> Turn {
         self.shared.untouched = false;
         match input {
@@ -178,7 +178,8 @@ impl App {
         }
     }
 
-    /// Escape and a key at once are the bytes of that key with Alt. Where Alt means nothing it was the two of them.
+    /// A terminal sends Alt and a key as the same bytes as Escape followed by that key. Where the Alt key is not bound,
+    /// it is taken as the two keys.
     fn escape_and(&mut self, key: KeyEvent) -> Turn {
         match self.key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)) {
             Turn::On => self.key(KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT)),
@@ -190,7 +191,7 @@ impl App {
         self.popups.last().is_some_and(Popup::takes_text)
     }
 
-    /// A key that does something elsewhere is not passed over in silence.
+    /// Says where a key works that does nothing here.
     fn say_where(&mut self, key: KeyEvent) {
         let (places, KeyCode::Char(c)) = (self.shared.keys.places_of(key), key.code) else { return };
         if !places.is_empty() {
@@ -202,7 +203,7 @@ impl App {
         }
     }
 
-    /// Does an action, or says why not.
+    /// Performs an action, or says why it cannot.
     pub fn act(&mut self, action: Action) -> Turn {
         if let Err(why) = self.available(action) {
             self.shared.complain(format!("not now: {why}"));
@@ -277,7 +278,7 @@ impl App {
         }
     }
 
-    /// Does what screens and popups wished for.
+    /// Carries out the wishes of screens and popups.
     pub(super) fn settle(&mut self) -> Turn {
         if let Some(Popup::Nodes(n)) = self.popups.last()
             && n.ready()
@@ -293,12 +294,12 @@ impl App {
                 Wish::PlanRule(at) => self.plan.show(at),
                 Wish::ShowRule(place) => self.chains.show(&place, &mut self.shared),
                 Wish::Copy(text) => self.copy = Some(text),
-                // When all else is done: what it meets on the screen counts.
+                // Last, so that it acts on the screen as the other wishes leave it.
                 Wish::Act(action) => chosen = Some(action),
             }
         }
         if self.tab != Tab::Chains && self.shared.facts.rates.take().is_some() {
-            // Nobody looks at the counters any more: nothing reads them.
+            // The counters are no longer shown, so stop reading them.
             self.ask(Request::Rates(false));
         }
         while !self.typing()
@@ -316,7 +317,7 @@ impl App {
         }
     }
 
-    /// Hands a request on, to be sent to the worker.
+    /// Queues a request for the worker.
     fn ask(&mut self, request: Request) {
         if let Request::Change(change) = &request
             && let Some(doing) = change.doing()
@@ -328,7 +329,7 @@ impl App {
 
     fn go(&mut self, tab: Tab) {
         self.tab = tab;
-        // A draft that is taken up during the guide goes on there, where the plan is now.
+        // When a draft is restored from the guide, the guide goes on with the new plan.
         let guides = self.popups.iter().any(|p| matches!(p, Popup::Guide(_)));
         self.popups.clear();
         if guides {
@@ -336,7 +337,7 @@ impl App {
         }
     }
 
-    /// A popup with text to search in begins without the screen's search, and gives it back.
+    /// A popup with its own search starts with an empty one; the screen's search comes back when the popup closes.
     fn own_search(&mut self) {
         let searches = self.popups.iter().any(Popup::searches);
         match self.screen_search.take() {

@@ -1,4 +1,4 @@
-//! Whether the staged plan can be applied, and what was kept saved; and what is asked before that.
+//! Whether the staged plan can be applied and a kept one saved, and the questions before that.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::wishes::{Asked, Open, Wish};
 use crate::model::{Source, clock};
 use crate::plan::{Check, CheckKind, Grade, in_force_checks, shuts_out};
 
-/// The plan that is worked out, if it is the one that is staged, for the host as it was seen last.
+/// The result for the plan staged now on the host as it was seen last, if it is ready.
 pub fn current(sh: &Shared) -> Option<&Planned> {
     sh.facts
         .planned
@@ -35,7 +35,7 @@ pub fn can_apply(sh: &Shared) -> Result<(), String> {
         return Err(format!("{what}; {hint}"));
     }
     if p.nothing {
-        return Err("the plan is what is kept already: nothing would change".into());
+        return Err("this plan is already kept: nothing would change".into());
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
         Some(Source::Capture) => Err("this is captured text, not a host: there is nothing to save".into()),
         _ if sh.facts.trial_runs() => Err("a trial is pending: only what is kept is saved".into()),
         None => Err("the host is still being looked at".into()),
-        // What somebody saved of a trial has to be written anew.
+        // If somebody saved rules of a trial, the files have to be written again.
         _ if sh.facts.boot_holds_a_trial() => Ok(()),
         _ if sh.facts.seen.as_ref().is_some_and(|s| s.kept.rules.is_empty())
             && !sh.facts.past.iter().chain(&sh.facts.trial).any(TrialSeen::is_kept) =>
@@ -57,14 +57,14 @@ pub fn can_save(sh: &Shared) -> Result<(), String> {
     }
 }
 
-/// The checks of a plan, and before them what keeps the one that was kept, or is on trial, from being in force.
+/// The checks of a plan, preceded by the reasons why the plan kept or on trial is not in force.
 pub fn all_checks(sh: &Shared, p: &Planned) -> Vec<Check> {
     let kept = sh.facts.seen.as_ref().map(|s| &s.kept);
     let in_force = kept.map(|kept| in_force_checks(&sh.facts.enforced, &sh.staged.plan, kept, sh.facts.trial_runs()));
     in_force.into_iter().flatten().chain(p.checks.iter().cloned()).collect()
 }
 
-/// The way on where a plan locks its operator out; the Plan screen stands at the rule that does.
+/// Advice when a plan locks its operator out; the Plan screen then selects the rule that does.
 pub fn allow_first(sh: &mut Shared) -> String {
     let rule = sh.facts.seen.as_ref().and_then(|s| shuts_out(&s.view, &sh.staged.plan));
     if let Some(at) = rule {
@@ -100,12 +100,12 @@ pub fn apply(sh: &mut Shared) {
     }
     lines.extend(cut.map(|k| format!("{} {k}", sh.theme.glyph(Glyph::No))));
     if takes_away {
-        lines.push("Rules of the plan that is loaded now go away.".into());
+        lines.push("Rules of the plan loaded now will be removed.".into());
     }
     if sh.facts.source() == Some(Source::Demo) {
         lines.push("This is the demo: nothing real is touched.".into());
     }
     let yes =
-        if lockout { "To apply although it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
+        if lockout { "To apply even though it locks you out".to_owned() } else { format!("Apply on trial for {time}") };
     sh.open(Open::Ask { title: "Apply on trial".into(), lines, yes, then });
 }

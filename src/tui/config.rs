@@ -1,5 +1,5 @@
-//! `config.toml`: the operator's own keys and looks. What is not understood is said with its line; the rest holds. That
-//! of the machine is read first, the operator's own holds over it.
+//! `config.toml`: the operator's own keys and appearance. What is not understood is reported with its line; everything
+//! else applies. The machine's file is read first; the operator's own overrides it.
 //!
 //! ```toml
 //! theme = "light"          # auto, dark, light, 16, none
@@ -22,29 +22,29 @@ use super::keymap::{self, Keymap};
 use super::theme::Theme;
 use crate::model::{Diagnostic, trial_time};
 
-/// What the operator likes.
+/// The operator's preferences.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Colours and glyphs.
     pub theme: Theme,
     /// Keys.
     pub keys: Keymap,
-    /// Clicks and the wheel are ours; else the terminal keeps them for its own selection.
+    /// Whether to handle clicks and the wheel; otherwise the terminal keeps them for its own selection.
     pub mouse: bool,
     /// How long a trial lasts.
     pub trial: Duration,
-    /// The file that says how long; `None`: none does.
+    /// The file that sets the time; `None` if none does.
     pub trial_from: Option<String>,
     /// What was not understood.
     pub remarks: Vec<Diagnostic>,
-    /// Files that are neither the operator's own nor the machine's, each with whose it is.
+    /// Files that belong neither to the operator nor to the machine, each with its owner.
     pub of_others: Vec<String>,
-    /// Looks by the environment, and by the files on top of it.
+    /// Appearance from the environment, before any file.
     usual: Theme,
     looks: Looks,
 }
 
-/// What files say about looks; the last word holds.
+/// What the files say about appearance; the last one wins.
 #[derive(Clone, Debug, Default)]
 struct Looks {
     theme: Option<String>,
@@ -58,13 +58,13 @@ struct Keys {
     keys: BTreeMap<Spanned<String>, Spanned<Value>>,
 }
 
-/// The line of a place in a text.
+/// The line number of an offset in a text.
 fn line(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 impl Config {
-    /// What holds without a file, and the base for one.
+    /// The settings without any file, and the base for one.
     pub fn usual(theme: Theme) -> Self {
         Self {
             theme,
@@ -87,7 +87,7 @@ impl Config {
         c
     }
 
-    /// Takes what a file says; it holds over what was taken before.
+    /// Applies a file; it overrides those applied before.
     pub fn take(&mut self, file: &str, text: &str) {
         let known = self.remarks.len();
         self.take_all(file, text);
@@ -119,9 +119,11 @@ impl Config {
             let at = line(text, name.span().start);
             match (keymap::action_named(name.get_ref()), value.get_ref().as_str()) {
                 (None, _) => {
-                    let near = keymap::near(name.get_ref())
-                        .map_or_else(|| "the manual page lists them".to_owned(), |n| format!("did you mean {n}?"));
-                    c.remark(at, format!("{} is no action; {near}", name.get_ref()));
+                    let near = keymap::near(name.get_ref()).map_or_else(
+                        || "the manual page lists the actions".to_owned(),
+                        |n| format!("did you mean {n}?"),
+                    );
+                    c.remark(at, format!("{} is not an action; {near}", name.get_ref()));
                 }
                 (_, None) => c.remark(
                     at,
@@ -139,7 +141,7 @@ impl Config {
         self.remarks.push(Diagnostic::at(line, what));
     }
 
-    /// Works out the looks anew: a later file may take back what an earlier one said.
+    /// Works out the appearance from scratch: a later file may undo what an earlier one set.
     fn look(&mut self) {
         self.theme = self.usual;
         if let Some(name) = &self.looks.theme {
@@ -170,7 +172,7 @@ impl Config {
             }
             _ => self.remark(
                 at,
-                format!("{name} is not known here: theme, ascii, screen-reader, mouse, trial and [keys] are"),
+                format!("{name} is not a setting: use theme, ascii, screen-reader, mouse, trial or [keys]"),
             ),
         }
     }
@@ -199,7 +201,7 @@ mod tests {
         assert!(c.theme.depth == Depth::Mono && c.theme.reader && !c.theme.unicode && !c.mouse);
         assert_eq!(does(&c, Place::Services, 'o'), Some(Action::Protect));
         assert_eq!(does(&c, Place::Services, 'p'), None);
-        // Arrows stay what they are.
+        // Arrow keys are fixed.
         assert_eq!(
             c.keys.lookup(Place::Services, KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)).map(|b| b.action),
             Some(Action::Up)
@@ -228,7 +230,7 @@ mod tests {
             (does(&c, Place::Services, 'P'), does(&c, Place::Services, 'o')),
             (Some(Action::Protect), Some(Action::Find))
         );
-        // What it says nothing about stays.
+        // Settings that it does not mention are unchanged.
         assert_eq!(c.trial.as_secs(), 300);
         let said: Vec<&str> = c.remarks.iter().map(|d| d.message.split(": ").next().unwrap()).collect();
         assert_eq!(said, ["/etc/portcullis/config.toml, line 6", "config.toml, line 8"]);
@@ -247,16 +249,16 @@ mod tests {
             assert!(said.iter().any(|(l, m)| *l == line && m.contains(part)), "{line} {part}: {said:#?}");
         };
         has(1, "theme = \"pink\"");
-        has(2, "asci is not known");
+        has(2, "asci is not a setting");
         has(3, "true or false");
         has(6, "did you mean protect?");
         has(7, "p was the key of protect");
-        has(8, "hyper-x is no key");
+        has(8, "hyper-x is not a key");
         has(9, "must be text");
-        has(10, "enter stays");
+        has(10, "enter cannot be changed");
         assert_eq!(does(&c, Place::Services, 'p'), Some(Action::DropAll));
         assert_eq!(read("x = [").remarks[0].line, 1);
         let twice = read("[keys]\nprotect = \"o\"\ntrace = \"o\"\n");
-        assert!(twice.remarks[0].message.contains("line 3: o is the key of protect already"), "{:?}", twice.remarks);
+        assert!(twice.remarks[0].message.contains("line 3: o is already the key of protect"), "{:?}", twice.remarks);
     }
 }

@@ -1,4 +1,4 @@
-//! What was found out about the host: looks, judgements, trials, and what is under way.
+//! What is known of the host: looks, verdicts, trials, and what is in progress.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,28 +10,28 @@ use crate::model::trial::{By, State};
 use crate::model::{Diagnostic, Family, Operator, Plan, Source, TrialPhase, View};
 use crate::plan::{Check, Enforced, FamilyChange, InForce};
 
-/// One look at the host and what it means.
+/// One look at the host, and what follows from it.
 #[derive(Debug)]
 pub struct Seen {
     /// The host.
     pub view: Arc<View>,
     /// Who can reach what.
     pub report: Arc<Report>,
-    /// Who gets in is still being worked out: the report names what can be reached, and no more.
+    /// Who gets in is still being worked out; the report only lists what can be reached.
     pub judging: bool,
     /// Chains of both families, for the tree.
     pub chains: [Vec<ChainRow>; 2],
-    /// Rules that can never match: what shadows them.
+    /// Rules that can never match, and what shadows them.
     pub shadowed: HashMap<RulePlace, usize>,
     /// The plan that is kept on the host and loaded.
     pub kept: Plan,
-    /// The trial that it was.
+    /// The trial that it came from.
     pub kept_by: Option<String>,
-    /// The source shows counters, per family.
+    /// Whether the source shows counters, per family.
     pub counted: [bool; 2],
 }
 
-/// Counters of all rules now, and what each gains a second.
+/// The current counters of all rules, and what each gains per second.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     /// By family, table and chain, in the order of the rules.
@@ -43,7 +43,7 @@ pub struct Rates {
 pub struct Rate {
     /// Packets so far.
     pub packets: u64,
-    /// Packets a second since the reading before.
+    /// Packets per second since the previous reading.
     pub per_second: f64,
 }
 
@@ -63,14 +63,14 @@ pub struct ChainRow {
     pub rules: usize,
 }
 
-/// A staged plan worked out for the host that was seen.
+/// A staged plan, worked out for the host as it was seen.
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
     /// The host that it was worked out for.
     pub view: Arc<View>,
-    /// What went wrong, and what to do; nothing else is filled then.
+    /// What went wrong, and what to do; nothing else is filled in then.
     pub error: Option<(String, String)>,
     /// Exposure after the plan, of every endpoint.
     pub after: Option<Arc<Report>>,
@@ -84,11 +84,11 @@ pub struct Planned {
     pub diff: String,
     /// The shell script for export.
     pub shell: String,
-    /// The plan takes kept rules away.
+    /// The plan removes kept rules.
     pub takes_away: bool,
     /// Nothing would change.
     pub nothing: bool,
-    /// The operator's own way in would be cut.
+    /// The operator's own access would be cut.
     pub lockout: bool,
     /// The change itself.
     pub families: Vec<FamilyChange>,
@@ -99,17 +99,17 @@ pub struct Planned {
 pub struct TrialSeen {
     /// Its name.
     pub id: String,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// It has to be ended still.
+    /// It still has to be ended.
     pub pending: bool,
-    /// What it comes to, as long as it is pending.
+    /// Its phase while it is pending.
     pub phase: Option<TrialPhase>,
-    /// The guard lives.
+    /// Whether the guard is alive.
     pub guarded: bool,
-    /// It was not begun at a console: keeping it asks for a new login first.
+    /// It was not begun at a console, so keeping it asks for a new login first.
     pub needs_proof: bool,
-    /// The login (user, peer) that shows that the way in is open.
+    /// The login (user, peer) that proves access.
     pub proof: Option<(String, IpAddr)>,
     /// Who began it.
     pub operator: Operator,
@@ -123,7 +123,7 @@ pub struct TrialSeen {
     pub why: Option<String>,
     /// Who ended it.
     pub by: Option<By>,
-    /// The plan; the error is that of the reader.
+    /// The plan, or the error of its reader.
     pub plan: Result<Plan, Diagnostic>,
     /// What to know about it.
     pub remarks: Vec<String>,
@@ -132,44 +132,44 @@ pub struct TrialSeen {
 }
 
 impl TrialSeen {
-    /// Whether somebody kept it.
+    /// Whether it was kept.
     pub fn is_kept(&self) -> bool {
         self.state == State::Kept
     }
 
-    /// The login that shows that the way in is open for whoever began it; where he comes from nowhere, any does.
+    /// The login that proves access for its operator; if the operator's address is unknown, any login does.
     pub fn proven(&self) -> Option<&(String, IpAddr)> {
         self.proof.as_ref().filter(|(_, peer)| self.operator.peer().is_none_or(|own| own == *peer))
     }
 
-    /// What a pending trial comes to, half a sentence.
+    /// The outlook of a pending trial, as a phrase.
     pub fn stands(&self) -> Option<String> {
         self.phase.map(|p| if p.left().is_some() { p.says() } else { format!("{}: {}", self.state, p.says()) })
     }
 }
 
-/// All that the worker has said so far.
+/// Everything that the worker has reported.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// The last look; none yet at the start.
+    /// The last look; `None` at the start.
     pub seen: Option<Arc<Seen>>,
     /// The staged plan worked out; may lag behind.
     pub planned: Option<Arc<Planned>>,
     /// The pending trial, or the last one.
     pub trial: Option<TrialSeen>,
-    /// Trials of the past, newest first.
+    /// Past trials, newest first.
     pub past: Vec<TrialSeen>,
     /// Whether what ought to be in force is, and what boot would load instead, as of the last look.
     pub enforced: Enforced,
-    /// Counters that are read again and again; `None`: they are not.
+    /// Counters that are being read repeatedly; `None` if they are not.
     pub rates: Option<Arc<Rates>>,
-    /// The way that is lit on the Chains screen.
+    /// The path highlighted on the Chains screen.
     pub lit: Option<Arc<Trace>>,
-    /// What is being looked at.
+    /// The look in progress.
     pub busy: Option<String>,
-    /// A change of the firewall or of files is under way: how far it is. Another has to wait.
+    /// Progress of a change to the firewall or to files; another has to wait.
     pub changing: Option<String>,
-    /// What is left to be done so that boot loads what was saved here.
+    /// What is left to do so that boot loads what was saved here.
     pub boot_to_do: Option<String>,
 }
 
@@ -179,22 +179,22 @@ impl Facts {
         self.trial.as_ref().is_some_and(|t| t.pending)
     }
 
-    /// The plan that ought to be in force and is not, or not wholly; of another one nothing is known any more.
+    /// The plan that ought to be in force but is not, or only partly; nothing more is known of any other plan.
     pub fn void(&self) -> Option<&InForce> {
         self.enforced.in_force.as_ref().filter(|p| !p.force.holds() && p.on_trial == self.trial_runs())
     }
 
-    /// The same, if it is of a trial that was kept.
+    /// The same, if the plan is that of a trial that was kept.
     pub fn void_since_kept(&self, id: &str) -> Option<&InForce> {
         self.void().filter(|p| !p.on_trial && p.trial == id)
     }
 
-    /// Somebody saved a trial to the files that boot loads: they have to be written anew.
+    /// Whether somebody saved the rules of a trial to the files that boot loads: they have to be written again.
     pub fn boot_holds_a_trial(&self) -> bool {
         self.enforced.boot_files.iter().any(|f| f.holds.is_bad())
     }
 
-    /// What the pending trial comes to.
+    /// The phase of the pending trial.
     pub fn phase(&self) -> Option<TrialPhase> {
         self.trial.as_ref()?.phase
     }
@@ -202,7 +202,7 @@ impl Facts {
     /// Why a trial cannot be kept, reverted or extended now.
     pub fn may_end(&self, action: Action) -> Result<(), String> {
         match self.phase() {
-            None => Err("no trial runs any more".into()),
+            None => Err("no trial is running any more".into()),
             Some(p) if action == Action::Keep && !p.keeps() || action == Action::Extend && !p.extends() => {
                 Err(p.says())
             }

@@ -7,15 +7,15 @@ use crate::model::Goal;
 pub enum Step {
     /// What others can reach.
     Open,
-    /// Which of it is to be protected.
+    /// What to protect.
     Which,
     /// Who may still use it.
     Who,
-    /// What that changes.
+    /// What the plan changes.
     Change,
     /// The trial.
     Trial,
-    /// For the next boot.
+    /// Saving for the next boot.
     Save,
     /// All is done.
     Done,
@@ -24,13 +24,13 @@ pub enum Step {
 /// All of them.
 pub const STEPS: [Step; 7] = [Step::Open, Step::Which, Step::Who, Step::Change, Step::Trial, Step::Save, Step::Done];
 
-/// Where the guide was left, and what was ticked there.
+/// Where the guide was left, and what was ticked.
 #[derive(Clone, Debug)]
 pub struct Left {
     /// The step.
     pub step: Step,
     /// What may be protected, and whether it was ticked.
     pub ticks: Vec<(Goal, bool)>,
-    /// The trial that was the last one then: after another one nothing is done yet.
+    /// The latest trial at that time: after a newer one, nothing is done yet.
     pub trial: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Bytes from the terminal to keys, pastes and mouse events.
+//! Decodes bytes from the terminal into keys, pastes and mouse events.
 //!
-//! Terminals answer questions (also those of programs before us) through the same line as keys arrive, and a
-//! slow link cuts sequences anywhere. So the decoder keeps what is incomplete, and drops what it does not know
-//! as a whole (ECMA-48 section 5.4: a control sequence ends with a byte from 0x40 to 0x7e).
+//! Answers of the terminal (also to questions of earlier programs) arrive in the same stream as keys, and a slow link
+//! cuts sequences anywhere. So the decoder keeps what is incomplete and drops unknown sequences as a whole (ECMA-48
+//! section 5.4: a control sequence ends with a byte from 0x40 to 0x7e).
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -26,7 +26,7 @@ pub enum Input {
     Gone,
 }
 
-/// A lone escape byte is the Escape key when nothing follows for this long, in milliseconds.
+/// A lone escape byte is the Escape key if nothing follows within this many milliseconds.
 const ESCAPE_WAIT_MS: i64 = 60;
 
 /// Pastes longer than this are cut.
@@ -59,25 +59,25 @@ pub fn pump<E: From<Input>>(mut tty: impl Read + AsFd, to: &Sender<E>) {
     }
 }
 
-/// Turns bytes into events, however they are cut into pieces.
+/// Turns bytes into events, however the bytes are split.
 #[derive(Default)]
 pub struct Decoder {
     held: Vec<u8>,
     paste: Option<Vec<u8>>,
-    /// The last event was an Escape key from a lone byte: a control sequence may have been cut there.
+    /// The last event was an Escape key from a lone byte: a control sequence may have been split there.
     after_escape: bool,
 }
 
-/// What the front of the held bytes is.
+/// How the pending bytes start.
 enum Front {
-    /// Not complete yet.
+    /// An incomplete sequence.
     More,
-    /// So many bytes, and what they mean.
+    /// The length of a sequence, and its meaning.
     Done(usize, Option<Input>),
 }
 
 impl Decoder {
-    /// Takes bytes; gives what is complete.
+    /// Takes bytes and returns the events that are complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Input> {
         if std::mem::take(&mut self.after_escape)
             && bytes.len() > 1
@@ -111,12 +111,12 @@ impl Decoder {
         }
     }
 
-    /// Whether a lone escape byte is held: the caller waits a moment, then calls [`Decoder::rest`].
+    /// Whether a lone escape byte is pending: the caller waits a moment, then calls [`Decoder::rest`].
     pub fn waits_for_escape(&self) -> bool {
         self.paste.is_none() && self.held == [0x1b]
     }
 
-    /// Nothing followed the escape byte: it was the key.
+    /// Nothing followed the escape byte, so it was the key.
     pub fn rest(&mut self) -> Vec<Input> {
         if !self.waits_for_escape() {
             return Vec::new();
@@ -209,7 +209,7 @@ fn control_sequence(b: &[u8]) -> Front {
         return b.get(3).map_or(Front::More, |&c| Front::Done(4, function(c)));
     }
     let Some(end) = b[2..].iter().position(|c| (0x40..=0x7e).contains(c)).map(|n| n + 2) else {
-        // Nothing that terminals send is this long; something else sits on the line.
+        // No terminal sends a sequence this long, so this is something else.
         return if b.len() > 512 { Front::Done(b.len(), None) } else { Front::More };
     };
     let body = &b[2..end];
@@ -225,7 +225,7 @@ fn control_sequence(b: &[u8]) -> Front {
         _ if body.first().is_some_and(|c| (0x3c..=0x3f).contains(c)) => None,
         b'~' => numbered(first).map(|k| key(k, modifiers(&params))),
         b'Z' => Some(key(KeyCode::BackTab, KeyModifiers::SHIFT)),
-        // `R` with two numbers is a cursor report.
+        // `R` with two numbers is a cursor position report.
         b'R' => None,
         c if body.is_empty() || (params.len() == 2 && first == 1) => letter(c).map(|k| key(k, modifiers(&params))),
         _ => None,
@@ -265,7 +265,7 @@ fn numbered(n: u16) -> Option<KeyCode> {
         4 | 8 => KeyCode::End,
         5 => KeyCode::PageUp,
         6 => KeyCode::PageDown,
-        // xterm leaves 16 and 22 out, as the VT220's keyboard had gaps there.
+        // xterm leaves out 16 and 22, where the VT220's keyboard had gaps.
         11..=15 => KeyCode::F(n as u8 - 10),
         17..=21 => KeyCode::F(n as u8 - 11),
         23 | 24 => KeyCode::F(n as u8 - 12),

@@ -1,4 +1,4 @@
-//! The one table of keys: dispatch, footer, help, palette and man page all read it.
+//! The one table of keys, read by dispatch, footer, help, palette and the man page.
 
 mod table;
 
@@ -93,14 +93,14 @@ pub enum Action {
     Suspend,
 }
 
-/// One row: an action, its keys, where it is, the word in the footer (empty: not there), a sentence.
+/// One row: an action, its keys, its places, its word in the footer and a sentence for the help.
 #[derive(Clone, Debug)]
 pub struct Binding {
     /// What it does.
     pub action: Action,
-    /// Keys, separated by blanks; empty when the operator gave them to another action.
+    /// Keys, separated by spaces; empty when the operator gave them to another action.
     pub keys: Cow<'static, str>,
-    /// Where.
+    /// The places where it works.
     pub places: &'static [Place],
     /// Word in the footer; empty when it is only in the help.
     pub short: &'static str,
@@ -108,7 +108,7 @@ pub struct Binding {
     pub help: &'static str,
 }
 
-/// The word for a place in help.
+/// The name of a place in the help.
 pub fn place_name(place: Place) -> &'static str {
     match place {
         Place::Services => "Services",
@@ -125,7 +125,7 @@ pub fn place_name(place: Place) -> &'static str {
         Place::Trial => "Trial",
         Place::Save => "Save",
         Place::Guide => "Guided hardening",
-        Place::Flow => "The way of a packet",
+        Place::Flow => "The path of a packet",
         Place::Text => "Text",
     }
 }
@@ -140,16 +140,16 @@ impl Default for Keymap {
     }
 }
 
-/// Keys that nobody can take away or give another meaning: with them every place can be left.
+/// Keys that cannot be rebound, so that every place can be left.
 const FIXED: &[&str] = &["enter", "esc", "up", "down", "left", "right", "ctrl-c", "ctrl-z"];
 
 impl Keymap {
-    /// The row for a key at a place.
+    /// The row for a key in a place.
     pub fn lookup(&self, place: Place, key: KeyEvent) -> Option<&Binding> {
         self.0.iter().find(|b| b.places.contains(&place) && b.keys.split(' ').any(|k| matches(k, key)))
     }
 
-    /// The places where a key does something, by their names.
+    /// The names of the places where a key does something.
     pub fn places_of(&self, key: KeyEvent) -> Vec<&'static str> {
         let does = |p: &Place| self.lookup(*p, key).is_some();
         EVERYWHERE.iter().filter(|p| does(p)).map(|p| place_name(*p)).collect()
@@ -160,7 +160,7 @@ impl Keymap {
         self.0.iter().filter(move |b| b.places.contains(&place))
     }
 
-    /// Gives actions other keys: `(line of the file, action, keys)`. Says what could not be done, by line.
+    /// Gives actions other keys: `(line of the file, action, keys)`. Returns what could not be done, by line.
     pub fn rebind(&mut self, given: &[(usize, Action, String)]) -> Vec<(usize, String)> {
         let mut said = Vec::new();
         let mut taken: Vec<(&str, Action)> = Vec::new();
@@ -175,14 +175,14 @@ impl Keymap {
                 if code(key).is_none() {
                     said.push((
                         *line,
-                        format!("{key} is no key; write a character, or e.g. ctrl-x, alt-x, f1, tab, space, pgdn"),
+                        format!("{key} is not a key; write a character, or e.g. ctrl-x, alt-x, f1, tab, space, pgdn"),
                     ));
                 } else if FIXED.contains(&key) {
-                    said.push((*line, format!("{key} stays what it is, so that every place can be left")));
+                    said.push((*line, format!("{key} cannot be changed, so that every place can be left")));
                 } else if let Some((_, other)) =
                     taken.iter().find(|(k, other)| *k == key && other != action && shares(*other))
                 {
-                    said.push((*line, format!("{key} is the key of {} already", other.name())));
+                    said.push((*line, format!("{key} is already the key of {}", other.name())));
                 } else {
                     taken.push((key, *action));
                     good.push(key);
@@ -197,7 +197,7 @@ impl Keymap {
                 b.keys = Cow::Owned(all.join(" "));
             }
         }
-        // A key that was given away is no longer that of another action at the same place.
+        // A key given to one action is removed from the others in the same place.
         for (line, action, _) in given {
             let mine: Vec<&str> = taken.iter().filter(|(_, a)| a == action).map(|(k, _)| *k).collect();
             let places: Vec<Place> =
@@ -243,12 +243,12 @@ impl Action {
     }
 }
 
-/// The action of a name.
+/// The action with this name.
 pub fn action_named(name: &str) -> Option<Action> {
     KEYMAP.iter().map(|b| b.action).find(|a| a.name() == name)
 }
 
-/// The action whose name is nearly this.
+/// The action with the most similar name.
 pub fn near(name: &str) -> Option<String> {
     let apart = |a: &str| -> usize {
         let same = |x: &str, y: &str| x.chars().filter(|c| y.contains(*c)).count();
@@ -257,7 +257,7 @@ pub fn near(name: &str) -> Option<String> {
     KEYMAP.iter().map(|b| b.action.name()).min_by_key(|n| apart(n)).filter(|n| apart(n) <= 2)
 }
 
-/// The first key of a row as the screen shows it.
+/// The first key of a row, as shown on the screen.
 pub fn shown(binding: &Binding, unicode: bool) -> String {
     let first = binding.keys.split(' ').next().unwrap_or_default();
     match first {
@@ -266,7 +266,7 @@ pub fn shown(binding: &Binding, unicode: bool) -> String {
     }
 }
 
-/// Code and modifiers of a key by its name.
+/// Code and modifiers of a key, by its name.
 fn code(name: &str) -> Option<(KeyCode, KeyModifiers)> {
     let (mut mods, mut rest) = (KeyModifiers::NONE, name);
     for (prefix, m) in [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)]
@@ -309,7 +309,7 @@ fn code(name: &str) -> Option<(KeyCode, KeyModifiers)> {
 }
 
 fn matches(name: &str, key: KeyEvent) -> bool {
-    // Shift is part of a character already.
+    // Shift is already part of a character.
     let pressed =
         if matches!(key.code, KeyCode::Char(_)) { key.modifiers - KeyModifiers::SHIFT } else { key.modifiers };
     code(name) == Some((key.code, pressed))

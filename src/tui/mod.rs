@@ -1,10 +1,10 @@
 //! The cockpit. Reading order: [`app`] (state and update), [`keymap`] (the one table of keys), [`shared`] (what all
-//! screens see: [`facts`], what is [`staged`], and the queue of [`wishes`]), `screens`, `popups`, [`protocol`] (the
-//! words between screen and worker), [`worker`] (threads, channels; the only room that touches the host), [`terminal`]
-//! and [`input`] (bytes).
+//! screens see: [`facts`], what is [`staged`], and the queue of [`wishes`]), `screens`, `popups`, [`protocol`]
+//! (messages between screen and worker), [`worker`] (threads and channels; the only part that touches the host),
+//! [`terminal`] and [`input`] (bytes).
 //!
-//! One loop, blocked on one channel: keys, answers of the worker and signals are events. All events that are
-//! there are taken before one picture is drawn, so that held keys never queue up.
+//! One loop blocks on one channel: keys, answers of the worker and signals are events. All pending events are handled
+//! before the screen is drawn, so that held keys never queue up.
 
 pub mod app;
 mod applying;
@@ -46,16 +46,16 @@ use terminal::Terminal;
 pub use worker::Subject;
 use worker::Worker;
 
-/// Who leaves waits at most so long for a change that is under way, and for a draft that is written.
+/// The longest wait on exit for a change in progress and for the draft to be written.
 const CHANGE_WAIT: Duration = Duration::from_secs(20);
 const WRITE_WAIT: Duration = Duration::from_secs(2);
-/// What takes no longer than this is not said.
+/// Waits up to this long are not announced.
 const UNSEEN: Duration = Duration::from_millis(100);
 
-/// What there is to say when the cockpit was left.
+/// What to report after the cockpit was left.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// What is not as one would think.
+    /// What may not be as expected.
     pub notes: Vec<String>,
 }
 
@@ -102,11 +102,11 @@ pub fn run(subject: Subject, guide: bool, config: Config) -> io::Result<Left> {
     done.map(|()| left)
 }
 
-/// Hands over what was asked for last and waits until it is done: the guard takes back a keep that dies half-way, and a
-/// draft would be lost. However the cockpit is left, also by a terminal that is gone.
+/// Sends the last requests and waits until they are done, however the cockpit was left, even when the terminal is gone:
+/// the guard reverts a keep that was cut off, and a draft would be lost.
 fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool) -> Left {
     for r in std::mem::take(&mut app.requests) {
-        // A worker that is gone has said so.
+        // The answers already report a worker that is gone.
         let _ = worker.send(r);
     }
     let mut left = Left::default();
@@ -120,11 +120,12 @@ fn leave(app: &mut App, terminal: &mut Terminal, worker: Worker, lives_on: bool)
         };
         app.shared.say(format!("leaving as soon as this is done: {what}"));
         let picture = app.draw();
-        // Nobody may be there to see it.
+        // The terminal may be gone.
         let _ = terminal.show(picture);
     }
     if !ending.changed(CHANGE_WAIT) {
-        left.notes.push("a change was still under way and was cut off: `portcullis status` says what holds now".into());
+        left.notes
+            .push("a change was still under way and was cut off: `portcullis status` shows the current state".into());
     } else if lives_on
         && (app.shared.facts.trial_runs() || app.shared.facts.changing.is_some())
         && let Some(t) = ending.trial().filter(|t| t.pending)
@@ -182,7 +183,7 @@ fn turn(app: &mut App, terminal: &mut Terminal, events: &Receiver<Event>, worker
     }
 }
 
-/// Gives the terminal back, stops, and takes it again when the shell lets us go on.
+/// Gives the terminal back, suspends, and takes it again when the shell resumes us.
 fn suspend(terminal: &mut Terminal) -> io::Result<()> {
     terminal.release();
     signal_hook::low_level::emulate_default_handler(SIGTSTP)?;

@@ -1,4 +1,4 @@
-//! What to know about the host beside each service: what stands out, what could not be read, what was assumed.
+//! What to know about the host apart from each service: what stands out, what could not be read, what was assumed.
 
 use super::facts::Seen;
 use super::widgets::wrap;
@@ -6,9 +6,9 @@ use crate::analyse::FindingCode;
 use crate::model::Source;
 use crate::plan::Enforced;
 
-/// What has to be said before anybody believes the list: rules or tools that are not known here, the worst first.
+/// What must be known before the list can be trusted: rules or tools that this program does not know, the worst first.
 pub fn gaps(seen: &Seen) -> Vec<&str> {
-    // On a host every diagnostic is a tool that is missing, fails or is not permitted; in captured text most are
+    // On a live host every diagnostic is a tool that is missing, fails or is not permitted; in captured text most are
     // words around the listings.
     let tools = seen.view.diagnostics.iter().filter(|_| seen.view.source == Source::Live).map(|d| d.message.as_str());
     let rules = seen
@@ -20,12 +20,12 @@ pub fn gaps(seen: &Seen) -> Vec<&str> {
     tools.chain(rules).collect()
 }
 
-/// How many notes there are, without what was assumed.
+/// The number of notes, not counting assumptions.
 pub fn count(seen: &Seen, enforced: &Enforced) -> usize {
     enforced.findings().len() + seen.report.warnings.len() + seen.view.diagnostics.len()
 }
 
-/// All of them as text of a width.
+/// All of them as text, wrapped at a width.
 pub fn text(seen: &Seen, enforced: &Enforced, cells: usize) -> String {
     let mut out = String::new();
     let mut part = |title: &str, items: Vec<String>| {
@@ -42,7 +42,7 @@ pub fn text(seen: &Seen, enforced: &Enforced, cells: usize) -> String {
     let first = enforced.findings();
     let mut warnings: Vec<_> = first.iter().chain(&seen.report.warnings).collect();
     warnings.sort_by_key(|w| w.endpoint.is_some());
-    // What is said of many services in the same words is said once.
+    // A note that applies to many services is shown once.
     let mut once: Vec<(String, Vec<&str>)> = Vec::new();
     for w in warnings {
         match once.iter_mut().find(|(m, e)| *m == w.message && !e.is_empty()) {

@@ -1,4 +1,4 @@
-//! A staged plan worked out for the host that was seen: change, exposure after, checks. Pure.
+//! Works out a staged plan for the host as it was seen: the change, exposure after it, checks. Pure.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::analyse::{self, Access, Analysis, Report, WayIn, owner, ways_in};
 use crate::model::{Family, Plan, Source, View};
 use crate::plan::{self, Change, Check};
 
-/// What a view means, for the screens.
+/// A view with everything derived from it, for the screens.
 pub fn seen(view: Arc<View>, kept: Plan) -> Seen {
     let report = Arc::new(Analysis::new(&view).report());
     shown(view, kept, report, false)
 }
 
-/// The same before anything is judged: what a large host shows first.
+/// The same before anything is judged: shown first for a large host.
 pub fn outlined(view: Arc<View>, kept: Plan) -> Seen {
     let report = Arc::new(Analysis::new(&view).outline());
     shown(view, kept, report, true)
@@ -35,8 +35,8 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
                         })
                     })
                     .collect();
-                // filter first: that is where one looks; built-in chains, then by owner, each in the order of the
-                // source.
+                // filter comes first, because people look there first; then built-in chains, then by owner, each in the
+                // order of the source.
                 let order =
                     |t: &str| ["filter", "nat", "mangle", "raw", "security"].iter().position(|n| *n == t).unwrap_or(9);
                 let built_in = |r: &ChainRow| crate::model::Table::builtin_chains(&r.table).contains(&r.chain.as_str());
@@ -50,7 +50,8 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
         .iter()
         .filter_map(|s| Some(((s.at.family, s.at.table.clone(), s.at.chain.clone(), s.at.rule?), s.by.first()?.rule?)))
         .collect();
-    // A host is read with its counters; captured text shows them for policies, but for rules only if it was taken so.
+    // A live host is read with counters. Captured text always shows them for policies, but for rules only if taken with
+    // -c.
     let counted = Family::BOTH.map(|f| {
         view.rules(f).is_some_and(|set| {
             view.source != Source::Capture
@@ -60,7 +61,7 @@ fn shown(view: Arc<View>, kept: Plan, report: Arc<Report>, judging: bool) -> See
     Seen { view, report, judging, chains, shadowed, kept, kept_by: None, counted }
 }
 
-/// Works a plan out; `checks`: what is said of it. One that changes nothing needs no second judgement.
+/// Works out a plan; `checks` supplies the checks. A plan that changes nothing is not judged again.
 pub fn work(seen: &Seen, plan: &Plan, checks: impl FnOnce(&Change, &[WayIn]) -> Vec<Check>) -> Planned {
     let view: &View = &seen.view;
     let empty = Planned {

@@ -1,4 +1,4 @@
-//! The words between the screen and the worker.
+//! The messages between the screen and the worker.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub enum Request {
     Trace(Packet),
     Resolve(String),
     Change(Change),
-    /// Counters are read every two seconds, or no longer.
+    /// Start or stop reading the counters every two seconds.
     Rates(bool),
-    /// What was loaded before a trial, beside what is loaded now.
+    /// Compare what was loaded before a trial with what is loaded now.
     Snapshot(String),
     Export {
         path: String,
@@ -30,7 +30,7 @@ pub enum Request {
     Stop,
 }
 
-/// What is asked of the thread that changes the host.
+/// Requests to the thread that changes the host.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each is one word of the screens")]
 pub enum Change {
@@ -43,7 +43,7 @@ pub enum Change {
     },
     Revert,
     Extend,
-    /// Without a mode, that which is usual on the host.
+    /// Without a mode, the usual one on this host.
     SavePreview {
         mode: Option<SaveMode>,
     },
@@ -53,7 +53,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// What is said while it is under way; `None`: nothing has to wait for it.
+    /// The text shown while it is in progress; `None` if nothing has to wait for it.
     pub fn doing(&self) -> Option<&'static str> {
         match self {
             Self::Apply { .. } => Some("applying"),
@@ -76,9 +76,9 @@ pub enum Reply {
         name: String,
         addrs: Result<Vec<IpAddr>, String>,
     },
-    /// How far a look is.
+    /// Progress of a look.
     Progress(String),
-    /// How far a change is.
+    /// Progress of a change.
     Changing(String),
     /// Whether what ought to be in force is, and what boot would load instead.
     Enforced(Enforced),
@@ -98,17 +98,17 @@ pub enum Reply {
     },
     /// A change was done.
     Done(String),
-    /// What boot loads was written: what was done, and what is left to be done so that boot loads it.
+    /// What boot loads was written: what was done, and what is left to do so that boot loads it.
     Saved(String, Option<String>),
     /// A file was written; a change may still be under way.
     Written(String),
-    /// What was looked for or written did not work out.
+    /// A look, or writing a file, failed.
     Failed {
         what: String,
         hint: String,
         of: Task,
     },
-    /// A change was not done.
+    /// A change was refused.
     Refused {
         what: String,
         hint: String,
@@ -116,14 +116,14 @@ pub enum Reply {
     },
 }
 
-/// What the worker was at when something did not work out.
+/// What the worker was doing when something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Anything: the program is at fault.
+    /// Anything: a bug in the program.
     Defect,
     /// Counters.
     Rates,
-    /// The rules of before a trial.
+    /// The rules from before a trial.
     Snapshot,
     /// A file for the operator.
     Export,
@@ -131,21 +131,21 @@ pub enum Task {
     Draft,
 }
 
-/// What the operator allows although a check says no.
+/// What the operator allows although a check forbids it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Kept rules may go.
+    /// Kept rules may be removed.
     pub replace: bool,
-    /// The operator may be cut.
+    /// The operator may be locked out.
     pub lockout: bool,
-    /// The kernel may lack dates.
+    /// The trial may run without dated rules in the kernel.
     pub without_fuse: bool,
-    /// No throw-away namespace can be had.
+    /// The rehearsal in a throw-away namespace may be skipped.
     pub without_rehearsal: bool,
 }
 
 impl Allowed {
-    /// The same and what the refusal with this code asks for; `None`: nobody can allow that.
+    /// The same, and what the refusal with this code asks for; `None` if the refusal cannot be overridden.
     pub fn and(mut self, code: Code) -> Option<Self> {
         let before = self;
         match code {
@@ -158,8 +158,7 @@ impl Allowed {
         (self != before).then_some(self)
     }
 
-    /// The words that must be typed before it is done, beside those that were typed before; `None`: a plain yes is
-    /// enough.
+    /// The words that must be typed to confirm, besides those typed before; `None` if a plain yes is enough.
     pub fn phrase(self, before: Self) -> Option<&'static str> {
         [
             (self.lockout && !before.lockout, "lock me out"),
@@ -172,16 +171,17 @@ impl Allowed {
     }
 }
 
-/// A plan to be applied, as somebody looked at it: what is staged and what is seen may move on while he is asked.
+/// A plan to be applied, exactly as the operator saw it: the staged plan and the look may change while the question is
+/// open.
 #[derive(Clone, Debug)]
 pub struct Proposal {
     /// The plan.
     pub plan: Plan,
-    /// The host as it was seen; if it has moved since, applying is refused.
+    /// The host as it was seen; if it has changed since, applying is refused.
     pub seen: Arc<View>,
     /// What is allowed.
     pub allowed: Allowed,
-    /// What of it was said before a refusal: that is not asked again.
+    /// What was already confirmed before a refusal, and is not asked again.
     pub said: Allowed,
 }
 

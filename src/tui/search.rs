@@ -1,25 +1,25 @@
-//! What is searched for: text or a pattern, a port, an address that a network contains, an owner, a verdict.
+//! A search: text or a pattern, a port, an address that a network contains, an owner, a verdict.
 
 use regex::{Regex, RegexBuilder, escape};
 
 use crate::model::{Family, Match, Net, Rule, words};
 
-/// What is searched for.
+/// A search.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// The text as it is; a number is found as a whole word only: 22 is not in 2200.
+    /// The literal text; a number is found only as a whole word: 22 does not match 2200.
     text: Regex,
-    /// The same read as a regular expression, where it is one.
+    /// The text as a regular expression, if it is one.
     pattern: Option<Regex>,
     net: Option<Net>,
     number: Option<u16>,
 }
 
-/// What makes a text a pattern; a dot alone does not: addresses have them.
+/// What makes a text a pattern; a dot alone does not, because addresses have dots.
 const MARKS: [char; 11] = ['*', '+', '?', '(', ')', '[', '{', '|', '^', '$', '\\'];
 
 impl Search {
-    /// From what was typed; `None`: nothing is searched for.
+    /// The search for what was typed; `None` if that is empty.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() {
@@ -48,12 +48,12 @@ impl Search {
         self.net
     }
 
-    /// Whether a text holds it, whatever the case of letters.
+    /// Whether a text matches, ignoring case.
     pub fn in_text(&self, text: &str) -> bool {
         self.text.is_match(text) || self.pattern.as_ref().is_some_and(|p| p.is_match(text))
     }
 
-    /// Whether a rule has it: in its text, as a port inside a range, as an address inside a network.
+    /// Whether a rule matches: by its text, as a port inside a range, as an address inside a network.
     pub fn in_rule(&self, rule: &Rule, family: Family) -> bool {
         if self.in_text(&rule.text) {
             return true;
@@ -64,7 +64,7 @@ impl Search {
                 .filter_map(|w| Net::parse_any(&w))
                 .any(|n| n.mask != 0 && n.contains(net.ip()));
         }
-        // Only a range can hold a port that is not written out.
+        // Only a range can contain a port that is not written out.
         self.number.is_some_and(|port| {
             rule.text.contains(':')
                 && rule.spec(family).matches.iter().any(|m| match m {
@@ -78,7 +78,7 @@ impl Search {
     }
 }
 
-/// The line that a search goes to from a line: the next one that holds, else the first (or, backwards, the last).
+/// The next matching line after `here`, wrapping to the first (or, backwards, to the last).
 pub fn next(here: usize, lines: usize, forward: bool, holds: impl Fn(usize) -> bool) -> Option<usize> {
     let hits: Vec<usize> = (0..lines).filter(|i| holds(*i)).collect();
     if forward {
@@ -123,7 +123,7 @@ mod tests {
                 && !finds("^ACCEPT", rule)
         );
         assert!(finds("CALI\\d", rule) && !finds("cali\\d\\d", rule));
-        // What is none is text: half a pattern, a name with a plus.
+        // What is not a valid pattern is plain text: half a pattern, a name with a plus.
         assert!(finds("(", "a (b") && finds("[0:0]", ":INPUT [0:0]") && finds("cali+", "-i cali+ -j DROP"));
     }
 

@@ -17,7 +17,7 @@ pub struct Columns {
     pub source: String,
     /// Destination.
     pub destination: String,
-    /// Everything else but the comment.
+    /// Everything else except the comment.
     pub rest: String,
     /// Comment, as iptables(8) lists it.
     pub comment: String,
@@ -68,7 +68,7 @@ fn target_word(t: &Target, rule: &Rule) -> String {
         Target::Return => "RETURN".into(),
         Target::Dnat(_) => "DNAT".into(),
         Target::Redirect(_) => "REDIRECT".into(),
-        // SNAT or MASQUERADE: the rule's own word.
+        // SNAT or MASQUERADE, as in the rule.
         Target::Snat => rule.jumps_to().map_or_else(|| "SNAT".to_owned(), Into::into),
         Target::Mark(_) => "MARK".into(),
         Target::ConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_) => "CONNMARK".into(),
@@ -107,7 +107,7 @@ fn side(e: End) -> &'static str {
     }
 }
 
-/// What is neither address, interface, protocol nor destination port.
+/// A match that is neither address, interface, protocol nor destination port, in a few words.
 fn short(m: &Match) -> Option<String> {
     Some(match m {
         Match::SourcePorts(n, s) => format!("{}from port {}", not(*n), ports(s)),
@@ -154,7 +154,7 @@ fn short(m: &Match) -> Option<String> {
     })
 }
 
-/// A whole mark, one bit of it, or what a mask leaves of it.
+/// A whole mark, one bit of it, or the part selected by a mask.
 fn marked(name: &str, n: bool, value: u32, mask: u32) -> String {
     let is = if n { "is not" } else { "is" };
     match mask {
@@ -166,7 +166,7 @@ fn marked(name: &str, n: bool, value: u32, mask: u32) -> String {
     }
 }
 
-/// An instant as text, UTC.
+/// A time as text, UTC.
 pub fn utc(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
@@ -191,7 +191,7 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
     if !c.source.is_empty() {
         who = format!("{who} {}", clause("from", &c.source));
     }
-    // The port belongs to the address, where both are meant as they stand.
+    // The port is attached to the address when neither is negated.
     let port = spec.matches.iter().find_map(|m| match m {
         Match::DestinationPorts(false, s) => Some(ports(s)),
         _ => None,
@@ -230,7 +230,7 @@ pub fn sentence(rule: &Rule, family: Family) -> String {
         Target::Accept => "is accepted".into(),
         Target::Drop => "is dropped without an answer".into(),
         Target::Reject => "is refused with an answer".into(),
-        Target::Return => "goes back to the chain before".into(),
+        Target::Return => "goes back to the calling chain".into(),
         Target::Dnat(Some(to)) => format!("gets a new destination: {}", nat(to)),
         Target::Dnat(None) => "gets a new destination".into(),
         Target::Redirect(_) => "is redirected to this host".into(),

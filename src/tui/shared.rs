@@ -1,4 +1,4 @@
-//! What all screens see, and what they leave for the cockpit to do.
+//! State that all screens share, and the wishes they leave for the cockpit.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use super::theme::Theme;
 use super::wishes::{Open, Wish, Wishes};
 use crate::model::Plan;
 
-/// A message at the foot of the screen.
+/// A message at the bottom of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// It went wrong.
+    /// Whether it reports a failure.
     pub bad: bool,
     /// One sentence.
     pub text: String,
 }
 
-/// What all screens see and leave wishes in.
+/// State that all screens see and leave wishes in.
 #[derive(Debug)]
 pub struct Shared {
     /// Colours and glyphs.
@@ -33,23 +33,23 @@ pub struct Shared {
     pub keys: Arc<Keymap>,
     /// The screen's size.
     pub area: Rect,
-    /// What was found out about the host.
+    /// What is known of the host.
     pub facts: Facts,
-    /// The plan that the operator makes.
+    /// The operator's plan.
     pub staged: Staged,
     /// Where the guide was left.
     pub guide: Option<Left>,
-    /// How long a trial lasts that is begun here.
+    /// How long a trial begun here lasts.
     pub trial_time: Duration,
-    /// Nothing was pressed since the start, or since a plan was handed over to be applied.
+    /// No input since the start, or since a plan was handed over to be applied.
     pub untouched: bool,
-    /// Message at the foot.
+    /// The message at the bottom.
     pub note: Option<Note>,
-    /// What is searched for; empty: nothing.
+    /// The search; empty if there is none.
     pub search: String,
-    /// What the search left on the screen that is shown, and what it hides.
+    /// How many lines of the current screen match the search, and how many it hides.
     pub counts: Cell<(usize, usize)>,
-    /// What screens and popups wish for, and the cockpit has not done yet.
+    /// Wishes of screens and popups that the cockpit has yet to carry out.
     pub wishes: Wishes,
 }
 
@@ -60,7 +60,7 @@ impl Shared {
         self.wishes.push(Wish::Copy(line));
     }
 
-    /// Nothing seen yet.
+    /// The state before the first look.
     pub fn new(theme: Theme, keys: Keymap, area: Rect) -> Self {
         Self {
             facts: Facts::default(),
@@ -78,54 +78,54 @@ impl Shared {
         }
     }
 
-    /// The key of an action at a place, as the texts of the screens name it.
+    /// The key of an action in a place, as screen texts name it.
     pub fn key(&self, place: Place, action: Action) -> String {
         let found = self.keys.rows(place).find(|b| b.action == action && !b.keys.is_empty());
         found.map_or_else(|| ":".to_owned(), |b| super::keymap::shown(b, self.theme.unicode))
     }
 
-    /// Says something at the foot of the screen.
+    /// Shows a message at the bottom of the screen.
     pub fn say(&mut self, text: impl Into<String>) {
         self.note = Some(Note { bad: false, text: text.into() });
     }
 
-    /// Says that something does not work.
+    /// Shows a message about something that does not work.
     pub fn complain(&mut self, text: impl Into<String>) {
         self.note = Some(Note { bad: true, text: text.into() });
     }
 
-    /// Asks the worker.
+    /// Sends a request to the worker.
     pub fn ask(&mut self, request: Request) {
         self.wishes.push(Wish::Ask(request));
     }
 
-    /// Has a popup opened.
+    /// Opens a popup.
     pub fn open(&mut self, open: Open) {
         self.wishes.push(Wish::Open(open));
     }
 
-    /// Changes the plan: what was before can be had back, the draft is stored, the plan is worked out.
+    /// Changes the plan so that it can be undone; stores the draft and works the plan out.
     pub fn stage(&mut self, change: impl FnOnce(&mut Plan)) {
         if self.staged.change(change) {
             self.plan_moved();
         }
     }
 
-    /// Takes the last change back.
+    /// Undoes the last change.
     pub fn undo(&mut self) {
         if self.staged.undo() {
             self.plan_moved();
-            self.say("the last change of the plan is taken back");
+            self.say("the last change to the plan is undone");
         }
     }
 
-    /// Has the plan stored and worked out.
+    /// Stores the plan as a draft and works it out.
     fn plan_moved(&mut self) {
         self.ask(Request::StoreDraft(self.staged.plan.clone()));
         self.ask(Request::Work(self.staged.plan.clone()));
     }
 
-    /// The plan differs from what is kept.
+    /// Whether the plan differs from the kept one.
     pub fn plan_is_new(&self) -> bool {
         self.facts.seen.as_ref().is_none_or(|s| s.kept != self.staged.plan)
     }

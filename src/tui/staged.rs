@@ -1,21 +1,21 @@
-//! The plan that the operator makes.
+//! The operator's plan.
 
 use super::protocol::Proposal;
 use crate::model::Plan;
 
-/// What is staged, and what it was before.
+/// The staged plan and its history.
 #[derive(Debug, Default)]
 pub struct Staged {
     /// The plan.
     pub plan: Plan,
     /// Plans before the last changes, for undo.
     pub before: Vec<Plan>,
-    /// What was handed over to be applied last.
+    /// The plan handed over last to be applied.
     pub proposed: Option<Proposal>,
 }
 
 impl Staged {
-    /// Changes the plan; whether it is another one now. What was before can be had back.
+    /// Changes the plan so that it can be undone; returns whether it is different now.
     pub fn change(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
         let before = self.plan.clone();
         change(&mut self.plan);
@@ -26,7 +26,7 @@ impl Staged {
         changed
     }
 
-    /// Takes the last change back; whether there was one.
+    /// Undoes the last change; returns whether there was one.
     pub fn undo(&mut self) -> bool {
         self.before.pop().map(|plan| self.plan = plan).is_some()
     }

@@ -1,4 +1,4 @@
-//! The terminal: taken over, given back (also after a panic), and written to with few bytes.
+//! The terminal: taken over, restored (also after a panic), and updated with few bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -18,7 +18,7 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J";
 const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 
-/// A terminal that we hold.
+/// A terminal that the cockpit has taken over.
 pub struct Terminal {
     tty: File,
     before: Termios,
@@ -43,7 +43,7 @@ pub fn keys() -> io::Result<File> {
 }
 
 impl Terminal {
-    /// Takes the terminal over. A panic on this thread gives it back before the message is printed.
+    /// Takes over the terminal. A panic on this thread restores it before the message is printed.
     pub fn take(mouse: bool) -> io::Result<Self> {
         let stdout = io::stdout();
         let tty = if stdout.is_terminal() {
@@ -59,7 +59,7 @@ impl Terminal {
         Ok(t)
     }
 
-    /// Raw mode and our own screen; also after a stop.
+    /// Sets raw mode and the alternate screen; also after a suspend.
     pub fn hold(&mut self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
@@ -70,16 +70,16 @@ impl Terminal {
         if self.mouse { self.tty.write_all(MOUSE) } else { Ok(()) }
     }
 
-    /// Gives the terminal back as it was.
+    /// Restores the terminal.
     pub fn release(&mut self) {
         if std::mem::take(&mut self.held) {
-            // The terminal may be gone; then there is nothing to give back.
+            // The terminal may be gone; then there is nothing to restore.
             let _ = self.tty.write_all(LEAVE);
             let _ = tcsetattr(&self.tty, OptionalActions::Now, &self.before);
         }
     }
 
-    /// The size in cells; 80x24 when the terminal does not tell.
+    /// The size in cells; 80x24 when the terminal does not report one.
     pub fn area(&self) -> Rect {
         match tcgetwinsize(&self.tty) {
             Ok(s) if s.ws_col > 0 && s.ws_row > 0 => Rect::new(0, 0, s.ws_col, s.ws_row),
@@ -87,7 +87,7 @@ impl Terminal {
         }
     }
 
-    /// Shows a picture: writes only what differs from the last one, in one piece.
+    /// Shows a picture: writes only what differs from the last one, in a single write.
     pub fn show(&mut self, next: Picture) -> io::Result<()> {
         self.out.clear();
         let Picture { cells: next, cursor } = next;
@@ -96,7 +96,7 @@ impl Terminal {
             self.shown = Buffer::empty(next.area);
         }
         write_difference(&self.shown, &next, &mut self.out);
-        // What was written moved the cursor as well.
+        // Writing the cells moved the cursor.
         if cursor != self.cursor || (cursor.is_some() && !self.out.is_empty()) {
             match cursor {
                 Some((x, y)) => self.out.extend_from_slice(
@@ -116,7 +116,7 @@ impl Terminal {
         write!(self.tty, "\x1b]52;c;{}\x07", base64(text.as_bytes()))
     }
 
-    /// Draws everything anew next time.
+    /// Makes the next picture a full redraw.
     pub fn forget(&mut self) {
         self.shown = Buffer::empty(Rect::ZERO);
         self.cursor = None;
@@ -137,7 +137,7 @@ fn give_back_on_panic(tty: &File, before: Termios) -> io::Result<()> {
         let default = std::panic::take_hook();
         let tty = std::sync::Mutex::new((tty.try_clone(), before));
         std::panic::set_hook(Box::new(move |info| {
-            // Workers report their panics as a sentence on the screen, which stays.
+            // Panics of worker threads become a message on the screen, so the terminal is not restored for them.
             if thread::current().id() != screen {
                 return;
             }
@@ -154,7 +154,7 @@ fn give_back_on_panic(tty: &File, before: Termios) -> io::Result<()> {
     tty.flush()
 }
 
-/// The pen: what the terminal would write with now.
+/// The pen: the style that the terminal would write with now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Pen {
     fg: Color,
@@ -173,7 +173,7 @@ pub fn write_difference(shown: &Buffer, next: &Buffer, out: &mut Vec<u8>) {
         if at != Some((x, y)) {
             move_to(at, (x, y), next, &mut pen, out);
         }
-        // A blank tail of a line is one short sequence.
+        // The empty rest of a line is one short sequence.
         if is_blank(cell) {
             let right = next.area.right();
             if right - x > 4 && (x..right).all(|c| is_blank(&next[(c, y)])) {
@@ -187,7 +187,7 @@ pub fn write_difference(shown: &Buffer, next: &Buffer, out: &mut Vec<u8>) {
         set_pen(&mut pen, Pen { fg: cell.fg, bg: cell.bg, modifier: cell.modifier }, out);
         out.extend_from_slice(cell.symbol().as_bytes());
         let wide = unicode_width::UnicodeWidthStr::width(cell.symbol()).max(1) as u16;
-        // Behind the last column the cursor's place is the terminal's secret.
+        // After the last column, terminals differ in where the cursor is.
         at = (x + wide < next.area.right()).then_some((x + wide, y));
     }
     set_pen(&mut pen, PLAIN, out);
@@ -205,7 +205,7 @@ fn move_to(from: Option<(u16, u16)>, to: (u16, u16), next: &Buffer, pen: &mut Pe
         && to.0 > fx
     {
         let gap = to.0 - fx;
-        // Writing a few unchanged plain cells again is shorter than a move.
+        // Writing a few unchanged plain cells again is shorter than moving the cursor.
         let same = (fx..to.0).all(|x| {
             let c = &next[(x, fy)];
             c.symbol().len() == 1 && Pen { fg: c.fg, bg: c.bg, modifier: c.modifier } == *pen

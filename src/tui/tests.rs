@@ -329,7 +329,7 @@ fn the_ways_to_save_come_one_after_the_other() {
     c.until_shown("● everything that is loaded");
     c.press(&["tab"]);
     c.until_shown("portcullis-rules.service will be written");
-    assert!(c.picture().contains("● portcullis' own chains alone"), "{}", c.picture());
+    assert!(c.picture().contains("● only portcullis' own chains"), "{}", c.picture());
     c.press(&["enter"]);
     c.until(|a| {
         a.shared

@@ -1,5 +1,5 @@
-//! Colours and glyphs by role. Only this file names a colour; every role also has a glyph or a word, so that
-//! nothing is lost without colours (<https://no-color.org>) or without UTF-8.
+//! Colours and glyphs by role. Only this file names a colour; every role also has a glyph or a word, so that nothing is
+//! lost without colours (<https://no-color.org>) or UTF-8.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -26,15 +26,15 @@ pub enum Role {
     Error,
     /// Who owns a chain.
     Owner,
-    /// A line that comes.
+    /// An added line.
     Added,
-    /// A line that goes.
+    /// A removed line.
     Removed,
-    /// A banner over the whole width.
+    /// A banner across the width.
     Banner,
     /// A text field.
     Field,
-    /// What a search found.
+    /// A match of the search.
     Found,
 }
 
@@ -49,10 +49,10 @@ pub enum Depth {
     Many,
 }
 
-/// The ground that colours have to be read on.
+/// The background that colours must be readable on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// Not known: colours that can be read on both.
+    /// Not known: colours that are readable on both.
     Either,
     /// Dark.
     Dark,
@@ -67,9 +67,9 @@ pub struct Theme {
     pub depth: Depth,
     /// The terminal's background.
     pub ground: Ground,
-    /// Glyphs outside ASCII are allowed.
+    /// Whether glyphs outside ASCII are allowed.
     pub unicode: bool,
-    /// Somebody listens: no frames and bars, and the terminal's cursor stands where the selection is.
+    /// For a screen reader: no frames or bars, and the terminal's cursor is at the selection.
     pub reader: bool,
 }
 
@@ -94,14 +94,14 @@ impl Theme {
         };
         let locale =
             set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_uppercase();
-        // Without any locale (a bare ssh session) almost every terminal still shows UTF-8.
+        // Almost every terminal shows UTF-8, even if no locale is set (a bare ssh session).
         let unicode = term != "linux" && (locale.is_empty() || locale.contains("UTF-8") || locale.contains("UTF8"));
         Self { depth, ground, unicode, reader: false }
     }
 
-    /// Takes the looks of a name: `auto`, `dark`, `light`, `16`, `none`; whether there is such a name.
+    /// Applies a theme by name: `auto`, `dark`, `light`, `16`, `none`; returns whether the name is known.
     pub fn choose(&mut self, name: &str) -> bool {
-        // NO_COLOR holds over a file.
+        // NO_COLOR overrides a file.
         let coloured = self.depth != Depth::Mono;
         match name {
             "dark" => self.ground = Ground::Dark,
@@ -114,10 +114,10 @@ impl Theme {
         true
     }
 
-    /// The style of a role. The terminal's own background and text colour are kept: it may be light.
+    /// The style of a role. The terminal's own background and text colour are kept, because it may be light.
     pub fn style(&self, role: Role) -> Style {
         let plain = Style::new();
-        // Of the 256: on either ground, on a dark one, on a light one.
+        // From the 256: for either background, for a dark one, for a light one.
         let (sixteen, many) = match role {
             Role::Text | Role::Selected | Role::Title | Role::Dim | Role::Banner => (None, None),
             Role::Open | Role::Error | Role::Removed => (Some(Color::Red), Some([160, 203, 124])),
@@ -131,7 +131,7 @@ impl Theme {
             Ground::Dark => 1,
             Ground::Light => 2,
         };
-        // Yellow and cyan of the sixteen cannot be read on white.
+        // The palette's yellow and cyan are unreadable on white.
         let sixteen = match sixteen {
             Some(Color::Yellow) if self.ground == Ground::Light => Some(Color::Magenta),
             Some(Color::Cyan | Color::Magenta) if self.ground == Ground::Light => Some(Color::Blue),
@@ -151,7 +151,7 @@ impl Theme {
         }
     }
 
-    /// A glyph, or what stands for it in ASCII.
+    /// A glyph, or its ASCII replacement.
     pub fn glyph(&self, glyph: Glyph) -> &'static str {
         let (nice, ascii) = match glyph {
             Glyph::Cursor => ("▸", ">"),
@@ -178,7 +178,7 @@ impl Theme {
             Glyph::Hit => ("◆", "*"),
         };
         match glyph {
-            // What only draws is left out where it would be read aloud.
+            // Purely decorative glyphs would be read aloud.
             Glyph::Line | Glyph::Bar | Glyph::Corners | Glyph::Full | Glyph::Empty if self.reader => "",
             Glyph::Yes if self.reader => "good:",
             Glyph::No if self.reader => "bad:",

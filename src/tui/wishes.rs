@@ -1,4 +1,4 @@
-//! What screens and popups wish for: one queue, and the cockpit does it in their order.
+//! What screens and popups want done: one queue that the cockpit works through in order.
 
 use std::collections::VecDeque;
 
@@ -9,18 +9,18 @@ use super::screens::Tab;
 use crate::analyse::Packet;
 use crate::model::{Goal, Plan};
 
-/// What a question leads to when the operator says yes.
+/// What happens when the operator confirms a question.
 #[derive(Clone, Debug)]
 pub enum Asked {
     /// Apply a plan.
     Apply(Proposal),
     /// Keep without proof of access.
     Keep,
-    /// Take the draft up.
+    /// Stage the draft.
     Draft(Draft),
-    /// Load a plan of the past.
+    /// Stage the plan of a past trial.
     Plan(Plan),
-    /// It was only said.
+    /// Nothing: it was only a message.
     Nothing,
 }
 
@@ -43,41 +43,41 @@ pub enum Open {
     Flow { packet: Packet, label: String },
 }
 
-/// What a screen or a popup has the cockpit do.
+/// A request of a screen or popup to the cockpit.
 #[derive(Clone, Debug)]
 pub enum Wish {
     /// Ask the worker.
     Ask(Request),
     /// Open a popup.
     Open(Open),
-    /// Leave all popups for a screen.
+    /// Close all popups and go to a screen.
     Go(Tab),
-    /// Stand at a rule of the plan on the Plan screen.
+    /// Select a rule on the Plan screen.
     PlanRule(usize),
     /// Show a rule on the Chains screen.
     ShowRule(RulePlace),
     /// Put a text on the clipboard.
     Copy(String),
-    /// Do an action where keys go then, if it is available there.
+    /// Perform an action in the place that receives keys then, if it is available there.
     Act(Action),
 }
 
-/// Wishes in the order in which they were made.
+/// Wishes in the order they were made.
 #[derive(Debug, Default)]
 pub struct Wishes(VecDeque<Wish>);
 
 impl Wishes {
-    /// Adds one.
+    /// Adds a wish.
     pub fn push(&mut self, wish: Wish) {
         self.0.push_back(wish);
     }
 
-    /// Takes the first one.
+    /// Removes the first wish.
     pub fn take(&mut self) -> Option<Wish> {
         self.0.pop_front()
     }
 
-    /// Takes the popups that are to be opened out of it.
+    /// Removes the wishes that open a popup.
     pub fn opens(&mut self) -> Vec<Open> {
         let (opens, rest) = std::mem::take(&mut self.0).into_iter().partition(|w| matches!(w, Wish::Open(_)));
         self.0 = rest;

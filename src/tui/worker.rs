@@ -1,7 +1,7 @@
-//! The threads behind the screen, and the only room of the cockpit that touches the host. One thread looks and works
-//! out what the screen asks, in order, newest plan first; another changes the host; names are looked up in threads of
-//! their own, so that a slow resolver stops nothing; while a trial runs another reads its clock once a second, else
-//! nothing wakes up.
+//! The worker threads, the only part of the cockpit that touches the host. One thread looks at the host and works out
+//! what the screen asks for, in order, except that a newer plan replaces an older one. Another changes the host. Names
+//! are resolved in threads of their own, so that a slow resolver blocks nothing. While a trial runs, one more reads its
+//! clock once a second; otherwise nothing wakes up.
 
 mod change;
 mod rates;
@@ -33,42 +33,42 @@ use crate::syntax::{iptables_save, plan as plan_file};
 use crate::trial::{self, Refusal, history::Kept};
 use told::{Machine, Teller};
 
-/// A host with more rules is shown before it is judged: that may take longer than one likes to wait at an empty screen.
+/// A host with more rules than this is shown before it is judged, because judging takes noticeable time.
 const LARGE: usize = 1_000;
 
 /// What the cockpit looks at.
 #[derive(Clone)]
 pub enum Subject {
-    /// This machine.
+    /// The machine that portcullis runs on.
     Live,
     /// The built-in host.
     Demo,
-    /// Captured text that was read: nothing can be changed.
+    /// Captured text, already read; read-only.
     Captured(Box<View>),
-    /// Captured text that is long: the worker reads it.
+    /// Long captured text that the worker still has to read.
     Texts(Vec<Input>),
 }
 
-/// The host of a subject, if it has one.
+/// The host of a subject; captured text has none.
 fn host_of(subject: &Subject) -> Option<Machine> {
     match subject {
         Subject::Live => Some(Arc::new(Live::default())),
         Subject::Demo => Some(Arc::new(Demo::new().with_second_login(login_works).with_guard(|host, id| {
             let never = AtomicBool::new(false);
-            // The demo's guard has no log: what it could not do, the screen reads from the state file.
+            // The demo's guard has no log; its failures are read from the state file.
             let _ = trial::guard::watch(&host, id, &never);
         }))),
         Subject::Captured(_) | Subject::Texts(_) => None,
     }
 }
 
-/// Whether the rules of the demo host let a new login of its operator in.
+/// Whether the demo host's rules still let its operator log in again.
 fn login_works(host: &Demo) -> bool {
     let Some((peer, port)) = host.ssh_peer() else { return false };
     Analysis::new(&observe(host)).trace(&Packet::new(peer, Proto::TCP, Some(port))).verdict == Verdict::Accept
 }
 
-/// Goes with what must not be cut off, and is dropped when that is done.
+/// Accompanies work that must finish before the cockpit exits; dropped when the work is done.
 type Token = Option<Sender<Infallible>>;
 
 struct Looker<E> {
@@ -77,11 +77,11 @@ struct Looker<E> {
     teller: Teller<E>,
     seen: Option<Arc<Seen>>,
     counting: Arc<AtomicBool>,
-    /// Where drafts are, and the name of this host's.
+    /// Where drafts are stored, and the name of this host's draft.
     draft: Option<(Personal, String)>,
 }
 
-/// Runs until it is told to stop, or the screen is gone.
+/// Runs until it is told to stop or the screen is gone.
 fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<(Request, Token)>) {
     let mut queue = VecDeque::from([(Request::Look, None)]);
     let mut first = true;
@@ -92,7 +92,7 @@ fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<(
         }
         queue.extend(requests.try_iter());
         if queue.iter().any(|(r, _)| matches!(r, Request::Stop)) {
-            // Nobody sees an answer any more: only what is written counts.
+            // Without a screen only requests that write something matter.
             queue.retain(|(r, token)| token.is_some() || matches!(r, Request::Stop));
         }
         let Some((next, _token)) = queue.pop_front() else { continue };
@@ -114,7 +114,7 @@ fn look<E: From<Reply> + Send + 'static>(mut w: Looker<E>, requests: &Receiver<(
     }
 }
 
-/// Whether it came to its end: a panic becomes a sentence on the screen.
+/// Whether the work ended normally: a panic becomes a message on the screen.
 fn survives(work: impl FnOnce()) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok()
 }
@@ -154,12 +154,12 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
             Request::Snapshot(id) => self.compare(id),
             Request::StoreDraft(plan) => self.store_draft(&plan),
             Request::Export { path, text } => self.export(&path, &text),
-            // `Worker::send` hands changes to their own thread; the loop ends itself.
+            // `Worker::send` passes changes to their own thread; the loop handles the stop itself.
             Request::Change(_) | Request::Stop => {}
         }
     }
 
-    /// Works a plan out, with what on this host will undo it.
+    /// Works out a plan, including what on this host may undo it.
     fn work(&self, seen: &Seen, plan: &Plan) -> Planned {
         planned::work(seen, plan, |change, ways| match &self.host {
             Some(host) => trial::checks(host.as_ref(), plan, change, ways),
@@ -169,7 +169,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
 
     fn look(&mut self) {
         if let (None, Some(seen)) = (&self.host, &self.seen) {
-            // A text does not change.
+            // Captured text does not change, so it is not read again.
             self.tell(Reply::Seen(seen.clone()));
             return;
         }
@@ -203,7 +203,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         }
     }
 
-    /// Takes the captured text: when it is read, nobody needs it any more.
+    /// Takes the captured text, which is not needed again once it is read.
     fn read(&mut self) -> View {
         match std::mem::replace(&mut self.subject, Subject::Texts(Vec::new())) {
             Subject::Captured(view) => *view,
@@ -211,7 +211,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
                 let bytes: usize = inputs.iter().map(|i| i.text.len()).sum();
                 self.tell(Reply::Progress(format!("reading {:.1} MB", bytes as f64 / 1e6)));
                 let mut view = captured(&inputs);
-                // Dates are judged now.
+                // Dates in rules are judged by the current time.
                 view.at = Live::default().now().wall;
                 view
             }
@@ -219,11 +219,11 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         }
     }
 
-    /// Begins or ends the reading of counters.
+    /// Starts or stops reading the counters.
     fn count(&mut self, on: bool) {
         self.counting.store(false, Ordering::SeqCst);
         let Some(host) = self.host.clone().filter(|_| on) else { return };
-        // A flag of its own for each watch: the one before may still be asleep.
+        // Each watch has its own flag: the previous one may still be asleep.
         self.counting = Arc::new(AtomicBool::new(true));
         let (teller, backend) = (self.teller.clone(), self.seen.as_ref().and_then(|s| s.view.backend));
         rates::watch(host, backend, self.counting.clone(), move |r| {
@@ -235,7 +235,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         });
     }
 
-    /// What was loaded before a trial beside what was seen last.
+    /// Compares the rules from before a trial with those of the last look.
     fn compare(&self, id: String) {
         let (Some(host), Some(seen)) = (&self.host, &self.seen) else { return };
         let (mut diff, mut whole) = (String::new(), String::new());
@@ -278,7 +278,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
     }
 
     fn export(&self, path: &str, text: &str) {
-        // Captured text and the demo may be exported too: the file is the operator's own.
+        // Exports also work for captured text and the demo: the file belongs to the operator.
         let full = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         match Live::default().export(&full, text) {
             Ok(()) => self.tell(Reply::Written(format!("written: {}", full.display()))),
@@ -300,7 +300,7 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         }
     }
 
-    /// The draft of before, if there is one; the error is a sentence.
+    /// The stored draft, if there is one; the error is a message.
     fn stored_draft(&self) -> Option<Result<Draft, String>> {
         let (personal, name) = self.draft.as_ref()?;
         Some(personal.draft(name)?.and_then(|found| {
@@ -311,13 +311,13 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
         }))
     }
 
-    /// What is kept is no draft any more: else it would be offered again when something else is kept one day.
+    /// Removes the draft once it is kept, so that it is not offered again later.
     fn drop_kept_draft(&self, kept: &Plan) {
         if let Some((personal, name)) = &self.draft
             && let Some(Ok(draft)) = self.stored_draft()
             && draft.plan == *kept
         {
-            // Left there it would only be offered once more. One of another user's is not touched.
+            // If removal fails it is merely offered again. Another user's draft is left alone.
             let _ = personal.drop_draft(name);
         }
     }
@@ -329,14 +329,14 @@ impl<E: From<Reply> + Send + 'static> Looker<E> {
                 self.tell(Reply::Draft(draft));
             }
             Some(Err(why)) => {
-                self.fail(format!("a draft is not offered: {why}"), "look at that file, and remove it", Task::Draft);
+                self.fail(format!("a draft cannot be offered: {why}"), "look at that file and remove it", Task::Draft);
             }
             _ => {}
         }
     }
 }
 
-/// The name of the draft of a host's plan. The demo's draft is another one.
+/// The name of the draft for a host's plan. The demo has a draft of its own.
 fn draft_name(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Option<String> {
     if matches!(subject, Subject::Captured(_) | Subject::Texts(_)) {
         return None;
@@ -348,7 +348,7 @@ fn draft_name(subject: &Subject, host: Option<&(dyn Host + Send + Sync)>) -> Opt
     Some(format!("draft-{kind}-{name}.toml"))
 }
 
-/// The ways to the threads.
+/// The channels to the threads.
 pub struct Worker {
     looks: Sender<(Request, Token)>,
     changes: Sender<(Change, Token)>,
@@ -358,24 +358,24 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Threads for a subject; the answers are sent as events.
+    /// Starts the threads for a subject; answers arrive as events.
     ///
     /// # Errors
     ///
-    /// No thread can be had.
+    /// A thread cannot be started.
     pub fn start<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> io::Result<Self> {
         let host = host_of(&subject);
         Self::spawn(subject, host, out, true)
     }
 
-    /// Threads that leave the operator's drafts alone.
+    /// Starts threads that do not touch the operator's drafts.
     #[cfg(test)]
     pub fn start_without_drafts<E: From<Reply> + Send + 'static>(subject: Subject, out: Sender<E>) -> io::Result<Self> {
         let host = host_of(&subject);
         Self::spawn(subject, host, out, false)
     }
 
-    /// Threads for a host of a test.
+    /// Starts threads for a test host.
     #[cfg(test)]
     pub fn start_on<E: From<Reply> + Send + 'static>(host: Machine, out: Sender<E>) -> io::Result<Self> {
         Self::spawn(Subject::Demo, Some(host), out, false)
@@ -400,7 +400,7 @@ impl Worker {
         Ok(Self { looks, changes, changing: channel(), writing: channel(), host })
     }
 
-    /// Hands a wish to the thread that serves it; `false`: that is gone.
+    /// Sends a request to the thread that handles it; `false` when that thread is gone.
     pub fn send(&self, request: Request) -> bool {
         match request {
             Request::Change(change) => {
@@ -415,7 +415,7 @@ impl Worker {
         }
     }
 
-    /// Lets the threads end with what must not be cut off.
+    /// Lets the threads finish what must not be cut off.
     pub fn leave(self) -> Ending {
         // A thread that is gone has nothing left to do.
         let _ = self.looks.send((Request::Stop, None));
@@ -423,7 +423,7 @@ impl Worker {
     }
 }
 
-/// What is still under way when the screen is left.
+/// Work still in progress when the cockpit exits.
 pub struct Ending {
     changing: Receiver<Infallible>,
     writing: Receiver<Infallible>,
@@ -431,17 +431,17 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Whether every change that was asked for is done, within a time.
+    /// Whether all requested changes finish within the time.
     pub fn changed(&self, within: Duration) -> bool {
         self.changing.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Whether the draft and exports are written, within a time.
+    /// Whether drafts and exports are written within the time.
     pub fn written(&self, within: Duration) -> bool {
         self.writing.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// The pending trial, or the last one, as it is now.
+    /// The current state of the pending or last trial.
     pub fn trial(&self) -> Option<TrialSeen> {
         let status = trial::status(self.host.as_deref()?);
         status.trial.as_ref().map(|r| told::shown(r, &status))

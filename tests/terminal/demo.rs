@@ -45,7 +45,7 @@ fn keys_alone_lead_to_a_kept_trial_and_a_saved_file() {
     p.press("k");
     p.see("This trial has ended: kept");
     p.press(ESC);
-    p.see("this is what is kept");
+    p.see("this plan is kept");
     p.press("s");
     p.see("rules.v4");
     p.press("\r");
@@ -130,7 +130,7 @@ fn a_dropped_session_leaves_the_draft_and_a_whole_terminal() {
     p.signal(rustix::process::Signal::HUP);
     p.end();
     let mut again = Pty::start(&["demo"], &[("XDG_DATA_HOME", path.to_str().unwrap())]);
-    again.see("A draft from before");
+    again.see("A draft from an earlier session");
     again.press("\r");
     again.see("allow 192.0.2.11");
     again.signal(rustix::process::Signal::TERM);

@@ -136,7 +136,7 @@ fn the_main_job_from_the_first_look_to_the_saved_file() {
         only_the_node_is_served(lab);
         prove_and_keep(lab, &mut s);
         s.send(ESC);
-        s.wait("this is what is kept", SOON);
+        s.wait("this plan is kept", SOON);
         only_the_node_is_served(lab);
         s.send("s");
         s.wait("rules.v4", SOON);
@@ -184,7 +184,7 @@ fn the_guide_from_start_to_saved_with_a_break_in_the_middle() {
         assert_eq!(s.end(SOON), (0, true));
         assert_eq!(lab.server.rules(), run.before, "nothing was changed so far");
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "harden");
-        s.wait("A draft from before", SOON);
+        s.wait("A draft from an earlier session", SOON);
         s.send("\r");
         s.wait("What will change?", SOON);
         s.wait("your SSH session", SOON);
@@ -258,7 +258,7 @@ fn a_mistake_locks_the_operator_out_and_comes_back_and_the_next_start_says_so() 
         s.wait("This trial has ended: reverted by the guard", 4 * SOON);
         drop(s);
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
-        s.wait("A draft from before", SOON);
+        s.wait("A draft from an earlier session", SOON);
         s.wait("ended: reverted by the guard;", SOON);
         s.wait("4 shows it", SOON);
         // The recovery: the draft again, with the operator's own node allowed before the drop.
@@ -324,7 +324,7 @@ fn the_screens_report_what_others_remove() {
         s.wait("KEPT, BUT IN FORCE IN PART ONLY: before our IPv4", SOON);
         s.send("3");
         s.wait("✗ what was kept is in force in part only", SOON);
-        s.wait("kept, but in force in part only", SOON);
+        s.wait("kept, but only partly in force", SOON);
         lab.server.sh("iptables -D INPUT 1");
         s.send("R");
         s.wait("✓ what was kept is in force", SOON);

@@ -98,7 +98,7 @@ fn a_draft_in_the_users_home_is_told_apart_and_nothing_is_made_there() {
     assert!(lab.server.sh(&format!("cat /root/{draft}")).contains("4711"));
     hers(&lab, &draft, &plan(4712));
     let mut t = begin();
-    t.wait("A draft from before", SOON);
+    t.wait("A draft from an earlier session", SOON);
     t.wait("/root/.local/share", SOON);
     t.send("\r");
     t.wait("any → 4711/tcp", SOON);
@@ -171,11 +171,14 @@ fn the_length_of_a_trial_is_the_machines_or_the_operators_also_for_commands() {
     // The user's settings override the machine's, and their origin is shown unless it is root's.
     hers(&lab, ".config/portcullis/config.toml", "trial = \"5m\"\n");
     let text = begins(&sudo(&["-E"], &["remove", "--yes"]), 300, Some("/srv/alice/.config/portcullis/config.toml"));
-    assert!(text.contains("these settings hold: /srv/alice/.config/portcullis/config.toml, a file of alice"), "{text}");
+    assert!(
+        text.contains("settings are read from: /srv/alice/.config/portcullis/config.toml, a file of alice"),
+        "{text}"
+    );
     revert();
     lab.server.sh("mkdir -p /root/.config/portcullis; echo 'trial = \"4m\"' > /root/.config/portcullis/config.toml");
     let text = begins(&sudo(&["-E"], &["remove", "--yes"]), 240, Some("/root/.config/portcullis/config.toml"));
-    assert!(!text.contains("these settings hold"), "{text}");
+    assert!(!text.contains("settings are read from"), "{text}");
     revert();
     // A file that alice cannot have made: it belongs to somebody else, in her home.
     lab.server.sh("rm -r /root/.config; chown nobody /srv/alice/.config/portcullis/config.toml");

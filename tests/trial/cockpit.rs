@@ -23,7 +23,7 @@ fn apply_in_cockpit(run: &mut Run, client: usize, plan: &str, warned: bool) -> T
     std::fs::write(data.join(format!("draft-host-{}.toml", name.trim())), plan).unwrap();
     run.short_trials();
     let mut session = Terminal::cockpit(&run.lab, client, Lab::server4(client), "");
-    session.wait("A draft from before", SOON);
+    session.wait("A draft from an earlier session", SOON);
     session.send("\r");
     session.wait(if warned { "a new login would be blocked" } else { "a new login still gets in" }, SOON);
     session.send("y");
@@ -108,7 +108,7 @@ fn what_is_under_way_is_finished_before_the_cockpit_is_left() {
                 &lab.server,
                 &["env", &format!("XDG_DATA_HOME={dir}/data"), &format!("XDG_CONFIG_HOME={dir}/config"), PORTCULLIS],
             );
-            cockpit.wait("A draft from before", SOON);
+            cockpit.wait("A draft from an earlier session", SOON);
             cockpit.send("\r");
             cockpit.wait("no SSH session of yours was found", SOON);
             cockpit.send("y");

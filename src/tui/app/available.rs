@@ -6,7 +6,7 @@ use crate::tui::popups::palette::Entry;
 use crate::tui::screens::Tab;
 
 impl App {
-    /// The one answer to "does this work now, and if not, why".
+    /// Whether an action works now, and if not, why.
     pub fn available(&self, action: Action) -> Result<(), String> {
         match self.popups.last() {
             Some(p) => self.anywhere(action).unwrap_or_else(|| p.available(action, &self.shared)),
@@ -14,11 +14,11 @@ impl App {
         }
     }
 
-    /// The answer that does not depend on the place, where there is one.
+    /// The part of the answer that does not depend on the place.
     fn anywhere(&self, action: Action) -> Option<Result<(), String>> {
         let sh = &self.shared;
         match action {
-            // These work also while the host is still being looked at.
+            // These work even before the first look is done.
             Action::Quit
             | Action::Suspend
             | Action::Redraw
@@ -37,7 +37,7 @@ impl App {
             }
             Action::Trial if sh.facts.trial.is_none() => Some(Err("no trial was begun here".into())),
             Action::NextMatch | Action::PreviousMatch if sh.search.is_empty() => {
-                Some(Err(format!("nothing is searched for: {} begins", sh.key(self.place(), Action::Find))))
+                Some(Err(format!("no search is active: {} starts one", sh.key(self.place(), Action::Find))))
             }
             Action::Undo if sh.staged.before.is_empty() => Some(Err("nothing was changed yet".into())),
             Action::Apply | Action::Keep | Action::Revert | Action::Extend if sh.facts.changing.is_some() => {
@@ -60,7 +60,7 @@ impl App {
         }
     }
 
-    /// Every action: those of this screen first, then those of the others, of a trial and of the preview.
+    /// Every action: first those of this screen, then those of the other screens, of a trial and of the preview.
     pub(super) fn all_actions(&self) -> Vec<Entry> {
         let mut out: Vec<Entry> = Vec::new();
         let screens = std::iter::once(self.tab).chain(Tab::ALL.into_iter().filter(|t| *t != self.tab));

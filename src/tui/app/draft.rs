@@ -1,4 +1,4 @@
-//! The draft of an earlier session: whether it is asked about.
+//! The draft of an earlier session: whether to offer it.
 
 use super::App;
 use crate::model::count;
@@ -6,7 +6,7 @@ use crate::tui::popups::Popup;
 use crate::tui::wishes::{Asked, Open};
 
 impl App {
-    /// The question about the draft of before. While a trial runs, that may be the very plan on trial.
+    /// The question about a stored draft. While a trial runs, the draft may be the very plan on trial.
     pub(super) fn ask_about_draft(&mut self) -> Option<Open> {
         let sh = &self.shared;
         let seen = sh.facts.seen.as_ref()?;
@@ -15,7 +15,7 @@ impl App {
         }
         let draft = self.draft.take()?;
         let plan = &draft.plan;
-        // A plan that was kept just now is not yet among what is seen.
+        // A plan that was just kept is not part of the last look yet.
         let just_kept = sh
             .facts
             .trial
@@ -27,7 +27,7 @@ impl App {
         }
         let kept = plan.rules.iter().filter(|r| seen.kept.rules.contains(r)).count();
         let state = match plan.rules.len() - kept {
-            0 => "All its rules are kept, but others beside them, or in another order.".to_owned(),
+            0 => "All its rules are kept, but along with others or in another order.".to_owned(),
             _ if kept == 0 => "None of its rules is kept.".to_owned(),
             rest => format!(
                 "Not all of it is live: {kept} of its rules {} kept, {rest} {} not.",
@@ -38,10 +38,10 @@ impl App {
         let mut lines =
             vec![format!("A plan of {} was staged earlier. {state}", count(plan.rules.len(), "rule")), draft.whence()];
         let (title, yes) = if draft.origin.is_own() {
-            ("A draft from before", "Stage it again")
+            ("A draft from an earlier session", "Stage it again")
         } else {
-            lines.push("It lies where somebody else may write: look at its rules before you apply it.".into());
-            ("A draft that is not your own", "Stage it, to look at its rules")
+            lines.push("Others can write to this file: check its rules before you apply it.".into());
+            ("A draft that is not your own", "Stage it to look at its rules")
         };
         Some(Open::Ask { title: title.into(), lines, yes: yes.into(), then: Asked::Draft(draft) })
     }

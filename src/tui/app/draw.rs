@@ -1,4 +1,4 @@
-//! Draws the whole cockpit: header, the screen, its popups, the keys, and what was said last.
+//! Draws the whole cockpit: header, screen, popups, keys and the last message.
 
 use std::cell::Cell;
 
@@ -38,7 +38,7 @@ impl App {
         let searched = self.screen_search.clone().map(|n| std::mem::replace(&mut self.shared.search, n));
         let banner = self.banner();
         if let Some((what, shows)) = &banner {
-            // The key is seen whole, whatever is said.
+            // The key hint is never cut, however long the text.
             let what = fit(what, usize::from(area.width).saturating_sub(shows.chars().count() + 3), &c.theme);
             let text = format!("{what}{}{shows}", if area.width < 76 { "; " } else { ".  " });
             c.put(0, 2, Role::Banner, &format!("{text:<w$}", w = usize::from(area.width)));
@@ -69,7 +69,8 @@ impl App {
         self.note(c);
     }
 
-    /// What is said below the tabs on every screen, and the key that shows more: a trial that is pending, or a kept
+    /// The line below the tabs on every screen, and the key that shows more: a pending trial, or a kept plan that is
+    /// not in force.
     /// plan that is not in force.
     fn banner(&self) -> Option<(String, String)> {
         let sh = &self.shared;
@@ -89,7 +90,7 @@ impl App {
         Some((what, format!("{} shows it", sh.key(self.tab.place(), Action::ToPlan))))
     }
 
-    /// What is shown, where it comes from, and who looks, as far as there is room: what is missed least is left out
+    /// The host, the source and the operator's login, as far as there is room: the least important parts are left out
     /// first.
     fn subject(&self, room: usize, theme: &Theme) -> String {
         let Some(seen) = &self.shared.facts.seen else { return String::new() };
@@ -103,7 +104,7 @@ impl App {
         if room < source.len() + 12 {
             return fit_middle(&v.title, room, theme);
         }
-        // Of a long path the end tells most.
+        // The end of a long path is the most telling part.
         let mut text = format!(
             "{}{dot}{source}",
             fit_middle(&v.title, room.saturating_sub(source.len() + dot.chars().count()), theme)
@@ -168,14 +169,14 @@ impl App {
         } else {
             let dot = c.theme.glyph(Glyph::Dot);
             let counts = format!("{shown} found, {hidden} hidden ");
-            // What was searched for can be missed before what was found.
+            // The search text is dropped before the counts.
             let room = usize::from(c.w().saturating_sub(x));
             let both = format!("/{} {dot} {counts}", sh.search);
             c.right(x, 1, Role::Found, if both.chars().count() < room { &both } else { &counts });
         }
     }
 
-    /// What was said last: whole, on as many lines as it takes, for its end says what to do next.
+    /// The last message, on as many lines as it needs: the hint is at its end.
     fn note(&self, c: &mut Canvas) {
         let Some(n) = &self.shared.note else { return };
         let (glyph, role) = if n.bad { (Glyph::No, Role::Error) } else { (Glyph::Yes, Role::Closed) };
@@ -215,8 +216,8 @@ impl App {
         let all_fit = rows().map(|b| room(b) + 2).sum::<u16>() <= w;
         for b in rows() {
             let off = self.available(b.action).is_err();
-            // Where there is no room for all, that of what does not work now is for what does.
-            // And of a trial that has ended nothing is offered.
+            // When not all keys fit, those that do not work now are left out. A trial that has ended shows only keys
+            // that work.
             if off && (!all_fit || self.place() == Place::Trial) {
                 continue;
             }

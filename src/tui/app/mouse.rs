@@ -1,4 +1,4 @@
-//! The mouse: the wheel scrolls, a click is the key that it stands for.
+//! The mouse: the wheel scrolls, a click on a key acts like that key.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -24,7 +24,7 @@ impl App {
         }
     }
 
-    /// A click; the second one on the same line, with nothing in between, is Enter.
+    /// A click; a second click on the same line with nothing in between acts like Enter.
     pub(super) fn click(&mut self, x: u16, y: u16) -> Turn {
         if self.too_small() {
             return Turn::On;
@@ -33,7 +33,7 @@ impl App {
         if again && self.popups.is_empty() {
             return self.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
         }
-        // What was said goes, as with a key; what the footer names can be clicked everywhere.
+        // A click clears the message, as a key does; keys in the footer can be clicked everywhere.
         let said = self.shared.note.take().is_some();
         if y + 1 == self.shared.area.height && !said {
             let action = self.keys_at.iter().find(|(a, b, _)| (*a..*b).contains(&x)).map(|k| k.2);

@@ -1,4 +1,4 @@
-//! What the cockpit does with an answer of the worker.
+//! How the cockpit handles an answer of the worker.
 
 use super::App;
 use crate::model::{BootFile, Code, Plan};
@@ -10,12 +10,12 @@ use crate::tui::protocol::{Proposal, Reply, Request, Task};
 use crate::tui::shared::Note;
 use crate::tui::wishes::{Asked, Open};
 
-/// What others write on the terminal comes with the change of a trial or soon after: it is drawn anew now, and with the
+/// When a trial changes, others write to the terminal at once or soon after: the screen is redrawn now and with the
 /// next two answers.
 const REDRAWS: u8 = 3;
 
 impl App {
-    /// Takes an answer of the worker.
+    /// Handles an answer of the worker.
     pub fn reply(&mut self, reply: Reply) {
         for p in &mut self.popups {
             p.reply(&reply, &mut self.shared);
@@ -60,7 +60,7 @@ impl App {
                 }
             }
             Reply::Trial(t) => self.trial(t),
-            // What was found out of a trial that has ended meanwhile is no news.
+            // News of a trial that has ended in the meantime is out of date.
             Reply::Enforced(j) => {
                 if sh.facts.trial_runs() || !j.in_force.as_ref().is_some_and(|p| p.on_trial) {
                     sh.facts.enforced = j;
@@ -76,12 +76,12 @@ impl App {
             Reply::Past(past) => sh.facts.past = past,
             Reply::Snapshot { id, diff, whole } => {
                 let text = if diff.is_empty() {
-                    "Nothing differs: what is loaded now is what was loaded before this trial.".into()
+                    "No difference: what is loaded now is what was loaded before this trial.".into()
                 } else {
                     diff
                 };
                 sh.open(Open::Text {
-                    title: format!("From before trial {id} to now"),
+                    title: format!("Since before trial {id}"),
                     text,
                     export: (format!("before-{id}.rules"), whole),
                 });
@@ -93,7 +93,7 @@ impl App {
                 sh.facts.boot_to_do = to_do;
             }
             Reply::Failed { what, hint, of } => {
-                // Only a look that died leaves its sign behind; the others do not set it.
+                // Only a look that panicked leaves its "busy" message up; other failures do not set one.
                 if of == Task::Defect {
                     sh.facts.busy = None;
                 }
@@ -111,20 +111,21 @@ impl App {
                 Some(proposal) => {
                     let mut lines = vec![format!("{what}.")];
                     lines.extend(
-                        (proposal.plan != sh.staged.plan).then(|| "What was staged since is not part of it.".into()),
+                        (proposal.plan != sh.staged.plan)
+                            .then(|| "Later changes to the plan are not part of it.".into()),
                     );
                     lines.extend((code == Code::Lockout).then(|| allow_first(sh)));
                     sh.open(Open::Ask {
                         title: "The change was refused; nothing was changed".into(),
                         lines,
-                        yes: "To apply all the same".into(),
+                        yes: "To apply anyway".into(),
                         then: Asked::Apply(proposal),
                     });
                 }
                 None => sh.complain(format!("{what}; {hint}")),
             },
         }
-        // Nobody asked just now for what an answer opens: it does not take the keys of somebody who types.
+        // The popup was not asked for at this moment, so it must not take keys from an operator who is typing.
         if self.typing() {
             for open in self.shared.wishes.opens() {
                 if let Open::Ask { title, then, .. } = &open {
@@ -137,7 +138,7 @@ impl App {
         let _ = self.settle();
     }
 
-    /// Opens the trial by itself only where no key can be meant for something else: one of its keys keeps, one reverts.
+    /// Opens the trial by itself only where no key can be mistaken: one of its keys keeps, another reverts.
     fn show_trial(&mut self) {
         let sh = &mut self.shared;
         if sh.untouched {
@@ -154,7 +155,7 @@ impl App {
         let sh = &mut self.shared;
         let ran = sh.facts.trial_runs();
         sh.facts.trial = t;
-        // What became of the last trial is said at the start.
+        // The outcome of the last trial is reported at the start.
         let first = !std::mem::replace(&mut self.told, true);
         let files: Vec<String> =
             BootFile::say(&sh.facts.enforced.boot_files).into_iter().map(|(_, said)| said).collect();
@@ -181,7 +182,7 @@ impl App {
             let good = t.is_kept() && void.is_none() && !unsaved && files.is_empty();
             sh.note = Some(Note { bad: !good, text: [vec![text], files].concat().join(". ") });
         }
-        // What ends by a key of ours is said when that is done.
+        // When one of our keys ends a trial, the message comes with the answer to that key.
         if let Some(t) = sh.facts.trial.as_ref().filter(|t| ran && !t.pending && sh.facts.changing.is_none()) {
             let text = format!(
                 "the trial has ended: {}{}",
@@ -196,7 +197,7 @@ impl App {
             sh.ask(Request::Look);
         }
         if !ran && sh.facts.trial_runs() {
-            // A trial was pending when we came, or another login began it.
+            // The trial was pending at the start, or another login began it.
             for p in &mut self.popups {
                 if let Popup::Guide(g) = p {
                     g.trial_runs();

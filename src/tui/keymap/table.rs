@@ -1,4 +1,4 @@
-//! The keys themselves: one row an action and its places, in the order of footer and help.
+//! The key bindings, one row per action and its places, in the order of footer and help.
 
 use std::borrow::Cow;
 
@@ -31,9 +31,9 @@ const fn row(
     Binding { action, keys: Cow::Borrowed(keys), places, short, help }
 }
 
-/// All keys. The order is that of footer and help.
+/// All bindings, in the order of footer and help.
 pub const KEYMAP: &[Binding] = &[
-    row(Action::Protect, "p", &[Services], "protect", "Stage: allow the nodes that you name, drop everybody else"),
+    row(Action::Protect, "p", &[Services], "protect", "Stage: allow the nodes you name, drop everybody else"),
     row(
         Action::Apply,
         "y",
@@ -58,8 +58,8 @@ pub const KEYMAP: &[Binding] = &[
         "allow node",
         "Stage: allow nodes to reach the service at the cursor",
     ),
-    row(Action::DropAll, "d", &[Services, Plan], "drop", "Stage: drop everybody who is not allowed before"),
-    row(Action::Trace, "t", &[Services, Chains], "trace", "Ask what becomes of one packet, rule by rule"),
+    row(Action::DropAll, "d", &[Services, Plan], "drop", "Stage: drop everybody not allowed earlier in the plan"),
+    row(Action::Trace, "t", &[Services, Chains], "trace", "Ask what happens to a packet, rule by rule"),
     row(Action::Follow, "enter", &[Services], "deciding rule", "Go to the rule that decides, on the Chains screen"),
     row(Action::Follow, "enter l right", &[Chains], "follow jump", "Go into the chain, or follow the jump of the rule"),
     row(Action::Back, "backspace left h", &[Chains], "back", "Go back to where the jump came from"),
@@ -77,7 +77,7 @@ pub const KEYMAP: &[Binding] = &[
         "w",
         &[Services, Chains],
         "way",
-        "Draw the way of a packet through hooks and chains to the service; on Chains, of one that meets the rule",
+        "Draw the path of a packet through hooks and chains to the service; on Chains, of one that matches the rule",
     ),
     row(
         Action::Preview,
@@ -95,7 +95,7 @@ pub const KEYMAP: &[Binding] = &[
     ),
     row(Action::MoveDown, "J shift-down alt-down", &[Plan], "move down", "Move the rule down"),
     row(Action::Cycle, "c", &[Plan], "", "Change the rule to allow, drop or reject"),
-    row(Action::Undo, "u", &[Services, Plan], "undo", "Take back the last change of the plan"),
+    row(Action::Undo, "u", &[Services, Plan], "undo", "Undo the last change to the plan"),
     row(Action::Again, "enter", &[History], "plan again", "Load the plan of this trial as the new plan"),
     row(Action::Save, "s", &[History], "save", "Write what was kept to the rules that are loaded at boot"),
     row(
@@ -110,21 +110,21 @@ pub const KEYMAP: &[Binding] = &[
         "tab",
         &[Save],
         "other choice",
-        "Save in another way: our own chains alone, all but what managers rebuild, or everything",
+        "Choose what to save: only our own chains, all but what managers rebuild, or everything",
     ),
     row(
         Action::NextView,
         "tab",
         &[Flow],
         "next sender",
-        "Let somebody else send it: a stranger, this session, clients, peers",
+        "Choose another sender: a stranger, this session, clients, peers",
     ),
     row(
         Action::Follow,
         "enter",
         &[Flow],
         "show the rule",
-        "Go to the rule of this line on the Chains screen, with the way lit",
+        "Go to the rule of this line on the Chains screen, with the path highlighted",
     ),
     row(Action::Export, "e", &[Preview], "export", "Write the change to a shell script"),
     row(
@@ -134,7 +134,13 @@ pub const KEYMAP: &[Binding] = &[
         "compare",
         "Show what differs between the rules before this trial and now; e there writes them to a file",
     ),
-    row(Action::Export, "e", &[Text], "export", "Write the rules of then to a file, as iptables-save prints them"),
+    row(
+        Action::Export,
+        "e",
+        &[Text],
+        "export",
+        "Write the rules from before the trial to a file, as iptables-save prints them",
+    ),
     row(
         Action::Copy,
         "c",
@@ -162,7 +168,7 @@ pub const KEYMAP: &[Binding] = &[
         "x delete",
         &[Guide],
         "take out",
-        "Take the node at the cursor out: it may no longer use what is protected",
+        "Remove the node at the cursor: it may no longer use what is protected",
     ),
     row(
         Action::Preview,
@@ -173,7 +179,7 @@ pub const KEYMAP: &[Binding] = &[
     ),
     row(Action::Back, "backspace left", &[Guide], "back", "Go back one step"),
     row(Action::Cancel, "esc", CLOSING, "close", "Close this and go back; nothing is lost"),
-    row(Action::Cancel, "esc", SCREENS, "", "End the search: everything is shown again"),
+    row(Action::Cancel, "esc", SCREENS, "", "Clear the search: everything is shown again"),
     row(Action::Cancel, "q", &[Help, Preview, Flow, Choice, Save, Text], "", "Close this"),
     row(
         Action::NextMatch,
@@ -187,7 +193,7 @@ pub const KEYMAP: &[Binding] = &[
         "N",
         &[Services, Chains, Plan, History, Help, Preview, Save, Text],
         "",
-        "Go to the match before",
+        "Go to the previous match",
     ),
     row(Action::Up, "up", ALL_LISTS, "", "One line up"),
     row(
@@ -216,10 +222,10 @@ pub const KEYMAP: &[Binding] = &[
     row(Action::ToServices, "1", SCREENS, "", "Services: who can reach what"),
     row(Action::ToChains, "2", SCREENS, "", "Chains: all rules, by table and owner"),
     row(Action::ToPlan, "3", SCREENS, "", "Plan: what you have staged"),
-    row(Action::ToHistory, "4", SCREENS, "", "History: trials and what became of them"),
+    row(Action::ToHistory, "4", SCREENS, "", "History: trials and how they ended"),
     row(Action::NextTab, "tab ]", SCREENS, "", "Next screen"),
-    row(Action::PreviousTab, "shift-tab [", SCREENS, "", "Screen before"),
-    row(Action::Trial, "T", SCREENS, "", "Show the trial that runs"),
+    row(Action::PreviousTab, "shift-tab [", SCREENS, "", "Previous screen"),
+    row(Action::Trial, "T", SCREENS, "", "Show the trial that is running"),
     row(Action::Guide, "g", SCREENS, "", "Guided hardening, one question at a time"),
     row(
         Action::Notes,
@@ -237,14 +243,14 @@ pub const KEYMAP: &[Binding] = &[
         "What the keys do here",
     ),
     row(Action::Palette, ": ctrl-p", &[Services, Chains, Plan, History], "", "Every action by name"),
-    row(Action::Quit, "q", SCREENS, "quit", "Leave; a trial that runs still reverts by itself"),
+    row(Action::Quit, "q", SCREENS, "quit", "Leave; a running trial still reverts by itself"),
     row(
         Action::Redraw,
         "ctrl-l",
         EVERYWHERE,
         "",
-        "Clear the screen and draw it anew, as after a message that others wrote on it",
+        "Clear the screen and draw it again, e.g. after somebody wrote a message on it",
     ),
     row(Action::Quit, "ctrl-c", EVERYWHERE, "", "Leave at once; the plan is kept as a draft"),
-    row(Action::Suspend, "ctrl-z", EVERYWHERE, "", "Stop and go back to the shell; `fg` comes back"),
+    row(Action::Suspend, "ctrl-z", EVERYWHERE, "", "Suspend and go back to the shell; `fg` comes back"),
 ];

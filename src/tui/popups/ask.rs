@@ -1,4 +1,4 @@
-//! A question whose answer has a consequence; it names it.
+//! A question whose answer has consequences, which it names.
 
 use crossterm::event::KeyEvent;
 
@@ -19,12 +19,12 @@ pub struct Ask {
     answers: Vec<String>,
     then: Asked,
     pub(super) cursor: Cursor,
-    /// Words that must be typed, and what is typed of them.
+    /// The words that must be typed to confirm, and the input so far.
     phrase: Option<(&'static str, Field)>,
 }
 
 impl Ask {
-    /// A question. Where yes may hurt it has to be typed.
+    /// A question. Where "yes" is dangerous, words have to be typed to confirm.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
         let phrase = match &then {
             Asked::Apply(what) => what.allowed.phrase(what.said),
@@ -33,8 +33,8 @@ impl Ask {
         };
         let answers = match &then {
             _ if phrase.is_some() => vec![yes],
-            // What others may have put there is nobody's first choice.
-            Asked::Draft(d) if !d.origin.is_own() => vec!["Leave it where it is".into(), yes],
+            // A draft that others may have written is not the first choice.
+            Asked::Draft(d) if !d.origin.is_own() => vec!["Leave it alone".into(), yes],
             Asked::Draft(_) => vec![
                 yes,
                 "Discard it".into(),
@@ -45,7 +45,7 @@ impl Ask {
         Self { title, lines, answers, then, cursor: Cursor::default(), phrase: phrase.map(|p| (p, Field::default())) }
     }
 
-    /// Something to read, with nothing to decide.
+    /// A message that only has to be closed.
     pub fn tell(title: String, lines: Vec<String>) -> Self {
         Self {
             title,
@@ -57,7 +57,7 @@ impl Ask {
         }
     }
 
-    /// Whether keys are text here.
+    /// Whether typed characters are text here.
     pub fn takes_text(&self) -> bool {
         self.phrase.is_some()
     }
@@ -69,7 +69,7 @@ impl Ask {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         if let Some((phrase, field)) = &self.phrase
             && action == Action::Accept
@@ -89,9 +89,9 @@ impl Ask {
                     (1, Asked::Draft(d)) if !d.origin.is_own() => self.done(sh),
                     (0, _) => self.done(sh),
                     (1, Asked::Draft(_)) => {
-                        // What is staged by now takes its place; what is kept is no draft: then the file goes.
+                        // Stores the plan staged by now instead. If that is the kept plan, the draft file is removed.
                         sh.ask(Request::StoreDraft(sh.staged.plan.clone()));
-                        sh.say("the draft is discarded");
+                        sh.say("draft discarded");
                     }
                     _ => {}
                 }
@@ -122,11 +122,11 @@ impl Ask {
         }
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let w = c.w().min(70);
         let mut text: Vec<String> = self.lines.iter().flat_map(|l| wrap(l, usize::from(w - 6))).collect();
-        // The words that have to be typed are never cut.
+        // The words to type are never cut.
         let typed = self.phrase.as_ref().map_or_else(Vec::new, |(phrase, _)| {
             wrap(&format!("{}: type the words \"{phrase}\"", self.answers[0]), usize::from(w - 6))
         });

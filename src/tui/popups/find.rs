@@ -1,4 +1,4 @@
-//! Find: what is typed is searched for at once.
+//! Find: searches as you type.
 
 use crossterm::event::KeyEvent;
 
@@ -16,18 +16,18 @@ pub struct Find {
 }
 
 impl Find {
-    /// Begins with what was searched for last.
+    /// Starts with the last search.
     pub fn new(sh: &Shared) -> Self {
         Self { field: Field::offering(&sh.search), before: sh.search.clone() }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         match action {
             Action::Cancel => {
                 sh.search = std::mem::take(&mut self.before);
                 if sh.search == self.field.text() {
-                    // A second esc takes the search away.
+                    // A second esc clears the search.
                     sh.search.clear();
                 }
                 After::Close
@@ -40,7 +40,7 @@ impl Find {
         }
     }
 
-    /// A key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
         if self.field.key(key) {
             sh.search = self.field.text().trim().to_owned();
@@ -53,7 +53,7 @@ impl Find {
         sh.search = self.field.text().trim().to_owned();
     }
 
-    /// One line at the foot.
+    /// Draws one line at the bottom.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h());
         let mut line = c.part(0, h.saturating_sub(1), w, 1);

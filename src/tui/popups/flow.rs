@@ -1,4 +1,4 @@
-//! The way of a packet from the interface through hooks and chains to the service, with the deciding rule lit.
+//! The path of a packet from the interface through hooks and chains to the service, with the deciding rule highlighted.
 //!
 //! ```text
 //!   203.0.113.7 sends TCP to port 9042
@@ -38,18 +38,18 @@ pub struct Flow {
     label: String,
     answer: Option<Arc<Trace>>,
     pub(super) cursor: Cursor,
-    /// Who may send it: a stranger, this session, clients of exports, peers.
+    /// Possible senders: a stranger, this session, clients of exports, peers.
     senders: Vec<(IpAddr, String)>,
     sender: usize,
 }
 
-/// One stay in a chain.
+/// The packet's steps in one chain, from entering to leaving it.
 struct Stay<'a> {
     depth: usize,
     steps: Vec<&'a Step>,
 }
 
-/// The stays in order; a chain that is entered from another stands deeper.
+/// The stays in order; a chain entered from another is one level deeper.
 fn stays(t: &Trace) -> Vec<Stay<'_>> {
     let mut out: Vec<Stay> = Vec::new();
     let mut calls: Vec<(&str, &str)> = Vec::new();
@@ -77,20 +77,20 @@ fn built_in(s: &Step) -> bool {
     Table::builtin_chains(&s.table).contains(&s.chain.as_str())
 }
 
-/// The interface that leads to an address: what comes from there arrives on it, unless the ways differ.
+/// The interface that leads to an address: packets from there arrive on it unless routing is asymmetric.
 fn interface_to(sh: &Shared, addr: IpAddr) -> Option<String> {
     let routes = sh.facts.seen.as_ref()?.view.routes.as_ref()?;
     routes.iter().filter(|r| r.net.contains(addr)).max_by_key(|r| r.net.mask.count_ones()).map(|r| r.interface.clone())
 }
 
-/// A line of the picture.
+/// A line of the drawing.
 struct Line {
-    /// Columns of the name.
+    /// The name column.
     left: String,
     role: Role,
     /// What happens there.
     right: String,
-    /// The rule that it is about.
+    /// The rule shown on this line.
     rule: Option<RulePlace>,
 }
 
@@ -140,7 +140,7 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
                     out.push(plain(
                         format!("{sign} {name}"),
                         if taken { Role::Text } else { Role::Dim },
-                        &if taken { format!("{words}: its way") } else { words.to_owned() },
+                        &if taken { format!("{words}: its path") } else { words.to_owned() },
                     ));
                 }
             }
@@ -150,7 +150,7 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
         let indent =
             if s.depth == 0 { String::new() } else { format!("{}{into} ", format!("{bar}  ").repeat(s.depth - 1)) };
         let name = if s.depth == 0 { format!("{} {}", first.table, first.chain) } else { first.chain.clone() };
-        // Every rule that may hold, then the one that sends it on from here, or decides.
+        // All rules that may match, then the one that sends it on or decides.
         let mut hits: Vec<&Step> = s.steps.iter().filter(|s| s.result != StepResult::Passed).copied().collect();
         let last_hit = hits.pop();
         hits.retain(|h| h.result == StepResult::MayMatch);
@@ -159,7 +159,7 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
             out.push(plain(
                 format!("{bar}  {indent}{name}"),
                 Role::Dim,
-                &format!("{} passed by", count(s.steps.len(), "rule")),
+                &format!("{} did not match", count(s.steps.len(), "rule")),
             ));
         }
         for h in hits {
@@ -189,14 +189,13 @@ fn picture(t: &Trace, family: Family, glyph: impl Fn(Glyph) -> &'static str) -> 
 }
 
 impl Flow {
-    /// Asks for the way at once.
+    /// Opens the popup and asks for the path at once.
     pub fn new(mut packet: Packet, label: String, sh: &mut Shared) -> Self {
         if packet.interface.is_none() {
             packet.interface = interface_to(sh, packet.src);
         }
         sh.ask(Request::Trace(packet.clone()));
-        let who =
-            if packet.src == stranger(packet.family()) { "a stranger" } else { "somebody of whom the rule speaks" };
+        let who = if packet.src == stranger(packet.family()) { "a stranger" } else { "a sender that the rule names" };
         let mut senders = vec![(packet.src, who.to_owned())];
         let other = if packet.family() == Family::V4 { Family::V6 } else { Family::V4 };
         if sh.facts.seen.as_ref().is_some_and(|s| s.view.rules(other).is_some()) {
@@ -214,7 +213,7 @@ impl Flow {
         Self { packet, label, answer: None, cursor: Cursor::default(), senders, sender: 0 }
     }
 
-    /// Whether there is nobody else to send it.
+    /// Whether no other sender is known.
     pub fn alone(&self) -> bool {
         self.senders.len() < 2
     }
@@ -223,14 +222,14 @@ impl Flow {
         self.answer.as_ref().map_or_else(Vec::new, |t| picture(t, self.packet.family(), |g| sh.theme.glyph(g)))
     }
 
-    /// Why nothing at all gets in over this family, whatever the rules say of this packet: nobody listens there.
+    /// Why nothing gets in over this family, whatever the rules do with this packet: nobody listens there.
     fn nobody_takes(&self, sh: &Shared) -> Option<String> {
         let j = sh.facts.seen.as_ref()?.report.endpoints.iter().find(|j| j.endpoint.label() == self.label)?;
         let x = j.exposure[self.packet.family().index()].as_ref().filter(|x| x.reach.blocked.is_full())?;
         x.because.first().map(|b| b.text.clone())
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let lines = self.lines(sh);
         if self.cursor.act(action, lines.len()) {
@@ -257,28 +256,28 @@ impl Flow {
         After::Stay
     }
 
-    /// An answer.
+    /// Handles an answer.
     pub fn reply(&mut self, reply: &Reply, sh: &Shared) {
         if let Reply::Traced(t) = reply {
             self.answer = Some(t.clone());
-            // The cursor waits at the rule that decides.
+            // The cursor starts at the deciding rule.
             let lines = self.lines(sh);
             self.cursor = Cursor::at(lines.iter().rposition(|l| l.role == Role::Found).unwrap_or(0));
         }
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(110), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
-        let mut c = area.frame(&format!("The way of a packet to {}", self.label));
+        let mut c = area.frame(&format!("The path of a packet to {}", self.label));
         let p = &self.packet;
         let port = p.dport.map_or_else(String::new, |d| format!(" to port {d}"));
         let who = &self.senders[self.sender].1;
         let on = p.interface.as_ref().map_or_else(|| "(not on lo)".to_owned(), |i| format!("on {i}"));
         c.put(1, 0, Role::Text, &format!("{} ({who}) sends {}{port} {on}", p.src, p.proto.to_string().to_uppercase()));
         let Some(t) = self.answer.clone() else {
-            c.put(1, 2, Role::Dim, "following it");
+            c.put(1, 2, Role::Dim, "working it out");
             return;
         };
         let lines = self.lines(sh);
@@ -286,7 +285,7 @@ impl Flow {
         c.put(1, 1, Role::Dim, bar);
         let end = c.h().saturating_sub(3);
         if lines.is_empty() {
-            c.put(1, 2, Role::Text, "No rule of its way is known: take the whole of iptables-save -c.");
+            c.put(1, 2, Role::Text, "No rule on its path is known: capture the whole of iptables-save -c.");
         }
         let column =
             lines.iter().map(|l| l.left.chars().count() as u16).max().unwrap_or(0).clamp(20, (c.w() / 2).clamp(20, 38))
@@ -308,7 +307,7 @@ impl Flow {
             c.put(column, y, if l.rule.is_some() { l.role } else { Role::Dim }, &l.right);
         }
         let (glyph, role, word) = match t.verdict {
-            // The rules are not all: nobody may be there to take it.
+            // The rules are not everything: nobody may be listening.
             Verdict::Accept => match self.nobody_takes(sh) {
                 Some(why) => (Glyph::Nobody, Role::Closed, format!("the rules let it through, but {why}")),
                 None => (Glyph::Anyone, Role::Open, format!("accepted, it reaches {}", self.label)),

@@ -1,4 +1,4 @@
-//! Guided hardening: one question at a time. The answers are the plan of the Plan screen; leaving loses nothing.
+//! Guided hardening: one question at a time. The answers become the plan on the Plan screen; leaving loses nothing.
 
 mod draw;
 
@@ -20,9 +20,9 @@ use crate::tui::wishes::{Open, Wish};
 pub struct Guide {
     step: Step,
     pub(super) cursor: Cursor,
-    /// The row of the screen with the line that leads on.
+    /// The screen row of the line that leads to the next step.
     enter_at: Option<u16>,
-    /// Goals that may be protected, with what is recommended and why.
+    /// Goals that may be protected, each with the recommendation and its reason.
     goals: Vec<Choice>,
 }
 
@@ -50,13 +50,13 @@ fn is_open(j: &Judged) -> bool {
         && j.exposure.iter().flatten().any(|x| !x.reach.accepted.is_empty() || !x.reach.depends.is_empty())
 }
 
-/// What others can reach.
+/// Endpoints that others can reach.
 fn open(sh: &Shared) -> impl Iterator<Item = &Judged> {
     sh.facts.seen.iter().flat_map(|s| &s.report.endpoints).filter(|j| is_open(j))
 }
 
 impl Guide {
-    /// Begins where it was left, as far as the plan and the trial are still there.
+    /// Resumes where the guide was left, if the plan and the trial are still the same.
     pub fn new(sh: &Shared) -> Self {
         let mut goals: Vec<Choice> = Vec::new();
         for j in open(sh) {
@@ -98,12 +98,12 @@ impl Guide {
         Self { step, cursor: Cursor::default(), enter_at: None, goals }
     }
 
-    /// Whether lines are ticked on the step at hand.
+    /// Whether the current step has lines to tick.
     pub fn ticks(&self) -> bool {
         self.step == Step::Which
     }
 
-    /// Whether the line that leads on stands there.
+    /// Whether the line that leads to the next step is on this row.
     pub fn goes_on_at(&self, row: u16) -> bool {
         self.enter_at == Some(row)
     }
@@ -122,7 +122,7 @@ impl Guide {
         self.goals.iter().filter(|g| g.ticked).flat_map(Choice::all).collect()
     }
 
-    /// Who may still use what is protected, as far as it is entered.
+    /// The nodes entered so far that may still use what is protected.
     fn nodes(&self, sh: &Shared) -> Vec<Node> {
         let mut out: Vec<Node> = Vec::new();
         for r in sh
@@ -140,12 +140,12 @@ impl Guide {
     /// Why an action does not work at this step.
     pub fn available(&self, action: Action, sh: &Shared) -> Result<(), String> {
         match (action, self.step) {
-            (Action::Pick, s) if s != Step::Which => Err("there is nothing to tick at this step".into()),
+            (Action::Pick, s) if s != Step::Which => Err("this step has nothing to tick".into()),
             (Action::AllowNode | Action::Remove, s) if s != Step::Who => {
-                Err("nodes are added and taken out at step 3".into())
+                Err("nodes are added and removed in step 3".into())
             }
-            (Action::Preview, s) if s != Step::Change => Err("there is something to preview at step 4".into()),
-            // The key that keeps a trial is one of these elsewhere.
+            (Action::Preview, s) if s != Step::Change => Err("the preview belongs to step 4".into()),
+            // The key that keeps a trial is also one of these keys.
             (Action::Up | Action::Down, Step::Trial) if sh.facts.may_end(Action::Keep).is_ok() => {
                 let key = |a| sh.key(Place::Trial, a);
                 Err(format!(
@@ -160,7 +160,7 @@ impl Guide {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let len = match self.step {
             Step::Open => open(sh).count(),
@@ -180,7 +180,7 @@ impl Guide {
             (Action::AllowNode, Step::Who) => self.ask_nodes(sh),
             (Action::Remove, Step::Who) => self.take_out(sh),
             (Action::Preview, Step::Change) => sh.open(Open::Preview),
-            // What is done is not asked again: a change begins at the first step.
+            // A finished guide is not walked back through: a change starts again at the first step.
             (Action::Back, Step::Done) => self.go(Step::Open),
             (Action::Back, step) => {
                 let at = STEPS.iter().position(|s| *s == step).unwrap_or(0);
@@ -210,7 +210,7 @@ impl Guide {
                 let ticked = self.ticked();
                 let untouched: Vec<Goal> = self.goals.iter().filter(|g| !g.ticked).flat_map(Choice::all).collect();
                 sh.stage(|p| p.rules.retain(|r| !r.to.iter().all(|g| untouched.contains(g))));
-                // Nodes that are entered already hold for what was ticked since.
+                // Nodes entered earlier also apply to what was ticked later.
                 let nodes = self.nodes(sh);
                 if let Some(seen) = sh.facts.seen.clone().filter(|_| !nodes.is_empty()) {
                     sh.stage(|p| protect_all(p, &seen.view, &ticked, &nodes, true));
@@ -225,13 +225,13 @@ impl Guide {
                 let kept = sh.facts.trial.as_ref().is_some_and(TrialSeen::is_kept);
                 self.go(if kept { Step::Save } else { Step::Change });
             }
-            // What boot does with the files and what they gain is looked at first.
+            // The operator first sees what boot does with the files and how they change.
             Step::Save => sh.wishes.push(Wish::Act(Action::Save)),
             Step::Done => {}
         }
     }
 
-    /// The node at the cursor may no longer use what is protected here.
+    /// Removes the node at the cursor from the rules that the guide staged.
     fn take_out(&self, sh: &mut Shared) {
         let Some(node) = self.nodes(sh).get(self.cursor.at).cloned() else { return };
         let ticked = self.ticked();
@@ -245,7 +245,7 @@ impl Guide {
             }
             p.rules.retain(|r| !r.from.is_empty());
         });
-        sh.say(format!("{node} is taken out"));
+        sh.say(format!("{node} removed"));
     }
 
     fn ask_nodes(&self, sh: &mut Shared) {
@@ -254,16 +254,16 @@ impl Guide {
         sh.open(Open::Nodes { goals, what, drop_rest: true, rule: None });
     }
 
-    /// The trial comes first, whoever began it: its clock runs.
+    /// A trial comes first, whoever began it: its clock is running.
     pub fn trial_runs(&mut self) {
         self.go(Step::Trial);
     }
 
-    /// An answer.
+    /// Handles an answer.
     pub fn reply(&mut self, reply: &Reply) {
         match reply {
             Reply::Began(_) => self.trial_runs(),
-            // Also where it was asked for on the screen of the trial.
+            // Also when it was requested on the trial's screen.
             Reply::Saved(..) if matches!(self.step, Step::Trial | Step::Save) => self.go(Step::Done),
             _ => {}
         }

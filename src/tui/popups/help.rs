@@ -1,4 +1,4 @@
-//! What the keys do at the place below, and what the glyphs mean.
+//! What the keys do in the place below, and what the glyphs mean.
 
 use super::{After, find_line, middle};
 use crate::tui::keymap::{Action, Binding, Place, place_name};
@@ -24,7 +24,7 @@ impl Help {
         let mut out = Vec::new();
         let rows: Vec<&Binding> = sh.keys.rows(self.place).collect();
         for (n, b) in rows.iter().enumerate() {
-            // All keys of one action stand on one line.
+            // All keys of an action share one line.
             if rows[..n].iter().any(|o| o.action == b.action) {
                 continue;
             }
@@ -43,7 +43,7 @@ impl Help {
             (
                 Glyph::Anyone,
                 Role::Open,
-                "anyone gets in; behind a comma: by one interface, by some or by most, the detail names them",
+                "anyone gets in; after a comma: by one interface, by some or by most, the detail names them",
             ),
             (Glyph::Some, Role::Partial, "some get in: the detail below says who"),
             (Glyph::Nobody, Role::Closed, "nobody gets in"),
@@ -64,7 +64,7 @@ impl Help {
         out
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let lines = self.lines(sh, usize::from(sh.area.width.min(86)));
         if matches!(action, Action::NextMatch | Action::PreviousMatch) {
@@ -76,7 +76,7 @@ impl Help {
         if matches!(action, Action::Cancel | Action::Help) { After::Close } else { After::Stay }
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(90), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);

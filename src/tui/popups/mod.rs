@@ -25,10 +25,10 @@ use super::theme::Role;
 use super::widgets::{Canvas, Cursor, wrap};
 use super::wishes::Open;
 
-/// What a popup says after an action.
+/// Whether a popup stays open after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It stays.
+    /// It stays open.
     Stay,
     /// It closes.
     Close,
@@ -72,7 +72,7 @@ macro_rules! each {
 }
 
 impl Popup {
-    /// Makes the popup that was wished for.
+    /// Opens the popup that was asked for.
     pub fn open(open: Open, below: Place, sh: &mut Shared) -> Self {
         match open {
             Open::Nodes { goals, what, drop_rest, rule } => {
@@ -116,7 +116,7 @@ impl Popup {
         match (self, action) {
             (_, Action::Apply) => can_apply(sh),
             (Self::Trial(_) | Self::Guide(_), Action::Save) => can_save(sh),
-            (Self::Flow(f), Action::NextView) if f.alone() => Err("nobody else is known who might send it".into()),
+            (Self::Flow(f), Action::NextView) if f.alone() => Err("no other sender is known".into()),
             (Self::Guide(g), _) => g.available(action, sh),
             (Self::Trial(_), Action::Accept) if sh.facts.trial_runs() => {
                 let key = |a| sh.key(Place::Trial, a);
@@ -125,25 +125,25 @@ impl Popup {
                 } else {
                     String::new()
                 };
-                Err(format!("this has to be said: {keeps}{} reverts", key(Action::Revert)))
+                Err(format!("this needs your decision: {keeps}{} reverts", key(Action::Revert)))
             }
             (Self::Trial(_), Action::Keep | Action::Revert | Action::Extend) => sh.facts.may_end(action),
             _ => Ok(()),
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         each!(self, p => p.act(action, sh))
     }
 
-    /// Whether it has text to search in.
+    /// Whether it has text that can be searched.
     pub fn searches(&self) -> bool {
         matches!(self, Self::Help(_) | Self::Preview(_) | Self::Save(_) | Self::Text(_))
     }
 
-    /// A click on a row of the screen: the cursor goes there. What it does: where the cursor was, or where lines are
-    /// ticked, it acts.
+    /// Moves the cursor to the clicked row. Returns the action of the click, if the cursor was already there or the
+    /// line can be ticked.
     pub fn click(&mut self, row: u16) -> Option<Action> {
         if let Self::Guide(p) = self
             && p.goes_on_at(row)
@@ -168,7 +168,7 @@ impl Popup {
         does.filter(|_| there || at_once)
     }
 
-    /// A key that the keymap does not have here: text. Whether somebody types here at all.
+    /// Handles a key that the keymap does not bind here, as text. Returns whether the popup takes text at all.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
         match self {
             Self::Nodes(p) => p.key(key, sh),
@@ -181,7 +181,7 @@ impl Popup {
         true
     }
 
-    /// A key while the name of a file is typed; whether it was taken.
+    /// Handles a key while a file name is being typed; returns whether it was used.
     pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
         match self {
             Self::Preview(p) => p.path_key(key, sh),
@@ -203,7 +203,7 @@ impl Popup {
         }
     }
 
-    /// Whether keys are text here.
+    /// Whether typed characters are text here.
     pub fn takes_text(&self) -> bool {
         match self {
             Self::Nodes(_) | Self::Trace(_) | Self::Palette(_) | Self::Find(_) => true,
@@ -214,7 +214,7 @@ impl Popup {
         }
     }
 
-    /// An answer of the worker that concerns it.
+    /// Handles an answer of the worker that concerns it.
     pub fn reply(&mut self, reply: &Reply, sh: &mut Shared) {
         match self {
             Self::Nodes(p) => p.reply(reply),
@@ -232,18 +232,18 @@ impl Popup {
     }
 }
 
-/// A part in the middle of the screen.
+/// An area in the middle of the screen.
 pub fn middle<'a>(c: &'a mut Canvas, w: u16, h: u16) -> Canvas<'a> {
-    // Read aloud, what shows on both sides of a popup would be taken for a part of it.
+    // A screen reader would read what shows on both sides of a popup as part of it.
     let (w, h) = if c.theme.reader { (c.w(), c.h().saturating_sub(1)) } else { (w.min(c.w()), h.min(c.h())) };
     let (x, y) = ((c.w() - w) / 2, (c.h() - h) / 2);
     c.part(x, y, w, h)
 }
 
-/// Lines that a list of cut lines leaves to [`whole`].
+/// Lines that a list with cut lines reserves for [`whole`].
 pub const WHOLE: u16 = 3;
 
-/// The line at the cursor from end to end, below a list in which lines are cut; nothing where `room` is enough for it.
+/// Draws the line at the cursor in full, below a list in which lines are cut; nothing when `room` is enough for it.
 pub fn whole(c: &mut Canvas, text: &str, room: u16) {
     let y = c.h().saturating_sub(WHOLE);
     c.rule(y, "");
@@ -260,10 +260,10 @@ pub fn too_long<'a>(mut lines: impl Iterator<Item = &'a str>, room: u16) -> bool
     lines.any(|l| l.chars().count() > usize::from(room))
 }
 
-/// Goes to the next line of a text that has what is searched for, or the one before.
+/// Goes to the next or previous line that matches the search.
 pub fn find_line(cursor: &mut Cursor, lines: &[&str], action: Action, sh: &mut Shared) {
     let Some(search) = Search::new(&sh.search) else {
-        sh.complain(format!("nothing is searched for: {} begins", sh.key(Place::Text, Action::Find)));
+        sh.complain(format!("no search is active: {} starts one", sh.key(Place::Text, Action::Find)));
         return;
     };
     match next(cursor.at, lines.len(), action == Action::NextMatch, |i| search.in_text(lines[i])) {

@@ -1,4 +1,4 @@
-//! Nodes: who may use a service. Typed freely, or picked from what the host shows.
+//! Nodes: who may use a service. Typed, or picked from what the host shows.
 //!
 //! ```text
 //! ╭ Who may use portmapper ─────────────────────────────────╮
@@ -29,26 +29,26 @@ pub struct Nodes {
     goals: Vec<Goal>,
     what: String,
     drop_rest: bool,
-    /// The rule of the plan that is changed; `None`: a new one.
+    /// The rule of the plan being changed; `None` for a new one.
     rule: Option<usize>,
     field: Field,
     picks: Vec<(String, String)>,
     pub(super) cursor: Cursor,
-    /// What is wrong with what is entered, a sentence each.
+    /// What is wrong with the input, one sentence each.
     errors: Vec<String>,
     names: HashMap<String, Option<Result<Vec<IpAddr>, String>>>,
     /// Enter was pressed while names were still being resolved.
     waiting: bool,
 }
 
-/// What the host itself suggests: this session, clients of exports, who is connected, container networks.
+/// Suggestions from the host: this session, clients of exports, connected peers, container networks.
 pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     let Some(seen) = &sh.facts.seen else { return Vec::new() };
     let v = &seen.view;
     let mut out: Vec<(String, String)> = Vec::new();
     let mut add = |node: String, why: String| {
         match out.iter().position(|(n, _)| *n == node) {
-            // All that speaks for it.
+            // All reasons for one suggestion are joined.
             Some(at) if !out[at].1.contains(&why) => out[at].1 = format!("{}, {why}", out[at].1),
             None if out.len() < 200 => out.push((node, why)),
             _ => {}
@@ -70,7 +70,7 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
     }
     for r in v.routes.iter().flatten() {
         let bridge = is_bridge(&r.interface);
-        // Link-local addresses are no nodes: every link has the same.
+        // Link-local addresses are not nodes: every link has the same ones.
         let local = matches!(r.net.ip(), IpAddr::V6(a) if a.is_unicast_link_local());
         if bridge && r.net.mask != 0 && !local {
             add(r.net.to_string(), format!("containers on {}", r.interface));
@@ -80,7 +80,7 @@ pub fn picks(sh: &Shared) -> Vec<(String, String)> {
 }
 
 impl Nodes {
-    /// A new rule for a goal, or the nodes of a rule of the plan.
+    /// A new rule for a goal, or the nodes of an existing rule.
     pub fn new(goals: Vec<Goal>, what: String, drop_rest: bool, rule: Option<usize>, sh: &Shared) -> Self {
         let mut names = HashMap::new();
         let text = rule
@@ -114,7 +114,7 @@ impl Nodes {
         self.field.text().split([' ', ',', ';']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
     }
 
-    /// What is entered, or a sentence for each word that is no node.
+    /// The nodes entered, or a sentence for each word that is not a node.
     fn nodes(&self) -> Result<Vec<Node>, Vec<String>> {
         let words = self.words();
         if words.is_empty() {
@@ -142,7 +142,7 @@ impl Nodes {
     }
 
     fn resolve(&mut self, sh: &mut Shared) {
-        // The word that is being typed is not asked for yet.
+        // The word still being typed is not resolved yet.
         let typing = !self.field.text().ends_with([' ', ',', ';']) && !self.waiting;
         let words = self.words();
         let done = words.len() - usize::from(typing && !words.is_empty());
@@ -162,14 +162,14 @@ impl Nodes {
             .any(|w| matches!(Node::parse(w), Ok(Node::Name(n, _)) if !matches!(self.names.get(&n), Some(Some(_)))))
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         match action {
             Action::Cancel => return After::Close,
             Action::NextField => {
                 if let Some((node, _)) = self.picks.get(self.cursor.at).cloned() {
                     if self.words().contains(&node) {
-                        // A second tab takes it out again.
+                        // A second tab removes it again.
                         let kept: Vec<String> = self.words().into_iter().filter(|w| *w != node).collect();
                         self.field = Field::with(&kept.iter().map(|w| format!("{w} ")).collect::<String>());
                     } else {
@@ -203,7 +203,7 @@ impl Nodes {
     }
 
     fn finish(&mut self, sh: &mut Shared) -> After {
-        // All that is wrong is said at once, when it is known of every name.
+        // All errors are shown together, once every name has been looked up.
         if self.unresolved() {
             return After::Stay;
         }
@@ -235,7 +235,7 @@ impl Nodes {
         sh.say(format!("staged: {} may use {}{rest}; {plan} shows the plan", count(n, "node"), self.what));
     }
 
-    /// A key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent, sh: &mut Shared) {
         if self.field.key(key) {
             self.errors.clear();
@@ -251,19 +251,19 @@ impl Nodes {
         self.resolve(sh);
     }
 
-    /// An answer.
+    /// Handles an answer.
     pub fn reply(&mut self, reply: &Reply) {
         if let Reply::Resolved { name, addrs } = reply {
             self.names.insert(name.clone(), Some(addrs.clone()));
         }
     }
 
-    /// Whether Enter waits for names and all are there now.
+    /// Whether Enter is waiting for names and all of them are resolved now.
     pub fn ready(&self) -> bool {
         self.waiting && !self.unresolved()
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(76), c.h().saturating_sub(2).min(20));
         let title = if self.rule.is_some() {
@@ -301,7 +301,7 @@ impl Nodes {
                         Role::Text,
                         format!("{name} {arrow} {}", a.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                     ),
-                    // Said above already.
+                    // Already shown above.
                     Some(Some(Err(e))) if self.errors.contains(e) => continue,
                     Some(Some(Err(e))) => (Role::Error, e.clone()),
                 },
@@ -316,9 +316,9 @@ impl Nodes {
         }
         y = y.max(2);
         let help = if self.drop_rest {
-            "An address, a CIDR or a host name each; everybody else is dropped."
+            "Addresses, CIDRs or host names; everybody else is dropped."
         } else {
-            "An address, a CIDR or a host name each."
+            "Addresses, CIDRs or host names."
         };
         c.put(0, y, Role::Dim, help);
         y += 2;

@@ -1,4 +1,4 @@
-//! Every action by name, with its key, and why it does not work where it does not.
+//! Every action by name, with its key and, if it does not work now, the reason.
 
 use crossterm::event::KeyEvent;
 
@@ -15,7 +15,7 @@ use crate::tui::wishes::{Open, Wish};
 pub struct Palette {
     field: Field,
     pub(super) cursor: Cursor,
-    /// What there is, the actions of the screen below first; filled by the app.
+    /// All actions, those of the screen below first; filled in by the app.
     pub entries: Vec<Entry>,
     /// The screen below.
     pub below: Option<Place>,
@@ -24,9 +24,9 @@ pub struct Palette {
 /// One action.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Where it is.
+    /// The place it belongs to.
     pub place: Place,
-    /// Its row of the keymap.
+    /// Its row in the keymap.
     pub row: Binding,
     /// Why it does not work now.
     pub why: Option<String>,
@@ -46,7 +46,7 @@ impl Palette {
             .collect()
     }
 
-    /// What an action does, and where if that is not here.
+    /// What an action does, and where, if that is not here.
     fn words(&self, e: &Entry) -> String {
         if Some(e.place) == self.below {
             e.row.help.to_owned()
@@ -55,7 +55,7 @@ impl Palette {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let chosen = self.matching().get(self.cursor.at).map(|e| (e.place, e.row.action, e.why.clone()));
         match action {
@@ -87,7 +87,7 @@ impl Palette {
         After::Stay
     }
 
-    /// A key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) {
         if self.field.key(key) {
             self.cursor = Cursor::default();
@@ -99,7 +99,7 @@ impl Palette {
         self.field.paste(text);
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w().min(76), c.h().saturating_sub(2).min(26));
         let mut area = middle(c, w, h);
@@ -110,7 +110,7 @@ impl Palette {
             c.put(2, 0, Role::Dim, "type to filter");
         }
         let found: Vec<Entry> = self.matching().into_iter().cloned().collect();
-        // Below the list: the whole sentence of the one at the cursor.
+        // Below the list: the full sentence of the action at the cursor.
         let height = c.h().saturating_sub(5);
         self.cursor.stands(c.area().y + 2);
         for (line, at) in self.cursor.window(found.len(), usize::from(height)).enumerate() {

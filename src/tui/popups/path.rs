@@ -1,4 +1,4 @@
-//! The line in which the name of a file is typed that something is written to.
+//! The line where the name of an output file is typed.
 
 use crossterm::event::{KeyCode, KeyEvent};
 
@@ -7,12 +7,12 @@ use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Field, width};
 
-/// A file name that is being typed, or none.
+/// A file name being typed, or none.
 #[derive(Default, Debug)]
 pub struct PathLine(Option<Field>);
 
 impl PathLine {
-    /// Begins with a name that can be changed.
+    /// Starts with a suggested name that can be edited.
     pub fn begin(&mut self, name: &str) {
         self.0 = Some(Field::offering(name));
     }
@@ -22,7 +22,8 @@ impl PathLine {
         self.0.is_some()
     }
 
-    /// Takes every key while a name is typed; enter has the text written, escape goes back. Whether it took the key.
+    /// Handles every key while a name is typed: enter writes the text to the file, escape cancels. Returns whether the
+    /// key was used.
     pub fn key(&mut self, key: KeyEvent, text: &str, sh: &mut Shared) -> bool {
         let Some(f) = &mut self.0 else { return false };
         match key.code {
@@ -51,7 +52,7 @@ impl PathLine {
         }
     }
 
-    /// Draws it as the last line but one.
+    /// Draws it on the second-last line.
     pub fn draw(&self, c: &mut Canvas) {
         let Some(f) = &self.0 else { return };
         let (w, h) = (c.w(), c.h());

@@ -1,4 +1,4 @@
-//! Preview: what a plan makes different, as difference, side by side, as commands and as scripts.
+//! Preview: what a plan changes, as a difference, side by side, as commands and as scripts.
 
 use crossterm::event::KeyEvent;
 
@@ -13,7 +13,7 @@ use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, Cursor};
 use crate::tui::wishes::Wish;
 
-/// The views, with a word for small screens.
+/// The views, each with a shorter name for small screens.
 const VIEWS: [(&str, &str); 6] = [
     ("Who gets in", "Who"),
     ("Difference", "Diff"),
@@ -33,16 +33,16 @@ pub struct Preview {
     path: PathLine,
 }
 
-/// A line of the two columns: before and after. Both the same: nothing changed.
+/// A row of the two columns, before and after. If both are the same, nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pair<'a> {
     /// A heading over both columns.
     Head(&'a str),
-    /// Lines that stand beside each other.
+    /// Lines side by side.
     Lines(Option<&'a str>, Option<&'a str>),
 }
 
-/// A unified difference as two columns: what goes stands beside what comes in its place.
+/// A unified difference as two columns: removed lines are beside the lines that replace them.
 fn side_by_side(diff: &str) -> Vec<Pair<'_>> {
     let mut out = Vec::new();
     let (mut gone, mut come): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -78,7 +78,7 @@ impl Preview {
         }
         match self.view {
             0 => plan::in_words(sh, p),
-            // Only the slots of our chains would change places.
+            // Only the slots of our chains would be swapped.
             DIFF | COLUMNS if p.nothing => "Nothing changes: the plan is what is loaded already.".into(),
             DIFF | COLUMNS if p.diff.is_empty() => "Nothing changes: this is what is loaded now.".into(),
             DIFF | COLUMNS => p.diff.clone(),
@@ -88,7 +88,7 @@ impl Preview {
         }
     }
 
-    /// Whether keys are text here.
+    /// Whether typed characters are text here.
     pub fn takes_text(&self) -> bool {
         self.path.open()
     }
@@ -97,7 +97,7 @@ impl Preview {
         if self.view == COLUMNS { side_by_side(text).len() } else { text.lines().count() }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let text = self.text(sh);
         if self.cursor.act(action, self.len(&text)) {
@@ -136,7 +136,7 @@ impl Preview {
         After::Stay
     }
 
-    /// A key while the file name of the export is typed; whether it was taken.
+    /// Handles a key while the name of the export file is typed; returns whether it was used.
     pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
         if !self.path.open() {
             return false;
@@ -150,11 +150,11 @@ impl Preview {
         self.path.paste(text);
     }
 
-    /// Draws, over the whole screen.
+    /// Draws the popup over the whole screen.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h());
         let mut area = c.part(0, 1, w, h.saturating_sub(2));
-        let mut inner = area.frame("Preview: what the plan makes different");
+        let mut inner = area.frame("Preview: what the plan changes");
         let mut x = 0;
         for (i, (name, short)) in VIEWS.iter().enumerate() {
             let name = if w < 76 { short } else { name };

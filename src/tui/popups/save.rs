@@ -1,4 +1,4 @@
-//! Save: what was kept goes to the rules that are loaded at boot, after a look at the difference.
+//! Save: writes what was kept to the rules that are loaded at boot, after showing the difference.
 
 use super::{After, WHOLE, find_line, too_long, whole};
 use crate::model::SaveMode;
@@ -11,24 +11,24 @@ use crate::tui::widgets::{Canvas, Cursor, beyond};
 /// State.
 #[derive(Debug)]
 pub struct Save {
-    /// `None` until the host has said which is usual there.
+    /// `None` until the host's usual mode is known.
     mode: Option<SaveMode>,
     usual: Option<SaveMode>,
     text: Option<String>,
-    /// In the difference.
+    /// The cursor in the difference.
     pub(super) cursor: Cursor,
 }
 
 fn label(mode: SaveMode) -> &'static str {
     match mode {
-        SaveMode::Ours => "portcullis' own chains alone, after whoever builds the rest",
+        SaveMode::Ours => "only portcullis' own chains, after whatever loads the rest",
         SaveMode::Unmanaged => "all but what managers like Docker rebuild",
         SaveMode::All => "everything that is loaded",
     }
 }
 
 impl Save {
-    /// Asks for the difference at once.
+    /// Opens the popup and asks for the difference at once.
     pub fn new(sh: &mut Shared) -> Self {
         Self::showing(None, None, sh)
     }
@@ -38,7 +38,7 @@ impl Save {
         Self { mode, usual, text: None, cursor: Cursor::default() }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         if self.cursor.act(action, self.text.as_ref().map_or(0, |t| t.lines().count())) {
             return After::Stay;
@@ -55,7 +55,7 @@ impl Save {
             }
             Action::NextView => {
                 let at = SaveMode::ALL.iter().position(|m| Some(*m) == self.mode);
-                // What is usual here is not known yet: it comes first.
+                // The first choice waits until the usual mode is known.
                 if let Some(at) = at {
                     *self = Self::showing(Some(SaveMode::ALL[(at + 1) % SaveMode::ALL.len()]), self.usual, sh);
                 }
@@ -73,7 +73,7 @@ impl Save {
         }
     }
 
-    /// An answer.
+    /// Handles an answer.
     pub fn reply(&mut self, reply: &Reply) {
         if let Reply::SavePreview { mode, text } = reply
             && self.mode.is_none_or(|m| m == *mode)
@@ -84,7 +84,7 @@ impl Save {
         }
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h().saturating_sub(2));
         let mut area = c.part(0, 1, w, h);
@@ -106,7 +106,7 @@ impl Save {
             2,
             3,
             Role::Dim,
-            &format!("{enter} writes it, {other} chooses another; old ones stay as .before-portcullis"),
+            &format!("{enter} writes it, {other} chooses another; the old files stay as .before-portcullis"),
         );
         let staged = sh.plan_is_new() && sh.facts.busy.is_none();
         if staged {
@@ -121,7 +121,7 @@ impl Save {
             );
         }
         let top = 4 + u16::from(staged);
-        c.rule(top, "what boot does with them, what they gain and lose");
+        c.rule(top, "what boot does with the files, and how they change");
         let Some(text) = &self.text else {
             c.put(2, top + 1, Role::Dim, "reading the files");
             return;

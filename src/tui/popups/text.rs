@@ -1,4 +1,4 @@
-//! A text to read, to copy and to write to a file: what a snapshot and the rules of today differ in.
+//! A text to read, copy and write to a file, such as the difference between a snapshot and the current rules.
 
 use crossterm::event::KeyEvent;
 
@@ -15,14 +15,14 @@ use crate::tui::wishes::Wish;
 pub struct Text {
     title: String,
     lines: Vec<String>,
-    /// Name of a file, and what is written to it.
+    /// A file name, and the text to write to it.
     export: (String, String),
     pub(super) cursor: Cursor,
     path: PathLine,
 }
 
 impl Text {
-    /// A text with what can be exported from it.
+    /// A text, together with what can be exported from it.
     pub fn new(title: String, text: &str, export: (String, String)) -> Self {
         Self {
             title,
@@ -33,12 +33,12 @@ impl Text {
         }
     }
 
-    /// Whether keys are text here.
+    /// Whether typed characters are text here.
     pub fn takes_text(&self) -> bool {
         self.path.open()
     }
 
-    /// A key while the file name is typed.
+    /// Handles a key while the file name is typed.
     pub fn path_key(&mut self, key: KeyEvent, sh: &mut Shared) -> bool {
         self.path.key(key, &self.export.1, sh)
     }
@@ -48,7 +48,7 @@ impl Text {
         self.path.paste(text);
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         if self.cursor.act(action, self.lines.len()) {
             return After::Stay;
@@ -69,7 +69,7 @@ impl Text {
         After::Stay
     }
 
-    /// Draws, over the whole screen.
+    /// Draws the popup over the whole screen.
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let (w, h) = (c.w(), c.h());
         let mut area = c.part(0, 1, w, h.saturating_sub(2));

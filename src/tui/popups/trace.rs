@@ -1,4 +1,4 @@
-//! Trace: what becomes of one packet, rule by rule.
+//! Trace: what happens to a packet, rule by rule.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Begins with a packet, and asks about it at once.
+    /// Starts with a packet and asks about it at once.
     pub fn new(packet: Option<Packet>, sh: &mut Shared) -> Self {
         let mut fields = [Field::offering("tcp"), Field::offering("203.0.113.7"), Field::default(), Field::default()];
         if let Some(p) = &packet {
@@ -75,7 +75,7 @@ impl Tracer {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         let len = self.answer.as_ref().map_or(0, |a| a.path.len());
         match action {
@@ -93,7 +93,7 @@ impl Tracer {
         After::Stay
     }
 
-    /// A key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) {
         self.fields[self.focus].key(key);
     }
@@ -103,7 +103,7 @@ impl Tracer {
         self.fields[self.focus].paste(text);
     }
 
-    /// An answer.
+    /// Handles an answer.
     pub fn reply(&mut self, reply: &Reply) {
         if let Reply::Traced(t) = reply {
             self.cursor = Cursor::at(t.decides().unwrap_or(0));
@@ -111,11 +111,11 @@ impl Tracer {
         }
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, _: &Shared) {
         let (w, h) = (c.w().min(110), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
-        let mut c = area.frame("What becomes of one packet");
+        let mut c = area.frame("What happens to one packet");
         let w = c.w();
         let half = w / 2;
         for (i, f) in self.fields.iter().enumerate() {
@@ -129,7 +129,7 @@ impl Tracer {
             c.put(0, 2, Role::Error, e);
         }
         let Some(t) = &self.answer else {
-            c.put(0, y, Role::Dim, "enter asks; what is empty is any");
+            c.put(0, y, Role::Dim, "enter asks; an empty field means any");
             return;
         };
         let (glyph, role, word) = match t.verdict {
@@ -144,7 +144,7 @@ impl Tracer {
             c.put(x, y + i as u16, Role::Text, l);
         }
         y += 2;
-        c.rule(y, "its way");
+        c.rule(y, "its path");
         y += 1;
         self.cursor.stands(c.area().y + y);
         let room = w.saturating_sub(21);

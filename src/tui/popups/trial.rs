@@ -1,4 +1,4 @@
-//! The trial: a clock over the full width, what reverts it, and the keys that end it.
+//! The trial: a clock over the full width, what reverts the trial, and the keys that end it.
 
 use super::{After, middle};
 use crate::model::trial::State;
@@ -18,7 +18,7 @@ pub struct TrialPopup {
 }
 
 impl TrialPopup {
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) -> After {
         match action {
             Action::Cancel | Action::Accept => return After::Close,
@@ -31,13 +31,13 @@ impl TrialPopup {
         After::Stay
     }
 
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h().saturating_sub(1));
         let mut area = middle(c, w, h);
         let mut c = area.frame("Trial");
         let Some(t) = &sh.facts.trial else {
-            c.put(1, 1, Role::Title, "No trial was begun here yet.");
+            c.put(1, 1, Role::Title, "No trial has been started here yet.");
             return;
         };
         let mut lines: Vec<(Role, String)> = Vec::new();
@@ -87,7 +87,7 @@ impl TrialPopup {
                             .into(),
                     ),
                     None if !t.needs_proof => {
-                        (Role::Text, "Now test from another host that what should work does.".into())
+                        (Role::Text, "Now test from another host that everything still works.".into())
                     }
                     None => (
                         Role::Text,
@@ -108,7 +108,7 @@ impl TrialPopup {
                 }
             }
             lines.push((Role::Text, String::new()));
-            // Else whoever ends it is named above, or in the remarks.
+            // Otherwise whatever ends it is named above or in the remarks.
             let runs = matches!(
                 phase,
                 TrialPhase::Applying | TrialPhase::Running(_) | TrialPhase::Unrecorded(_) | TrialPhase::Due
@@ -128,7 +128,7 @@ impl TrialPopup {
                     (
                         Role::Error,
                         format!(
-                            "{} the guard is gone: {revert} reverts, else the kernel does by its dates",
+                            "{} the guard is gone: {revert} reverts, otherwise the kernel does by its dates",
                             c.theme.glyph(Glyph::No)
                         ),
                     )
@@ -147,7 +147,7 @@ impl TrialPopup {
                     (
                         Role::Error,
                         format!(
-                            "{} the kernel has no date of its own here: if the guard is killed, nothing reverts",
+                            "{} the rules carry no dates here: if the guard is killed, nothing reverts",
                             c.theme.glyph(Glyph::No)
                         ),
                     )
@@ -165,7 +165,7 @@ impl TrialPopup {
                 lines.push((
                     Role::Closed,
                     format!(
-                        "{} nothing was written to the boot-time rules: a reboot loads what they held before",
+                        "{} nothing was written to the boot-time rules: a reboot loads them as before",
                         c.theme.glyph(Glyph::Yes)
                     ),
                 ));
@@ -210,7 +210,7 @@ impl TrialPopup {
                 _ if sh.facts.enforced.in_force.as_ref().is_some_and(|p| !p.force.holds()) => lines.push((
                     Role::Partial,
                     format!(
-                        "The plan is out, but what was kept before is not in force: Plan ({}) says why.",
+                        "The plan is gone, but what was kept before is not in force: Plan ({}) says why.",
                         sh.key(Place::Services, Action::ToPlan)
                     ),
                 )),
@@ -222,7 +222,7 @@ impl TrialPopup {
                 _ => lines.push((
                     Role::Text,
                     format!(
-                        "The old rules are back. History ({}) takes the plan up again.",
+                        "The old rules are back. History ({}) can stage the plan again.",
                         sh.key(Place::Services, Action::ToHistory)
                     ),
                 )),
@@ -244,7 +244,7 @@ impl TrialPopup {
         let tight = c.h() < 20;
         let mut rows: Vec<(u16, Role, String)> = Vec::new();
         for (role, text) in lines.into_iter().filter(|(_, text)| !(tight && text.is_empty())) {
-            // What follows a sign stands below its words.
+            // Continuation lines are aligned after the glyph.
             let hang =
                 if matches!(role, Role::Closed | Role::Error) { width(c.theme.glyph(Glyph::Yes)) + 1 } else { 0 };
             let wrapped = wrap(&text, usize::from(c.w().saturating_sub(2 + hang))).into_iter().enumerate();
@@ -274,17 +274,17 @@ fn written(sh: &Shared) -> impl Iterator<Item = (Role, String)> {
     })
 }
 
-/// Whether the plan of a trial is the one that is staged now.
+/// Whether the plan of a trial is the one staged now.
 fn is_staged(sh: &Shared, t: &TrialSeen) -> bool {
     t.plan.as_ref() == Ok(&sh.staged.plan)
 }
 
-/// Whether it is known to shut its own operator out.
+/// Whether the plan is known to lock its own operator out.
 fn locks_out(sh: &Shared, t: &TrialSeen) -> bool {
     is_staged(sh, t) && sh.facts.planned.as_ref().is_some_and(|p| p.lockout && p.plan == sh.staged.plan)
 }
 
-/// Keeps, after asking where no login has shown yet that the way in is open.
+/// Keeps, but asks first if no new login has proven access yet.
 fn keep(sh: &mut Shared) {
     if let Some(t) = sh.facts.trial.as_ref().filter(|t| t.proof.is_none() && t.needs_proof) {
         let from = match t.operator {
@@ -297,12 +297,12 @@ fn keep(sh: &mut Shared) {
                 "No new login was seen yet. {from}, and a session that is open may go on where a new login is \
                 blocked: it proves nothing."
             ),
-            "Best: leave this question with esc, log in from another terminal, and keep then.".into(),
+            "Better: press esc, log in from another terminal, then keep.".into(),
         ];
         sh.open(Open::Ask {
             title: "Keep without proof of access".into(),
             lines,
-            yes: "To keep all the same".into(),
+            yes: "To keep anyway".into(),
             then: Asked::Keep,
         });
         return;
@@ -310,7 +310,7 @@ fn keep(sh: &mut Shared) {
     sh.ask(Request::Change(Change::Keep { without_proof: false }));
 }
 
-/// A sentence begins with a capital letter.
+/// The text with its first letter capitalized.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |c| c.to_uppercase().chain(letters).collect())

@@ -1,4 +1,4 @@
-//! Chains: all rules by table and owner; jumps are followed, the path stays visible.
+//! Chains: all rules by table and owner. Jumps can be followed; the path stays visible.
 //!
 //! ```text
 //!  filter              │ INPUT → PORTCULLIS                       IPv4  policy ACCEPT
@@ -31,23 +31,23 @@ use crate::tui::wishes::Open;
 pub struct Chains {
     family: Family,
     tree: Cursor,
-    /// The line of the rules: what is shown, which a search makes fewer.
+    /// The cursor in the list of rules shown, which a search shortens.
     rules: Cursor,
-    /// The rules have the keys, not the tree.
+    /// The keys act on the rules rather than the tree.
     inside: bool,
-    /// Where jumps came from: table, chain and rule.
+    /// The rules whose jumps were followed: table, chain and number.
     path: Vec<(String, String, usize)>,
     lines: Vec<Line>,
     made_from: Option<(usize, Family, String)>,
-    /// Table and chain of each row when the lines were made.
+    /// Table and chain of each row at the time the lines were built.
     names: Vec<(String, String)>,
-    /// What a search left.
+    /// The matches of the search.
     hits: Option<Hits>,
     first_line: u16,
     tree_width: u16,
-    /// Cells of the longest chain's name and number.
+    /// Width of the longest chain name with its number, in cells.
     longest: u16,
-    /// What the picture of the chain at hand needs again and again.
+    /// Values that drawing the current chain needs again and again.
     looked_up: draw::LookedUp,
 }
 
@@ -55,11 +55,11 @@ pub struct Chains {
 enum Line {
     Table(String),
     Owner(&'static str),
-    /// Place in the rows of [`Seen::chains`].
+    /// Index into [`Seen::chains`].
     Chain(usize),
 }
 
-/// Rules that a search found, by the place of their chain in [`Seen::chains`].
+/// Rules that match the search, by the index of their chain in [`Seen::chains`].
 #[derive(Debug, Default)]
 struct Hits {
     by_chain: HashMap<usize, Vec<usize>>,
@@ -93,7 +93,7 @@ impl Hits {
         let Some(set) = seen.view.rules(family) else { return out };
         for (i, row) in seen.chains[family.index()].iter().enumerate() {
             let Some(chain) = set.chain(&row.table, &row.chain) else { continue };
-            // A chain that is meant by its name or its owner is there as a whole.
+            // A chain whose name or owner matches is shown whole.
             let whole = search.in_text(&row.chain) || row.owner.is_some_and(|o| search.in_text(o.label()));
             let rules: Vec<usize> = chain
                 .rules
@@ -165,12 +165,12 @@ impl Chains {
         }
     }
 
-    /// The rules of the chain at the cursor that are shown, by number from 0; `None`: all.
+    /// Indexes of the current chain's rules that are shown; `None` means all.
     fn shown(&self) -> Option<&[usize]> {
         self.hits.as_ref().and_then(|h| h.by_chain.get(&self.row()?)).map(Vec::as_slice)
     }
 
-    /// The number from 0 of the rule at the cursor; behind the last rule is the policy.
+    /// Index of the rule at the cursor; the policy follows the last rule.
     fn rule(&self, seen: &Seen) -> Option<usize> {
         let rules = self.current(seen)?.1.rules.len();
         Some(match self.shown() {
@@ -179,7 +179,7 @@ impl Chains {
         })
     }
 
-    /// Puts the cursor on a rule by number from 0, or on what is shown behind it.
+    /// Puts the cursor on the rule with this index, or on the next line that is shown.
     fn go_to_rule(&mut self, seen: &Seen, rule: usize) {
         let at = match self.shown() {
             Some(s) => s.partition_point(|n| *n < rule),
@@ -208,7 +208,7 @@ impl Chains {
             .position(|l| matches!(l, Line::Chain(i) if rows[*i].table == table && rows[*i].chain == chain))
     }
 
-    /// Shows one rule. A search that hides it ends.
+    /// Shows one rule. A search that hides it is cleared.
     pub fn show(&mut self, place: &RulePlace, sh: &mut Shared) {
         let Some(seen) = sh.facts.seen.clone() else { return };
         sh.search.clear();
@@ -222,7 +222,7 @@ impl Chains {
         }
     }
 
-    /// Lines of the rules: the rules that are shown, and the policy.
+    /// Number of lines in the list: the rules shown, and the policy.
     fn len(&self, seen: &Seen) -> usize {
         self.current(seen).map_or(0, |c| self.shown().map_or(c.1.rules.len(), <[usize]>::len) + 1)
     }
@@ -237,13 +237,13 @@ impl Chains {
             }
             Action::Back if !self.inside && self.path.is_empty() => Err("no jump was followed to get here".into()),
             Action::Rates if seen.view.source == Source::Capture => {
-                Err("this is captured text: its counters stand still".into())
+                Err("this is captured text: its counters do not change".into())
             }
             _ => Ok(()),
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
         let Some(seen) = sh.facts.seen.clone() else { return };
         self.refresh(&seen, &sh.search);
@@ -291,7 +291,7 @@ impl Chains {
             Action::Trace => sh.open(Open::Trace { packet: self.sample(&seen).map(|(packet, _)| packet) }),
             Action::Flow => match self.sample(&seen) {
                 Some((packet, label)) => sh.open(Open::Flow { packet, label }),
-                None => sh.complain("nothing is known that the way could lead to"),
+                None => sh.complain("no service is known that such a packet could reach"),
             },
             Action::Copy => {
                 if let Some((_, chain)) = self.current(&seen) {
@@ -307,7 +307,7 @@ impl Chains {
         }
     }
 
-    /// A packet for the rule at the cursor, or for the chain.
+    /// A sample packet for the rule at the cursor, or for the chain.
     fn sample(&self, seen: &Seen) -> Option<(Packet, String)> {
         let (table, chain) = self.current(seen)?;
         way::sample(seen, self.family, table, chain, self.rule(seen).filter(|_| self.inside))
@@ -322,7 +322,7 @@ impl Chains {
             return;
         };
         if self.line_of(seen, &table, &to).is_none() && !sh.search.is_empty() {
-            // The search hides where the jump leads.
+            // The search hides the chain that the jump leads to.
             sh.search.clear();
             self.refresh(seen, "");
         }
@@ -332,11 +332,11 @@ impl Chains {
                 self.tree.at = at;
                 self.rules = Cursor::default();
             }
-            None => sh.complain(format!("{to} is no chain that is shown here")),
+            None => sh.complain(format!("{to} is not among the chains shown here")),
         }
     }
 
-    /// Goes to the next rule that was found, over all chains of the family.
+    /// Goes to the next match, across all chains of the family.
     fn find(&mut self, sh: &mut Shared, seen: &Seen, forward: bool) {
         let Some(hits) = &self.hits else { return };
         let all: Vec<(usize, usize)> = self
@@ -361,7 +361,7 @@ impl Chains {
             all.iter().rposition(before).or(all.len().checked_sub(1))
         };
         let Some(at) = at else {
-            sh.complain(format!("no {} rule has {} in it", self.family.label(), sh.search));
+            sh.complain(format!("no {} rule matches {}", self.family.label(), sh.search));
             return;
         };
         let (line, rule) = all[at];
@@ -374,7 +374,7 @@ impl Chains {
         self.path.clear();
     }
 
-    /// The search was taken: the cursor goes to what it found.
+    /// The search was confirmed: the cursor goes to the first match.
     pub fn found(&mut self, sh: &mut Shared) {
         let Some(seen) = sh.facts.seen.clone() else { return };
         self.refresh(&seen, &sh.search);
@@ -400,7 +400,7 @@ impl Chains {
         self.tree.at = at;
     }
 
-    /// A click.
+    /// Handles a click.
     pub fn click(&mut self, x: u16, y: u16, sh: &Shared) {
         let Some(seen) = &sh.facts.seen else { return };
         if y < self.first_line {
@@ -428,7 +428,7 @@ impl Chains {
         sh.area.height.saturating_sub(3 + draw::detail_height(sh.area.height))
     }
 
-    /// The wheel.
+    /// Handles the wheel.
     pub fn wheel(&mut self, x: u16, lines: i32, sh: &Shared) {
         let Some(seen) = &sh.facts.seen else { return };
         if x < self.tree_width {

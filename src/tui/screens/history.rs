@@ -1,4 +1,4 @@
-//! History: the trials of this host and what became of them.
+//! History: the trials of this host and how they ended.
 
 use crate::model::trial::{By, State};
 use crate::model::{Source, count};
@@ -28,7 +28,7 @@ fn found(t: &TrialSeen, search: &Search) -> bool {
         || t.plan.as_ref().is_ok_and(|p| search.in_text(&plan_file::write(p)))
 }
 
-/// The trials that a search leaves.
+/// The trials that match the search.
 fn shown(sh: &Shared) -> Vec<&TrialSeen> {
     let search = Search::new(&sh.search);
     sh.facts.past.iter().filter(|t| search.as_ref().is_none_or(|n| found(t, n))).collect()
@@ -45,7 +45,7 @@ impl History {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
         if self.cursor.act(action, shown(sh).len()) {
             return;
@@ -77,7 +77,7 @@ impl History {
                         count(plan.rules.len(), "rule")
                     )];
                     sh.open(Open::Ask {
-                        title: "Take this plan up again".into(),
+                        title: "Stage this plan again".into(),
                         lines,
                         yes: "Stage this plan".into(),
                         then: Asked::Plan(plan),
@@ -89,7 +89,7 @@ impl History {
         }
     }
 
-    /// A click.
+    /// Handles a click.
     pub fn click(&mut self, y: u16, sh: &Shared) {
         let at = self.first_row + usize::from(y.saturating_sub(self.first_line));
         if y >= self.first_line && at < shown(sh).len() {
@@ -97,12 +97,12 @@ impl History {
         }
     }
 
-    /// The wheel.
+    /// Handles the wheel.
     pub fn wheel(&mut self, lines: i32, sh: &Shared) {
         self.cursor.wheel(lines, shown(sh).len());
     }
 
-    /// Draws.
+    /// Draws the screen.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let past = shown(sh);
         sh.counts.set((past.len(), sh.facts.past.len() - past.len()));
@@ -110,7 +110,7 @@ impl History {
             c.put(2, 1, Role::Title, if sh.facts.trial_runs() { "No trial has ended yet." } else { "No trial yet." });
             let text = if sh.facts.trial_runs() {
                 format!(
-                    "The first one runs: {} shows it. What becomes of it will stand here.",
+                    "The first one is running: {} shows it. Its outcome will appear here.",
                     sh.key(Place::History, Action::Trial)
                 )
             } else if sh.facts.source() == Some(Source::Capture) {
@@ -128,11 +128,9 @@ impl History {
             return;
         }
         let list = c.h() / 2;
-        // Where the columns are: what became of it, by whom, the plan.
+        // Where the columns begin: outcome, by whom, the plan.
         let (state, by, plan) = if c.w() < 76 { (28, 39, 50) } else { (28, 50, 62) };
-        for (x, name) in
-            [(3, "began"), (state, if c.w() < 76 { "became" } else { "what became of it" }), (by, "by"), (plan, "plan")]
-        {
+        for (x, name) in [(3, "began"), (state, "outcome"), (by, "by"), (plan, "plan")] {
             c.put(x, 0, Role::Dim, name);
         }
         self.first_line = c.area().y + 1;
@@ -160,7 +158,7 @@ impl History {
         match past.get(self.cursor.at) {
             Some(t) => detail(&mut below, sh, t),
             None => {
-                below.put(3, 1, Role::Text, &format!("No trial has {} in it; esc shows all again.", sh.search));
+                below.put(3, 1, Role::Text, &format!("No trial matches {}; esc shows all again.", sh.search));
             }
         }
     }
@@ -181,7 +179,7 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
             lines.extend(sh.facts.void_since_kept(&t.id).map(|p| {
                 (
                     Role::Error,
-                    format!("{} now: {}; {key} takes it up again", p.force.extent().says(), p.force.says().join("; ")),
+                    format!("{} now: {}; {key} stages it again", p.force.extent().says(), p.force.says().join("; ")),
                 )
             }));
         }
@@ -211,7 +209,7 @@ fn detail(c: &mut Canvas, sh: &Shared, t: &TrialSeen) {
             2,
             room as u16,
             Role::Dim,
-            &format!("and {} more lines: {enter} takes the plan up again", wrapped.len() - shown),
+            &format!("and {} more lines: {enter} stages the plan again", wrapped.len() - shown),
         );
     }
 }

@@ -7,7 +7,7 @@ pub mod services;
 
 use super::keymap::Place;
 
-/// The screens behind the tabs.
+/// The screens, one per tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of the tabs")]
 pub enum Tab {

@@ -1,4 +1,4 @@
-//! Plan: what is staged, what it changes, and whether that is safe.
+//! Plan: what is staged, what it changes, and whether it is safe.
 //!
 //! ```text
 //!  The plan: 2 rules                      before → after
@@ -41,13 +41,13 @@ pub fn rule_words(r: &PlanRule, arrow: &str) -> String {
     )
 }
 
-/// What to know where a plan was kept whose rules are not loaded, or not all.
+/// The warning when the rules of a kept plan are not loaded, or only some of them.
 fn lost(sh: &Shared) -> Option<String> {
     let key = sh.key(Place::Plan, Action::ToHistory);
     let void = sh.facts.void().filter(|p| !p.on_trial && p.force.is_lost())?;
     Some(format!(
         "A plan was kept that is {} now: {}. Something else was loaded since, as at a boot that it was not saved for. \
-            History ({key}) takes it up again.",
+            History ({key}) stages it again.",
         void.force.extent().says(),
         void.force.says().join("; ")
     ))
@@ -84,7 +84,7 @@ impl PlanScreen {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
         let n = sh.staged.plan.rules.len();
         if self.cursor.act(action, n) {
@@ -150,28 +150,28 @@ impl PlanScreen {
         }
     }
 
-    /// Goes to a rule.
+    /// Moves the cursor to a rule.
     pub fn show(&mut self, at: usize) {
         self.cursor = Cursor::at(at);
     }
 
-    /// A click.
+    /// Handles a click.
     pub fn click(&mut self, y: u16, sh: &Shared) {
         if y >= self.first_line && usize::from(y - self.first_line) < sh.staged.plan.rules.len() {
             self.cursor.at = usize::from(y - self.first_line);
         }
     }
 
-    /// The wheel.
+    /// Handles the wheel.
     pub fn wheel(&mut self, lines: i32, sh: &Shared) {
         self.cursor.wheel(lines, sh.staged.plan.rules.len());
     }
 
-    /// Draws.
+    /// Draws the screen.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let arrow = c.theme.glyph(Glyph::Arrow);
         if let Some(search) = Search::new(&sh.search) {
-            // Nothing is hidden here: the order of all rules is what counts.
+            // A search hides no rules here, because their order matters.
             sh.counts.set((sh.staged.plan.rules.iter().filter(|r| search.in_text(&rule_words(r, "to"))).count(), 0));
         }
         let wide = c.w() >= 110;
@@ -182,7 +182,7 @@ impl PlanScreen {
             let key = |place, action| sh.key(place, action);
             let (title, text) = if sh.plan_is_new() && sh.facts.seen.is_some() {
                 (
-                    "The plan is empty: applied, it takes everything of ours out.",
+                    "The plan is empty: applying it removes all our rules.",
                     format!(
                         "{} brings the last rules back; {} shows what would change.",
                         key(Place::Plan, Action::Undo),
@@ -203,7 +203,7 @@ impl PlanScreen {
             };
             c.put(2, 1, Role::Title, title);
             let text = lost(sh).map_or(text.clone(), |lost| format!("{lost} {text}"));
-            // Beside or below it stands what changes.
+            // The changes are shown beside the rules or below them.
             let cells = if nothing { c.w() } else { left };
             let lines = wrap(&text, usize::from(cells.saturating_sub(4)));
             for (l, y) in lines.iter().zip(3..) {
@@ -273,20 +273,20 @@ impl PlanScreen {
     }
 }
 
-/// What the staged plan is, when it is the one that is kept.
+/// The state of the staged plan when it is the kept one.
 fn kept_words(sh: &Shared) -> &'static str {
     match sh.facts.void().filter(|p| !p.on_trial) {
-        Some(p) if p.force.is_lost() => "this is kept; what was kept later is not in force",
+        Some(p) if p.force.is_lost() => "this plan is kept; the one kept later is not in force",
         Some(p) => match p.force.extent() {
-            Extent::Whole | Extent::Part => "kept, but in force in part only",
+            Extent::Whole | Extent::Part => "kept, but only partly in force",
             Extent::None => "kept, but not in force",
             Extent::Unknown => "kept, but perhaps not in force",
         },
-        None => "this is what is kept",
+        None => "this plan is kept",
     }
 }
 
-/// What is wrong comes first.
+/// Failed checks come first.
 fn sorted(checks: &[Check]) -> Vec<&Check> {
     let mut out: Vec<_> = checks.iter().collect();
     out.sort_by_key(|k| match k.grade {
@@ -309,7 +309,7 @@ pub fn checks(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
         }
         return;
     }
-    // For a screen reader the signs are words.
+    // For a screen reader the glyphs are words.
     let x = 3 + [Glyph::Yes, Glyph::No, Glyph::Dot].map(|g| width(c.theme.glyph(g))).into_iter().max().unwrap_or(1);
     let room = usize::from(c.w().saturating_sub(x + 2));
     let all = all_checks(sh, p);

@@ -33,7 +33,7 @@ use crate::tui::wishes::{Open, Wish};
 #[derive(Default, Debug)]
 pub struct Services {
     cursor: Cursor,
-    /// Endpoints shown, as places in the report, and headings between them.
+    /// The rows of the list: endpoints, as indexes into the report, and the headings between them.
     rows: Vec<Row>,
     made_from: Option<(usize, String)>,
     hidden: usize,
@@ -59,7 +59,7 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
         let text = x.only_by().map_or("anyone".into(), |by| format!("anyone, {by}"));
         (Glyph::Anyone, Role::Open, text)
     } else if r.accepted.is_full() {
-        // Each by some interface, and by none all of them.
+        // Each address gets in by some interface, but no interface lets all of them in.
         (Glyph::Some, Role::Partial, "by interface".into())
     } else if r.blocked.is_full() {
         (Glyph::Nobody, Role::Closed, "nobody".into())
@@ -76,7 +76,7 @@ pub fn summary(e: &Endpoint, exposure: Option<&Exposure>) -> (Glyph, Role, Strin
     }
 }
 
-/// A set in few words: two neighbours are two addresses, although one CIDR holds them.
+/// The size of a set in a few words: two adjacent addresses are two addresses, even if one CIDR covers them.
 fn how_many(set: &AddrSet) -> String {
     let free = |net: &Net| net.family.bits() - net.prefix().unwrap_or(0);
     let (few, nets): (Vec<Net>, Vec<Net>) = set.cidrs().into_iter().partition(|n| free(n) <= 2);
@@ -98,7 +98,7 @@ fn version_range(v: &[u32]) -> String {
     }
 }
 
-/// Whether an endpoint has what is searched for: a name, a port, an address that gets in, an owner, a verdict.
+/// Whether an endpoint matches the search: a name, a port, an address that gets in, an owner, a verdict.
 fn found(j: &Judged, search: &Search) -> bool {
     let e = &j.endpoint;
     let numbers = || search.number().is_some_and(|n| e.port == n || e.program == Some(u32::from(n)));
@@ -172,7 +172,7 @@ impl Services {
         }
     }
 
-    /// Acts.
+    /// Performs an action.
     pub fn act(&mut self, action: Action, sh: &mut Shared) {
         self.refresh(sh);
         if self.cursor.act(action, self.rows.len()) {
@@ -208,7 +208,7 @@ impl Services {
                     .flat_map(|r| &r.to)
                     .find(|g| covers(&seen.view, g, &goal));
                 if let Some(by) = by {
-                    // A second rule could never match.
+                    // A second rule would never match.
                     sh.say(format!("everybody else to {goal} is dropped already, by the rule for {by}"));
                 } else {
                     sh.say(format!("staged: drop everybody else to {goal}"));
@@ -244,7 +244,7 @@ impl Services {
         }
     }
 
-    /// A click into the list.
+    /// Handles a click on the list.
     pub fn click(&mut self, y: u16) {
         if y >= self.first_line {
             let at = self.first_row + usize::from(y - self.first_line);
@@ -254,13 +254,13 @@ impl Services {
         }
     }
 
-    /// The wheel.
+    /// Handles the wheel.
     pub fn wheel(&mut self, lines: i32) {
         self.cursor.wheel(lines, self.rows.len());
         self.off_headings(lines > 0);
     }
 
-    /// Draws the list above and the detail below.
+    /// Draws the list at the top and the detail below it.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         self.refresh(sh);
         let Some(seen) = &sh.facts.seen else { return };
@@ -274,7 +274,7 @@ impl Services {
             overview(c, &self.tallies);
             top = 1 + alert(&mut c.part(0, 1, w, 2), sh, seen);
         }
-        // What the list leaves free is the detail's.
+        // The detail gets the space that the list does not need.
         let free = h.saturating_sub(top + 2).saturating_sub(u16::try_from(self.rows.len()).unwrap_or(u16::MAX));
         let details = (h * 3 / 10).max(free).clamp(3, 9);
         let list = h.saturating_sub(details + 1 + top);
@@ -295,13 +295,13 @@ impl Services {
             draw_lines(&mut below, &lines, &sh.key(Place::Services, Action::Notes));
         } else {
             below.rule(0, "");
-            below.put(3, 1, Role::Text, &format!("Nothing here has {} in it; esc shows everything again.", sh.search));
+            below.put(3, 1, Role::Text, &format!("Nothing here matches {}; esc shows everything again.", sh.search));
         }
         below.right(1, 0, Role::Dim, &more);
         sh.counts.set((seen.report.endpoints.len() - self.hidden, self.hidden));
     }
 
-    /// Draws the list; how many endpoints it has below.
+    /// Draws the list; returns how many endpoints are hidden below its end.
     fn draw_list(&mut self, c: &mut Canvas, seen: &Seen, after: Option<&Report>) -> usize {
         let wide = c.w() >= 100;
         let x = Columns::new(c.w());
@@ -340,13 +340,13 @@ impl Services {
     }
 }
 
-/// What a plan that is staged would make of the host.
+/// The report for the host with the staged plan applied.
 fn staged<'a>(sh: &'a Shared, seen: &Seen) -> Option<&'a Report> {
     let planned = current(sh).filter(|p| p.plan != seen.kept)?;
     planned.after.as_deref()
 }
 
-/// Whether somebody else reaches an endpoint then.
+/// Whether the plan changes who reaches an endpoint.
 fn changes(after: &Report, at: usize, now: &Judged) -> bool {
     fn reach(j: &Judged, f: Family) -> Option<(&Reach, &BTreeMap<String, Reach>)> {
         j.exposure[f.index()].as_ref().map(|x| (&x.reach, &x.by_interface))
@@ -356,7 +356,7 @@ fn changes(after: &Report, at: usize, now: &Judged) -> bool {
     })
 }
 
-/// Where columns begin.
+/// Where the columns begin.
 struct Columns {
     name: u16,
     program: u16,
@@ -372,7 +372,7 @@ impl Columns {
         if w < 76 {
             return Self { name: 3, program: w, versions: w, port: 16, v4: 28, v6: 28 + (w - 28) / 2, owner: w };
         }
-        // Wider screens get wider names, then the owner.
+        // Wider screens have wider name columns first, then the owner column.
         let more = (w - 76).min(16);
         let rest = (w - 76).saturating_sub(16).min(24) / 2;
         let port = 31 + more;
@@ -427,10 +427,10 @@ fn endpoint_row(c: &mut Canvas, y: u16, x: &Columns, j: &Judged, selected: bool,
     }
 }
 
-/// A packet of a stranger to the endpoint.
+/// A sample packet from a stranger to the endpoint.
 pub fn sample_packet(j: &Judged) -> Packet {
     let e = &j.endpoint;
-    // The family in which something can get in, else the one that is known.
+    // The family in which something gets in, otherwise one that is known.
     let open = |f: Family| j.exposure[f.index()].as_ref().is_some_and(|x| !x.reach.blocked.is_full());
     let six = if open(Family::V4) == open(Family::V6) {
         j.exposure[0].is_none() && j.exposure[1].is_some()
@@ -440,7 +440,7 @@ pub fn sample_packet(j: &Judged) -> Packet {
     Packet::new(stranger(if six { Family::V6 } else { Family::V4 }), e.proto, Some(e.port))
 }
 
-/// An address of nobody in particular (RFC 5737, RFC 3849).
+/// A documentation address that belongs to nobody (RFC 5737, RFC 3849).
 pub fn stranger(family: Family) -> std::net::IpAddr {
     match family {
         Family::V4 => std::net::IpAddr::from([203, 0, 113, 7]),

@@ -316,7 +316,7 @@ fn a_line_is_copied_and_a_second_click_is_enter() {
     assert!(line.contains("111") && line.contains("IPv4: anyone"), "{line}");
     assert!(c.picture().contains("copied: "), "{}", c.picture());
     c.press(&["n"]);
-    assert!(c.picture().contains("nothing is searched for: / begins"), "{}", c.picture());
+    assert!(c.picture().contains("no search is active: / starts one"), "{}", c.picture());
     c.click("mountd").click("mountd");
     assert_eq!(c.app.place(), Place::Chains, "{}", c.picture());
     c.press(&["c"]);

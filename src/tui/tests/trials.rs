@@ -94,7 +94,7 @@ fn what_a_trial_that_runs_or_has_ended_says_of_its_plan_is_true() {
     // What was staged is taken back meanwhile.
     c.press(&["3", "u", "T", "r"]);
     c.until(|a| a.shared.facts.trial.as_ref().is_some_and(|t| t.state == State::Reverted) && at_rest(a));
-    assert!(c.picture().contains("History (4) takes the plan up again"), "{}", c.picture());
+    assert!(c.picture().contains("History (4) can stage the plan again"), "{}", c.picture());
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_plan_that_is_not_loaded_is_offered_and_not_called_kept() {
     c.press(&["esc", "3"]);
     c.until_shown("connected now");
     assert!(
-        c.picture().contains("this is what is kept") && c.picture().contains("✓ what was kept is in force"),
+        c.picture().contains("this plan is kept") && c.picture().contains("✓ what was kept is in force"),
         "{}",
         c.picture()
     );
@@ -297,7 +297,7 @@ fn questions_wait_until_nobody_types() {
     c.app.reply(drafted(a_draft()));
     assert!(c.app.place() == Place::Nodes && c.picture().contains("nfs"), "{}", c.picture());
     c.press(&["esc"]);
-    assert!(c.picture().contains("A draft from before"), "{}", c.picture());
+    assert!(c.picture().contains("A draft from an earlier session"), "{}", c.picture());
     c.press(&["esc"]);
     assert!(c.picture().contains("kept rules go"), "{}", c.picture());
     assert_eq!(c.press(&["esc"]).app.place(), Place::Services);
@@ -336,7 +336,7 @@ fn the_question_applies_what_it_was_asked_about() {
     c.press(&["R"]);
     c.until(|a| !std::sync::Arc::ptr_eq(&a.shared.facts.seen.as_ref().unwrap().view, &view));
     c.app.reply(Reply::Refused { what: "kept rules go".into(), hint: "look".into(), code: Code::Replace });
-    assert!(c.picture().contains("What was staged since is not part of it"), "{}", c.picture());
+    assert!(c.picture().contains("Later changes to the plan are not part of it"), "{}", c.picture());
     applies(&mut c);
 }
 
@@ -386,7 +386,7 @@ fn a_draft_that_others_may_have_written_says_so_and_is_nobodys_first_choice() {
         "A draft that is not your own",
         "/srv/alice/.local/share/portcullis/draft-host-nfs1.toml",
         "of alice, 2 hours ago",
-        "somebody else may write",
+        "Others can write to this file",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

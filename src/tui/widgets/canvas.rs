@@ -1,4 +1,4 @@
-//! Where screens draw: the one place through which text reaches the terminal.
+//! Where screens draw: the only way for text to reach the terminal.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ pub fn width(text: &str) -> u16 {
     u16::try_from(UnicodeWidthStr::width(clean(text).as_ref())).unwrap_or(u16::MAX)
 }
 
-/// The text cut to a width, with a mark where it was cut.
+/// The text cut to a width, marked where it was cut.
 pub fn fit(text: &str, cells: usize, theme: &Theme) -> String {
     let text = clean(text);
     if UnicodeWidthStr::width(text.as_ref()) <= cells {
@@ -37,11 +37,11 @@ pub fn fit(text: &str, cells: usize, theme: &Theme) -> String {
     out
 }
 
-/// The text cut in its middle: of names that begin alike (`ufw-after-logging-input`) the end tells more.
+/// The text cut in the middle: when names begin alike (`ufw-after-logging-input`), their ends tell them apart.
 pub fn fit_middle(text: &str, cells: usize, theme: &Theme) -> String {
     let text = clean(text);
     let chars: Vec<char> = text.chars().collect();
-    // Names of chains and files are mostly narrow; what is not is cut at its end.
+    // Names of chains and files are mostly narrow; wide ones are cut at the end.
     if UnicodeWidthStr::width(text.as_ref()) <= cells
         || chars.len() != UnicodeWidthStr::width(text.as_ref())
         || cells < 8
@@ -54,7 +54,7 @@ pub fn fit_middle(text: &str, cells: usize, theme: &Theme) -> String {
     format!("{head}{}{tail}", theme.glyph(Glyph::Cut))
 }
 
-/// The text in lines of at most a width, broken at blanks where that is possible.
+/// The text in lines of at most a given width, broken at spaces where possible.
 pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(4);
     let mut out = Vec::new();
@@ -88,11 +88,11 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     out
 }
 
-/// A part of the screen, with coordinates from its own corner; nothing is drawn outside it.
+/// A part of the screen, with coordinates relative to its own corner; nothing is drawn outside it.
 pub struct Canvas<'a> {
     buf: &'a mut Buffer,
     area: Rect,
-    /// Where the terminal's cursor belongs: the selection or the caret that was drawn last.
+    /// Position of the terminal's cursor: the selection or caret drawn last.
     spot: &'a Cell<Option<(u16, u16)>>,
     /// Colours and glyphs.
     pub theme: Theme,
@@ -105,7 +105,7 @@ impl<'a> Canvas<'a> {
         Self { buf, area, spot, theme }
     }
 
-    /// A part of this part.
+    /// A part of this one.
     pub fn part(&mut self, x: u16, y: u16, w: u16, h: u16) -> Canvas<'_> {
         let want = Rect::new(self.area.x.saturating_add(x), self.area.y.saturating_add(y), w, h);
         let area = want.intersection(self.area);
@@ -122,12 +122,12 @@ impl<'a> Canvas<'a> {
         self.area.height
     }
 
-    /// Place on the screen, for clicks.
+    /// Its position on the screen, for clicks.
     pub fn area(&self) -> Rect {
         self.area
     }
 
-    /// Writes text; gives the column behind it. What does not fit is cut with a mark.
+    /// Writes text and returns the column after it. What does not fit is cut with a mark.
     pub fn put(&mut self, x: u16, y: u16, role: Role, text: &str) -> u16 {
         self.put_within(x, y, self.area.width, role, text)
     }
@@ -156,12 +156,12 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Writes pieces one behind the other.
+    /// Writes pieces one after another.
     pub fn row(&mut self, x: u16, y: u16, pieces: &[(Role, &str)]) -> u16 {
         pieces.iter().fold(x, |x, (role, text)| self.put(x, y, *role, text))
     }
 
-    /// Writes text that ends at the right edge, if there is room behind column `from`.
+    /// Writes text that ends at the right edge, if there is room after column `from`.
     pub fn right(&mut self, from: u16, y: u16, role: Role, text: &str) {
         let w = width(text);
         if from + w < self.area.width {
@@ -169,7 +169,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// A line over the width with a title in it.
+    /// A line across the width, with a title in it.
     pub fn rule(&mut self, y: u16, title: &str) {
         let line = self.theme.glyph(Glyph::Line).repeat(usize::from(self.area.width));
         self.put(0, y, Role::Dim, &line);
@@ -179,7 +179,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Underlines cells: the tab that is shown.
+    /// Underlines cells, for the current tab.
     pub fn underline(&mut self, x: u16, y: u16, cells: u16) {
         for cx in x..x.saturating_add(cells).min(self.area.width) {
             if let Some(cell) = self.buf.cell_mut((self.area.x + cx, self.area.y + y)) {
@@ -199,7 +199,7 @@ impl<'a> Canvas<'a> {
         self.point(x, y);
     }
 
-    /// Takes away what is drawn in the part.
+    /// Clears the part.
     pub fn clear(&mut self) {
         for at in self.area.positions() {
             if let Some(cell) = self.buf.cell_mut(at) {
@@ -208,7 +208,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Clears the part and draws a frame with a title; gives the inside.
+    /// Clears the part and draws a frame with a title; returns the inside.
     pub fn frame(&mut self, title: &str) -> Canvas<'_> {
         let (w, h) = (self.area.width, self.area.height);
         self.clear();

@@ -1,17 +1,17 @@
-//! A cursor in a list of any length of which a window is shown.
+//! A cursor in a list of any length, of which a window is shown.
 
 use std::ops::Range;
 
 use crate::tui::keymap::Action;
 
-/// Line at the cursor and first line of the window.
+/// The selected line, and the first line of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The line at the cursor, from 0.
     pub at: usize,
     top: usize,
     height: usize,
-    /// The row of the screen where the window begins, for clicks.
+    /// The screen row where the window begins, for clicks.
     row: u16,
 }
 
@@ -21,7 +21,7 @@ impl Cursor {
         Self { at, ..Self::default() }
     }
 
-    /// Moves by an action; whether it was one that moves.
+    /// Moves by an action; returns whether the action is one that moves.
     pub fn act(&mut self, action: Action, len: usize) -> bool {
         let page = self.height.max(2) - 1;
         let last = len.saturating_sub(1);
@@ -43,18 +43,18 @@ impl Cursor {
         self.at = self.at.saturating_add_signed(lines as isize).min(len.saturating_sub(1));
     }
 
-    /// Says in which row of the screen the window begins.
+    /// Sets the screen row where the window begins.
     pub fn stands(&mut self, row: u16) {
         self.row = row;
     }
 
-    /// The line in a row of the screen.
+    /// The line shown in a screen row.
     pub fn line_in(&self, row: u16) -> Option<usize> {
         let below = usize::from(row.checked_sub(self.row)?);
         (below < self.height).then_some(self.top + below)
     }
 
-    /// The lines to draw. At an edge the window jumps by half its height: fewer bytes over a slow line.
+    /// The lines to draw. At an edge the window jumps by half its height, which sends fewer bytes over a slow line.
     pub fn window(&mut self, len: usize, height: usize) -> Range<usize> {
         self.height = height;
         self.at = self.at.min(len.saturating_sub(1));
@@ -74,7 +74,7 @@ impl Cursor {
     }
 }
 
-/// What a list has beyond its window, in words; `None`: nothing.
+/// What a list has outside its window, in words; `None` if nothing.
 pub fn beyond(window: &Range<usize>, len: usize) -> Option<String> {
     match (window.start, len.saturating_sub(window.end)) {
         (0, 0) => None,

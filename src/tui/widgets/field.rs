@@ -1,30 +1,30 @@
-//! A line of text that is being typed.
+//! A text input line.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Canvas, clean};
 use crate::tui::theme::Role;
 
-/// Longer input is refused silently: no name, address or path is longer.
+/// Longer input is silently refused: no name, address or path is this long.
 const MAX: usize = 400;
 
-/// Text and the place of the cursor in it (in characters).
+/// Text and the position of the cursor in it, in characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Field {
     text: Vec<char>,
     at: usize,
-    /// The text was put there for the operator, who has not touched it yet: what he types replaces it.
+    /// The text is an untouched suggestion: typing replaces it.
     offered: bool,
 }
 
 impl Field {
-    /// A field with text in it, the cursor behind it.
+    /// A field with text in it and the cursor at the end.
     pub fn with(text: &str) -> Self {
         let text: Vec<char> = text.chars().collect();
         Self { at: text.len(), text, offered: false }
     }
 
-    /// A field with a suggestion in it: typing replaces it, any other key edits it.
+    /// A field with a suggestion: typing replaces it, any other key edits it.
     pub fn offering(text: &str) -> Self {
         Self { offered: true, ..Self::with(text) }
     }
@@ -39,7 +39,7 @@ impl Field {
         *self = Self::default();
     }
 
-    /// Inserts pasted text; line ends become blanks, control characters go.
+    /// Inserts pasted text; line ends become spaces, control characters are removed.
     pub fn paste(&mut self, text: &str) {
         if self.offered {
             self.clear();
@@ -56,7 +56,7 @@ impl Field {
         }
     }
 
-    /// Takes a key; whether it was one for the field.
+    /// Handles a key; returns whether it was one for the field.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         if std::mem::take(&mut self.offered)
             && matches!(key.code, KeyCode::Char(_))
@@ -93,7 +93,7 @@ impl Field {
         true
     }
 
-    /// Draws the part around the cursor into a width of cells.
+    /// Draws the part around the cursor, within a number of cells.
     pub fn draw(&self, c: &mut Canvas, x: u16, y: u16, cells: u16, focus: bool) {
         let room = usize::from(cells.max(2)) - 1;
         let from = self.at.saturating_sub(room);

@@ -1,4 +1,4 @@
-//! The thread that changes the host, in the order of the keys: keep and revert never wait for a look or a judgement.
+//! The thread that changes the host, in the order of the keys: keep and revert never wait for a look or a plan.
 
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -10,18 +10,18 @@ use crate::trial::{self, Options, Refusal, Reverted, save};
 use crate::tui::protocol::{Change, Proposal, Reply, Request};
 use crate::tui::widgets::wrap;
 
-/// Sentences in the save popup are broken at this width, for 80 columns.
+/// Sentences in the save popup are wrapped at this width, to fit 80 columns.
 const BOOT_WIDTH: usize = 74;
 
 struct Changer<E> {
     host: Option<Machine>,
     looks: Sender<(Request, Token)>,
     teller: Teller<E>,
-    /// What the save popup shows.
+    /// The preview that the save popup shows.
     save_shown: Option<save::Preview>,
 }
 
-/// Runs until the screen is gone. After a change the other thread is asked to look.
+/// Runs until the screen is gone. After each change it asks the other thread to look at the host.
 pub fn run<E: From<Reply> + Send + 'static>(
     host: Option<Machine>,
     changes: &Receiver<(Change, Token)>,
@@ -74,7 +74,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
     }
 
     fn look(&self) {
-        // Its thread is gone only when the screen is.
+        // That thread ends only when the screen does.
         let _ = self.looks.send((Request::Look, None));
     }
 
@@ -121,7 +121,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                     Reply::SavePreview { mode, text }
                 })
             }
-            // What was shown is what is written: save compares.
+            // Exactly what was shown is written: save compares the two.
             Change::Save { mode } => {
                 self.save_shown
                     .take()
@@ -130,7 +130,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
                     .and_then(|p| {
                         save::save(host, &p).map(|done| {
                             let (what, done, to_do) = (mode.what(), done.join("; "), p.to_do());
-                            // What is left to do comes first: the rest may be longer than the note.
+                            // What is left to do comes first, because the rest may not fit into the message.
                             let text = to_do.as_ref().map_or_else(
                                 || format!("saved {what}: {done}"),
                                 |t| format!("saved {what}. Before the next boot: {t} Done: {done}"),
@@ -143,7 +143,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
     }
 }
 
-/// What the next start does with the files, then what they gain and lose.
+/// What the next boot does with the files, then the difference for each file.
 fn preview_text(p: &save::Preview) -> String {
     let refused = p.refused.as_ref().map(|r| format!("This is refused: {}; {}.", r.what, r.hint));
     let mut out: String = refused

@@ -1,4 +1,4 @@
-//! Counters that are read again and again while somebody looks at them.
+//! Reads the counters repeatedly while they are shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::tui::facts::{Rate, Rates};
 /// Pause between two readings.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// A reading may take this share of the pause at most: a host with very many rules has better things to do.
+/// A reading that takes longer than this costs a host with very many rules too much.
 const DEAREST: Duration = Duration::from_millis(500);
 
-/// What each rule counted, and what it gained since the reading before, over the seconds between.
+/// The counter of each rule, and what it gained per second since the previous reading.
 pub fn gained(before: Option<&[Option<Ruleset>; 2]>, now: &[Option<Ruleset>; 2], seconds: f64) -> Rates {
     let mut out = Rates::default();
     for family in Family::BOTH {
@@ -30,7 +30,7 @@ pub fn gained(before: Option<&[Option<Ruleset>; 2]>, now: &[Option<Ruleset>; 2],
                     .iter()
                     .enumerate()
                     .map(|(n, r)| {
-                        // A rule that moved, or was loaded anew, has no reading before.
+                        // A rule that moved or was reloaded has no previous reading.
                         let same =
                             was.and_then(|w| w.rules.get(n)).filter(|w| w.text == r.text && w.packets <= r.packets);
                         let per_second = same.map_or(0.0, |w| (r.packets - w.packets) as f64 / seconds.max(0.1));
@@ -44,7 +44,7 @@ pub fn gained(before: Option<&[Option<Ruleset>; 2]>, now: &[Option<Ruleset>; 2],
     out
 }
 
-/// Reads until the flag falls, or nobody takes the answers; says why it stops by itself.
+/// Reads until the flag is cleared or the receiver is gone; reports why it stops by itself.
 pub fn watch(
     host: Arc<dyn Host + Send + Sync>,
     backend: Option<Backend>,
@@ -70,7 +70,7 @@ pub fn watch(
             }
             if ended.saturating_sub(begun) > DEAREST {
                 tell(Err(format!(
-                    "reading the counters takes {} ms here: they are not read again",
+                    "reading the counters takes {} ms here: they are no longer read",
                     ended.saturating_sub(begun).as_millis()
                 )));
                 return;

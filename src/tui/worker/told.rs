@@ -1,4 +1,4 @@
-//! What both threads of the worker tell the screen: answers, and what becomes of a trial, once a second while it runs.
+//! What both worker threads send to the screen: answers, and the state of a trial, once a second while it runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,17 +13,17 @@ use crate::tui::facts::TrialSeen;
 use crate::tui::protocol::Reply;
 use crate::tui::sentence::utc;
 
-/// The rules are read again while a trial runs, but of the time that goes by so one part at most: a host with very many
-/// has better things to do.
+/// While a trial runs the rules are read again, for at most this fraction of the time: a host with very many rules has
+/// other work to do.
 const SHARE: u32 = 20;
 
-/// The host that is looked at, for several threads.
+/// The host, shared between threads.
 pub type Machine = Arc<dyn Host + Send + Sync>;
 
-/// The way to the screen.
+/// The channel to the screen.
 pub struct Teller<E> {
     out: Sender<E>,
-    /// A thread reads the clock of a trial.
+    /// Whether a thread is reading the clock of a trial.
     clock: Arc<AtomicBool>,
 }
 
@@ -34,22 +34,22 @@ impl<E> Clone for Teller<E> {
 }
 
 impl<E: From<Reply> + Send + 'static> Teller<E> {
-    /// Answers go to `out`.
+    /// Sends answers to `out`.
     pub fn new(out: Sender<E>) -> Self {
         Self { out, clock: Arc::default() }
     }
 
-    /// Tells the screen; `false`: there is none any more.
+    /// Sends an answer; `false` when the screen is gone.
     pub fn say(&self, reply: Reply) -> bool {
         self.out.send(E::from(reply)).is_ok()
     }
 
-    /// Tells the screen; without a screen nobody needs the answer.
+    /// Sends an answer; without a screen it is not needed.
     pub fn tell(&self, reply: Reply) {
         self.say(reply);
     }
 
-    /// Tells how the last trial is and those of the past; while it runs, once a second.
+    /// Sends the state of the last trial and the history; while a trial runs, again every second.
     pub fn tell_trial(&self, host: &Machine) {
         let pending = self.tell_clock(host.as_ref()).1;
         self.tell(Reply::Past(past(host.as_ref())));
@@ -58,14 +58,14 @@ impl<E: From<Reply> + Send + 'static> Teller<E> {
         }
     }
 
-    /// Whether it was told, and whether a trial runs.
+    /// Whether the message was delivered, and whether a trial runs.
     fn tell_clock(&self, host: &dyn Host) -> (bool, bool) {
         let status = trial::status(host);
         let pending = status.trial.as_ref().is_some_and(|t| t.state().is_pending());
         (self.say(Reply::Trial(status.trial.as_ref().map(|r| shown(r, &status)))), pending)
     }
 
-    /// One message a second while a trial runs; at its end what is past by then.
+    /// One message a second while a trial runs; at its end the history too.
     fn watch_clock(&self, host: Machine) {
         if self.clock.swap(true, Ordering::SeqCst) {
             return;
@@ -95,7 +95,7 @@ fn past(host: &dyn Host) -> Vec<TrialSeen> {
     trial::history::all(host).iter().map(|r| shown(r, &Status::default())).collect()
 }
 
-/// A trial as the screens show it.
+/// A trial in the form that the screens show.
 pub fn shown(r: &Record, status: &Status) -> TrialSeen {
     TrialSeen {
         id: r.id.clone(),

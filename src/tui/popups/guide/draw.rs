@@ -1,4 +1,4 @@
-//! Draws the guide: what each step says, and its lines.
+//! Draws the guide: the text of each step, and its list.
 
 use super::{Guide, STEPS, Step, open};
 use crate::analyse::Judged;
@@ -15,7 +15,7 @@ use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, beyond, width, wrap};
 
 impl Guide {
-    /// Draws.
+    /// Draws the popup.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let (w, h) = (c.w(), c.h().saturating_sub(2));
         let mut area = c.part(0, 1, w, h);
@@ -59,7 +59,7 @@ impl Guide {
         c.row(0, ch.saturating_sub(1), &[(Role::Key, key), (Role::Text, " "), (Role::Text, &enter), (Role::Dim, &esc)]);
     }
 
-    /// Draws what is open; what there is beyond the window.
+    /// Draws what is open; returns what lies outside the window.
     fn open_list(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
         let theme = c.theme;
         let side = |j: &Judged, family: Family| {
@@ -69,7 +69,7 @@ impl Guide {
         let rows: Vec<[(Role, String); 3]> =
             open(sh).map(|j| [(Role::Text, j.endpoint.label()), side(j, Family::V4), side(j, Family::V6)]).collect();
         if rows.is_empty() {
-            // Not known is not closed.
+            // Unknown is not closed.
             let unknown = sh.facts.seen.as_ref().is_none_or(|s| s.view.unread.iter().any(Option::is_some));
             let (role, text) = if unknown {
                 (Role::Partial, "The rules could not be read: who gets in is not known.")
@@ -78,7 +78,7 @@ impl Guide {
             };
             c.put(2, 0, role, text);
         }
-        // Each column is as wide as it needs; where that is too much the widest is cut.
+        // Each column is as wide as it needs; if that is too much, the widest is cut.
         let mut columns = [0, 1, 2].map(|i| rows.iter().map(|r| width(&r[i].1)).max().unwrap_or(0) + 2);
         while columns.iter().sum::<u16>() > c.w()
             && let Some(widest) = columns.iter_mut().max()
@@ -101,7 +101,7 @@ impl Guide {
         beyond(&window, rows.len())
     }
 
-    /// Draws the services; what there is beyond the window.
+    /// Draws the services; returns what lies outside the window.
     fn which(&mut self, c: &mut Canvas) -> Option<String> {
         self.cursor.stands(c.area().y);
         let window = self.cursor.window(self.goals.len(), usize::from(c.h()));
@@ -127,7 +127,7 @@ impl Guide {
         beyond(&window, self.goals.len())
     }
 
-    /// Draws the nodes; what there is beyond the window.
+    /// Draws the nodes; returns what lies outside the window.
     fn who(&mut self, c: &mut Canvas, sh: &Shared) -> Option<String> {
         let nodes = self.nodes(sh);
         if nodes.is_empty() {
@@ -158,7 +158,7 @@ impl Guide {
         let y = nodes.len().min(room) as u16 + 1;
         let x = c.row(2, y, &[(Role::Key, &add), (Role::Text, " adds nodes")]);
         if !nodes.is_empty() {
-            c.row(x, y, &[(Role::Text, ", "), (Role::Key, &remove), (Role::Text, " takes the one at the cursor out")]);
+            c.row(x, y, &[(Role::Text, ", "), (Role::Key, &remove), (Role::Text, " removes the one at the cursor")]);
         }
         beyond(&window, nodes.len())
     }
@@ -211,7 +211,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                     format!("{user} logged in from {peer} under them: the way in is open, so keep the trial.")
                 }
                 Some((_, false)) => {
-                    "Test from another host that what should work does, then keep the trial.".to_owned()
+                    "Test from another host that everything still works, then keep the trial.".to_owned()
                 }
                 _ => "Open another login now: if it gets in, keep the trial.".to_owned(),
             };
@@ -224,7 +224,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                         .unwrap_or_default();
                     (
                         capital(&stands),
-                        format!("{why} Keeping it is no use: revert it, and apply it again when that is mended."),
+                        format!("{why} Keeping it is no use: revert it, and apply it again once that is fixed."),
                         "see what ends it".to_owned(),
                     )
                 }
@@ -235,7 +235,9 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 ),
                 Some(p @ TrialPhase::Unwatched(_)) if p.keeps() => (
                     capital(&stands),
-                    format!("The new rules are live. {now} If they are not to stay, revert it: nothing else does."),
+                    format!(
+                        "The new rules are live. {now} If you do not want them, revert the trial: nothing else will."
+                    ),
                     "see what ends it".to_owned(),
                 ),
                 _ => (
@@ -248,7 +250,7 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
         Step::Trial | Step::Save | Step::Done if void_words(sh).is_some() => {
             let enter = match step {
                 Step::Done => "close",
-                Step::Save => "save it all the same",
+                Step::Save => "save it anyway",
                 _ => "go on",
             };
             s("Kept, but not in force.", &void_words(sh).unwrap_or_default(), enter)
@@ -285,18 +287,18 @@ fn words(step: Step, sh: &Shared) -> (String, String, String) {
                 key(Action::Guide),
                 sh.key(Place::Guide, Action::Back)
             );
-            s(if sh.facts.boot_to_do.is_none() { "Done." } else { "Done, but for the next boot." }, &text, "close")
+            s(if sh.facts.boot_to_do.is_none() { "Done." } else { "Done, except for the next boot." }, &text, "close")
         }
     }
 }
 
-/// Why what was kept is not in force, and the way on.
+/// Why what was kept is not in force, and how to go on.
 fn void_words(sh: &Shared) -> Option<String> {
     let void = sh.facts.trial.as_ref().and_then(|t| sh.facts.void_since_kept(&t.id))?;
     let key = |a| sh.key(Place::Services, a);
     Some(format!(
         "It is {}: {}. Saved as it is now, it would not be in force after a boot either. Plan ({}) says what to do, \
-            History ({}) takes the plan up again.",
+            History ({}) stages the plan again.",
         void.force.extent().says(),
         void.force.says().join("; "),
         key(Action::ToPlan),
@@ -306,12 +308,12 @@ fn void_words(sh: &Shared) -> Option<String> {
 
 fn changes(c: &mut Canvas, sh: &Shared) {
     let (w, h) = (c.w(), c.h());
-    // The checks get what they need; what changes gets the rest.
+    // The checks get the lines they need, the changes the rest.
     let lines = |p: &Planned| {
         all_checks(sh, p).iter().map(|k| wrap(&k.text, usize::from(w.saturating_sub(6))).len()).sum::<usize>() as u16
     };
     let top = (h / 3).max(2).max(h.saturating_sub(current(sh).map_or(h, lines) + 1));
-    // On a tall screen both stand together.
+    // On a tall screen both fit.
     let top = current(sh).map_or(top, |p| top.min(plan::changed_lines(sh, p) + 2));
     plan::before_after(&mut c.part(0, 0, w, top), sh, current(sh));
     plan::checks(&mut c.part(0, top, w, h - top), sh, current(sh));

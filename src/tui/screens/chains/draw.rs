@@ -1,4 +1,4 @@
-//! The picture of the Chains screen: tree, rules, and the rule at the cursor.
+//! Draws the Chains screen: tree, rules, and the rule at the cursor.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, fit, fit_middle, wrap};
 
 impl Chains {
-    /// Draws tree, rules and the rule at the cursor.
+    /// Draws the screen.
     pub fn draw(&mut self, c: &mut Canvas, sh: &Shared) {
         let Some(seen) = &sh.facts.seen else { return };
         self.refresh(seen, &sh.search);
@@ -23,7 +23,7 @@ impl Chains {
         let below = detail_height(sh.area.height);
         let height = c.h().saturating_sub(below);
         self.first_line = c.area().y;
-        // As wide as its longest name, as far as the rules leave room.
+        // As wide as the longest name, as far as the rules leave room.
         let most = if c.w() >= 110 {
             38
         } else if c.w() >= 76 {
@@ -33,14 +33,9 @@ impl Chains {
         };
         self.tree_width = (self.longest + 6).clamp(20, most);
         if self.lines.is_empty() && self.hits.is_some() {
-            c.put(2, 1, Role::Title, &format!("No {} rule has {} in it.", self.family.label(), sh.search));
+            c.put(2, 1, Role::Title, &format!("No {} rule matches {}.", self.family.label(), sh.search));
             let other = sh.key(Place::Chains, Action::Family);
-            c.put(
-                2,
-                3,
-                Role::Text,
-                &format!("esc shows all rules again; {other} looks among those of the other family."),
-            );
+            c.put(2, 3, Role::Text, &format!("esc shows all rules again; {other} searches those of the other family."));
             return;
         }
         if self.lines.is_empty() {
@@ -189,7 +184,7 @@ impl Chains {
                 y,
                 Role::Dim,
                 &format!(
-                    "{}; {}; {} goes into it",
+                    "{}; {}; {} jumps to it",
                     owner,
                     count(chain.rules.len(), "rule"),
                     c.theme.glyph(Glyph::Enter)
@@ -224,12 +219,12 @@ impl Chains {
         let mut lines: Vec<(Role, String)> = Vec::new();
         let by = seen.shadowed.get(&(self.family, table.to_owned(), chain.name.clone(), n));
         if let Some(by) = by {
-            lines.push((Role::Partial, format!("Can never match: rule {by} takes all its packets before.")));
+            lines.push((Role::Partial, format!("Can never match: rule {by} takes all its packets first.")));
         }
         lines.extend(wrap(&sentence(rule, self.family), room).into_iter().map(|l| (Role::Text, l)));
         let text = wrap(&rule.line_in(&chain.name), room);
         let space = usize::from(c.h().saturating_sub(1));
-        // The exact text always gets its place.
+        // The exact text always keeps its space.
         let keep = space.saturating_sub(text.len().min(space / 2).max(1));
         if lines.len() > keep {
             lines.truncate(keep);
@@ -255,7 +250,7 @@ pub(super) fn detail_height(screen: u16) -> u16 {
     }
 }
 
-/// So many rules tell how wide the column of the targets has to be; in a longer chain the others are cut if need be.
+/// The width of the target column is measured on this many rules; in a longer chain other targets may be cut.
 const WIDEST_OF: usize = 200;
 
 struct RuleColumns {
@@ -269,11 +264,11 @@ struct RuleColumns {
     rest: u16,
 }
 
-/// From this width on every column has its place; below, all but the target is one text.
+/// From this width on every column fits; below it, everything but the target is one text.
 const WIDE: u16 = 112;
 
 impl RuleColumns {
-    /// For a width, the longest target, the digits of the last rule's number, and whether hits were counted.
+    /// From the width, the longest target, the digits of the last rule's number, and whether hits were counted.
     fn new(w: u16, longest: u16, digits: u16, counted: bool) -> Self {
         let hits = 4 + digits.max(3);
         let target = if counted { hits + 6 } else { hits };
@@ -290,19 +285,19 @@ impl RuleColumns {
     }
 }
 
-/// What is worked out once for the chain at hand: a cursor step draws all its rules on the screen again.
+/// What is worked out once per chain, because every cursor step draws all visible rules again.
 #[derive(Debug, Default)]
 pub(super) struct LookedUp {
-    /// Row of the chain.
+    /// Index of the chain's row.
     row: Option<usize>,
     /// Longest target.
     widest: u16,
-    /// By the place in the chain, those that were drawn lately.
+    /// The rules drawn recently, by their index in the chain.
     columns: HashMap<usize, Columns>,
 }
 
 impl LookedUp {
-    /// More are not kept: somebody who scrolls through a long chain does not look back that far.
+    /// No more are cached: scrolling through a long chain rarely goes back that far.
     const MOST: usize = 1_000;
 
     fn turn_to(&mut self, row: usize, chain: &Chain, family: Family) {
@@ -338,7 +333,7 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
         None => " ",
     };
     c.put(w.number + 1, y, if r.lit.is_some() { Role::Found } else { Role::Dim }, mark);
-    // As on the other screens the cursor colours what names the line, and no more: less to send at each step.
+    // As on the other screens the cursor only colours the name of the line: fewer bytes to send at each step.
     let name = if r.here { Role::Selected } else { Role::Dim };
     c.put_within(w.number + 2, y, w.hits, name, &format!("{:>w$}", r.number, w = usize::from(w.hits - w.number - 3)));
     c.put_within(w.hits, y, w.target, r.hits.0, &format!("{:>5}", r.hits.1));
@@ -367,12 +362,12 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
         let end = c.put(w.rest, y, text, &cols.rest);
         c.put(if cols.rest.is_empty() { end } else { end + 1 }, y, Role::Dim, &cols.comment);
     } else {
-        // The port first: it is what one looks for, and what is cut is at the end.
+        // The port comes first, because people look for it and the end may be cut.
         let mut parts: Vec<String> = Some(cols.rest.clone()).filter(|r| !r.is_empty()).into_iter().collect();
         for (word, v) in [("from", &cols.source), ("to", &cols.destination), ("in", &cols.input), ("out", &cols.output)]
         {
             if !v.is_empty() {
-                // One address needs no mask here: the room is for what else the rule asks.
+                // A single address is shown without its mask, to leave room for the rest of the rule.
                 let one =
                     v.strip_suffix("/32").filter(|v| v.contains('.')).or_else(|| v.strip_suffix("/128")).unwrap_or(v);
                 parts.push(format!("{word} {one}"));
@@ -387,7 +382,7 @@ fn draw_rule(c: &mut Canvas, y: u16, w: &RuleColumns, r: &RuleLine) {
     }
 }
 
-/// What the hits column shows: `never` only where the source counts at all.
+/// What the hits column shows: `never` only if the source counts at all.
 fn hits(packets: u64, counted: bool) -> (Role, String) {
     match packets {
         0 if counted => (Role::Partial, "never".into()),
@@ -396,7 +391,7 @@ fn hits(packets: u64, counted: bool) -> (Role, String) {
     }
 }
 
-/// A count in five places: `12345`, `123K`, `12M`.
+/// A count in at most five characters: `12345`, `123K`, `12M`.
 fn scaled(n: u64) -> String {
     match n {
         0..=99_999 => n.to_string(),
@@ -406,7 +401,7 @@ fn scaled(n: u64) -> String {
     }
 }
 
-/// A rate in few places: `0.5`, `12`, `3K`.
+/// A rate in a few characters: `0.5`, `12`, `3K`.
 fn scaled_to(per_second: f64, places: usize) -> String {
     let text = if per_second < 9.95 {
         format!("{per_second:.1}")

@@ -1,4 +1,4 @@
-//! Which packet shows what the rule at the cursor is for: its way is what the picture draws.
+//! Finds a packet that shows what the rule at the cursor is for; its path is drawn.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use crate::model::{AddrSet, Chain, Family, IfaceMatch, Match, Net, Proto};
 use crate::tui::facts::Seen;
 use crate::tui::screens::services::{sample_packet, stranger};
 
-/// A packet and where it goes, for a rule (from 0; the number of rules for the end of the chain) or for a whole chain.
-/// Best is one that reaches something on this host by that rule, then one that the rule speaks of.
+/// A packet and its destination, for a rule (index from 0; the number of rules for the end of the chain) or for a whole
+/// chain. Preferably one that reaches something on this host by that rule, otherwise one that the rule names.
 pub fn sample(
     seen: &Seen,
     family: Family,
@@ -27,13 +27,13 @@ pub fn sample(
         .or_else(|| endpoints.first().map(|j| (sample_packet(j), j.endpoint.label())))
 }
 
-/// A packet to an endpoint whose fate such a rule decides.
+/// A packet to an endpoint whose verdict comes from such a rule.
 fn by_rule(j: &Judged, family: Family, meant: impl Fn(&RuleRef) -> bool) -> Option<(Packet, String)> {
     let because = j.exposure[family.index()].as_ref()?.because.iter().find(|b| b.rule.as_ref().is_some_and(&meant))?;
     Some((Packet::new(somebody(&because.set)?, j.endpoint.proto, Some(j.endpoint.port)), j.endpoint.label()))
 }
 
-/// A packet that has what the rule asks for, as far as it asks for addresses, a protocol, a port and an interface.
+/// A packet that matches the rule, as far as the rule asks for addresses, a protocol, a port and an interface.
 fn spoken_of(matches: &[Match], family: Family, endpoints: &[Judged]) -> Option<(Packet, String)> {
     let (mut src, mut dst, mut proto, mut port, mut interface) = (None, None, None, None, None);
     for m in matches {
@@ -52,7 +52,7 @@ fn spoken_of(matches: &[Match], family: Family, endpoints: &[Judged]) -> Option<
         return None;
     }
     let proto = proto.unwrap_or(Proto::TCP);
-    // Without a port of its own it goes to what is there.
+    // If the rule names no port, use that of an endpoint.
     let there = || endpoints.iter().find(|j| j.endpoint.proto == proto).map(|j| j.endpoint.port);
     let port = port.or_else(there);
     let label = endpoints
@@ -65,7 +65,7 @@ fn spoken_of(matches: &[Match], family: Family, endpoints: &[Judged]) -> Option<
     Some((packet, label))
 }
 
-/// A stranger where he belongs to the set, else somebody of it.
+/// A stranger if the set contains one, otherwise its first address.
 fn somebody(set: &AddrSet) -> Option<IpAddr> {
     let anyone = stranger(set.family());
     if set.contains(anyone) { Some(anyone) } else { set.cidrs().first().map(one_of) }
@@ -113,11 +113,11 @@ mod tests {
         assert_eq!(decided(0), "203.0.113.7 22/tcp");
         assert_eq!(decided(1), "192.0.2.1 111/udp");
         assert_eq!(decided(2), "203.0.113.7 111/udp");
-        // It decides nothing, but speaks of an interface.
+        // It decides nothing, but names an interface.
         assert_eq!(decided(3), "203.0.113.7 22/tcp on eth0");
         let (packet, label) = sampled("FORWARD", Some(0));
         assert_eq!((packet.as_str(), label.as_str()), ("203.0.113.7 9042/tcp at 172.17.0.2", "port 9042/tcp"));
-        // A chain as a whole: whatever it decides first.
+        // For a whole chain: the first packet that it decides.
         assert_eq!(sampled("INPUT", None).0, "203.0.113.7 22/tcp");
         assert_eq!(sampled("OUTPUT", Some(0)).0, "203.0.113.7 22/tcp");
     }

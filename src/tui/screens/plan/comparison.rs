@@ -1,4 +1,4 @@
-//! Who gets in before and after the plan, for each service that it is about.
+//! Who gets in before and after the plan, for each service that it affects.
 
 use super::sorted;
 use crate::analyse::Endpoint;
@@ -12,7 +12,7 @@ use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, wrap};
 
-/// Who gets in before and after, for each endpoint that the plan is about.
+/// Draws who gets in before and after, for each endpoint that the plan affects.
 pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     let arrow = c.theme.glyph(Glyph::Arrow);
     c.rule(0, &format!("who gets in: before {arrow} after"));
@@ -45,10 +45,10 @@ pub fn before_after(c: &mut Canvas, sh: &Shared, planned: Option<&Planned>) {
     }
 }
 
-/// How the endpoints fare that the plan is about, one line for what fares alike; with the word for both families.
+/// The endpoints that the plan affects, one line for those with the same result, and the label of the families.
 fn lines<'a>(sh: &'a Shared, p: &'a Planned) -> Vec<(Line<'a>, &'static str)> {
     let (Some(after), Some(seen)) = (&p.after, &sh.facts.seen) else { return Vec::new() };
-    // The ports of a service that fare alike are one line.
+    // The ports of a service with the same result share a line.
     let mut rows: Vec<Line> = Vec::new();
     for f in fares(&seen.view, (&sh.staged.plan, &seen.kept), &seen.report, after) {
         let (before, after) = (summary(f.endpoint, Some(f.before)), summary(f.endpoint, Some(f.after)));
@@ -58,10 +58,10 @@ fn lines<'a>(sh: &'a Shared, p: &'a Planned) -> Vec<(Line<'a>, &'static str)> {
             None => rows.push(Line { of: f.endpoint, ports: 1, family: f.family, before, after, changed }),
         }
     }
-    // What changes comes first; a service's families stand beside each other.
+    // Changes come first; the two families of a service are adjacent.
     let names: Vec<String> = rows.iter().map(|r| r.of.name.clone()).collect();
     rows.sort_by_key(|r| (!r.changed, names.iter().position(|n| *n == r.of.name), r.family.index()));
-    // And both families, where they fare alike.
+    // Families with the same result share a line.
     let mut both: Vec<(Line, &str)> = Vec::new();
     for r in rows {
         match both.iter_mut().find(|(o, word)| {
@@ -74,12 +74,12 @@ fn lines<'a>(sh: &'a Shared, p: &'a Planned) -> Vec<(Line<'a>, &'static str)> {
     both
 }
 
-/// How many lines it takes to say what changes.
+/// Number of lines needed to show the changes.
 pub fn changed_lines(sh: &Shared, p: &Planned) -> u16 {
     lines(sh, p).len().max(1) as u16 + 1
 }
 
-/// All of before and after, and the checks, as lines of text: where they do not fit on a screen they are read here.
+/// The whole comparison and the checks as lines of text, to be read where they do not fit on the screen.
 pub fn in_words(sh: &Shared, p: &Planned) -> String {
     let glyph = |g| sh.theme.glyph(g);
     let side = |(g, _, text): &(Glyph, Role, String)| format!("{} {text}", glyph(*g));
@@ -109,7 +109,7 @@ pub fn in_words(sh: &Shared, p: &Planned) -> String {
     out.join("\n")
 }
 
-/// What the plan does to ports of one service in one family.
+/// The effect of the plan on ports of one service in one family.
 struct Line<'a> {
     of: &'a Endpoint,
     ports: usize,

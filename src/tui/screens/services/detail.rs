@@ -1,4 +1,4 @@
-//! Below the list of services: who gets in to the one at the cursor, and why.
+//! Below the list of services: who reaches the one at the cursor, and why.
 
 use super::how_many;
 use crate::analyse::{Because, Judged, Reach, Verdict};
@@ -7,7 +7,7 @@ use crate::tui::facts::Seen;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, fit, width, wrap};
 
-/// Who, and what becomes of them.
+/// Who, and what happens to their packets.
 pub(super) struct Line {
     role: Role,
     head: String,
@@ -28,12 +28,12 @@ impl Line {
     }
 }
 
-/// All there is to say of an endpoint.
+/// Everything there is to say about an endpoint.
 pub(super) fn lines(j: &Judged, seen: &Seen) -> Vec<Line> {
     let mut lines = Vec::new();
     for f in Family::BOTH {
         let Some(x) = &j.exposure[f.index()] else {
-            let why = if seen.judging { "being worked out" } else { "not known, or not there" };
+            let why = if seen.judging { "being worked out" } else { "not known or not in use" };
             lines.push(Line::new(Role::Dim, f.label().to_owned(), why.into()));
             continue;
         };
@@ -68,7 +68,7 @@ fn who(r: &Reach) -> String {
     }
 }
 
-/// The line above, with room at its right for what is said there.
+/// The title line, leaving room on the right for the count.
 pub(super) fn title(c: &mut Canvas, label: &str, then: &str, taken: u16) {
     let room = c.w().saturating_sub(taken + 4);
     let whole = format!("{label} {} who gets in{then}", c.theme.glyph(Glyph::Line));
@@ -77,7 +77,7 @@ pub(super) fn title(c: &mut Canvas, label: &str, then: &str, taken: u16) {
     c.rule(0, &text);
 }
 
-/// Draws lines below the title: each has one row, and those that need more share what is left.
+/// Draws lines below the title: each gets one row, and longer ones share the rows that are left.
 pub(super) fn draw_lines(c: &mut Canvas, lines: &[Line], notes: &str) {
     let room = usize::from(c.h().saturating_sub(1));
     let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
@@ -121,7 +121,7 @@ fn part_of(b: &Because) -> String {
         [] => "-".into(),
         [one] => one.to_string(),
         [a, b] => format!("{a} {b}"),
-        // What a few nodes leave of all addresses falls into many pieces, some of them vast.
+        // Excluding a few nodes from all addresses leaves many networks, some of them huge.
         [..] if nets.len() > 16 && nets.iter().any(|n| n.prefix().is_some_and(|p| p < 4)) => "everybody else".into(),
         [a, b, ..] => format!("{a} {b} +{}", nets.len() - 2),
     }

@@ -9,7 +9,7 @@ use crate::tui::shared::Shared;
 use crate::tui::theme::{Glyph, Role};
 use crate::tui::widgets::{Canvas, wrap};
 
-/// How many endpoints of a kind are open to whom.
+/// How many endpoints of a kind are open, and to whom.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
     name: &'static str,
@@ -47,7 +47,7 @@ pub(super) fn tallies(seen: &Seen) -> Vec<Tally> {
     kinds.into_iter().map(count).filter(|t| t.all > 0).collect()
 }
 
-/// Into how much of what anyone gets.
+/// Draws how many endpoints of each kind are open to anyone.
 pub(super) fn overview(c: &mut Canvas, tallies: &[Tally]) {
     let dot = format!(" {} ", c.theme.glyph(Glyph::Dot));
     let mut x = c.put(1, 0, Role::Title, "Open to anyone:") + 1;
@@ -83,14 +83,14 @@ pub(super) fn overview(c: &mut Canvas, tallies: &[Tally]) {
                 &format!("({} depend{})", t.unsure, if t.unsure == 1 { "s" } else { "" }),
             );
         }
-        // Not known is not closed.
+        // Unknown is not closed.
         if t.unknown > 0 {
             x = c.put(x + 1, 0, Role::Partial, &format!("({} not known)", t.unknown));
         }
     }
 }
 
-/// What has to be said before anybody believes the list; the lines that it took.
+/// Draws what must be known before the list can be trusted; returns the number of lines used.
 pub(super) fn alert(c: &mut Canvas, sh: &Shared, seen: &Seen) -> u16 {
     let gaps = notes::gaps(seen);
     let Some(first) = gaps.first() else { return 0 };
@@ -113,7 +113,7 @@ pub(super) fn alert(c: &mut Canvas, sh: &Shared, seen: &Seen) -> u16 {
     lines.len().min(2) as u16
 }
 
-/// What an empty list means, and where to go.
+/// Draws what an empty list means, and where to go from there.
 pub(super) fn empty(c: &mut Canvas, sh: &Shared, seen: &Seen) {
     c.put(2, 1, Role::Title, "No service is known here.");
     let mut lines: Vec<(Role, String)> =
@@ -142,7 +142,7 @@ pub(super) fn empty(c: &mut Canvas, sh: &Shared, seen: &Seen) {
     let key = |a| sh.key(Place::Services, a);
     lines.push((
         Role::Dim,
-        format!("{} shows the chains; {} asks what becomes of any packet.", key(Action::ToChains), key(Action::Trace)),
+        format!("{} shows the chains; {} asks what happens to any packet.", key(Action::ToChains), key(Action::Trace)),
     ));
     let mut y = 3;
     for (role, text) in lines {
