@@ -1,9 +1,9 @@
 //! From a plan to the change that puts it into the kernel: rules, restore scripts, commands, diff. Reading order:
 //! [`content`] (the rules in our chains), [`slots`] (how they are switched), [`change`] (all of it for one host),
 //! [`goals`] (what plans are about, and how nodes are allowed in), [`mod@still_open`] (whether a change achieves its
-//! purpose), [`mod@fares`] (who gets in before and after), [`mod@checks`] (what to know before it is applied), [`force`]
-//! (whether it is in force later on), [`part`] (our part as a file), [`preview`] (what the operator sees), [`script`]
-//! (scripts for others to run).
+//! purpose), [`mod@fares`] (who gets in before and after), [`mod@checks`] (what to know before it is applied),
+//! [`force`] (whether it is in force later on), [`part`] (our part as a file), [`preview`] (what the operator sees),
+//! [`script`] (scripts for others to run).
 
 mod change;
 mod checks;

@@ -281,7 +281,7 @@ mod tests {
         let (_, to_do) = said(UFW, &[UFW_ON, ("/etc/default/ufw", "IPV6=yes\nMANAGE_BUILTINS=yes\n")]);
         assert!(to_do.contains("MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`"), "{to_do}");
         let (lines, to_do) = said(FIREWALLD, &[FIREWALLD_ON]);
-        assert!(lines.contains("`firewall-cmd --reload` takes out") && to_do.is_empty(), "{lines}\n{to_do}");
+        assert!(lines.contains("`firewall-cmd --reload` removes") && to_do.is_empty(), "{lines}\n{to_do}");
         let (_, to_do) = said(&UFW.replace("COMMIT", "-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT"), &[UFW_ON]);
         assert!(
             to_do.contains(

@@ -429,7 +429,10 @@ fn a_set_that_boot_fills_otherwise_must_not_lock_the_operator_out() {
         common::ssh::remote(&lab, 0, server, &format!("{} save --all --yes --json{more} 2>&1", common::PORTCULLIS))
     };
     let (done, said) = save("");
-    assert!(!done && said.contains("\"lockout\"") && said.contains("in an ipset that boot fills otherwise"), "{said}");
+    assert!(
+        !done && said.contains("\"lockout\"") && said.contains("by an ipset that boot fills with other entries"),
+        "{said}"
+    );
     assert!(!save(" --dry-run").0, "it is refused before anybody is asked");
     assert!(!lab.server.sh("cat /etc/iptables/rules.v4").contains("admins"), "nothing was written");
     lab.server.sh("ipset save admins > /etc/iptables/ipsets");

@@ -189,7 +189,7 @@ fn with_firewalld_our_rules_come_back_with_its_service() {
         let said = save(&lab, &["--ours"]);
         assert!(
             said.contains(
-                "`firewall-cmd --reload` takes out the rules of everybody else: `systemctl restart portcullis-rules`"
+                "`firewall-cmd --reload` removes all rules that are not its own: `systemctl restart portcullis-rules`"
             ),
             "{said}"
         );
