@@ -281,8 +281,8 @@ mod tests {
         );
         assert!(
             text.contains(&format!(
-                "warning: The kept plan ({id}) is in force in part only: before our IPv4 rules \
-            decides `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`"
+                "warning: The kept plan ({id}) is only partly in force: before our IPv4 rules, \
+            `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`"
             )),
             "{text}"
         );

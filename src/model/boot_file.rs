@@ -50,7 +50,7 @@ impl BootFile {
                 let one = names.len() == 1;
                 let (hold, it) = if one { ("holds", "it") } else { ("hold", "them") };
                 let names = names.join(" and ");
-                let cure = format!("once no trial is pending, `portcullis save` writes {it} anew");
+                let cure = format!("once no trial is pending, `portcullis save` writes {it} again");
                 (
                     kind,
                     match kind {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(said.len(), 2);
         assert!(
             said[0].1.starts_with("/a and /c hold rules of a trial")
-                && said[0].1.ends_with("`portcullis save` writes them anew"),
+                && said[0].1.ends_with("`portcullis save` writes them again"),
             "{said:?}"
         );
         assert_eq!(said[1].1, "/b was changed by somebody while the trial ran; nothing of the trial is in it");

@@ -60,7 +60,7 @@ pub fn build(view: &View, plan: &Plan) -> Result<Change, PlanError> {
             for script in [change.apply_script(None), change.keep_script()] {
                 set.apply(&script).map_err(|e| PlanError {
                     what: format!("the change does not fit the rules that are loaded: {}", e.message),
-                    hint: "read the firewall again (`portcullis report`) and make the plan anew".into(),
+                    hint: "read the firewall again (`portcullis report`) and make the plan again".into(),
                 })?;
             }
             for script in change.cleanup_scripts(&set.clone()) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
+    fn ports_that_nat_sends_to_the_host_itself_are_guarded_in_input() {
         let mut view = host(
             "*nat\n:PREROUTING ACCEPT [0:0]\n\
             -A PREROUTING -p tcp -m tcp --dport 30643 -j DNAT --to-destination 192.168.50.10:6443\nCOMMIT\n*filter\n\
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revert_takes_back_only_ours() {
+    fn a_revert_changes_only_our_rules() {
         let view = host(LOADED);
         let first = build(
             &view,

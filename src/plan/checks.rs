@@ -127,7 +127,7 @@ pub fn checks(plan: &Plan, change: &Change, ways: &[WayIn]) -> Vec<Check> {
     out.extend(change.notes.iter().map(|text| Check::note(CheckKind::Change, text)));
     out.extend(change.taken_away.first().map(|first| {
         let n = change.taken_away.len();
-        let text = format!("{n} rules of the plan that is loaded go away, the first: {first}");
+        let text = format!("{n} rules of the loaded plan will be removed, the first: {first}");
         Check::bad(CheckKind::TakenAway, text)
     }));
     out
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_exports_do_not_name_are_not_vouched_for() {
+    fn clients_missing_from_exports_are_not_reported_as_covered() {
         let mut view = observe(&Demo::new());
         view.diagnostics.extend(crate::syntax::exports::nodes("/srv *.example.org(ro)\n").1);
         let rules = "[[rule]]\naction = \"allow\"\nfrom = [\"192.0.2.11\"]\nto = [\"nfs\"]\n";
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_after_the_one_that_decides_otherwise_is_told_and_a_double_is_not() {
+    fn an_overruled_rule_is_reported_and_a_duplicate_is_not() {
         let view = observe(&Demo::new());
         let told =
             |rules: &str| checked(&view, rules).iter().any(|c| (c.kind, c.grade) == (CheckKind::Overruled, Grade::Bad));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_move_and_nodes_without_ipv6_are_told() {
+    fn moving_ports_and_nodes_without_ipv6_are_reported() {
         let view = observe(&Demo::new());
         let told = |from: &str, to: &str| {
             let rules = format!("[[rule]]\naction = \"allow\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_vouched_for_who_was_not_looked_at() {
+    fn unchecked_clients_are_not_reported_as_safe() {
         let told = |strangers: u32, to: u16, filters: bool| {
             let mut view = observe(&Demo::new());
             let peer = |addr: u32, port| Peer { addr: std::net::Ipv4Addr::from(addr).into(), port, proto: Proto::TCP };

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else_is() {
+    fn a_written_part_is_read_back_and_foreign_texts_are_refused() {
         for part in [
             part(true),
             part(false),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn loading_twice_is_loading_once_and_touches_nothing_of_others() {
+    fn loading_twice_changes_nothing_and_leaves_other_rules_alone() {
         let theirs = ":ufw-before-input - [0:0]\n:DOCKER-USER - [0:0]\n-A INPUT -j ufw-before-input\n-A FORWARD -j \
             DOCKER-USER\n-A DOCKER-USER -j RETURN\n";
         let mut now = host(theirs);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_for_dockers_chain_moves_there() {
+    fn the_jump_moves_from_forward_to_dockers_chain() {
         let mut now = host("");
         load(&mut now, &part(true));
         assert_eq!(lines(&now, "FORWARD"), ["-j PORTCULLIS-FWD"]);

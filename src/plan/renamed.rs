@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_chain_is_told_by_what_it_holds_and_goes_with_the_revert() {
+    fn a_renamed_chain_is_recognised_by_its_content_and_removed_by_the_revert() {
         for kept in [false, true] {
             let (before, change, running) = on_trial(kept);
             let (new, old) = if kept { ("PORTCULLIS-B", "PORTCULLIS-A") } else { ("PORTCULLIS-A", "PORTCULLIS-B") };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_of_others_are_none_of_ours() {
+    fn chains_of_others_are_not_taken_for_ours() {
         let (_, change, mut now) = on_trial(true);
         now.apply(
             "*filter\n:mine - [0:0]\n-A mine -j PORTCULLIS-B\n-A theirs -j PORTCULLIS\n-A theirs -m time --datestop \

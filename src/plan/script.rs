@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_a_name_is_taken_for_shell() {
+    fn nothing_in_a_name_is_interpreted_by_the_shell() {
         assert_eq!(for_shell("portcullis: allow a$(reboot)`x`"), "'portcullis: allow a$(reboot)`x`'");
         assert_eq!(for_shell("it's"), r"'it'\''s'");
         assert_eq!(

@@ -28,13 +28,13 @@ pub fn still_open(change: &Change, plan: &Plan) -> Vec<String> {
             let on = open.on.as_ref().map_or_else(String::new, |names| format!(" on {names}"));
             let who = match open.who.cidrs().first() {
                 Some(first) if open.who != *unwanted => {
-                    format!("some whom this plan drops still get in{on}, {first} for one")
+                    format!("some whom this plan drops still get in{on}, e.g. {first}")
                 }
                 _ if open.on.is_some() => format!("those whom this plan drops still get in{on}"),
-                _ => "all whom this plan drops still get in".to_owned(),
+                _ => "everybody whom this plan drops still gets in".to_owned(),
             };
             let cure = if open.translated && !published {
-                format!("; NAT gives it another way: name it published:{port}/{proto}")
+                format!("; NAT sends it another way: name it published:{port}/{proto}")
             } else {
                 String::new()
             };
@@ -91,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_does_not_do_what_it_is_for_is_told() {
+    fn a_plan_that_misses_its_purpose_is_reported() {
         assert_eq!(open("", "", "443/tcp"), [""; 0]);
         let redirect = "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 8443\n";
         assert_eq!(
             open(redirect, "", "443/tcp"),
-            ["443/tcp stays open over IPv4: all whom this plan drops still get in \
-            (INPUT policy ACCEPT, no rule matched); NAT gives it another way: name it published:443/tcp"]
+            ["443/tcp stays open over IPv4: everybody whom this plan drops still gets in \
+            (INPUT policy ACCEPT, no rule matched); NAT sends it another way: name it published:443/tcp"]
         );
         assert_eq!(open(redirect, "", "published:443/tcp"), [""; 0]);
         // Only UDP is translated.
@@ -107,7 +107,7 @@ mod tests {
             ":PORTCULLIS - [0:0]\n-A INPUT -s 198.51.100.0/24 -i eth0 -j ACCEPT\n-A INPUT ! -i lo -j PORTCULLIS\n";
         assert_eq!(
             open("", before, "443/tcp"),
-            ["443/tcp stays open over IPv4: some whom this plan drops still get in on eth0, 198.51.100.0/24 for one \
+            ["443/tcp stays open over IPv4: some whom this plan drops still get in on eth0, e.g. 198.51.100.0/24 \
                     (INPUT rule 1: ACCEPT)"]
         );
         assert_eq!(open("", &before.replace("198.51.100.0/24", "192.0.2.11/32"), "443/tcp"), [""; 0]);
@@ -119,7 +119,7 @@ mod tests {
         );
         assert_eq!(
             open("", &tunnel.replace("wg0", "eth0 -j ACCEPT\n-A INPUT ! -i eth0"), "443/tcp"),
-            ["443/tcp stays open over IPv4: all whom this plan drops still get in (INPUT rule 2: ACCEPT)"]
+            ["443/tcp stays open over IPv4: everybody whom this plan drops still gets in (INPUT rule 2: ACCEPT)"]
         );
     }
 }

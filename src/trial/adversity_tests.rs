@@ -18,7 +18,7 @@ use crate::model::trial::{By, State};
 use crate::model::{Family, Operator, Ruleset};
 
 #[test]
-fn an_extension_asks_for_a_new_login_and_ends_at_an_hour() {
+fn an_extension_needs_a_new_login_and_ends_at_an_hour() {
     let host = machine(false, 0, false).with_second_login(|_| true);
     let trial = apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
     assert_eq!(keep(&host, false).unwrap_err().code, Code::NoProof);
@@ -283,7 +283,7 @@ fn a_trial_whose_rules_were_removed_is_not_running() {
     let half = super::status(&host).trial.unwrap();
     assert!(
         half.state() == State::Running
-            && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are not loaded any more")),
+            && half.remarks.iter().any(|r| r.contains("the IPv4 rules of the trial are no longer loaded")),
         "{:?}",
         half.remarks
     );
@@ -355,7 +355,7 @@ fn waiting_for_the_xtables_lock_is_announced_with_what_follows() {
         "{messages:?}"
     );
     assert!(
-        messages[0].contains("(the guard goes on trying; the kernel itself goes back to the old rules in "),
+        messages[0].contains("(the guard keeps trying; the kernel itself goes back to the old rules in "),
         "{messages:?}"
     );
     assert_eq!((rules(&host), record::load(&host).unwrap().by), (kept.clone(), Some(By::Operator)));
@@ -367,7 +367,7 @@ fn waiting_for_the_xtables_lock_is_announced_with_what_follows() {
     host.break_tool_so("ip6tables-restore", u32::MAX, Breakage::Locked);
     let refused = revert(&host).unwrap_err();
     assert!(
-        refused.what.contains("holds the xtables lock") && refused.hint.starts_with("the guard goes on trying"),
+        refused.what.contains("holds the xtables lock") && refused.hint.starts_with("the guard keeps trying"),
         "{refused:?}"
     );
     assert_eq!(rules(&host), running);
@@ -460,25 +460,25 @@ fn why_a_trial_ended_is_written_down() {
         assert!(last.ended.is_some());
         last.why.unwrap()
     };
-    assert_eq!(ended(&|h| h.pass(Duration::from_secs(61))), "nobody kept it before the deadline");
+    assert_eq!(ended(&|h| h.pass(Duration::from_secs(61))), "it was not kept before the deadline");
     assert_eq!(
         ended(&|h| {
             keep(h, true).unwrap();
         }),
-        "somebody kept it without proof of access"
+        "it was kept without proof of access"
     );
     assert_eq!(
         ended(&|h| {
             revert(h).unwrap();
         }),
-        "somebody asked for the old rules"
+        "a revert was requested"
     );
     let dies = |h: &Demo| {
         // Steps: the locks, the holder, then the state.
         let dying = Dying::new(h, 4, true);
         assert!(catch_unwind(AssertUnwindSafe(|| keep(&dying, true))).is_err());
     };
-    assert_eq!(ended(&dies), "whoever was changing the rules for it died half-way");
+    assert_eq!(ended(&dies), "the process that was changing its rules died half-way");
     let steps = |h: &Demo| {
         h.break_tool("iptables-restore", 1);
         h.step_wall(-3600);

@@ -230,9 +230,9 @@ fn refill(
 fn what_next(host: &dyn Host, record: &Record) -> String {
     let guard = guard(host, record).is_some_and(|w| (w.pid, w.started) != host.me());
     let mut out = if guard {
-        "the guard goes on trying".to_owned()
+        "the guard keeps trying".to_owned()
     } else {
-        "run `portcullis revert` again: no guard is left that goes on trying".to_owned()
+        "run `portcullis revert` again: no guard is left to keep trying".to_owned()
     };
     let left = record.fuse.map_or(0, |fuse| fuse - host.now().wall + 1);
     if left > 0 {

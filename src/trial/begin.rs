@@ -171,7 +171,7 @@ fn begin(
     progress("arming the guard");
     arm(host, &mut record)?;
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
-        record.remarks.push(format!("what is old in the history was not taken out: {e}"));
+        record.remarks.push(format!("old entries of the history were not removed: {e}"));
     }
     if !options.without_rehearsal
         && let Err(moved) = still_the_same(host, &change, &texts)
@@ -220,7 +220,7 @@ fn refuse_pending(host: &dyn Host) -> Result<(), Refusal> {
         Some(r) => {
             let what = match r.state() {
                 State::Expired => {
-                    "a trial has expired: the kernel switched back by itself, its rules are still to be taken out"
+                    "a trial has expired: the kernel switched back by itself, its rules still have to be removed"
                         .to_owned()
                 }
                 state => format!("a trial is pending ({}, {} s left)", state.word(), status.left),
@@ -257,7 +257,7 @@ fn look(host: &dyn Host) -> Result<(View, Texts), Refusal> {
             return Err(Refusal::new(
                 Code::UnreadableRules,
                 format!("iptables cannot read the {} filter table whole", family.label()),
-                "a native nft rule stands in iptables' table: see `nft list ruleset`, move that rule to a table of its \
+                "iptables' table contains a native nft rule: see `nft list ruleset`, move that rule to a table of its \
                     own",
             ));
         }
@@ -283,7 +283,7 @@ fn taken_out(
     record.by = Some(By::Operator);
     record.ended = Some(record.began);
     record.why =
-        Some(format!("nothing of trial {}, kept before, was loaded any more: it counts as taken out", lost.trial));
+        Some(format!("no rule of trial {}, kept before, was loaded any more: it counts as removed", lost.trial));
     let stored = record
         .advance(Event::NothingToTry)
         .map_err(|e| e.to_string())
@@ -315,8 +315,8 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
         let first = &change.taken_away[0];
         return Err(Refusal::new(
             Code::Replace,
-            format!("the plan takes {} kept rules away, the first is {first}", change.taken_away.len()),
-            "a plan is the whole content of our chains: add those rules to it, or say --replace",
+            format!("the plan removes {} kept rules, the first is {first}", change.taken_away.len()),
+            "a plan is the whole content of our chains: add those rules to it, or use --replace",
         ));
     }
     let ways = ways_in(&change.before, &change.after);
@@ -331,16 +331,16 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
         others.dedup();
         let others = if others.is_empty() { String::new() } else { format!("; {} too", others.join(", ")) };
         let hint = match &way.who {
-            Entrant::Operator(_) => "put an allow rule for that address first, or say --allow-lockout".to_owned(),
+            Entrant::Operator(_) => "put an allow rule for that address first, or use --allow-lockout".to_owned(),
             Entrant::Login(_) => {
                 format!(
-                    "{}, so it may be yours: put an allow rule for that address first, or say --allow-lockout",
+                    "{}, so it may be yours: put an allow rule for that address first, or use --allow-lockout",
                     nobody(view)
                 )
             }
             Entrant::Anyone(_) => {
                 format!(
-                    "{}, and no login: leave the SSH ports open to whom they are, or say --allow-lockout",
+                    "{}, and no login: leave the SSH ports open to those who can use them now, or use --allow-lockout",
                     nobody(view)
                 )
             }
@@ -355,7 +355,7 @@ fn nobody(view: &View) -> String {
     let read = view.logins.as_ref().map(Logins::sources).unwrap_or_default();
     match view.operator {
         Some(Operator::Unattended) => format!("this job has no terminal and no SSH session of its own (read: {read})"),
-        _ => format!("no SSH session was found behind this terminal (read: {read})"),
+        _ => format!("no SSH session was found for this terminal (read: {read})"),
     }
 }
 
@@ -398,7 +398,7 @@ fn rehearsed(
         Failed::NoPlace(why) => Refusal::new(
             Code::NoRehearsal,
             format!("the change cannot be rehearsed: {why}"),
-            "nothing was changed; --without-rehearsal goes on without",
+            "nothing was changed; --without-rehearsal skips the rehearsal",
         ),
         Failed::Ours(why) => {
             if fuse.is_some() && fuse_is_missing(host) {
@@ -520,7 +520,7 @@ mod tests {
     use crate::syntax::iptables_save;
 
     #[test]
-    fn a_chain_counts_and_a_counter_does_not() {
+    fn a_chain_is_a_difference_and_a_counter_is_not() {
         let of = |text: &str| {
             let mut v = View::empty(Source::Capture, "test");
             v.v4 = Some(iptables_save::read(text, Family::V4).0);
@@ -542,7 +542,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    fn what_changed_since_it_was_seen_is_named() {
+    fn changes_since_the_preview_are_named() {
         let host = Demo::new();
         let seen = Some(Arc::new(live::observe(&host)));
         kernel::restore(&host, "test", Family::V4, "*filter\n-I INPUT -s 203.0.113.9/32 -j DROP\nCOMMIT\n").unwrap();

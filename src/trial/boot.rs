@@ -275,12 +275,12 @@ impl Place {
         out.asks(match ours {
             // Nothing that would replace the manager of the firewall.
             _ if self.in_charge(host).is_some() => format!(
-                "Nothing loads {files} at boot, and nothing that does belongs beside {}: {OURS}.",
+                "Nothing loads {files} at boot, and no service that does works together with {}: {OURS}.",
                 self.in_charge(host).map_or("it", Manager::label)
             ),
             Some(l) if self.distro == Distro::Debian && has_ufw(host) => format!(
-                "Nothing loads {files} at boot, and {} is no way beside ufw: apt would remove ufw for it. {OURS}, or \
-                    {by_hand}.",
+                "Nothing loads {files} at boot, and {} cannot be installed with ufw: apt would remove ufw for it. \
+                    {OURS}, or {by_hand}.",
                 l.packages
             ),
             Some(l) if self.distro == Distro::Debian => format!(
@@ -301,7 +301,7 @@ impl Place {
                 "Nothing loads {files} at boot: SUSE has no service for iptables rules of its own, only firewalld \
                     (SuSEfirewall2 before Leap 15); {by_hand}."
             ),
-            None => format!("Nothing that portcullis knows loads {files} at boot: {by_hand}."),
+            None => format!("Nothing known to portcullis loads {files} at boot: {by_hand}."),
         });
         self.say_elsewhere(host, families, out);
     }
@@ -347,7 +347,7 @@ impl Place {
         if !set.is_empty() {
             let where_set: Vec<String> = set.iter().map(|(file, name)| format!("{name} in {file}")).collect();
             out.says(format!(
-                "At each shutdown what is loaded then is written over these files ({}).",
+                "At each shutdown these files are overwritten with what is loaded then ({}).",
                 where_set.join(", ")
             ));
         }
@@ -429,10 +429,10 @@ impl Place {
             let whose = if other.backend == Backend::Legacy { "iptables-legacy" } else { "iptables-nft" };
             let (label, save) = (other.family.label(), &other.see);
             let what = match other.rules {
-                None => format!("{label} rules of {whose} are loaded beside these, cannot be read"),
-                Some(0) => format!("{label} policies of {whose} other than ACCEPT are in force beside these rules"),
-                Some(1) => format!("1 {label} rule of {whose} is loaded beside these"),
-                Some(n) => format!("{n} {label} rules of {whose} are loaded beside these"),
+                None => format!("{label} rules of {whose} are loaded as well, cannot be read"),
+                Some(0) => format!("{label} policies of {whose} other than ACCEPT are in force as well"),
+                Some(1) => format!("1 {label} rule of {whose} is loaded as well"),
+                Some(n) => format!("{n} {label} rules of {whose} are loaded as well"),
             };
             let restore = save.replace("-save", "-restore");
             let by = self
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wipes_or_excludes_the_loader_is_in_its_way() {
+    fn services_that_flush_or_exclude_the_loader_are_reported() {
         let nft = |unit: &str, loader: &str| {
             said(|h| {
                 put(h, "/etc/systemd/system/sysinit.target.wants/nftables.service", unit);
@@ -707,7 +707,7 @@ mod tests {
         );
         assert!(
             text_of(&boot).contains(
-                "At each shutdown what is loaded then is written over these files (SAVE_ON_STOP in \
+                "At each shutdown these files are overwritten with what is loaded then (SAVE_ON_STOP in \
                     /etc/conf.d/iptables)"
             ),
             "{boot:?}"
@@ -744,13 +744,13 @@ mod tests {
         assert!(
             files[0] == "/etc/iptables/rules.v4"
                 && !boot.loads()
-                && text_of(&boot).contains("Nothing that portcullis knows loads these files"),
+                && text_of(&boot).contains("Nothing known to portcullis loads these files"),
             "{boot:?}"
         );
     }
 
     #[test]
-    fn what_is_there_counts_where_the_distribution_has_nothing() {
+    fn installed_services_count_if_the_distribution_has_none() {
         // The files of Arch on a Debian without its own; a unit's name alone proves nothing, since netfilter-persistent
         // is also called iptables.service.
         let debian = ("/etc/os-release", "ID=debian\n");

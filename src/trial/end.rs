@@ -31,7 +31,7 @@ pub const FUSE_AFTER: i64 = 5;
 const IS_OVER: Duration = Duration::from_secs(2);
 
 /// Reported of a trial that is running by its file but not in the kernel.
-const NOT_SHOWN: &str = "the kernel does not show the rules of the trial any more";
+const NOT_SHOWN: &str = "the kernel no longer shows the rules of the trial";
 
 /// Records who is changing the kernel, and the new state; a full disk is no reason to stop a revert.
 fn enter(host: &dyn Host, record: &mut Record, event: Event) -> Result<(), Refusal> {
@@ -79,7 +79,7 @@ fn found(host: &dyn Host) -> Result<Record, Refusal> {
     }
     if shown_by(host, host.now(), &loaded).is_some() {
         return Err(Refusal {
-            what: "the kernel holds a trial that no file here tells of".to_owned(),
+            what: "the kernel holds a trial that no file here describes".to_owned(),
             hint: "`portcullis revert` ends it; it also ends by itself".to_owned(),
             ..no_trial(last.as_ref())
         });
@@ -132,7 +132,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
     if record.state() == State::Reverting {
         return Err(Refusal::new(
             Code::TooLate,
-            "the trial is being reverted, or that was cut short",
+            "the trial is being reverted, or a revert was cut short",
             "`portcullis revert` finishes it; then apply the plan again",
         ));
     }
@@ -160,7 +160,7 @@ fn refuse_keep(host: &dyn Host, record: &Record, without_proof: bool) -> Result<
         return Err(Refusal::new(
             Code::NoProof,
             format!("no new SSH login has shown yet that the way in is open{why}"),
-            "open another login and keep from there or from here; `portcullis keep --without-proof` keeps without",
+            "open another login and keep from there or from here; `portcullis keep --without-proof` needs none",
         ));
     }
     Ok(())
@@ -218,8 +218,8 @@ pub fn keep(host: &dyn Host, without_proof: bool) -> Result<Record, Refusal> {
     record.advance(Event::KeepDone)?;
     record.by = Some(By::Operator);
     record.why = Some(record.proof.as_ref().map_or_else(
-        || "somebody kept it without proof of access".to_owned(),
-        |p| format!("somebody kept it after a new login of {} from {}", p.user, p.peer),
+        || "it was kept without proof of access".to_owned(),
+        |p| format!("it was kept after a new login of {} from {}", p.user, p.peer),
     ));
     record.ended = Some(host.now().wall);
     record::store(host, &record).map_err(|e| {
@@ -368,7 +368,7 @@ pub fn revert_telling(host: &dyn Host, hears: &mut dyn FnMut(&str)) -> Result<Re
     };
     expire(&mut record, host.now());
     enter(host, &mut record, Event::Revert)?;
-    record.why = Some("somebody asked for the old rules".to_owned());
+    record.why = Some("a revert was requested".to_owned());
     host.end_leftovers(&record.id, &[]);
     if let Err(failed) = put_old_back(host, &mut record, By::Operator, &mut Caller::Somebody(hears)) {
         // After the deadline the guard does the same work, and what it removes meanwhile reads back as a difference.
@@ -445,7 +445,7 @@ pub fn revert_by_guard(
     }
     enter(host, record, Event::Deadline)?;
     // The reason why a revert was begun stays its reason.
-    record.why.get_or_insert_with(|| why.unwrap_or("nobody kept it before the deadline").to_owned());
+    record.why.get_or_insert_with(|| why.unwrap_or("it was not kept before the deadline").to_owned());
     put_old_back(host, record, By::Guard, &mut Caller::Guard(tries))?;
     Ok(ByGuard::Over)
 }

@@ -51,14 +51,14 @@ pub fn of(host: &dyn Host, trial: &Record, loaded: &Loaded) -> Evidence {
             }
             Ok(now) => {
                 shown.push((change, family(change, &now, trial.fuse)));
-                remarks.extend(kernel::renamed(change, &now).map(|what| format!("{what}: a revert takes it out")));
+                remarks.extend(kernel::renamed(change, &now).map(|what| format!("{what}: a revert removes it")));
             }
             Err(why) => return Evidence::Unseen(why),
         }
     }
     if shown.iter().any(|(_, s)| *s == Shown::Live) {
         let without = shown.iter().filter(|(_, s)| *s != Shown::Live).map(|(c, _)| {
-            format!("the {} rules of the trial are not loaded any more: somebody took them out", c.family().label())
+            format!("the {} rules of the trial are no longer loaded: somebody removed them", c.family().label())
         });
         remarks.extend(without);
         return Evidence::Live(remarks);

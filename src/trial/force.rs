@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_judged_is_the_plan_on_trial_or_the_one_that_was_kept_last() {
+    fn the_plan_on_trial_or_the_last_kept_one_is_judged() {
         let host = machine(false, 0, false);
         assert_eq!(extent(&host), None, "nothing was kept");
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_without_what_was_kept_and_the_way_out_of_that() {
+    fn a_boot_without_the_kept_plan_is_reported_with_a_remedy() {
         let before = machine(false, 0, false);
         let loaded = Family::BOTH.map(|f| before.loaded(f));
         let host = machine(true, 0, false);
@@ -219,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn keeping_says_that_the_plan_is_void_and_writes_it_not_down() {
+    fn keeping_reports_a_void_plan_but_does_not_record_that() {
         let host = machine(false, 0, false);
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         load(&host, "iptables-restore", "-I INPUT 1 -p tcp -m tcp --dport 111 -j ACCEPT");
         let kept = keep(&host, true).unwrap();
-        let said = kept.remarks.iter().find(|r| r.contains("in force in part only"));
+        let said = kept.remarks.iter().find(|r| r.contains("only partly in force"));
         assert!(
             said.is_some_and(|r| r.contains("`-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`")),
             "{:?}",

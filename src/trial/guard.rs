@@ -35,7 +35,7 @@ pub(super) fn start(host: &dyn Host, record: &mut Record) -> Result<(), String> 
         let Some(who) = wait_until_ready(host, &record.id) else {
             stop();
             let _ = host.remove(&file(host, &record.id));
-            why.push(format!("{} did not say that it is ready", word(home)));
+            why.push(format!("{} did not report that it is ready", word(home)));
             continue;
         };
         record.guard = Some(who);
@@ -107,7 +107,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
     let word = serde_json::to_vec(&me)?;
     if let Err(e) = host.write(&file(host, id), &word, 0o600) {
         // Nobody relies on a guard that did not report; but a restarted one has a trial to end.
-        host.log(&format!("portcullis: the guard of trial {id} cannot say that it is ready: {e}"));
+        host.log(&format!("portcullis: the guard of trial {id} cannot report that it is ready: {e}"));
     }
     if again && trial.state().is_pending() {
         host.log(&format!(
@@ -147,7 +147,7 @@ pub fn watch(host: &dyn Host, id: &str, stop: &AtomicBool) -> Result<(), Nothing
             if tries == 0 && told {
                 why = Some("the guard was told to end, as at a shutdown");
             } else if tries == 0 && trial.left(host.now().boot) > 0 {
-                why = Some("whoever was changing the rules for it died half-way");
+                why = Some("the process that was changing its rules died half-way");
             }
             tries += 1;
             match end::revert_by_guard(host, &mut trial, tries - 1, why) {

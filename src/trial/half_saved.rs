@@ -107,7 +107,7 @@ fn put_mark(host: &dyn Host, mark: &Mark) -> Result<(), String> {
     let bytes = serde_json::to_vec(mark).map_err(|e| e.to_string())?;
     host.make_dir(&state)
         .and_then(|()| host.write(&place(host), &bytes, 0o600))
-        .map_err(|e| format!("that files are being written could not be noted in {}: {e}", state.display()))
+        .map_err(|e| format!("the start of the save could not be recorded in {}: {e}", state.display()))
 }
 
 /// Removes the mark: the files belong together again.
@@ -156,7 +156,7 @@ fn beside(host: &dyn Host, path: &Path, old: &[u8]) -> Result<Old, String> {
         };
         return Ok(Old { beside, made, sum: Sum::of(old) });
     }
-    Err(format!("a thousand old files lie beside {}: move them away", path.display()))
+    Err(format!("there are a thousand old files next to {}: move them away", path.display()))
 }
 
 fn holds(host: &dyn Host, file: &Marked) -> Holds {
@@ -237,7 +237,7 @@ pub fn half_saved(host: &dyn Host) -> Option<String> {
             .flatten()
             .collect();
     let next = if found.iter().any(|(h, _)| *h == Holds::Other) {
-        "`portcullis save` writes them anew"
+        "`portcullis save` writes them again"
     } else {
         "the next command that changes something puts the old ones back"
     };
@@ -278,7 +278,7 @@ pub(super) fn recover(host: &dyn Host) -> Vec<String> {
     let mut said = Vec::new();
     if !back.is_empty() {
         let what = if failed.is_empty() {
-            format!("{} holds its old rules again; save anew", back.join(" and "))
+            format!("{} holds its old rules again; save once more", back.join(" and "))
         } else {
             failed.join("; ")
         };
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             take_back_half_saved(&host),
             ["an earlier save was cut short before all its files were written: /etc/iptables/rules.v4 holds its old \
-                    rules again; save anew"]
+                    rules again; save once more"]
         );
         assert_eq!(
             (text(&host, V4).as_str(), half_saved(&host), host.list(Path::new("/etc/iptables"))),
@@ -359,12 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_changed_since_is_left_alone_until_it_is_saved_anew() {
+    fn what_somebody_changed_since_is_left_alone_until_the_next_save() {
         let host = half();
         host.write(Path::new(V6), b"# mine\n", 0o640).unwrap();
         assert!(
             take_back_half_saved(&host)[0]
-                .contains("/etc/iptables/rules.v6 changed by somebody since); `portcullis save` writes them anew")
+                .contains("/etc/iptables/rules.v6 changed by somebody since); `portcullis save` writes them again")
         );
         assert_eq!((text(&host, V4).as_str(), text(&host, V6).as_str()), ("# new\n", "# mine\n"));
         save(&host, &preview(&host, Mode::All).unwrap()).unwrap();

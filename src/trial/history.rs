@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_loaded_is_not_called_kept() {
+    fn a_plan_that_is_not_loaded_is_not_called_kept() {
         let host = Demo::new().with_guard(|host, id| {
             let _ = guard::watch(&host, id, &AtomicBool::new(false));
         });

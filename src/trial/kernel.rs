@@ -214,7 +214,7 @@ pub fn lost_jump(change: &FamilyChange, now: &Ruleset, old: bool) -> Option<Stri
     let lost: Vec<String> =
         change.without_jump(now, old).iter().map(|d| format!("`-A {} {}`", d.parent, d.jump)).collect();
     (!lost.is_empty()).then(|| {
-        format!("the {} rules decide nothing: our jump to them is gone: {}", change.family().label(), lost.join(", "))
+        format!("the {} rules have no effect: our jump to them is gone: {}", change.family().label(), lost.join(", "))
     })
 }
 
@@ -241,7 +241,7 @@ pub fn end_renamed(
     let now = read(host, change.family(), None)?;
     let label = change.family().label();
     if change.renamed_scripts(&now, reverted).is_empty() {
-        Ok((now, vec![format!("somebody had renamed a chain of ours in the {label} rules: it was taken out")]))
+        Ok((now, vec![format!("somebody had renamed a chain of ours in the {label} rules: it was removed")]))
     } else {
         Err(format!("a chain of ours that somebody renamed is still in the {label} rules"))
     }

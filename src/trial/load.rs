@@ -53,11 +53,11 @@ pub(super) fn saved(host: &dyn Host) -> Result<Vec<Part>, Refusal> {
                 return Err(Refusal::new(
                     Code::Unreadable,
                     format!("{} cannot be read: {e}", path.display()),
-                    "nothing was loaded; see what stands there",
+                    "nothing was loaded; see what is there",
                 ));
             }
         };
-        let hint = "nothing was loaded; `portcullis save --ours` writes it anew";
+        let hint = "nothing was loaded; `portcullis save --ours` writes it again";
         parts.push(Part::read(&text, family).map_err(|bad| match bad {
             BadPart::Dated => Refusal::new(
                 Code::Dated,
@@ -221,9 +221,9 @@ fn refuse_pending(host: &dyn Host, whole: bool) -> Result<Vec<String>, Refusal> 
     }
     match status(host).trial.filter(|t| t.state().is_pending()) {
         None => Ok(Vec::new()),
-        Some(t) if whole && t.id == UNRECORDED && !guarded(host) => Ok(vec![
-            "the dates of a trial that no file tells of were in the kernel: what is loaded now ends it".to_owned(),
-        ]),
+        Some(t) if whole && t.id == UNRECORDED && !guarded(host) => {
+            Ok(vec!["the dates of a trial that no file describes were in the kernel: this load ends it".to_owned()])
+        }
         Some(t) => Err(Refusal::new(
             Code::Pending,
             format!("a trial is pending ({})", t.state().word()),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_brings_back_what_was_saved_and_twice_is_once() {
+    fn a_boot_restores_what_was_saved_and_loading_twice_changes_nothing() {
         let host = host();
         let bare = all(&host);
         assert_eq!(load(&host).unwrap_err().code, Code::NothingSaved);
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_that_was_kept_wins() {
+    fn the_last_kept_plan_wins() {
         let host = host();
         let bare = all(&host);
         keeps(&host, "192.0.2.11");
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_loaded_under_a_trial_nor_out_of_one() {
+    fn nothing_is_loaded_during_a_trial_or_from_one() {
         let host = host();
         keeps(&host, "192.0.2.11");
         store(&host);
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn published_ports_are_guarded_from_dockers_chain_once_that_is_there() {
+    fn published_ports_are_guarded_from_dockers_chain_once_it_exists() {
         let host = host();
         keeps(&host, "192.0.2.11");
         store(&host);

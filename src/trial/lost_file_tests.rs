@@ -12,7 +12,7 @@ use crate::model::{Code, Family, Ruleset};
 use crate::syntax::iptables_save;
 
 #[test]
-fn what_only_the_kernel_tells_of_is_a_trial() {
+fn dated_rules_alone_are_a_trial() {
     let host = machine(false, 0, false);
     let before = rules(&host);
     apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();

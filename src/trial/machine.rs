@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_and_could_not_be_written_down_is_undone() {
+    fn an_apply_that_cannot_be_recorded_is_undone() {
         let undone = [Event::Applied, Event::ApplyFailed, Event::Undone].into_iter().try_fold(State::Armed, step);
         assert_eq!(undone, Ok(State::Failed));
     }

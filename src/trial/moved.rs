@@ -55,7 +55,7 @@ mod tests {
     use crate::syntax::iptables_save::read;
 
     #[test]
-    fn what_came_and_what_went_is_named() {
+    fn added_and_removed_lines_are_named() {
         let of = |rules: &str| read(&format!("*filter\n:INPUT {rules}COMMIT\n"), Family::V4).0;
         let said = |a: &str, b: &str| what([&of(a)], [&of(b)]);
         let (a, b, c) = (

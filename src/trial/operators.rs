@@ -53,7 +53,7 @@ fn a_job_must_not_cut_who_is_logged_in_nor_the_last_who_was() {
         let hint = if operator == Operator::Unattended {
             "this job has no terminal and no SSH session of its own (read: sshd's connections), so it may be yours"
         } else {
-            "no SSH session was found behind this terminal (read: sshd's connections), so it may be yours"
+            "no SSH session was found for this terminal (read: sshd's connections), so it may be yours"
         };
         assert!(all.hint.starts_with(hint) && all.hint.contains("--allow-lockout"), "{}", all.hint);
         assert!(all.what.ends_with("; 203.0.113.7 too"), "{}", all.what);

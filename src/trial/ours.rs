@@ -42,7 +42,7 @@ pub(super) fn boot(host: &dyn Host, place: &Place, loaded: &[Ruleset]) -> Boot {
         Way::ByHand(what) => out.asks(what),
     }
     if loaded.iter().all(|set| Part::of(set).is_empty()) {
-        out.says("Nothing of portcullis is kept now: boot will take out what an older file puts in.");
+        out.says("Nothing of portcullis is kept now: boot will remove what an older file puts in.");
     }
     place.say_later(host, &mut out);
     let left = left_out(loaded);
@@ -196,7 +196,7 @@ mod tests {
         ("/etc/systemd/system/multi-user.target.wants/firewalld.service", "[Unit]\nBefore=network-pre.target\n");
 
     #[test]
-    fn what_leaves_the_managers_accepts_out_is_refused_and_ours_is_offered() {
+    fn files_without_the_managers_accepts_are_refused_and_our_part_is_offered() {
         for (rules, on, manager) in [(UFW, UFW_ON, "ufw"), (FIREWALLD, FIREWALLD_ON, "firewalld")] {
             let host = host(rules, &[on]);
             assert_eq!(usual_mode(&host), SaveMode::Ours);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_host_does_to_our_part_is_said() {
+    fn what_this_host_does_to_our_part_is_reported() {
         let said = |rules: &str, files: &[(&str, &str)]| {
             let host = host(rules, files);
             let shown = preview(&host, SaveMode::Ours).unwrap();
@@ -281,7 +281,7 @@ mod tests {
         let (_, to_do) = said(UFW, &[UFW_ON, ("/etc/default/ufw", "IPV6=yes\nMANAGE_BUILTINS=yes\n")]);
         assert!(to_do.contains("MANAGE_BUILTINS=yes in /etc/default/ufw: each `ufw reload`"), "{to_do}");
         let (lines, to_do) = said(FIREWALLD, &[FIREWALLD_ON]);
-        assert!(lines.contains("`firewall-cmd --reload` removes") && to_do.is_empty(), "{lines}\n{to_do}");
+        assert!(lines.contains("`firewall-cmd --reload` removes all rules") && to_do.is_empty(), "{lines}\n{to_do}");
         let (_, to_do) = said(&UFW.replace("COMMIT", "-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT"), &[UFW_ON]);
         assert!(
             to_do.contains(
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_shuts_its_operator_out_alone_is_not_saved() {
+    fn a_plan_that_locks_out_its_operator_by_itself_is_not_saved() {
         // The operator gets in by a rule before ours that is not saved with ours.
         let host = host(UFW, &[UFW_ON]);
         let plan =

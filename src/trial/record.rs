@@ -183,7 +183,7 @@ impl Record {
     /// The outcome of a revert, half a sentence.
     pub fn reverted(&self) -> &'static str {
         if self.jumpless {
-            "reverted: its rules are out, but what was kept before is not in force"
+            "reverted: its rules are removed, but what was kept before is not in force"
         } else {
             "reverted: the old rules are back"
         }

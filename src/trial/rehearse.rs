@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_read_once_and_what_our_change_does_to_others_is_seen() {
+    fn everything_is_read_once_and_side_effects_of_our_change_are_seen() {
         let host = Demo::new();
         let view = crate::observe::live::observe(&host);
         let change = plan::build(&view, &cure("192.0.2.11")).unwrap().families.swap_remove(0);

@@ -190,7 +190,7 @@ fn old_text(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
         Refusal::new(
             Code::Save,
             format!("{} cannot be read: {e}", path.display()),
-            "nothing was written; see what stands there",
+            "nothing was written; see what is there",
         )
     };
     match host.stands(path).map_err(unreadable)? {
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_managers_rebuild_stays_out_and_nothing_else() {
+    fn only_rules_that_managers_recreate_are_left_out() {
         let mut set = iptables_save::read(
             "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n:mine - [0:0]\n\
             -A INPUT -m comment --comment DOCKER -j ACCEPT\n-A INPUT -i docker0 -p tcp -m tcp --dport 111 -j \

@@ -135,7 +135,7 @@ fn by_evidence(host: &dyn Host, trial: &mut Option<Record>, loaded: &Loaded) {
         Evidence::Back => {
             r.why = Some(format!(
                 "the kernel shows the old rules, though the state file says {}: it could not be written, or somebody \
-                else took the trial's rules out",
+                else removed the trial's rules",
                 r.state().word()
             ));
             if r.advance(Event::FoundOver).is_ok() {
@@ -187,7 +187,7 @@ pub(super) fn shown_by(host: &dyn Host, now: Now, loaded: &Loaded) -> Option<Rec
     r.fuse = Some(fuse);
     (r.began, r.offset) = (now.wall, now.wall - boot);
     r.plan = plan_file::write(&Plan::default());
-    r.remarks.push("dated rules in the kernel show this trial; no file here tells of it".to_owned());
+    r.remarks.push("dated rules in the kernel show this trial; no file here describes it".to_owned());
     expire(&mut r, now);
     Some(r)
 }
@@ -203,7 +203,7 @@ mod tests {
     use crate::trial::{Options, apply, revert};
 
     #[test]
-    fn rules_that_cannot_be_read_are_no_sign_that_nothing_stands_in_them() {
+    fn unreadable_rules_may_contain_a_trial() {
         let host = Demo::new();
         assert_eq!(status(&host).unread, []);
         host.break_reading(Family::V4, 1, Breakage::Fails);

@@ -51,20 +51,20 @@ impl Undoer {
             if saved { "`systemctl restart portcullis-rules` puts it in again" } else { "apply it again after each" };
         match self {
             Self::Firewalld { runs } => format!(
-                "firewalld {}: `firewall-cmd --reload` and its restart take every rule of iptables out, also this \
-                plan; {again}",
+                "firewalld {}: `firewall-cmd --reload` and its restart remove every rule of iptables, including \
+                this plan's; {again}",
                 if *runs { "runs here" } else { "starts at boot" }
             ),
             Self::UfwBuiltins => format!(
-                "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and takes this \
-                plan out; set it to no in /etc/default/ufw, or {again}"
+                "ufw is enabled with MANAGE_BUILTINS=yes: each `ufw reload` empties INPUT and FORWARD, and removes \
+                this plan; set it to no in /etc/default/ufw, or {again}"
             ),
             Self::UfwFile { file, chain } => {
                 format!("{file} empties the chain {chain} at each `ufw reload`, and our jump goes with it: {again}")
             }
             Self::Nftables { file } => format!(
-                "nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop take every \
-                rule out, also this plan"
+                "nftables.service is enabled and {file} flushes the ruleset: its start, reload and stop remove \
+                every rule, including this plan's"
             ),
             Self::OldFiles { by, files } => {
                 let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_own_unit_makes_good_is_not_complained_of() {
+    fn what_our_own_unit_restores_is_not_reported() {
         let host = Demo::new();
         let view = observe(&host);
         let families = plan::build(&view, &plan_file::read(PLAN).unwrap()).unwrap().families;

@@ -51,7 +51,7 @@ pub(super) fn way(host: &dyn Host) -> Way {
         host.list(Path::new("/run/systemd")).iter().any(|n| n == "system") && host.find("systemctl").is_some();
     if !systemd {
         return Way::ByHand(
-            "Nothing loads these files at boot, for systemd does not run here: have the boot run \
+            "Nothing loads these files at boot, because systemd is not running here: have the boot run \
             `portcullis load` after the firewall's own start."
                 .to_owned(),
         );
@@ -69,8 +69,8 @@ pub(super) fn way(host: &dyn Host) -> Way {
             _ => {
                 let Some(program) = host.program() else {
                     return Way::ByHand(
-                        "Nothing loads these files at boot: portcullis is not where it was started from any \
-                        more. Install it, then save again."
+                        "Nothing loads these files at boot: portcullis is no longer where it was \
+                        started from. Install it, then save again."
                             .to_owned(),
                     );
                 };

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_saves_during_a_trial_is_found_and_said_until_it_is_written_anew() {
+    fn what_somebody_saves_during_a_trial_is_reported_until_it_is_saved_again() {
         let host = machine(false, 0, false);
         somebody_saves(&host);
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
@@ -105,9 +105,11 @@ mod tests {
             "it may be mended in a minute"
         );
         assert!(
-            ended.remarks.iter().any(
-                |r| r.contains("rules.v4 holds rules of a trial") && r.contains("`portcullis save` writes it anew")
-            ),
+            ended
+                .remarks
+                .iter()
+                .any(|r| r.contains("rules.v4 holds rules of a trial")
+                    && r.contains("`portcullis save` writes it again")),
             "{:?}",
             ended.remarks
         );
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_leaves_dates_in_a_file_that_was_saved_before() {
+    fn a_file_saved_during_a_trial_still_has_its_dates_after_a_keep() {
         let host = machine(false, 0, false);
         apply(&host, &cure("192.0.2.11"), &options(), &mut |_| {}).unwrap();
         somebody_saves(&host);

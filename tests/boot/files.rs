@@ -315,7 +315,7 @@ fn rules_of_the_other_variant_are_reported_as_left_out() {
         let other = if backend == Backend::Nft { "legacy" } else { "nft" };
         lab.server.sh("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
         let (status, text) = save(&lab, &[]);
-        assert!(status == 0 && !text.contains("beside these"), "{backend:?}: {text}");
+        assert!(status == 0 && !text.contains("loaded as well"), "{backend:?}: {text}");
         lab.server.sh(&format!(
             "iptables-{other} -A INPUT -s 198.51.100.3 -p tcp --dport 111 -j DROP; iptables-{other} -A INPUT -p udp \
             --dport 111 -j DROP; nft add table inet mine; nft 'add chain inet mine input {{ type filter hook input \
@@ -324,7 +324,7 @@ fn rules_of_the_other_variant_are_reported_as_left_out() {
         lab.server.sh("iptables -A INPUT -p tcp --dport 80 -j ACCEPT");
         let (status, text) = save(&lab, &[]);
         let said = format!(
-            "note: 2 IPv4 rules of iptables-{other} are loaded beside these and not in the files, and nothing that \
+            "note: 2 IPv4 rules of iptables-{other} are loaded as well and not in the files, and nothing that \
                 portcullis knows loads them at boot"
         );
         assert!(
@@ -386,7 +386,7 @@ fn a_save_killed_between_its_files_is_reported_and_undone() {
     // The next command that changes something undoes it: here a save whose question is not answered.
     let asked = both(&lab.portcullis(&["save", "--all"]));
     assert!(
-        asked.contains("rules.v4 holds its old rules again; save anew") && asked.contains("no terminal"),
+        asked.contains("rules.v4 holds its old rules again; save once more") && asked.contains("no terminal"),
         "{asked}"
     );
     assert_eq!((text("rules.v4"), names(&dir)), (old("rules.v4"), vec!["rules.v4".to_owned(), "rules.v6".to_owned()]));
@@ -430,7 +430,7 @@ fn a_set_that_boot_fills_otherwise_must_not_lock_the_operator_out() {
     };
     let (done, said) = save("");
     assert!(
-        !done && said.contains("\"lockout\"") && said.contains("by an ipset that boot fills with other entries"),
+        !done && said.contains("\"lockout\"") && said.contains("an ipset that boot fills with other entries"),
         "{said}"
     );
     assert!(!save(" --dry-run").0, "it is refused before anybody is asked");

@@ -14,7 +14,7 @@ const PUBLISHED: u16 = 30643;
 const REDIRECTED: u16 = 30644;
 
 #[test]
-fn what_nat_sends_to_the_host_itself_is_guarded_in_input() {
+fn ports_that_nat_sends_to_the_host_itself_are_guarded_in_input() {
     for backend in Backend::BOTH {
         let Some(lab) = Lab::new(backend, 2, &[]) else { return };
         Echo::start(&lab.server, REAL);

@@ -303,10 +303,10 @@ fn the_screens_report_what_others_remove() {
         let mut s = Terminal::cockpit(lab, NODE, Lab::server4(NODE), "");
         s.wait("✓ nothing was written to the boot-time rules", SOON);
         lab.server.sh("iptables -D INPUT ! -i lo -j PORTCULLIS");
-        s.wait("✗ the plan is in force in part only: the IPv4 rules decide nothing", SOON);
+        s.wait("✗ the plan is only partly in force: the IPv4 rules have no effect", SOON);
         assert!(tcp_connects(&lab.clients[STRANGER], Lab::server4(STRANGER), 111));
         lab.server.sh("iptables -I INPUT 1 ! -i lo -j PORTCULLIS");
-        s.gone("the IPv4 rules decide nothing", SOON);
+        s.gone("the IPv4 rules have no effect", SOON);
         // Somebody saves in the middle of it.
         let file = lab.dir.path().join("rules.v4");
         lab.server.sh(&format!("iptables-save > {}", file.display()));
@@ -321,9 +321,9 @@ fn the_screens_report_what_others_remove() {
         s.send(ESC);
         s.gone("This trial has ended", SOON);
         s.send("R");
-        s.wait("KEPT, BUT IN FORCE IN PART ONLY: before our IPv4", SOON);
+        s.wait("KEPT, BUT ONLY PARTLY IN FORCE: before our IPv4", SOON);
         s.send("3");
-        s.wait("✗ what was kept is in force in part only", SOON);
+        s.wait("✗ what was kept is only partly in force", SOON);
         s.wait("kept, but only partly in force", SOON);
         lab.server.sh("iptables -D INPUT 1");
         s.send("R");

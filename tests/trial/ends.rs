@@ -314,7 +314,7 @@ fn a_revert_that_waits_for_the_lock_says_for_whom_and_is_not_killed() {
                         assert!(
                             said.contains("exit 1")
                                 && said.contains("error: the old rules are not back yet")
-                                && said.contains("hint: the guard goes on trying"),
+                                && said.contains("hint: the guard keeps trying"),
                             "{said}"
                         );
                     } else {

@@ -158,7 +158,7 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
             let label = if family.is_empty() { "IPv4" } else { "IPv6" };
             assert_eq!((code, faults(&json)), (6, vec![("overruled-open".to_owned(), label.to_owned())]), "{text}");
             assert!(
-                text.contains("`-A theirs -p tcp -m tcp --dport 111 -j ACCEPT`: it lets in whom the plan blocks"),
+                text.contains("`-A theirs -p tcp -m tcp --dport 111 -j ACCEPT` lets in somebody whom the plan blocks"),
                 "{text}"
             );
             assert_eq!(warned(&lab, "not-in-force").len(), 1);
@@ -178,7 +178,7 @@ fn a_rule_before_the_jump_counts_when_packets_of_the_plan_meet_it() {
         assert!(text.contains("our chains are gone from IPv4 (PORTCULLIS) and IPv6 (PORTCULLIS)"), "{text}");
         // Removed on purpose: from now on nothing should be in force.
         let out = lab.portcullis(&["remove", "--yes"]);
-        assert!(out.status.success() && said(&out).contains("it counts as taken out"), "{}", said(&out));
+        assert!(out.status.success() && said(&out).contains("it counts as removed"), "{}", said(&out));
         assert_eq!(status(&lab).0, 0);
     }
 }
@@ -191,9 +191,7 @@ fn keep_reports_a_rule_inserted_before_ours() {
     assert_eq!(status(&lab).0, 6, "of a trial that runs, too");
     let kept = keep(&lab);
     assert!(
-        kept.contains(
-            "is in force in part only: before our IPv4 rules decides `-A INPUT -p udp -m udp --dport 111 -j ACCEPT`"
-        ),
+        kept.contains("is only partly in force: before our IPv4 rules, `-A INPUT -p udp -m udp --dport 111 -j ACCEPT`"),
         "{kept}"
     );
 }
@@ -254,7 +252,7 @@ fn who_saves_during_a_trial_saves_the_trial() {
         assert_eq!((code, files(&json)), (0, both.clone()), "{text}");
         assert!(
             text.contains("/etc/iptables/rules.v4 and /etc/iptables/rules.v6 hold rules of a trial")
-                && text.contains("`portcullis save` writes them anew"),
+                && text.contains("`portcullis save` writes them again"),
             "{text}"
         );
         let out = lab.portcullis(&["revert"]);

@@ -82,7 +82,7 @@ fn an_operator_without_an_address_keeps_with_a_proof_or_the_option() {
     let command = format!("{PORTCULLIS} apply {} --yes", lab.file("plan.toml", CURE));
     let out = lab.server.output(&["script", "-qec", &command, "/dev/null"]);
     assert!(
-        out.status.success() && said(&out).contains("no SSH session was found behind this terminal"),
+        out.status.success() && said(&out).contains("no SSH session was found for this terminal"),
         "{}",
         said(&out)
     );

@@ -69,7 +69,7 @@ fn who(said: &str) -> Who {
     if said.contains("hint: this job has no terminal and no SSH session of its own") {
         return Who::Unattended;
     }
-    if said.contains("hint: no SSH session was found behind this terminal") {
+    if said.contains("hint: no SSH session was found for this terminal") {
         return Who::Unknown;
     }
     if let Some(login) = said.split_once("would cut a new SSH login from ").map(|(_, rest)| rest) {

@@ -396,7 +396,7 @@ fn where_systemd_does_not_help_the_guard_is_a_process_of_its_own() {
         run.apply_after("exec 9> /run/script.lock; flock 9");
         let status = run.status();
         assert_eq!(status["guard"]["home"], "detached", "{status}");
-        assert!(status["remarks"][0].as_str().unwrap().contains("did not say that it is ready"), "{status}");
+        assert!(status["remarks"][0].as_str().unwrap().contains("did not report that it is ready"), "{status}");
         assert_eq!(run.shows("LoadState"), "not-found");
         assert!(run.lab.server.pids("sleep 98765").is_empty());
         let pid = run.guard().unwrap();

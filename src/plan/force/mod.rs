@@ -119,21 +119,21 @@ impl Fault {
         let label = self.family().label();
         match self {
             Self::Unreadable(_) => format!("the {label} rules could not be read"),
-            Self::NotCovered(_) => format!("{label} was switched on since: the plan has no rules there"),
+            Self::NotCovered(_) => format!("{label} was enabled since: the plan has no rules there"),
             Self::ChainsGone(_, door) => format!("our {label} chain {} is gone", door.chain()),
             Self::JumpGone { jump, .. } => {
-                format!("the {label} rules decide nothing: our jump to them is gone: `{jump}`")
+                format!("the {label} rules have no effect: our jump to them is gone: `{jump}`")
             }
             Self::Differs { door, how, .. } => format!("our {label} chain {} {how}", door.chain()),
             Self::Overruled { rule, ports, on, way, .. } => {
                 let ports: Vec<String> = ports.iter().map(|(proto, port)| format!("{port}/{proto}")).collect();
                 let on = on.as_ref().map_or_else(String::new, |i| format!(" on {i}"));
                 let does = match way {
-                    Way::Opens => "lets in whom the plan blocks",
-                    Way::Closes => "blocks all whom the plan lets in",
+                    Way::Opens => "lets in somebody whom the plan blocks",
+                    Way::Closes => "blocks everybody whom the plan lets in",
                     Way::Narrows => "blocks some whom the plan lets in",
                 };
-                format!("before our {label} rules decides `{rule}`: it {does}{on} ({})", ports.join(", "))
+                format!("before our {label} rules, `{rule}` {does}{on} ({})", ports.join(", "))
             }
         }
     }
@@ -157,7 +157,7 @@ impl Extent {
     pub fn says(self) -> &'static str {
         match self {
             Self::Whole => "in force",
-            Self::Part => "in force in part only",
+            Self::Part => "only partly in force",
             Self::None => "not in force",
             Self::Unknown => "perhaps not in force",
         }
@@ -237,7 +237,7 @@ impl Force {
                     remove` it for good"
             })
         } else if self.faults.iter().any(|f| matches!(f, Fault::Overruled { .. }) && f.is_grave()) {
-            Some("take that rule out, or move it behind our jump")
+            Some("remove that rule, or move it after our jump")
         } else if self.faults.iter().any(|f| matches!(f, Fault::Unreadable(_))) {
             Some("see `nft list ruleset` and `iptables-save`, then look again")
         } else {
@@ -357,10 +357,7 @@ fn same(wanted: &[String], found: &[String], family: Family) -> bool {
 /// What one of our chains contains but should not, or lacks.
 fn difference(wanted: &[String], found: &[String]) -> String {
     if wanted.is_empty() {
-        return format!(
-            "holds rules that are not part of the plan, {} for one",
-            found.first().map_or("", String::as_str)
-        );
+        return format!("holds rules that are not part of the plan, e.g. {}", found.first().map_or("", String::as_str));
     }
     if found.is_empty() {
         return "leads to no rules".to_owned();

@@ -52,7 +52,7 @@ fn said(script: &str) -> String {
 }
 
 #[test]
-fn what_was_kept_and_stands_is_in_force() {
+fn a_kept_plan_whose_rules_are_loaded_is_in_force() {
     assert_eq!(after("*filter\nCOMMIT\n"), Force { faults: Vec::new(), doors: 4 });
     // Counters, and other rules after ours, change nothing.
     assert_eq!(said("-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT\n-A DOCKER-USER -j ACCEPT"), "in force: ");
@@ -67,25 +67,25 @@ fn what_was_kept_and_stands_is_in_force() {
 }
 
 #[test]
-fn what_is_gone_is_named_by_family_and_door() {
+fn missing_rules_are_named_by_family_and_door() {
     assert_eq!(
         said("-D INPUT ! -i lo -j PORTCULLIS"),
-        "in force in part only: the IPv4 rules decide nothing: our jump to them is gone: `-A INPUT ! -i lo -j \
+        "only partly in force: the IPv4 rules have no effect: our jump to them is gone: `-A INPUT ! -i lo -j \
             PORTCULLIS`"
     );
     assert_eq!(
         said(":DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN"),
-        "in force in part only: the IPv4 rules decide nothing: our jump to them is gone: `-A DOCKER-USER -j \
+        "only partly in force: the IPv4 rules have no effect: our jump to them is gone: `-A DOCKER-USER -j \
             PORTCULLIS-FWD`"
     );
-    assert_eq!(said("-F PORTCULLIS"), "in force in part only: our IPv4 chain PORTCULLIS leads to no rules");
+    assert_eq!(said("-F PORTCULLIS"), "only partly in force: our IPv4 chain PORTCULLIS leads to no rules");
     let one = said(
         "-D PORTCULLIS-A -p udp -m udp --dport 111 -m comment --comment \"portcullis: drop 111\" -j DROP\n-A \
         PORTCULLIS-A -s 203.0.113.0/24 -j ACCEPT",
     );
     assert!(
         one.starts_with(
-            "in force in part only: our IPv4 chain PORTCULLIS holds other rules: gone is -p udp -m udp --dport 111"
+            "only partly in force: our IPv4 chain PORTCULLIS holds other rules: gone is -p udp -m udp --dport 111"
         ),
         "{one}"
     );
@@ -116,7 +116,7 @@ fn what_is_gone_is_named_by_family_and_door() {
 }
 
 #[test]
-fn nobody_can_tell_of_what_cannot_be_read_and_a_family_that_came_later_has_no_rules() {
+fn unreadable_rules_are_unknown_and_a_family_enabled_later_has_none() {
     let change = kept();
     let mut view = change.after.clone();
     view.v6 = None;
@@ -130,7 +130,7 @@ fn nobody_can_tell_of_what_cannot_be_read_and_a_family_that_came_later_has_no_ru
 }
 
 #[test]
-fn rules_of_an_older_plan_void_one_that_took_all_out() {
+fn rules_of_an_older_plan_void_one_that_removed_everything() {
     let full = kept();
     let none = build(&full.after, &crate::model::Plan::default()).unwrap();
     assert!(judge(&none.families, false, &none.after).holds());
@@ -140,7 +140,7 @@ fn rules_of_an_older_plan_void_one_that_took_all_out() {
 }
 
 #[test]
-fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
+fn a_rule_before_our_jump_counts_if_it_decides_packets_of_the_plan() {
     let before = |rule: &str| said(&format!("-I INPUT 1 {rule}"));
     for harmless in [
         "-i lo -j ACCEPT",
@@ -155,22 +155,22 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
     }
     assert_eq!(
         before("-p tcp -m tcp --dport 111 -j ACCEPT"),
-        "in force in part only: before our IPv4 rules decides \
-        `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT`: it lets in whom the plan blocks (111/tcp)"
+        "only partly in force: before our IPv4 rules, \
+        `-A INPUT -p tcp -m tcp --dport 111 -j ACCEPT` lets in somebody whom the plan blocks (111/tcp)"
     );
     assert_eq!(
         before("-i wg0 -j ACCEPT"),
-        "in force in part only: before our IPv4 rules decides `-A INPUT -i wg0 -j ACCEPT`: it lets in whom the plan \
+        "only partly in force: before our IPv4 rules, `-A INPUT -i wg0 -j ACCEPT` lets in somebody whom the plan \
         blocks on wg0 (111/tcp, 111/udp)"
     );
     // A rule with an unknown effect may let them in.
     assert!(
-        before("-p udp -m limit --limit 5/min -j ACCEPT").contains("-m limit --limit 5/min -j ACCEPT`: it lets in"),
+        before("-p udp -m limit --limit 5/min -j ACCEPT").contains("-m limit --limit 5/min -j ACCEPT` lets in"),
         "{}",
         before("-p udp -m limit --limit 5/min -j ACCEPT")
     );
     assert!(
-        before("-j DROP").contains("decides `-A INPUT -j DROP`: it blocks all whom the plan lets in"),
+        before("-j DROP").contains("before our IPv4 rules, `-A INPUT -j DROP` blocks everybody whom the plan lets in"),
         "{}",
         before("-j DROP")
     );
@@ -181,7 +181,7 @@ fn a_rule_before_our_jump_counts_when_it_decides_what_the_plan_speaks_of() {
     );
     assert_eq!(
         jail,
-        "in force: before our IPv4 rules decides `-A f2b-nfs -s 192.0.2.0/24 -j REJECT`: it blocks some whom the plan \
+        "in force: before our IPv4 rules, `-A f2b-nfs -s 192.0.2.0/24 -j REJECT` blocks some whom the plan \
         lets in (111/tcp)"
     );
 }
@@ -192,15 +192,15 @@ fn the_way_to_docker_user_counts_too() {
     assert_eq!(before("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), "in force: ");
     assert!(
         before("-i eth0 -j ACCEPT")
-            .contains("decides `-A FORWARD -i eth0 -j ACCEPT`: it lets in whom the plan blocks on eth0 (9042/tcp)"),
+            .contains("rules, `-A FORWARD -i eth0 -j ACCEPT` lets in somebody whom the plan blocks on eth0 (9042/tcp)"),
         "{}",
         before("-i eth0 -j ACCEPT")
     );
     // Nothing leads there any more.
     let cut = said("-D FORWARD -j DOCKER-USER");
-    assert!(cut.contains("decides `-P FORWARD ACCEPT`: it lets in whom the plan blocks"), "{cut}");
+    assert!(cut.contains("before our IPv4 rules, `-P FORWARD ACCEPT` lets in somebody whom the plan blocks"), "{cut}");
     let own = said("-I DOCKER-USER 1 -p tcp -m conntrack --ctorigdstport 9042 -j ACCEPT");
-    assert!(own.contains("--ctorigdstport 9042 -j ACCEPT`: it lets in whom the plan blocks"), "{own}");
+    assert!(own.contains("--ctorigdstport 9042 -j ACCEPT` lets in somebody whom the plan blocks"), "{own}");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_sentence_for_all_places() {
     assert!(
         in_force(false, gone)
             .unwrap()
-            .starts_with("The kept plan (1-2) is in force in part only: the IPv4 rules decide nothing")
+            .starts_with("The kept plan (1-2) is only partly in force: the IPv4 rules have no effect")
     );
     assert!(
         in_force(true, gone).unwrap().contains("The plan on trial (1-2)")

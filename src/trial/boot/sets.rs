@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_found_by_name_where_each_distribution_keeps_them() {
+    fn sets_are_found_where_each_distribution_keeps_them() {
         let made = |of: usize, files: &[(&str, &str)]| {
             let host = host(files);
             AtBoot::of(&host, Some(&LAYOUTS[of]), &Units::read(&host), None).script
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_set_is_seen_and_lists_bring_their_members() {
+    fn every_way_to_name_a_set_is_found_and_lists_include_their_members() {
         let rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set l src -j DROP\n\
             -A INPUT -m set ! --match-set b src --return-nomatch -j DROP\n-A INPUT -j SET --add-set c src --exist\n\
             COMMIT\n*mangle\n-A PREROUTING -j SET --map-set d dst --map-mark\nCOMMIT\n";
