@@ -129,7 +129,7 @@ fn a_pipe_as_draft_or_settings_does_not_block() {
         t.wait("Not understood in your configuration", SOON);
         t.wait("named pipe", SOON);
         t.send("\r");
-        t.wait("a draft is not offered", SOON);
+        t.wait("a draft cannot be offered", SOON);
         t.send("q");
         assert_eq!(t.end(SOON), (0, true));
     }
