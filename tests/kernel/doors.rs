@@ -63,7 +63,7 @@ fn ports_that_nat_sends_to_the_host_itself_are_guarded_in_input() {
             let said = String::from_utf8_lossy(&said.stderr).into_owned();
             for port in [PUBLISHED, REDIRECTED] {
                 assert!(
-                    said.contains(&format!("{port}/udp stays open over IPv6: all whom this plan drops")),
+                    said.contains(&format!("{port}/udp stays open over IPv6: everybody whom this plan drops")),
                     "{backend:?} {args:?}: {said}"
                 );
             }
