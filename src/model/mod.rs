@@ -36,7 +36,7 @@ pub use ports::{PortSet, Proto};
 pub use rule::{Hidden, Rule, RuleOption, Words, options, quote, words};
 pub use ruleset::{Chain, Policy, Ruleset, Table};
 pub use save_mode::SaveMode;
-pub use service::{Peer, PublishedName, RpcService, Socket};
+pub use service::{Peer, PublishedName, RpcPin, RpcService, Socket};
 pub use spec::{BitOp, End, IfaceLimit, IfaceMatch, MarkMasks, Match, NatTo, Spec, Target, tcp_flags};
 pub use trial::{KEEP_MARGIN, TRIAL_LIMITS, TrialPhase, clock, trial_time};
 pub use view::{Backend, IpSet, LocalAddr, OtherFilter, Route, Source, View};

@@ -59,3 +59,21 @@ pub struct PublishedName {
     /// Container name.
     pub name: String,
 }
+
+/// A port to which the configuration pins an RPC service, so that it does not change at a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RpcPin {
+    /// Program number.
+    pub program: u32,
+    /// Over this protocol; `None`: over all.
+    pub proto: Option<Proto>,
+    /// The port.
+    pub port: u16,
+}
+
+impl RpcPin {
+    /// Whether it pins this program over this protocol to this port.
+    pub fn is_of(&self, program: u32, proto: Proto, port: u16) -> bool {
+        self.program == program && self.port == port && self.proto.is_none_or(|p| p == proto)
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{AddrSet, Diagnostic, Family, Logins, Net, Operator, Peer, PublishedName, RpcService, Ruleset, Socket};
+use super::{
+    AddrSet, Diagnostic, Family, Logins, Net, Operator, Peer, PublishedName, RpcPin, RpcService, Ruleset, Socket,
+};
 
 /// Where a view came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct View {
     pub logins: Option<Logins>,
     /// Clients named in /etc/exports.
     pub exports: Vec<String>,
+    /// Ports to which RPC services are pinned.
+    pub rpc_pins: Vec<RpcPin>,
     /// Addresses of the host; `None` when unknown (capture).
     pub addrs: Option<Vec<LocalAddr>>,
     /// Routes of the main table.
@@ -162,6 +166,7 @@ impl View {
             operator: None,
             logins: None,
             exports: Vec::new(),
+            rpc_pins: Vec::new(),
             addrs: None,
             routes: None,
             ipsets: None,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{firewall, others};
 use crate::host::{Cmd, Host, Rights, ToolError};
-use crate::model::{Diagnostic, Family, Operator, Peer, View};
-use crate::syntax::{docker_ps, exports, ip, ipset, rpcinfo, sockets};
+use crate::model::{Diagnostic, Family, Operator, Peer, RpcPin, View};
+use crate::syntax::{docker_ps, exports, ip, ipset, rpc_pins, rpcinfo, sockets};
 
 /// Looks at the host. What cannot be read becomes a diagnostic; the rest is complete.
 pub fn observe(host: &dyn Host) -> View {
@@ -149,6 +149,29 @@ fn names(host: &dyn Host, view: &mut View) {
         note(view, diags, "/etc/exports");
         view.exports = clients;
     }
+    view.rpc_pins = rpc_pins(host);
+}
+
+/// The ports to which the RPC services of NFS are pinned, wherever distributions keep that.
+fn rpc_pins(host: &dyn Host) -> Vec<RpcPin> {
+    let read = |path: &Path| host.read(path).ok().map(|b| String::from_utf8_lossy(&b).into_owned());
+    let parts = |dir: &str| -> Vec<String> {
+        let names = host.list(Path::new(dir)).into_iter().filter(|n| n.ends_with(".conf"));
+        names.filter_map(|n| read(&Path::new(dir).join(n))).collect()
+    };
+    let mut out = Vec::new();
+    for text in read(Path::new("/etc/nfs.conf")).into_iter().chain(parts("/etc/nfs.conf.d")) {
+        out.extend(rpc_pins::nfs_conf(&text));
+    }
+    for file in ["/etc/default/nfs-kernel-server", "/etc/default/nfs-common", "/etc/sysconfig/nfs"] {
+        out.extend(read(Path::new(file)).iter().flat_map(|text| rpc_pins::defaults(text)));
+    }
+    out.extend(parts("/etc/modprobe.d").iter().flat_map(|text| rpc_pins::module_options(text)));
+    for parameter in ["nlm_tcpport", "nlm_udpport"] {
+        let value = read(&Path::new("/sys/module/lockd/parameters").join(parameter));
+        out.extend(value.and_then(|v| rpc_pins::lockd_port(parameter, &v)));
+    }
+    out
 }
 
 fn quiet(host: &dyn Host, cmd: &Cmd) -> Option<String> {
@@ -215,6 +238,8 @@ fn ask(host: &dyn Host, view: &mut View, cmd: Cmd, without: &str) -> Option<Stri
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
     use crate::host::demo::Demo;
     use crate::model::Proto;
@@ -225,5 +250,23 @@ mod tests {
         let ports: Vec<u16> =
             rpc.iter().filter(|s| s.name == "mountd" && s.proto == Proto::TCP).map(|s| s.port).collect();
         assert_eq!(ports, [52961, 57203], "0.0.0.0.206.225 and ::.223.115");
+    }
+
+    #[test]
+    fn ports_that_are_pinned_are_found_where_distributions_keep_them() {
+        let host = Demo::new();
+        assert_eq!(observe(&host).rpc_pins, []);
+        for (path, text) in [
+            ("/etc/nfs.conf", "[mountd]\nport=892\n"),
+            ("/etc/nfs.conf.d/local.conf", "[statd]\nport=4000\n"),
+            ("/etc/nfs.conf.d/local.conf.bak", "[statd]\nport=4001\n"),
+            ("/etc/default/nfs-common", "STATDOPTS=\"-p 662\"\n"),
+            ("/etc/modprobe.d/lockd.conf", "options lockd nlm_tcpport=32803\n"),
+            ("/sys/module/lockd/parameters/nlm_udpport", "32769\n"),
+        ] {
+            host.write(Path::new(path), text.as_bytes(), 0o644).unwrap();
+        }
+        let ports: Vec<u16> = observe(&host).rpc_pins.iter().map(|p| p.port).collect();
+        assert_eq!(ports, [892, 4000, 662, 32803, 32769]);
     }
 }

@@ -13,6 +13,7 @@ mod listing;
 pub mod logins;
 pub mod nft;
 pub mod plan;
+pub mod rpc_pins;
 pub mod rpcinfo;
 pub mod sockets;
 pub mod table_guess;

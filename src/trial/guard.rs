@@ -78,16 +78,16 @@ fn word(home: Home) -> &'static str {
     }
 }
 
-/// Why there is nothing to watch over.
+/// Why a guard has nothing to watch.
 #[derive(Debug, thiserror::Error)]
 pub enum NothingToWatch {
-    /// No file tells of the trial.
+    /// No file describes the trial.
     #[error("there is no trial {0}")]
     NoTrial(String),
-    /// It is not this namespace's, or not of this boot.
+    /// It belongs to another network namespace or an earlier boot.
     #[error("trial {0} was begun in another network namespace or before the last boot")]
     Elsewhere(String),
-    /// The guard cannot say who it is.
+    /// The guard's process id cannot be written as JSON.
     #[error(transparent)]
     Word(#[from] serde_json::Error),
 }

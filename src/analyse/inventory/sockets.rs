@@ -24,7 +24,8 @@ pub fn rpc(view: &View) -> Vec<Endpoint> {
             let mut e = Endpoint::new(EndpointKind::Rpc, &s.name, s.proto, s.port);
             e.program = Some(s.program);
             e.versions.clone_from(&s.versions);
-            e.moves = MOVING.contains(&s.program) && !FIXED.contains(&s.port) && s.port >= 1024;
+            let pinned = view.rpc_pins.iter().any(|p| p.is_of(s.program, s.proto, s.port));
+            e.moves = MOVING.contains(&s.program) && !FIXED.contains(&s.port) && s.port >= 1024 && !pinned;
             if let Some(all) = &view.sockets {
                 let mine: Vec<&Socket> = all.iter().filter(|k| k.proto == s.proto && k.port == s.port).collect();
                 // lockd and nfsd listen inside the kernel; ss lists those sockets too, without a process.

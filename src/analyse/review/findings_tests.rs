@@ -2,8 +2,8 @@
 
 use crate::analyse::{Analysis, FindingCode};
 use crate::model::{
-    AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcService, Rule, Ruleset,
-    Socket, Source, View,
+    AddrSet, Chain, Family, IpSet, LocalAddr, Net, OtherFilter, Policy, Proto, Route, RpcPin, RpcService, Rule,
+    Ruleset, Socket, Source, View,
 };
 
 /// A host with both families; `rules` are lines of the filter table's INPUT, or `TABLE CHAIN | ARGS`.
@@ -118,6 +118,15 @@ fn anyone_reaches_an_rpc_service() {
     check(&one(&halves, 20048), "rpc-open", false);
     check(&one(&[], 20048), "moves", false);
     check(&one(&[], 43211), "moves", true);
+    let mut pinned = one(&[], 43211);
+    let program = pinned.rpc.as_ref().unwrap()[0].program;
+    pinned.rpc_pins.push(RpcPin { program, proto: Some(Proto::TCP), port: 43211 });
+    check(&pinned, "moves", false);
+    // That of another service, or of another port, pins nothing here.
+    for other in [RpcPin { program: program + 1, ..pinned.rpc_pins[0] }, RpcPin { port: 892, ..pinned.rpc_pins[0] }] {
+        pinned.rpc_pins = vec![other];
+        check(&pinned, "moves", true);
+    }
 }
 
 #[test]
