@@ -13,6 +13,7 @@ use crate::cli::TrialArgs;
 use crate::host::Host;
 use crate::host::live::Live;
 use crate::model::Plan;
+use crate::model::trial::Allowed;
 use crate::observe::live::observe;
 use crate::plan::{self, Check, Grade};
 use crate::syntax;
@@ -90,14 +91,13 @@ fn start(mut plan: Plan, args: &TrialArgs) -> anyhow::Result<()> {
         return Err(Refusal::not_root(host.rights()).into());
     }
     let confirm_within = args.confirm_within.unwrap_or_else(usual_time);
-    let mut options = Options {
-        confirm_within,
+    let allowed = Allowed {
         replace: args.replace,
-        allow_lockout: args.allow_lockout,
+        lockout: args.allow_lockout,
         without_fuse: args.without_fuse,
         without_rehearsal: args.without_rehearsal,
-        seen: None,
     };
+    let mut options = Options { confirm_within, allowed, seen: None };
     let mut told: Vec<String> = Vec::new();
     let mut hear = |checks: &[Check]| {
         tell(checks);

@@ -207,13 +207,15 @@ mod tests {
     use crate::host::demo::{Breakage, Demo};
     use crate::host::{Cmd, Tools};
     use crate::model::Plan;
+    use crate::model::trial::Allowed;
 
     #[test]
     fn keep_is_named_only_where_it_is_not_refused() {
         let host = Demo::new().with_guard(|host, id| {
             let _ = trial::guard::watch(&host, id, &AtomicBool::new(false));
         });
-        let options = trial::Options { replace: true, ..trial::Options::default() };
+        let allowed = Allowed { replace: true, ..Allowed::default() };
+        let options = trial::Options { allowed, ..trial::Options::default() };
         let plan: Plan = crate::syntax::plan::read(
             "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\"]\n",
         )

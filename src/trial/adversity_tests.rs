@@ -14,7 +14,7 @@ use super::crash::{Dying, cure, gone, machine, options, rules, settled};
 use super::{apply, back, extend, history, keep, record, revert};
 use crate::host::demo::{Breakage, Demo};
 use crate::host::{Cmd, Host, Tools};
-use crate::model::trial::{By, State};
+use crate::model::trial::{Allowed, By, State};
 use crate::model::{Family, Operator, Ruleset};
 
 #[test]
@@ -570,7 +570,13 @@ fn during_a_trial_without_dates_the_kept_plan_is_what_it_goes_back_to() {
     let host = machine(true, 0, false);
     let kept = || history::kept(&host, [Family::V4, Family::V6].map(|f| host.loaded(f)).each_ref().map(Some));
     let first = kept().trial.unwrap().id;
-    apply(&host, &cure("192.0.2.11"), &super::Options { without_fuse: true, ..options() }, &mut |_| {}).unwrap();
+    apply(
+        &host,
+        &cure("192.0.2.11"),
+        &super::Options { allowed: Allowed { without_fuse: true, ..options().allowed }, ..options() },
+        &mut |_| {},
+    )
+    .unwrap();
     let now = kept();
     assert_eq!((now.trial.map(|r| r.id), now.lost), (Some(first), None));
     revert(&host).unwrap();

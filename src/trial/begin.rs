@@ -18,7 +18,7 @@ use super::undoers::undoers;
 use super::written;
 use crate::analyse::{Access, Entrant, WayIn, ways_in};
 use crate::host::Host;
-use crate::model::trial::{By, State};
+use crate::model::trial::{Allowed, By, State};
 use crate::model::{Code, Family, Logins, Node, Operator, Plan, TRIAL_LIMITS, View};
 use crate::observe::{firewall, live};
 use crate::plan::{self, Change, Check, FamilyChange};
@@ -29,28 +29,15 @@ use crate::syntax::{iptables_save, plan as plan_file};
 pub struct Options {
     /// The old rules come back after this time unless the trial is kept.
     pub confirm_within: Duration,
-    /// Kept rules may be removed.
-    pub replace: bool,
-    /// The operator's own way in may be cut.
-    pub allow_lockout: bool,
-    /// The trial may run although the kernel cannot end it by itself.
-    pub without_fuse: bool,
-    /// The trial may run without a rehearsal.
-    pub without_rehearsal: bool,
+    /// What is allowed although a check forbids it.
+    pub allowed: Allowed,
     /// The host as it was shown to the operator; `None` if it was not shown.
     pub seen: Option<Arc<View>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            confirm_within: Duration::from_mins(1),
-            replace: false,
-            allow_lockout: false,
-            without_fuse: false,
-            without_rehearsal: false,
-            seen: None,
-        }
+        Self { confirm_within: Duration::from_mins(1), allowed: Allowed::default(), seen: None }
     }
 }
 
@@ -173,7 +160,7 @@ fn begin(
     if let Err(e) = history::prune(host, Family::BOTH.map(|f| view.rules(f))) {
         record.remarks.push(format!("old entries of the history were not removed: {e}"));
     }
-    if !options.without_rehearsal
+    if !options.allowed.without_rehearsal
         && let Err(moved) = still_the_same(host, &change, &texts)
     {
         record.why = Some(moved.what.clone());
@@ -311,7 +298,7 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
     if change.is_nothing() {
         return Err(Refusal::new(Code::Nothing, "this plan is already what is kept", "change the plan, or leave it"));
     }
-    if !change.taken_away.is_empty() && !options.replace {
+    if !change.taken_away.is_empty() && !options.allowed.replace {
         let first = &change.taken_away[0];
         return Err(Refusal::new(
             Code::Replace,
@@ -320,7 +307,7 @@ fn way_is_clear(change: &Change, view: &View, options: &Options) -> Result<Vec<W
         ));
     }
     let ways = ways_in(&change.before, &change.after);
-    if !options.allow_lockout
+    if !options.allowed.lockout
         && let Some(way) = ways.first()
         && let Access::Worse { why } = &way.access
     {
@@ -386,14 +373,14 @@ fn rehearsed(
             "nothing was changed; the kernel lacks xt_time: --without-fuse leaves the revert to the guard alone",
         )
     };
-    if options.without_rehearsal {
-        if !options.without_fuse && fuse_is_missing(host) {
+    if options.allowed.without_rehearsal {
+        if !options.allowed.without_fuse && fuse_is_missing(host) {
             return Err(no_fuse("it takes no rule with a date"));
         }
         return Ok(Rehearsal::default());
     }
     let loaded: Vec<(Family, &str)> = texts.iter().map(|(family, text)| (*family, text.as_str())).collect();
-    let fuse = (!options.without_fuse).then_some(host.now().wall + 3600);
+    let fuse = (!options.allowed.without_fuse).then_some(host.now().wall + 3600);
     rehearse(host, &change.families, &loaded, fuse, progress).map_err(|e| match e {
         Failed::NoPlace(why) => Refusal::new(
             Code::NoRehearsal,
@@ -438,7 +425,7 @@ fn new_record(
     let mut record = Record::armed(host, id, families);
     record.deadline = millis(now.boot + options.confirm_within);
     record.latest = millis(now.boot) + TRIAL_LIMITS.1 * 1000;
-    record.fuse = (!options.without_fuse).then_some(now.wall + left + FUSE_AFTER);
+    record.fuse = (!options.allowed.without_fuse).then_some(now.wall + left + FUSE_AFTER);
     record.plan = plan_file::write(plan);
     record.operator = view.operator.unwrap_or(Operator::Unknown);
     record.holder = Some(Who { pid, started });
@@ -495,7 +482,7 @@ fn still_the_same(host: &dyn Host, change: &Change, texts: &Texts) -> Result<(),
 
 fn put_in(host: &dyn Host, record: &mut Record, options: &Options) -> Result<(), String> {
     for change in &record.families {
-        let script = change.apply_script(if options.without_fuse { None } else { record.fuse });
+        let script = change.apply_script(if options.allowed.without_fuse { None } else { record.fuse });
         let now = kernel::restore_and_check(host, &record.id, change, &script, Look::Ours)?;
         kernel::need_jump(change, &now)?;
     }

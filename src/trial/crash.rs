@@ -17,7 +17,7 @@ use crate::host::demo::Demo;
 use crate::host::{
     Cmd, Held, Holder, Home, Host, Identity, Now, Output, Paths, Rights, SshSession, Stands, Stop, ToolError, Tools,
 };
-use crate::model::trial::State;
+use crate::model::trial::{Allowed, State};
 use crate::model::{Family, Logins, Operator, Plan, Proto, Source};
 use crate::observe::live::observe;
 use crate::syntax::{iptables_save, plan};
@@ -219,7 +219,8 @@ enum Op {
 }
 
 pub(super) fn options() -> Options {
-    Options { replace: true, without_rehearsal: true, ..Options::default() }
+    let allowed = Allowed { replace: true, without_rehearsal: true, ..Allowed::default() };
+    Options { allowed, ..Options::default() }
 }
 
 /// A machine with a guard for each trial, and with an earlier plan kept if `second`.

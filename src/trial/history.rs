@@ -248,13 +248,21 @@ mod tests {
     use super::*;
     use crate::host::demo::Demo;
     use crate::model::Code;
+    use crate::model::trial::Allowed;
     use crate::syntax::iptables_save;
     use crate::trial::{Options, apply, guard, keep, kernel, revert, save, status};
 
     fn keeps(host: &Demo, node: &str) -> (String, Plan) {
         let text = format!("version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\"]\nto = [\"portmapper\"]\n");
         let plan = plan::read(&text).unwrap();
-        let id = apply(host, &plan, &Options { replace: true, ..Options::default() }, &mut |_| {}).unwrap().id;
+        let id = apply(
+            host,
+            &plan,
+            &Options { allowed: Allowed { replace: true, ..Allowed::default() }, ..Options::default() },
+            &mut |_| {},
+        )
+        .unwrap()
+        .id;
         keep(host, true).unwrap();
         (id, plan)
     }
@@ -314,7 +322,7 @@ mod tests {
             host.write(&host.paths().state.join(dir).join(name), b"theirs", 0o600).unwrap();
         }
         let text = "version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"7001/tcp\"]\n";
-        let options = Options { replace: true, ..Options::default() };
+        let options = Options { allowed: Allowed { replace: true, ..Allowed::default() }, ..Options::default() };
         let new = apply(&host, &plan::read(text).unwrap(), &options, &mut |_| {}).unwrap();
         assert!(new.remarks.iter().all(|r| !r.contains("history")), "{:?}", new.remarks);
         // The new one, 49 more, and the plan in force.

@@ -352,6 +352,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
+    use crate::model::trial::Allowed;
     use crate::syntax::{iptables_save, plan};
     use crate::trial::{Options, apply, guard, keep, revert};
 
@@ -366,8 +367,13 @@ mod tests {
             "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"portmapper\"]\n\
             [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"portmapper\", \"published:9042/tcp\"]\n"
         );
-        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {})
-            .unwrap();
+        apply(
+            host,
+            &plan::read(&text).unwrap(),
+            &Options { allowed: Allowed { replace: true, ..Allowed::default() }, ..Options::default() },
+            &mut |_| {},
+        )
+        .unwrap();
     }
 
     fn keeps(host: &Demo, node: &str) {

@@ -7,7 +7,7 @@ use super::crash::{Dying, cure, gone, machine, options, rules};
 use super::{Options, Reverted, apply, history, keep, record, revert};
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Host, Identity, Tools};
-use crate::model::trial::{By, State};
+use crate::model::trial::{Allowed, By, State};
 use crate::model::{Code, Family, Ruleset};
 use crate::syntax::iptables_save;
 
@@ -134,7 +134,7 @@ fn a_guard_without_its_file_reverts_at_the_deadline_unless_that_was_done() {
 
 #[test]
 fn a_trial_without_dates_and_without_its_file_is_known_by_the_history_and_the_kernel() {
-    let without_dates = || Options { without_fuse: true, ..options() };
+    let without_dates = || Options { allowed: Allowed { without_fuse: true, ..options().allowed }, ..options() };
     for (dies, ends_by) in [(false, "keep"), (false, "revert"), (true, "keep"), (true, "revert"), (true, "nobody")] {
         let what = format!("guard dies: {dies}, {ends_by}");
         let host = machine(true, 0, false);

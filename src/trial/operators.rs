@@ -8,6 +8,7 @@ use super::crash::{machine, options};
 use super::{Options, Refusal, apply, keep, proof, record, revert};
 use crate::host::Host;
 use crate::host::demo::Demo;
+use crate::model::trial::Allowed;
 use crate::model::{Code, Login, LoginSource, Operator, Plan};
 use crate::syntax::plan;
 
@@ -96,7 +97,13 @@ fn where_no_login_is_known_the_ssh_ports_keep_every_sender() {
             refused.what
         );
         assert!(refused.hint.contains("and no login: leave the SSH ports open"), "{}", refused.hint);
-        apply(&host, &plan, &Options { allow_lockout: true, ..options() }, &mut |_| {}).unwrap();
+        apply(
+            &host,
+            &plan,
+            &Options { allowed: Allowed { lockout: true, ..options().allowed }, ..options() },
+            &mut |_| {},
+        )
+        .unwrap();
         revert(&host).unwrap();
     }
     // A plan that does not touch SSH is no lock-out.
@@ -110,7 +117,7 @@ fn a_login_that_gets_in_no_more_tells_nothing() {
     apply(
         &host,
         &of(&[("drop", "203.0.113.0/24", "22/tcp")]),
-        &Options { allow_lockout: true, ..options() },
+        &Options { allowed: Allowed { lockout: true, ..options().allowed }, ..options() },
         &mut |_| {},
     )
     .unwrap();

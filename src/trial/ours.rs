@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::host::demo::Demo;
+    use crate::model::trial::Allowed;
     use crate::syntax::plan;
     use crate::trial::save::{Preview, preview, save};
     use crate::trial::{Options, apply, guard, keep, kernel, load};
@@ -182,8 +183,13 @@ mod tests {
             "version = 1\n[[rule]]\naction = \"allow\"\nfrom = [\"{node}\", \"2001:db8::11\"]\nto = [\"111\"]\n\
             [[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"111\"]\n"
         );
-        apply(host, &plan::read(&text).unwrap(), &Options { replace: true, ..Options::default() }, &mut |_| {})
-            .unwrap();
+        apply(
+            host,
+            &plan::read(&text).unwrap(),
+            &Options { allowed: Allowed { replace: true, ..Allowed::default() }, ..Options::default() },
+            &mut |_| {},
+        )
+        .unwrap();
         keep(host, true).unwrap();
     }
 
@@ -333,8 +339,13 @@ mod tests {
         let host = host(UFW, &[UFW_ON]);
         let plan =
             plan::read("version = 1\n[[rule]]\naction = \"drop\"\nfrom = [\"any\"]\nto = [\"22/tcp\"]\n").unwrap();
-        apply(&host, &plan, &Options { replace: true, allow_lockout: true, ..Options::default() }, &mut |_| {})
-            .unwrap();
+        apply(
+            &host,
+            &plan,
+            &Options { allowed: Allowed { replace: true, lockout: true, ..Allowed::default() }, ..Options::default() },
+            &mut |_| {},
+        )
+        .unwrap();
         keep(&host, true).unwrap();
         kernel::restore(
             &host,

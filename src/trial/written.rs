@@ -77,6 +77,7 @@ mod tests {
     use crate::host::Host;
     use crate::host::demo::Demo;
     use crate::model::SaveMode;
+    use crate::model::trial::Allowed;
     use crate::trial::crash::{cure, machine, options};
     use crate::trial::{Options, Reverted, apply, enforced, keep, record, revert, save};
 
@@ -135,7 +136,13 @@ mod tests {
     #[test]
     fn a_trial_without_dates_is_known_by_its_rules_and_a_change_of_others_by_its_content() {
         let host = machine(false, 0, false);
-        apply(&host, &cure("192.0.2.11"), &Options { without_fuse: true, ..options() }, &mut |_| {}).unwrap();
+        apply(
+            &host,
+            &cure("192.0.2.11"),
+            &Options { allowed: Allowed { without_fuse: true, ..options().allowed }, ..options() },
+            &mut |_| {},
+        )
+        .unwrap();
         somebody_saves(&host);
         assert_eq!(found(&host), [(V4.to_owned(), BootHolds::Plan)]);
         host.write(Path::new(V4), b"*filter\n:INPUT DROP [0:0]\nCOMMIT\n", 0o640).unwrap();

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::facts::{Planned, TrialSeen};
 use super::keymap::{Action, Place};
-use super::protocol::{Allowed, Proposal};
+use super::protocol::Proposal;
 use super::shared::Shared;
 use super::theme::Glyph;
 use super::wishes::{Asked, Open, Wish};
+use crate::model::trial::Allowed;
 use crate::model::{Source, clock};
 use crate::plan::{Check, CheckKind, Grade, in_force_checks, shuts_out};
 

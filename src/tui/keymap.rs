@@ -362,4 +362,14 @@ mod tests {
         );
         assert_eq!(lookup(Nodes, key(KeyCode::Char('q'), KeyModifiers::NONE)).map(|b| b.action), None);
     }
+
+    #[test]
+    fn a_key_that_clears_a_field_has_no_other_meaning_where_there_is_one() {
+        for row in KEYMAP.iter().filter(|r| r.keys.split(' ').any(|k| k == "ctrl-u")) {
+            assert!(
+                !row.places.iter().any(|p| [Nodes, Trace, Find, Palette, Choice, Save, Trial].contains(p)),
+                "{row:?}"
+            );
+        }
+    }
 }

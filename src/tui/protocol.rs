@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::facts::{Planned, Rates, Seen, TrialSeen};
 use crate::analyse::{Packet, Trace};
+use crate::model::trial::Allowed;
 use crate::model::{Code, FileOrigin, Plan, SaveMode, View};
 use crate::plan::Enforced;
 
@@ -131,46 +132,6 @@ pub enum Task {
     Draft,
 }
 
-/// What the operator allows although a check forbids it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// Kept rules may be removed.
-    pub replace: bool,
-    /// The operator may be locked out.
-    pub lockout: bool,
-    /// The trial may run without dated rules in the kernel.
-    pub without_fuse: bool,
-    /// The rehearsal in a throw-away namespace may be skipped.
-    pub without_rehearsal: bool,
-}
-
-impl Allowed {
-    /// The same, and what the refusal with this code asks for; `None` if the refusal cannot be overridden.
-    pub fn and(mut self, code: Code) -> Option<Self> {
-        let before = self;
-        match code {
-            Code::Replace => self.replace = true,
-            Code::Lockout => self.lockout = true,
-            Code::NoFuse => self.without_fuse = true,
-            Code::NoRehearsal => self.without_rehearsal = true,
-            _ => {}
-        }
-        (self != before).then_some(self)
-    }
-
-    /// The words that must be typed to confirm, besides those typed before; `None` if a plain yes is enough.
-    pub fn phrase(self, before: Self) -> Option<&'static str> {
-        [
-            (self.lockout && !before.lockout, "lock me out"),
-            (self.without_fuse && !before.without_fuse, "without fuse"),
-            (self.without_rehearsal && !before.without_rehearsal, "without rehearsal"),
-        ]
-        .into_iter()
-        .find(|(asked, _)| *asked)
-        .map(|(_, words)| words)
-    }
-}
-
 /// A plan to be applied, exactly as the operator saw it: the staged plan and the look may change while the question is
 /// open.
 #[derive(Clone, Debug)]
@@ -183,6 +144,21 @@ pub struct Proposal {
     pub allowed: Allowed,
     /// What was already confirmed before a refusal, and is not asked again.
     pub said: Allowed,
+}
+
+impl Proposal {
+    /// The words that must be typed to confirm, besides those typed before; `None` if a plain yes is enough.
+    pub fn phrase(&self) -> Option<&'static str> {
+        let (now, before) = (self.allowed, self.said);
+        [
+            (now.lockout && !before.lockout, "lock me out"),
+            (now.without_fuse && !before.without_fuse, "without fuse"),
+            (now.without_rehearsal && !before.without_rehearsal, "without rehearsal"),
+        ]
+        .into_iter()
+        .find(|(asked, _)| *asked)
+        .map(|(_, words)| words)
+    }
 }
 
 /// A plan that was staged in an earlier session.

@@ -12,7 +12,7 @@ const SCREENS: &[Place] = &[Services, Chains, Plan, History];
 const LISTS: &[Place] =
     &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Text];
 /// Lists in which nothing is typed.
-const READING: &[Place] = &[Services, Chains, Plan, History, Help, Preview, Choice, Save, Flow, Guide, Trial, Text];
+const READING: &[Place] = &[Services, Chains, Plan, History, Help, Preview, Flow, Guide];
 const ALL_LISTS: &[Place] =
     &[Services, Chains, Plan, History, Help, Trace, Preview, Choice, Save, Flow, Guide, Trial, Text, Nodes, Palette];
 /// All places.

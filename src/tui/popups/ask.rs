@@ -27,7 +27,7 @@ impl Ask {
     /// A question. Where "yes" is dangerous, words have to be typed to confirm.
     pub fn new(title: String, lines: Vec<String>, yes: String, then: Asked) -> Self {
         let phrase = match &then {
-            Asked::Apply(what) => what.allowed.phrase(what.said),
+            Asked::Apply(what) => what.phrase(),
             Asked::Keep => Some("without proof"),
             _ => None,
         };

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::host::demo::Demo;
 use crate::host::{Cmd, Host, Tools};
+use crate::model::trial::Allowed;
 use crate::observe::live::observe;
 use crate::plan::{Check, CheckKind, Grade, build};
 use crate::trial::{self, Options};
@@ -68,7 +69,7 @@ fn the_command_line_and_the_cockpit_give_the_same_checks() {
 fn what_was_kept_and_is_not_in_force_is_said_on_both() {
     let cure = rules(&[("allow", "192.0.2.11", "portmapper"), ("drop", "any", "portmapper")]);
     let host = demo();
-    let options = Options { without_rehearsal: true, ..Options::default() };
+    let options = Options { allowed: Allowed { without_rehearsal: true, ..Allowed::default() }, ..Options::default() };
     trial::apply(&host, &cure, &options, &mut |_| ()).unwrap();
     trial::keep(&host, true).unwrap();
     let script = "*filter\n-D INPUT ! -i lo -j PORTCULLIS\nCOMMIT\n";

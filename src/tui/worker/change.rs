@@ -85,14 +85,7 @@ impl<E: From<Reply> + Send + 'static> Changer<E> {
     fn change(&mut self, host: &dyn Host, change: Change) -> Result<Reply, Refusal> {
         match change {
             Change::Apply { what: Proposal { plan, seen, allowed, .. }, within } => {
-                let options = Options {
-                    confirm_within: within,
-                    replace: allowed.replace,
-                    allow_lockout: allowed.lockout,
-                    without_fuse: allowed.without_fuse,
-                    without_rehearsal: allowed.without_rehearsal,
-                    seen: Some(seen),
-                };
+                let options = Options { confirm_within: within, allowed, seen: Some(seen) };
                 let mut progress = |what: &str| self.teller.tell(Reply::Changing(what.to_owned()));
                 trial::apply(host, &plan, &options, &mut progress)
                     .map(|r| Reply::Began(shown(&r, &trial::status(host))))
