@@ -156,7 +156,8 @@ fn names(host: &dyn Host, view: &mut View) {
 fn rpc_pins(host: &dyn Host) -> Vec<RpcPin> {
     let read = |path: &Path| host.read(path).ok().map(|b| String::from_utf8_lossy(&b).into_owned());
     let parts = |dir: &str| -> Vec<String> {
-        let names = host.list(Path::new(dir)).into_iter().filter(|n| n.ends_with(".conf"));
+        let names =
+            host.list(Path::new(dir)).into_iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == "conf"));
         names.filter_map(|n| read(&Path::new(dir).join(n))).collect()
     };
     let mut out = Vec::new();

@@ -62,10 +62,8 @@ pub fn defaults(text: &str) -> Vec<RpcPin> {
         let Some((variable, value)) = line.split_once('=') else { continue };
         let value = value.trim().trim_matches(['"', '\'']);
         let (program, proto) = match variable.trim() {
-            "RPCMOUNTDOPTS" | "RPCMOUNTDARGS" => (MOUNTD, None),
-            "STATDOPTS" | "STATDARGS" | "STATDARG" => (STATUS, None),
-            "MOUNTD_PORT" => (MOUNTD, None),
-            "STATD_PORT" => (STATUS, None),
+            "RPCMOUNTDOPTS" | "RPCMOUNTDARGS" | "MOUNTD_PORT" => (MOUNTD, None),
+            "STATDOPTS" | "STATDARGS" | "STATDARG" | "STATD_PORT" => (STATUS, None),
             "LOCKD_TCPPORT" => (NLOCKMGR, Some(Proto::TCP)),
             "LOCKD_UDPPORT" => (NLOCKMGR, Some(Proto::UDP)),
             _ => continue,
