@@ -225,8 +225,8 @@ impl Drop for Turn {
     }
 }
 
-/// Scenarios, each on both variants.
-static SCENARIOS: Limit = Limit::new(3);
+/// Scenarios, each on both variants, and labs of other tests of trials: their deadlines count, also beside each other.
+pub static TRIALS: Limit = Limit::new(3);
 
 /// Runs a scenario with the guard in both homes.
 pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
@@ -237,7 +237,7 @@ pub fn everywhere(name: &'static str, rules: bool, scenario: impl Fn(&mut Run) +
 
 /// Runs a scenario on both variants at once.
 pub fn on_both(name: &'static str, home: Home, rules: bool, scenario: impl Fn(&mut Run) + Sync) {
-    let _turn = SCENARIOS.turn();
+    let _turn = TRIALS.turn();
     std::thread::scope(|s| {
         for backend in Backend::BOTH {
             let scenario = &scenario;

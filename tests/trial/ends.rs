@@ -14,7 +14,7 @@ use crate::common;
 use std::process::Output;
 use std::time::Duration;
 
-use common::outlive::{Limit, THEIRS, THEIRS6, boot_millis};
+use common::outlive::{THEIRS, THEIRS6, TRIALS, boot_millis};
 use common::{Backend, Lab, PORTCULLIS, holds_within, wait_for};
 
 const SOON: Duration = Duration::from_secs(40);
@@ -35,9 +35,6 @@ fn lab(backend: Backend) -> Option<Lab> {
     Some(lab)
 }
 
-/// Labs that run at once.
-static LABS: Limit = Limit::new(5);
-
 /// Runs a scenario on both variants, for each of its kinds, all at once.
 fn everywhere<T: Copy + Send>(kinds: &[T], scenario: impl Fn(&Lab, T) + Sync) {
     std::thread::scope(|s| {
@@ -45,7 +42,7 @@ fn everywhere<T: Copy + Send>(kinds: &[T], scenario: impl Fn(&Lab, T) + Sync) {
             for &kind in kinds {
                 let scenario = &scenario;
                 s.spawn(move || {
-                    let _turn = LABS.turn();
+                    let _turn = TRIALS.turn();
                     lab(backend).inspect(|lab| scenario(lab, kind))
                 });
             }
