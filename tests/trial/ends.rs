@@ -186,6 +186,18 @@ fn on_tmpfs(lab: &Lab) -> String {
     run
 }
 
+/// Waits until the guard has read that the trial runs: it writes its own file again in each round in which that is gone.
+/// A guard that has only read of an armed trial would revert at once when the state file goes. The first round may have
+/// begun before.
+fn guard_has_looked(lab: &Lab, run: &str) {
+    for _ in 0..2 {
+        lab.server.sh(&format!("rm {run}/guard-*.json"));
+        wait_for("the guard looks", SOON, || {
+            lab.server.output(&["sh", "-c", &format!("ls {run}/guard-*.json")]).status.success()
+        });
+    }
+}
+
 #[test]
 fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
     let kinds: Vec<(Unwritable, bool)> = [Unwritable::ReadOnly, Unwritable::Full, Unwritable::Gone]
@@ -197,6 +209,7 @@ fn a_revert_needs_no_file_and_status_tells_what_the_kernel_shows() {
         let before = lab.server.rules();
         let run = on_tmpfs(lab);
         begin(lab, if by_guard { "10s" } else { "60s" });
+        guard_has_looked(lab, &run);
         lab.server.sh(&match unwritable {
             Unwritable::ReadOnly => format!("mount -o remount,ro {run}"),
             Unwritable::Full => {
