@@ -186,9 +186,9 @@ fn on_tmpfs(lab: &Lab) -> String {
     run
 }
 
-/// Waits until the guard has read that the trial runs: it writes its own file again in each round in which that is gone.
-/// A guard that has only read of an armed trial would revert at once when the state file goes. The first round may have
-/// begun before.
+/// Waits until the guard has read that the trial runs: each round of its loop writes its own file anew if it is gone.
+/// A guard that has only read of an armed trial would revert at once when the state file goes. The first round may
+/// have begun before.
 fn guard_has_looked(lab: &Lab, run: &str) {
     for _ in 0..2 {
         lab.server.sh(&format!("rm {run}/guard-*.json"));
