@@ -6,7 +6,7 @@ use super::{Failure, input, note};
 use crate::cli::{Cli, Input};
 use crate::host::live::Live;
 use crate::host::{Host, Rights};
-use crate::model::Code;
+use crate::model::{Code, closest};
 use crate::observe::capture;
 use crate::trial::Refusal;
 use crate::tui::{self, Subject};
@@ -82,33 +82,12 @@ fn misspelt_command(word: &str) -> Option<Failure> {
         return None;
     }
     let cli = Cli::command();
-    let near = cli
-        .get_subcommands()
-        .filter(|c| !c.is_hide_set())
-        .map(|c| c.get_name().to_owned())
-        .map(|c| (distance(&c, word), c))
-        .min()
-        .filter(|(d, _)| *d <= 2);
-    let hint = match near {
-        Some((_, c)) => format!("did you mean `portcullis {c}`?"),
+    let names = cli.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name);
+    let hint = match closest(word, names) {
+        Some(c) => format!("did you mean `portcullis {c}`?"),
         None => "`portcullis --help` lists the commands; check that the file exists".into(),
     };
     Some(Failure::new(Code::Usage, format!("{word} is neither a file nor a command"), hint))
-}
-
-/// Letters to change, add or remove (Levenshtein distance).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -34,10 +34,7 @@ pub fn port(name: &str) -> Option<u16> {
 
 /// The name closest to a misspelt one, if any is close enough.
 pub fn closest(name: &str) -> Option<&'static str> {
-    let mut names: Vec<&str> = by_name().keys().copied().collect();
-    // Sorted, so that a tie always gives the same answer.
-    names.sort_unstable();
-    similar::get_close_matches(name, &names, 1, 0.6).pop()
+    crate::model::closest(name, by_name().keys().copied())
 }
 
 /// The name that a listing prints for a port, if any. `proto` is `tcp`, `udp`, `sctp` or `dccp`.
